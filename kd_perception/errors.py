@@ -1,0 +1,25 @@
+"""Errors a user can mend: every message is one sentence that says what is wrong, where, and how to mend it."""
+
+
+class KdError(Exception):
+    """Base of all errors caused by the user's input; commands print the sentence and exit with status 1."""
+
+
+class DataError(KdError):
+    """A data set, table, image, point cloud or bag is missing, truncated or inconsistent."""
+
+
+class CalibrationError(KdError):
+    """A camera calibration or a transform cannot be used (zero or NaN intrinsics, unknown distortion model ...)."""
+
+
+class StudentError(KdError):
+    """A student file is truncated, foreign, or does not fit the rig or the engine."""
+
+
+class EngineError(KdError):
+    """An inference engine is not available or refused the model."""
+
+
+class ConfigError(KdError):
+    """A configuration has an unknown key, a wrong type or values that do not fit together."""

@@ -1,0 +1,142 @@
+"""The student file: one ONNX file that is the whole model, and says how to run it.
+
+Plain ONNX operators, precision baked in, normalisation inside the graph, and one JSON in `metadata_props["kd_student"]`.
+Inputs:  images (cameras, height, width, 3) uint8 RGB; camera_valid (cameras,) float32, 0 for a missing camera; the geometry
+         tables of the view transform (`kd_perception.view_tables`), computed at run time from the calibration.
+Outputs: heatmap (classes, rows, columns) float32 in [0, 1]; regression (head groups, 10, rows, columns) float32, the codes
+         that `kd_perception.decode` names.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from kd_perception.boxes import CLASSES
+from kd_perception.errors import StudentError
+from kd_perception.grid import BevGrid
+
+METADATA_KEY = "kd_student"
+FORMAT_VERSION = 1
+VIEW_TRANSFORMS = ("pull", "splat")
+
+
+@dataclass(frozen=True)
+class DepthBins:
+    """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range."""
+
+    start: float
+    step: float
+    count: int
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How image features reach the grid.
+
+    kind: 'pull' or 'splat'; stride: pixels per feature cell; depth: bins; heights: z in base_link (metres) at which `pull`
+    samples each cell; z_range: metres within which `splat` keeps points.
+    """
+
+    kind: str
+    stride: int
+    depth: DepthBins
+    heights: tuple[float, ...]
+    z_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """Everything needed to run a student file and to trust it; `provenance` is free text for people (data, command, commit, accuracy)."""
+
+    name: str
+    grid: BevGrid
+    image_size: tuple[int, int]  # (height, width) in pixels
+    view: ViewSpec
+    trained_cameras: int
+    mean: tuple[float, float, float]  # RGB in [0, 255], applied inside the file; stated for the record
+    std: tuple[float, float, float]
+    precision: str = "fp32"
+    temporal_frames: int = 1
+    classes: tuple[str, ...] = CLASSES
+    provenance: dict[str, str] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """(rows, columns) of one camera's feature map."""
+        return self.image_size[0] // self.view.stride, self.image_size[1] // self.view.stride
+
+    def to_json(self) -> str:
+        """The metadata JSON."""
+        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=1)
+
+    @staticmethod
+    def from_json(text: str, where: str) -> "StudentSpec":
+        """Parse and check metadata; raises StudentError naming `where` when anything is missing, unknown or inconsistent."""
+        try:
+            raw = json.loads(text)
+            version = raw.pop("format")
+            if version != FORMAT_VERSION:
+                raise StudentError(f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with this version of kd")
+            view = raw.pop("view")
+            spec = StudentSpec(
+                grid=BevGrid(**raw.pop("grid")),
+                view=ViewSpec(
+                    kind=view["kind"], stride=int(view["stride"]), depth=DepthBins(**view["depth"]),
+                    heights=tuple(view["heights"]), z_range=tuple(view["z_range"]),
+                ),
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StudentError(f"{where}: its student metadata is damaged ({error}); export the model again with kd export") from error
+        spec.check(where)
+        return spec
+
+    def check(self, where: str) -> None:
+        """Raise StudentError if the fields do not fit together."""
+        if self.view.kind not in VIEW_TRANSFORMS:
+            raise StudentError(f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})")
+        if self.image_size[0] % self.view.stride or self.image_size[1] % self.view.stride:
+            raise StudentError(f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}")
+        if self.classes != CLASSES:
+            raise StudentError(f"{where}: its classes {list(self.classes)} are not the ten nuScenes classes in CenterPoint's order")
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student file on disk: where it is, what it is, and its content's hash (keys engine caches, names detections)."""
+
+    path: Path
+    spec: StudentSpec
+    sha256: str
+
+    @property
+    def model_id(self) -> str:
+        """Name and short hash, written into every detection message."""
+        return f"{self.spec.name}@{self.sha256[:12]}"
+
+
+def load_student(path: Path) -> Student:
+    """Open a student file's metadata; raises StudentError if it is missing, truncated or was not written by kd export."""
+    import onnx  # only here: engines that never read metadata need no onnx
+
+    path = Path(path)
+    if not path.is_file():
+        raise StudentError(f"student file {path} does not exist; give the path of a file written by kd export")
+    data = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises its own types
+        raise StudentError(f"{path} is no readable ONNX file (truncated or another format); copy or export it again") from error
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in properties:
+        raise StudentError(f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes")
+    spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
+    return Student(path, spec, hashlib.sha256(data).hexdigest())
+
+
+def with_measurements(spec: StudentSpec, accuracy: dict[str, float], latency_ms: dict[str, float]) -> StudentSpec:
+    """The spec with measured figures filled in."""
+    return replace(spec, accuracy=accuracy, latency_ms=latency_ms)
