@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kd_perception.errors import CalibrationError
-from kd_perception.transforms import apply, invert
+from kd_perception.transforms import apply, invert, make_transform
 
 MIN_DEPTH = 0.1  # metres in front of the camera; nearer points have no useful pixel
 DISTORTION_COEFFICIENTS = {"none": 0, "plumb_bob": 5}
@@ -139,3 +139,18 @@ class Camera:
         roots = np.roots([7.0 * k3, 5.0 * k2, 3.0 * k1, 1.0])
         real = roots[np.abs(roots.imag) < 1e-9].real
         return float(min(real[real > 0], default=np.inf))
+
+
+def ring_rig(cameras: int, width: int, height: int, field_of_view: float = np.radians(80.0)) -> list[Camera]:
+    """An ideal rig for tests, benchmarks and export: cameras 1.5 m above base_link, evenly around it, level, the first forward.
+
+    Sizes in pixels, horizontal field of view in radians; names camera0, camera1 ...
+    """
+    focal = width / 2.0 / np.tan(field_of_view / 2.0)
+    intrinsics = np.array([[focal, 0.0, width / 2.0], [0.0, focal, height / 2.0], [0.0, 0.0, 1.0]])
+    rig = []
+    for index in range(cameras):
+        cos, sin = np.cos(2.0 * np.pi * index / cameras), np.sin(2.0 * np.pi * index / cameras)
+        rotation = np.array([[sin, 0.0, cos], [-cos, 0.0, sin], [0.0, -1.0, 0.0]])  # columns: right, down, forward in ego
+        rig.append(Camera(f"camera{index}", intrinsics, make_transform(rotation, np.array([0.0, 0.0, 1.5])), width, height))
+    return rig

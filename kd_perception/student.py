@@ -17,6 +17,8 @@ from kd_perception.errors import StudentError
 from kd_perception.grid import BevGrid
 
 METADATA_KEY = "kd_student"
+CAMERA_AXIS = "cameras"  # name of the first dimension of `images` and `camera_valid`; fixed when an engine opens the file
+CAMERA_INPUTS = ("images", "camera_valid")
 FORMAT_VERSION = 1
 VIEW_TRANSFORMS = ("pull", "splat")
 

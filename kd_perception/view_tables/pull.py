@@ -6,6 +6,7 @@ projection as in Fast-BEV (arXiv:2301.12511) and Simple-BEV (arXiv:2206.07959), 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,20 +27,41 @@ def pull_tables(
     """
     voxels = voxel_centers(grid, view)
     rows, columns = image_size[0] // view.stride, image_size[1] // view.stride
-    pixel, depth, margin = (np.zeros((len(cameras), len(voxels)), dtype) for dtype in (np.int64, np.int64, np.float64))
+    best = _BestSources(np.zeros((SOURCES, len(voxels))), *(np.zeros((SOURCES, len(voxels)), np.int32) for _ in range(2)))
     for i, (camera, affine) in enumerate(zip(cameras, network_from_image, strict=True)):
-        uv, distance, seen = camera.project(voxels)
-        uv = uv @ affine[:2, :2].T + affine[:2, 2]
-        bins = np.floor((distance - view.depth.start) / view.depth.step)
-        seen = seen & (uv >= 0).all(axis=1) & (uv[:, 0] < image_size[1]) & (uv[:, 1] < image_size[0])
-        seen &= (bins >= 0) & (bins < view.depth.count)
-        column, row = (np.where(seen, uv[:, axis] // view.stride, 0).astype(np.int64) for axis in (0, 1))
-        bins = np.where(seen, bins, 0).astype(np.int64)
-        pixel[i] = (i * rows + row) * columns + column
-        depth[i] = ((i * view.depth.count + bins) * rows + row) * columns + column
+        forward, position = camera.ego_from_camera[:3, 2], camera.ego_from_camera[:3, 3]
+        voxel = np.flatnonzero(voxels @ forward > forward @ position)  # half of them are behind the camera: not worth projecting
+        uv, distance, seen = camera.project(voxels[voxel])
+        voxel, uv, distance = voxel[seen], uv[seen] @ affine[:2, :2].T + affine[:2, 2], distance[seen]
+        bins = np.floor((distance - view.depth.start) / view.depth.step).astype(np.int64)
+        kept = (uv[:, 0] >= 0) & (uv[:, 1] >= 0) & (uv[:, 0] < image_size[1]) & (uv[:, 1] < image_size[0])
+        kept &= (bins >= 0) & (bins < view.depth.count)
+        voxel, uv, bins = voxel[kept], uv[kept], bins[kept]
+        column, row = (uv // view.stride).astype(np.int64).T
         border = np.minimum(uv[:, 0], image_size[1] - uv[:, 0])  # rigs overlap sideways: the camera that looks straighter wins
-        margin[i] = np.where(seen, border + 1e-3, 0.0)
-    return _select_sources(pixel, depth, margin)
+        pixel = (i * rows + row) * columns + column
+        best.offer(voxel, border + 1e-3, pixel, ((i * view.depth.count + bins) * rows + row) * columns + column)
+    used = best.margin > 0
+    weight = used / np.maximum(used.sum(axis=0), 1)
+    return {"pixel_index": best.pixel, "depth_index": best.depth, "weight": weight.astype(np.float32)}
+
+
+@dataclass(frozen=True)
+class _BestSources:
+    """Per voxel the cameras with the largest margin so far, best first: arrays (SOURCES, voxels), margin 0 where there is none."""
+
+    margin: np.ndarray
+    pixel: np.ndarray
+    depth: np.ndarray
+
+    def offer(self, voxel: np.ndarray, margin: np.ndarray, pixel: np.ndarray, depth: np.ndarray) -> None:
+        """Enter one camera's view of the voxels `voxel` (K,) where it beats what is there; earlier cameras win ties."""
+        first = margin > self.margin[0, voxel]
+        second = ~first & (margin > self.margin[1, voxel])
+        for table, value in ((self.margin, margin), (self.pixel, pixel), (self.depth, depth)):
+            table[1, voxel[second]] = value[second]
+            table[1, voxel[first]] = table[0, voxel[first]]
+            table[0, voxel[first]] = value[first]
 
 
 def voxel_centers(grid: BevGrid, view: ViewSpec) -> np.ndarray:
@@ -47,18 +69,3 @@ def voxel_centers(grid: BevGrid, view: ViewSpec) -> np.ndarray:
     xy = grid.centers().reshape(-1, 2)
     heights = np.repeat(np.asarray(view.heights), len(xy))
     return np.column_stack([np.tile(xy, (len(view.heights), 1)), heights])
-
-
-def _select_sources(pixel: np.ndarray, depth: np.ndarray, margin: np.ndarray) -> dict[str, np.ndarray]:
-    """Keep the `SOURCES` cameras with the largest margin per voxel; (cameras, voxels) -> (SOURCES, voxels)."""
-    missing = SOURCES - len(margin)
-    if missing > 0:
-        pixel, depth, margin = (np.concatenate([a, np.zeros((missing, a.shape[1]), a.dtype)]) for a in (pixel, depth, margin))
-    best = np.argsort(-margin, axis=0, kind="stable")[:SOURCES]
-    used = np.take_along_axis(margin, best, axis=0) > 0
-    weight = used / np.maximum(used.sum(axis=0), 1)
-    return {
-        "pixel_index": np.where(used, np.take_along_axis(pixel, best, axis=0), 0).astype(np.int32),
-        "depth_index": np.where(used, np.take_along_axis(depth, best, axis=0), 0).astype(np.int32),
-        "weight": weight.astype(np.float32),
-    }

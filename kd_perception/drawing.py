@@ -1,0 +1,261 @@
+"""Pictures of detections and truth: camera overlays and a bird's-eye view, with OpenCV on RGB arrays.
+
+Detections are drawn in their class's colour, truth as thin white outlines. Used by the report, the visualizer node and the docs.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.errors import DataError
+from kd_perception.rig import Camera
+from kd_perception.transforms import apply, invert
+
+Color = tuple[int, int, int]  # RGB, 0-255
+
+CLASS_COLORS: dict[str, Color] = {
+    "car": (255, 168, 38), "truck": (255, 105, 82), "construction_vehicle": (222, 184, 90), "bus": (255, 92, 178), "trailer": (190, 120, 255),
+    "barrier": (150, 164, 178), "motorcycle": (84, 214, 255), "bicycle": (80, 160, 255), "pedestrian": (80, 236, 130), "traffic_cone": (236, 240, 90),
+}  # fmt: skip
+TRUTH_COLOR: Color = (255, 255, 255)
+BACKGROUND: Color = (17, 21, 28)
+GRID_COLOR: Color = (48, 56, 68)
+TEXT_COLOR: Color = (205, 212, 222)
+NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes beside the camera draw as their visible part
+EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))  # of Boxes.corners
+FRONT_FACE = (0, 1, 5, 4)
+SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+GRID_LAYOUT = (("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"))
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """RGB uint8 (h, w, 3) of a JPEG or PNG; raises DataError naming `name` if it is none."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+    if image is None:
+        raise DataError(f"image {name} is truncated or neither JPEG nor PNG; restore it")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def encode_image(image: np.ndarray, suffix: str = ".jpg") -> bytes:
+    """An RGB uint8 image as a JPEG (quality 90) or, with suffix '.png', a PNG."""
+    parameters = [cv2.IMWRITE_JPEG_QUALITY, 90] if suffix == ".jpg" else []
+    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
+
+
+def draw_camera(image: np.ndarray, camera: Camera, detections: Boxes, truth: Boxes | None = None, width: int = 800) -> np.ndarray:
+    """The image (h, w, 3), resized to `width`, with wireframes of ego boxes; the front face is tinted, scores are written.
+
+    `detections` and `truth` are in ego. The image may have any size of the camera's aspect.
+    """
+    scale = width / camera.width
+    size = (width, round(camera.height * scale))
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_CUBIC)
+    thickness = max(1, round(width / 500))
+    for box in range(len(truth) if truth is not None else 0):
+        for line in box_lines(truth.corners()[box], camera):
+            _polyline(canvas, line * scale, TRUTH_COLOR, 1)
+    order = np.argsort(-np.linalg.norm(detections.center, axis=1))  # far boxes first, near ones over them
+    for index, corners in zip(order, detections.corners()[order], strict=True):
+        lines = box_lines(corners, camera)
+        if not lines:
+            continue
+        name = CLASSES[detections.label[index]]
+        _tint_front(canvas, corners, camera, scale, CLASS_COLORS[name])
+        for line in lines:
+            _polyline(canvas, line * scale, CLASS_COLORS[name], thickness)
+        _label(canvas, np.concatenate(lines) * scale, f"{name} {detections.score[index]:.2f}", CLASS_COLORS[name])
+    _caption(canvas, camera.name)
+    return canvas
+
+
+def box_lines(corners: np.ndarray, camera: Camera) -> list[np.ndarray]:
+    """A box's edges as pixel polylines (K, 2) of the full-size image, cut at the near plane; empty if it is out of sight.
+
+    `corners` (8, 3) in ego, ordered as Boxes.corners. Edges bend with the lens.
+    """
+    local = apply(invert(camera.ego_from_camera), corners)
+    lines = []
+    for start, end in EDGES:
+        clipped = _clip_near(local[start], local[end])
+        if clipped is not None:
+            lines.append(_to_pixels(np.linspace(*clipped, 2 if camera.distortion_model == "none" else 17), camera))
+    pixels = np.concatenate(lines) if lines else np.zeros((0, 2))
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    if not len(pixels) or (pixels.max(axis=0) < 0).any() or (pixels.min(axis=0) > [camera.width, camera.height]).any():
+        return []
+    return lines
+
+
+def camera_grid(pictures: Mapping[str, np.ndarray], layout: Sequence[Sequence[str]] = GRID_LAYOUT) -> np.ndarray:
+    """Camera pictures of one size, by name, side by side as a rig sees them; absent cameras stay dark, unknown ones follow below."""
+    known = {name for row in layout for name in row}
+    extra = sorted(set(pictures) - known)
+    rows = [list(row) for row in layout if known & set(pictures)] + [extra[i : i + 3] for i in range(0, len(extra), 3)]
+    height = max(picture.shape[0] for picture in pictures.values())
+    width = max(picture.shape[1] for picture in pictures.values())
+    canvas = np.full((len(rows) * height, 3 * width, 3), BACKGROUND, np.uint8)
+    for i, row in enumerate(rows):
+        for j, name in enumerate(row):
+            if name in pictures:
+                picture = pictures[name]
+                canvas[i * height : i * height + picture.shape[0], j * width : j * width + picture.shape[1]] = picture
+    return canvas
+
+
+def draw_bev(
+    detections: Boxes, truth: Boxes | None = None, points: np.ndarray | None = None, extent: float = 51.2, size: int = 900
+) -> np.ndarray:
+    """Bird's-eye view (size, size, 3): ego in the middle, x (forward) up, y (left) to the left, `extent` metres to each side.
+
+    detections, truth: boxes in ego; points (N, >=3) in ego, coloured by height; arrows show the way of the next second.
+    """
+    canvas = np.full((size, size, 3), BACKGROUND, np.uint8)
+    view = _BevView(extent, size)
+    _range_rings(canvas, view)
+    if points is not None:
+        _points(canvas, view, points)
+    _ego(canvas, view)
+    if truth is not None:
+        for outline in truth.corners()[:, :4, :2]:
+            cv2.polylines(canvas, [view.fixed(outline)], True, TRUTH_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+    tint = canvas.copy()
+    for outline, label in zip(detections.corners()[:, :4, :2], detections.label, strict=True):
+        cv2.fillPoly(tint, [view.fixed(outline)], CLASS_COLORS[CLASSES[label]], cv2.LINE_AA, SUBPIXEL)
+    cv2.addWeighted(tint, 0.3, canvas, 0.7, 0.0, canvas)
+    for index in np.argsort(detections.score):
+        _bev_box(canvas, view, detections[index : index + 1])
+    present = [name for i, name in enumerate(CLASSES) if i in detections.label]
+    _legend(canvas, present, truth is not None)
+    return canvas
+
+
+class _BevView:
+    """Metric x, y in ego -> picture pixels."""
+
+    def __init__(self, extent: float, size: int) -> None:
+        self.extent, self.scale = extent, size / (2.0 * extent)
+
+    def pixels(self, xy: np.ndarray) -> np.ndarray:
+        """(..., 2) x, y in metres -> (..., 2) u, v."""
+        return (self.extent - np.asarray(xy)[..., ::-1]) * self.scale
+
+    def fixed(self, xy: np.ndarray) -> np.ndarray:
+        """The same in the fixed-point integers that OpenCV draws with, kept within what they can hold."""
+        return np.round(np.clip(self.pixels(xy), -1e6, 1e6) * (1 << SUBPIXEL)).astype(np.int32)
+
+
+def _bev_box(canvas: np.ndarray, view: _BevView, box: Boxes) -> None:
+    """Outline, heading tick, velocity arrow of a single box."""
+    color = CLASS_COLORS[CLASSES[box.label[0]]]
+    heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
+    center = box.center[0, :2]
+    cv2.polylines(canvas, [view.fixed(box.corners()[0, :4, :2])], True, color, 2, cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(canvas, [view.fixed(np.stack([center, center + heading * box.size[0, 0] / 2.0]))], False, color, 2, cv2.LINE_AA, SUBPIXEL)
+    velocity = box.velocity[0]
+    if np.isfinite(velocity).all() and np.linalg.norm(velocity) > 0.5:
+        start, end = np.round(view.pixels(np.stack([center, center + velocity]))).astype(int)
+        cv2.arrowedLine(canvas, start.tolist(), end.tolist(), color, 1, cv2.LINE_AA, tipLength=0.2)
+
+
+def _range_rings(canvas: np.ndarray, view: _BevView) -> None:
+    middle = view.pixels(np.zeros(2))
+    fixed = np.round(middle * (1 << SUBPIXEL)).astype(int).tolist()
+    for metres in range(10, int(view.extent * 1.42) + 1, 10):
+        cv2.circle(canvas, fixed, round(metres * view.scale * (1 << SUBPIXEL)), GRID_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+        if metres < view.extent:
+            at = view.pixels(np.array([metres, 0.0])) + [4, -4]
+            cv2.putText(canvas, f"{metres} m", at.astype(int).tolist(), FONT, 0.38, (110, 120, 134), 1, cv2.LINE_AA)
+
+
+def _points(canvas: np.ndarray, view: _BevView, points: np.ndarray) -> None:
+    """Points as pixels, the highest on top, from slate (ground) to pale (3 m and more)."""
+    points = points[np.isfinite(points[:, :3]).all(axis=1)]
+    pixels = view.pixels(points[:, :2]).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < len(canvas))).all(axis=1)
+    pixels, height = pixels[inside], points[inside, 2]
+    order = np.argsort(height)
+    share = np.clip((height[order, None] + 0.3) / 3.3, 0.0, 1.0)
+    low, high = np.array([62.0, 82.0, 110.0]), np.array([188.0, 214.0, 232.0])
+    canvas[pixels[order, 1], pixels[order, 0]] = (low + (high - low) * share).astype(np.uint8)
+
+
+def _ego(canvas: np.ndarray, view: _BevView) -> None:
+    """A car's outline with its nose up; nuScenes' ego frame sits at the rear axle."""
+    shape = np.array([[3.4, 0.6], [3.7, 0.0], [3.4, -0.6], [3.0, -0.9], [-0.9, -0.9], [-0.9, 0.9], [3.0, 0.9]])
+    cv2.fillPoly(canvas, [view.fixed(shape)], (90, 100, 116), cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(canvas, [view.fixed(shape)], True, TEXT_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+
+
+def _legend(canvas: np.ndarray, names: Sequence[str], with_truth: bool) -> None:
+    entries = [(name.replace("_", " "), CLASS_COLORS[name]) for name in names] + ([("truth (outline)", TRUTH_COLOR)] if with_truth else [])
+    for i, (text, color) in enumerate(entries):
+        y = 18 + 18 * i
+        cv2.rectangle(canvas, (10, y - 9), (20, y + 1), color, -1 if color != TRUTH_COLOR else 1)
+        cv2.putText(canvas, text, (27, y), FONT, 0.42, TEXT_COLOR, 1, cv2.LINE_AA)
+
+
+def _clip_near(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The part of an edge in the camera frame that lies beyond the near plane, or None."""
+    if max(start[2], end[2]) <= NEAR_PLANE:
+        return None
+    if min(start[2], end[2]) < NEAR_PLANE:
+        cut = start + (end - start) * (NEAR_PLANE - start[2]) / (end[2] - start[2])
+        start, end = (cut, end) if start[2] < NEAR_PLANE else (start, cut)
+    return start, end
+
+
+def _to_pixels(local: np.ndarray, camera: Camera) -> np.ndarray:
+    """Points (K, 3) in the camera frame, all in front -> pixels (K, 2); NaN where the lens model folds back."""
+    ideal = local[:, :2] / local[:, 2:]
+    distorted = camera.distort(ideal)
+    if camera.distortion_model != "none":
+        back = camera.undistort(distorted)
+        distorted = np.where(np.isclose(back, ideal, atol=1e-3).all(axis=1)[:, None], distorted, np.nan)
+    return distorted @ camera.intrinsics[:2, :2].T + camera.intrinsics[:2, 2]
+
+
+def _polyline(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: int) -> None:
+    """Draw pixels (K, 2) with centres at .5; OpenCV centres them on integers."""
+    pixels = pixels[np.isfinite(pixels).all(axis=1)] - 0.5
+    fixed = np.round(np.clip(pixels, -1e6, 1e6) * (1 << SUBPIXEL)).astype(np.int32)
+    cv2.polylines(canvas, [fixed], False, color, thickness, cv2.LINE_AA, SUBPIXEL)
+
+
+def _tint_front(canvas: np.ndarray, corners: np.ndarray, camera: Camera, scale: float, color: Color) -> None:
+    """Tint the front face, where it is wholly in front of the camera: it tells the heading."""
+    local = apply(invert(camera.ego_from_camera), corners[list(FRONT_FACE)])
+    if (local[:, 2] < NEAR_PLANE).any():
+        return
+    pixels = _to_pixels(local, camera) * scale - 0.5
+    if not np.isfinite(pixels).all():
+        return
+    low = np.clip(np.floor(pixels.min(axis=0)), 0, None).astype(int)
+    high = np.clip(np.ceil(pixels.max(axis=0)) + 1, 0, [canvas.shape[1], canvas.shape[0]]).astype(int)
+    if (high <= low).any():
+        return
+    region = canvas[low[1] : high[1], low[0] : high[0]]
+    tint = region.copy()
+    fixed = np.round((pixels - low) * (1 << SUBPIXEL)).astype(np.int32)
+    cv2.fillPoly(tint, [fixed], color, cv2.LINE_AA, SUBPIXEL)
+    cv2.addWeighted(tint, 0.35, region, 0.65, 0.0, region)
+
+
+def _label(canvas: np.ndarray, pixels: np.ndarray, text: str, color: Color) -> None:
+    """Text on a dark plate above a box, if the box is large enough to bear one."""
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if min(high - low) < 26 or (high < 0).any() or low[0] > canvas.shape[1]:
+        return
+    (width, height), _ = cv2.getTextSize(text, FONT, 0.36, 1)
+    x = int(np.clip(low[0], 2, canvas.shape[1] - width - 4))
+    y = int(np.clip(low[1] - 4, height + 4, canvas.shape[0] - 4))
+    cv2.rectangle(canvas, (x - 2, y - height - 2), (x + width + 2, y + 3), BACKGROUND, -1)
+    cv2.putText(canvas, text, (x, y), FONT, 0.36, color, 1, cv2.LINE_AA)
+
+
+def _caption(canvas: np.ndarray, text: str) -> None:
+    for color, thickness in ((BACKGROUND, 3), (TEXT_COLOR, 1)):
+        cv2.putText(canvas, text, (8, canvas.shape[0] - 8), FONT, 0.45, color, thickness, cv2.LINE_AA)

@@ -1,0 +1,40 @@
+"""ONNX Runtime on the CPU: the fallback where OpenVINO is not installed, and a second opinion on every file."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+
+from kd_perception.engines.base import check_inputs
+from kd_perception.errors import EngineError
+from kd_perception.student import CAMERA_AXIS, Student
+
+ERRORS_ONLY = 3  # ONNX Runtime's log severity
+
+
+class OnnxRuntimeEngine:
+    """A student in an ONNX Runtime session, its camera axis fixed to the rig's count."""
+
+    name = "onnxruntime"
+
+    def __init__(self, student: Student, cameras: int, threads: int) -> None:
+        """Open a session; `threads` 0 lets ONNX Runtime choose. Raises EngineError if it refuses the file."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = ERRORS_ONLY
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_free_dimension_override_by_name(CAMERA_AXIS, cameras)
+        try:
+            self._session = onnxruntime.InferenceSession(str(student.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the binding raises a dozen types that share only Exception
+            reason = str(error).strip().splitlines()[0]
+            raise EngineError(f"ONNX Runtime refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine openvino") from error
+        self._shapes = {
+            port.name: tuple(size if isinstance(size, int) else None for size in port.shape) for port in self._session.get_inputs()
+        }
+        self._outputs = [port.name for port in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Named inputs -> named outputs (fresh arrays)."""
+        used = check_inputs(self.name, self._shapes, inputs)
+        return dict(zip(self._outputs, self._session.run(self._outputs, used), strict=True))

@@ -1,0 +1,42 @@
+"""OpenVINO: the default engine on CPUs (x86 and Arm)."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import openvino
+
+from kd_perception.engines.base import check_inputs
+from kd_perception.errors import EngineError
+from kd_perception.student import CAMERA_INPUTS, Student
+
+
+class OpenVinoEngine:
+    """A student compiled for the CPU at the precision its file states, its camera axis fixed to the rig's count."""
+
+    name = "openvino"
+
+    def __init__(self, student: Student, cameras: int, threads: int) -> None:
+        """Read, reshape and compile; `threads` 0 lets OpenVINO choose. Raises EngineError if it refuses the file."""
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}  # else it picks bfloat16 where the CPU has it
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = openvino.Core()
+            model = core.read_model(student.path)
+            shapes = {port.any_name: port.partial_shape for port in model.inputs}
+            for name in CAMERA_INPUTS:
+                shapes[name][0] = cameras
+            model.reshape(shapes)
+            self._compiled = core.compile_model(model, "CPU", options)
+        except (RuntimeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise EngineError(f"OpenVINO refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine onnxruntime") from error
+        self._shapes = {name: tuple(None if size.is_dynamic else size.get_length() for size in shape) for name, shape in shapes.items()}
+        self._outputs = [port.any_name for port in self._compiled.outputs]
+        self._request = self._compiled.create_infer_request()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Named inputs -> named outputs, without copies: the outputs are overwritten by the next call."""
+        used = check_inputs(self.name, self._shapes, inputs)
+        results = self._request.infer(used, share_inputs=True, share_outputs=True)
+        return {name: results[i] for i, name in enumerate(self._outputs)}

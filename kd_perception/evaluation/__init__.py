@@ -1,0 +1,1 @@
+"""Scores: detections -> nuScenes result file -> nuScenes metric -> report."""

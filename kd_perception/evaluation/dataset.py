@@ -1,0 +1,108 @@
+"""`kd eval`: a student over a nuScenes-format data set, without ROS, scored with the nuScenes metric."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kd_perception.errors import DataError
+from kd_perception.evaluation.html import write_html
+from kd_perception.evaluation.metric import Metrics, evaluate_results
+from kd_perception.evaluation.pictures import draw_samples, spread, write_pictures
+from kd_perception.evaluation.report import RunReport, by_stage, make_report, write_report
+from kd_perception.evaluation.results import Results, sample_result, write_results
+from kd_perception.evaluation.table import metrics_table
+from kd_perception.nuscenes import CameraImage, load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.pipeline import Pipeline
+from kd_perception.student import load_student
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+
+RESULT_FILE, SUMMARY_FILE, REPORT_FILE, HTML_FILE = "results_nusc.json", "metrics_summary.json", "report.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A student's answers to the samples of some scenes: result-file entries and each frame's stage times in milliseconds."""
+
+    results: Results
+    stages: list[dict[str, float]]
+
+
+def detect_scenes(
+    pipeline: Pipeline, nusc: "NuScenes", scenes: Sequence[str], progress: Callable[[int, int], None] | None = None
+) -> Answers:
+    """Run the pipeline on every sample of `scenes`; `progress(done, total)` after each.
+
+    Raises DataError if an image file is missing or damaged: a score over fewer images would not be the student's.
+    """
+    tokens = [token for scene in scenes for token in scene_samples(nusc, scene)]
+    results: Results = {}
+    stages = []
+    for token in tokens:
+        frame = load_frame(nusc, token)
+        pipeline.set_rig([image.camera for image in frame.images])
+        detections = pipeline.detect([_read(image) for image in frame.images])
+        if detections.rejected:
+            camera, reason = next(iter(detections.rejected.items()))
+            path = next(image.path for image in frame.images if image.camera.name == camera)
+            raise DataError(f"{path}: {reason}")
+        results[token] = sample_result(token, detections.boxes, frame.global_from_ego)
+        stages.append(detections.stage_ms)
+        if progress is not None:
+            progress(len(stages), len(tokens))
+    return Answers(results, stages)
+
+
+def write_evaluation(
+    out: Path, title: str, nusc: "NuScenes", scenes: Sequence[str], results: Results, stages: Sequence[dict[str, float]], report: RunReport,
+    picture_count: int = 4, notes: Sequence[str] = (), **runs: RunReport,
+) -> Metrics:  # fmt: skip
+    """Score `results` and write result file, metrics_summary.json, report.json, report.html and pictures/ into `out`."""
+    write_results(out / RESULT_FILE, results)
+    metrics = evaluate_results(nusc, out / RESULT_FILE, scenes, out / SUMMARY_FILE)
+    pictures = draw_samples(nusc, results, spread(list(results), picture_count))
+    write_pictures(out / "pictures", pictures)
+    write_report(out / REPORT_FILE, report, **runs)
+    write_html(out / HTML_FILE, title, report, metrics, by_stage(stages), pictures, notes)
+    return metrics
+
+
+def evaluate(
+    student: Annotated[Path, typer.Option(help="Student file (.onnx), as kd export writes it.")],
+    dataroot: Annotated[Path, typer.Option(help="Folder of the data set: holds samples/ and the tables' folder.")],
+    version: Annotated[str, typer.Option(help="Name of the tables' folder, e.g. v1.0-mini.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, scores, report and pictures.")],
+    scenes: Annotated[list[str] | None, typer.Option(help="Scene to evaluate; repeat for more. Default: all.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    score_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")] = 0.1,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
+) -> None:
+    """Run a student over a nuScenes-format data set without ROS, and score it with the nuScenes metric."""
+    console = Console(stderr=True)
+    opened = load_student(student)
+    nusc = open_nuscenes(dataroot, version)
+    chosen = scenes or scene_names(nusc)
+    first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
+    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        task = bars.add_task(f"{opened.spec.name} on {pipeline.engine.name}", total=None)
+        answers = detect_scenes(pipeline, nusc, chosen, lambda done, total: bars.update(task, completed=done, total=total))
+    report = make_report(len(answers.stages), 0, answers.stages, opened.model_id, pipeline.engine.name)
+    title = f"{opened.spec.name} on {len(chosen)} scene{'s' if len(chosen) > 1 else ''} of {dataroot.name}"
+    metrics = write_evaluation(out, title, nusc, chosen, answers.results, answers.stages, report)
+    Console().print(metrics_table(metrics, title))
+    console.print(f"wrote [bold]{out / HTML_FILE}[/bold] and {RESULT_FILE}, {SUMMARY_FILE}, {REPORT_FILE}, pictures/ beside it")
+
+
+def _read(image: CameraImage) -> bytes:
+    try:
+        return image.path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"image {image.path} of camera {image.camera.name} is missing; restore it or choose other scenes") from error

@@ -1,0 +1,133 @@
+"""The nuScenes detection metric (mAP, NDS; arXiv:1903.11027) on any nuScenes-format tables and any set of scenes.
+
+Everything that counts is nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range, points and
+bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, a data set of one's
+own has other names. On an official split the figures are the devkit's, digit for digit.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kd_perception.atomic import write_text
+from kd_perception.boxes import CLASSES
+from kd_perception.errors import DataError
+from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_results
+from kd_perception.nuscenes import LIDAR, scene_names, scene_samples
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+    from nuscenes.eval.detection.data_classes import DetectionMetrics
+
+CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the public benchmark
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class: truth boxes counted (after the metric's filters), detections counted, AP, and mean errors of matched boxes.
+
+    Errors: translation (m), scale (1 - IoU), orientation (rad), velocity (m/s), attribute (1 - accuracy); NaN where the metric
+    defines none, 1 where nothing matched.
+    """
+
+    truths: int
+    detections: int
+    ap: float
+    translation: float
+    scale: float
+    orientation: float
+    velocity: float
+    attribute: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The nuScenes detection metric: mAP and NDS in [0, 1], and each class's figures."""
+
+    mean_ap: float
+    nds: float
+    classes: dict[str, ClassMetrics]
+    summary: dict  # what the devkit writes as metrics_summary.json
+
+
+def evaluate_results(
+    nusc: "NuScenes", result_path: Path, scenes: Sequence[str] | None = None, summary_path: Path | None = None
+) -> Metrics:
+    """Score a result file over `scenes` (default: all of the tables); with `summary_path` also write the devkit's summary.
+
+    Samples of other scenes in the file are ignored. Raises DataError if the file lacks a sample of the scenes (every sample must
+    be answered, with an empty list where nothing was found), or if truth or file cannot be read.
+    """
+    tokens = [token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)]
+    _check(nusc, result_path, tokens)
+    with contextlib.redirect_stderr(io.StringIO()):  # the devkit's loaders draw a progress bar of their own
+        evaluator = _make_evaluator(nusc, Path(result_path), tokens)
+    figures, _ = evaluator.evaluate()
+    summary = json.loads(json.dumps({**figures.serialize(), "meta": evaluator.meta}))
+    if summary_path is not None:
+        write_text(summary_path, json.dumps(summary, indent=2))
+    return Metrics(
+        mean_ap=figures.mean_ap,
+        nds=figures.nd_score,
+        classes={name: _class_metrics(evaluator, figures, name) for name in CLASSES},
+        summary=summary,
+    )
+
+
+def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
+    """Raise DataError, in a sentence, for what the devkit would trip over."""
+    if not tokens:
+        raise DataError("no scene was chosen to evaluate; name at least one")
+    results = read_results(result_path)
+    absent = [token for token in tokens if token not in results]
+    if absent:
+        raise DataError(f"{result_path} answers {len(tokens) - len(absent)} of {len(tokens)} samples; the first missing is {absent[0]}")
+    crowded = [token for token in tokens if len(results[token]) > MAX_BOXES_PER_SAMPLE]
+    if crowded:
+        raise DataError(f"{result_path}: sample {crowded[0]} has more than {MAX_BOXES_PER_SAMPLE} boxes; keep its best ones")
+    without = [token for token in tokens if LIDAR not in nusc.get("sample", token)["data"]]
+    if without:
+        raise DataError(f"sample {without[0]} has no {LIDAR} row, whose ego pose the metric measures ranges from; add it to sample_data")
+    if not any(nusc.get("sample", token)["anns"] for token in tokens):
+        raise DataError(f"the {len(tokens)} chosen samples have no annotations, so there is nothing to score against; choose other scenes")
+
+
+def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]):  # noqa: ANN202  (a subclass of a lazily imported class)
+    """The devkit's DetectionEval over the given samples."""
+    from nuscenes.eval.common.loaders import add_center_dist, filter_eval_boxes, load_gt_of_sample_tokens, load_prediction_of_sample_tokens
+    from nuscenes.eval.detection.config import config_factory
+    from nuscenes.eval.detection.data_classes import DetectionBox
+    from nuscenes.eval.detection.evaluate import DetectionEval
+
+    class SampleEval(DetectionEval):
+        """DetectionEval whose constructor takes sample tokens in place of an official split's name."""
+
+        def __init__(self) -> None:
+            self.nusc, self.cfg, self.verbose = nusc, config_factory(CONFIGURATION), False
+            predictions, self.meta = load_prediction_of_sample_tokens(
+                str(result_path), self.cfg.max_boxes_per_sample, DetectionBox, sample_tokens=tokens
+            )
+            self.pred_boxes = self._filtered(predictions)
+            self.gt_boxes = self._filtered(load_gt_of_sample_tokens(nusc, tokens, DetectionBox))
+            self.sample_tokens = self.gt_boxes.sample_tokens
+
+        def _filtered(self, boxes):  # noqa: ANN001, ANN202
+            boxes = add_center_dist(nusc, boxes)
+            return filter_eval_boxes(nusc, boxes, self.cfg.class_range) if boxes.all else boxes  # the filter refuses no boxes at all
+
+    return SampleEval()
+
+
+def _class_metrics(evaluator, figures: "DetectionMetrics", name: str) -> ClassMetrics:  # noqa: ANN001
+    errors = {error: float(figures.get_label_tp(name, f"{key}_err")) for error, key in
+              (("translation", "trans"), ("scale", "scale"), ("orientation", "orient"), ("velocity", "vel"), ("attribute", "attr"))}  # fmt: skip
+    return ClassMetrics(
+        truths=sum(box.detection_name == name for box in evaluator.gt_boxes.all),
+        detections=sum(box.detection_name == name for box in evaluator.pred_boxes.all),
+        ap=float(figures.mean_dist_aps[name]),
+        **errors,
+    )

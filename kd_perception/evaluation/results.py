@@ -1,0 +1,84 @@
+"""Detections as a nuScenes detection result file, and back.
+
+The file's boxes are global, size (w, l, h), rotation quaternion (w, x, y, z), velocity (vx, vy), at most 500 a sample
+(nuscenes-devkit, "Results format"). This module is that edge: `Boxes` in ego on one side, the file on the other.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kd_perception.atomic import write_text
+from kd_perception.attributes import attribute_of
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.errors import DataError
+from kd_perception.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
+
+MAX_BOXES_PER_SAMPLE = 500  # the metric refuses more
+META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
+
+Results = dict[str, list[dict]]  # sample token -> detections as the file has them
+
+
+def sample_result(
+    sample_token: str, boxes: Boxes, global_from_ego: np.ndarray, attributes: Sequence[str] | None = None
+) -> list[dict]:
+    """One sample's detections as the result file has them, best score first, at most MAX_BOXES_PER_SAMPLE.
+
+    `boxes` are in ego at the time of `global_from_ego` (4, 4). Without `attributes` each box gets the likely one of its
+    class and speed.
+    """
+    best = np.argsort(-boxes.score, kind="stable")[:MAX_BOXES_PER_SAMPLE]
+    in_global = boxes[best].transformed(global_from_ego)
+    names = [CLASSES[label] for label in in_global.label]
+    if attributes is None:
+        speeds = np.linalg.norm(in_global.velocity, axis=1)
+        chosen = [attribute_of(name, float(speed)) for name, speed in zip(names, speeds, strict=True)]
+    else:
+        chosen = [attributes[index] for index in best]
+    return [
+        {
+            "sample_token": sample_token,
+            "translation": in_global.center[i].tolist(),
+            "size": in_global.size[i, [1, 0, 2]].tolist(),
+            "rotation": quaternion_from_yaw(in_global.yaw[i]).tolist(),
+            "velocity": in_global.velocity[i].tolist(),
+            "detection_name": names[i],
+            "detection_score": float(in_global.score[i]),
+            "attribute_name": chosen[i],
+        }
+        for i in range(len(in_global))
+    ]
+
+
+def boxes_of_result(detections: Sequence[dict], global_from_ego: np.ndarray) -> Boxes:
+    """The boxes in ego of one sample's entries of a result file; the inverse of `sample_result`."""
+    if not detections:
+        return Boxes.empty()
+    width, length, height = np.array([row["size"] for row in detections], dtype=np.float64).T
+    in_global = Boxes(
+        center=np.array([row["translation"] for row in detections], dtype=np.float64),
+        size=np.stack([length, width, height], axis=1),
+        yaw=np.array([yaw_of(make_transform(np.asarray(row["rotation"]), np.zeros(3))) for row in detections]),
+        velocity=np.array([row["velocity"] for row in detections], dtype=np.float64),
+        label=np.array([CLASSES.index(row["detection_name"]) for row in detections], dtype=np.int64),
+        score=np.array([row["detection_score"] for row in detections], dtype=np.float64),
+    )
+    return in_global.transformed(invert(global_from_ego))
+
+
+def write_results(path: Path, results: Mapping[str, list[dict]], meta: Mapping[str, bool] | None = None) -> None:
+    """Write a result file atomically; `meta` says which inputs were used (default: cameras only)."""
+    write_text(path, json.dumps({"meta": dict(meta or META), "results": dict(results)}))
+
+
+def read_results(path: Path) -> Results:
+    """Read a result file; raises DataError if it is absent or not one."""
+    try:
+        return json.loads(Path(path).read_text())["results"]
+    except FileNotFoundError as error:
+        raise DataError(f"result file {path} does not exist; run kd eval to make one") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no nuScenes result file ({error}); make it again with kd eval") from error

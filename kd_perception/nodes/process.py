@@ -1,0 +1,79 @@
+"""A node as a process: start, spin, stop on the first SIGINT or SIGTERM, and no traceback whatever comes after."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+
+POLL_S = 0.02
+
+
+class HasSubscribers(Protocol):
+    """A publisher that knows who listens."""
+
+    def get_subscription_count(self) -> int:
+        """Number of matched subscriptions."""
+
+
+class ProcessNode(LifecycleNode):
+    """A lifecycle node that can end its own process by setting `exit_code` (from any thread)."""
+
+    exit_code: int | None = None
+
+    def close(self) -> None:
+        """Release threads and files; called once when the process ends, in whatever state the node is."""
+
+
+def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None) -> None:
+    """Run one node until it is interrupted or ends itself; exits the process with 0, its exit code, or 1 if it cannot start."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
+    rclpy.init(args=arguments)
+    node = None
+    code = 0
+    try:
+        node = create()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok() and node.exit_code is None:
+            executor.spin_once(timeout_sec=0.2)
+        code = node.exit_code or 0
+    except ExternalShutdownException:
+        pass
+    except Exception as error:  # a bad command line or parameter file: rclpy has many exception types for them
+        if rclpy.ok():
+            print(f"the node cannot run: {error}", file=sys.stderr)
+            code = 1
+    finally:
+        if node is not None:
+            node.close()
+        rclpy.try_shutdown()
+    sys.exit(code)
+
+
+def wait_for_subscribers(
+    node: LifecycleNode, wanted: Sequence[str], publishers: dict[str, HasSubscribers], timeout_s: float, give_up: Callable[[], bool]
+) -> str:
+    """Block until each publisher named in 'topic=count' entries has that many matched subscriptions.
+
+    Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence naming who is missing. Discovery runs in threads
+    of the middleware, so this may block a callback. Topics that `publishers` lacks are ignored: the bag does not have them.
+    """
+    counts = {topic: int(count) for topic, _, count in (entry.partition("=") for entry in wanted)}
+    deadline = time.monotonic() + timeout_s
+    while True:
+        missing = [
+            f"{topic} ({publishers[topic].get_subscription_count()} of {count})"
+            for topic, count in counts.items()
+            if topic in publishers and publishers[topic].get_subscription_count() < count
+        ]
+        if not missing:
+            return ""
+        if time.monotonic() > deadline or not rclpy.ok() or give_up():
+            return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {', '.join(missing)}; start the nodes that listen"
+        time.sleep(POLL_S)

@@ -1,0 +1,98 @@
+"""From a camera's image to the network's: decoded at a coarse scale, resampled once, by one function for training and robot.
+
+Pixel coordinates have centres at .5 (kd_perception.rig), so an affine map scales an image without half-pixel corrections.
+JPEGs are decoded by libjpeg's scaled inverse DCT; a raw image gets the box filter of the same power of two.
+"""
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from kd_perception.errors import DataError
+
+MAX_REDUCTION = 8  # libjpeg decodes a block of 8x8 coefficients to 8x8, 4x4, 2x2 or 1x1 pixels
+JPEG_MAGIC = b"\xff\xd8"
+SCALE_TOLERANCE = 1e-6
+
+
+def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np.ndarray:
+    """Affine map `network_from_image` (3, 3) that fills the network image; sizes are (height, width) in pixels.
+
+    Uniform scale that covers, centred horizontally; the bottom rows are kept, so what does not fit is cropped from the sky.
+    """
+    (source_height, source_width), (height, width) = source_size, network_size
+    scale = max(height / source_height, width / source_width)
+    offset = ((width - scale * source_width) / 2.0, height - scale * source_height)
+    return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]], [0.0, 0.0, 1.0]])
+
+
+def network_image(
+    image: bytes | np.ndarray, source_size: tuple[int, int], network_from_image: np.ndarray, network_size: tuple[int, int]
+) -> np.ndarray:
+    """The network's view (height, width, 3) uint8 RGB of an encoded (JPEG, PNG) or raw (h, w, 3) uint8 RGB image.
+
+    `source_size` (height, width) is the size the calibration was made for, `network_from_image` (3, 3) an affine map as
+    `fit_image` gives, maybe augmented. Pixels that fall outside the source are black. Raises DataError if the image is
+    truncated, no image, or not of `source_size`.
+    """
+    reduction = _reduction(network_from_image)
+    reduced = _reduced_raw(image, source_size, reduction) if isinstance(image, np.ndarray) else _decode(image, source_size, reduction)
+    network_from_reduced = network_from_image @ np.diag([reduction, reduction, 1.0])
+    if reduced.shape[:2] == tuple(network_size) and np.allclose(network_from_reduced, np.eye(3), atol=1e-9):
+        return reduced
+    # OpenCV centres pixels on integers: shift by half a pixel before and after.
+    to_centre, from_centre = np.eye(3), np.eye(3)
+    to_centre[:2, 2], from_centre[:2, 2] = 0.5, -0.5
+    matrix = (from_centre @ network_from_reduced @ to_centre)[:2]
+    return cv2.warpAffine(reduced, matrix, (network_size[1], network_size[0]), flags=cv2.INTER_LINEAR)
+
+
+def _reduction(network_from_image: np.ndarray) -> int:
+    """Largest power of two (up to 8) by which the source may shrink and still be no coarser than the network image."""
+    scale = np.sqrt(abs(np.linalg.det(network_from_image[:2, :2])))
+    reduction = 1
+    while reduction < MAX_REDUCTION and scale * reduction * 2 <= 1.0 + SCALE_TOLERANCE:
+        reduction *= 2
+    return reduction
+
+
+def _decode(data: bytes, source_size: tuple[int, int], reduction: int) -> np.ndarray:
+    """Decoded RGB image, 1/reduction of `source_size` (rounded up)."""
+    if not data:
+        raise DataError("image is empty (0 bytes); check the camera driver or restore the file")
+    if not data.startswith(JPEG_MAGIC):
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if decoded is None:
+            raise DataError(f"image of {len(data)} bytes is no readable JPEG or PNG (truncated or another format); send JPEG, PNG or raw RGB")
+        return _reduced_raw(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), source_size, reduction)
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size((height, width), source_size)
+        smallest = (-(-height // reduction), -(-width // reduction))
+        decoded = simplejpeg.decode_jpeg(data, "RGB", min_height=smallest[0], min_width=smallest[1], min_factor=1)
+    except ValueError as error:
+        raise DataError(f"JPEG image of {len(data)} bytes is truncated or damaged ({error}); check the camera driver or restore the file") from error
+    if decoded.shape[:2] != smallest:
+        raise DataError(f"JPEG image of {width}x{height} cannot be decoded at 1/{reduction} scale; send an ordinary baseline JPEG")
+    return decoded
+
+
+def _reduced_raw(image: np.ndarray, source_size: tuple[int, int], reduction: int) -> np.ndarray:
+    """A raw RGB image, box-filtered to 1/reduction of its size (rounded up; the last pixels repeat the border)."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise DataError(f"raw image has shape {image.shape} and type {image.dtype}, but uint8 RGB (height, width, 3) is needed; convert it")
+    _check_size(image.shape[:2], source_size)
+    if reduction == 1:
+        return image
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image, 0, -height % reduction, 0, -width % reduction, cv2.BORDER_REPLICATE)
+    size = (padded.shape[1] // reduction, padded.shape[0] // reduction)
+    return cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+
+
+def _check_size(size: tuple[int, int], source_size: tuple[int, int]) -> None:
+    if tuple(size) != tuple(source_size):
+        raise DataError(
+            f"image is {size[1]}x{size[0]} pixels but its calibration is for {source_size[1]}x{source_size[0]}; "
+            "publish the CameraInfo of this image size"
+        )

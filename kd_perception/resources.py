@@ -1,0 +1,29 @@
+"""Files that ship beside the code: launch/, config/ and models/, in a checkout or installed under share/kd_perception."""
+
+import sys
+from pathlib import Path
+
+from kd_perception.errors import DataError
+
+PACKAGE = "kd_perception"
+
+
+def resource(relative: str) -> Path:
+    """Path of a shipped file or folder such as 'config/fastdds.xml'; raises DataError if it is nowhere."""
+    folders = [Path(__file__).resolve().parents[1], *_share_folders()]
+    for folder in folders:
+        if (folder / relative).exists():
+            return folder / relative
+    raise DataError(f"{relative} is not in {' or '.join(map(str, folders))}; install the package again, or run from a checkout")
+
+
+def _share_folders() -> list[Path]:
+    """Where an installation puts shared files: the ament index's answer, and the Python prefix's share folder."""
+    folders = [Path(sys.prefix) / "share" / PACKAGE]
+    try:
+        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+        folders.insert(0, Path(get_package_share_directory(PACKAGE)))
+    except (ImportError, PackageNotFoundError):
+        pass
+    return folders

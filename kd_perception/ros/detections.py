@@ -1,0 +1,62 @@
+"""Boxes <-> kd_msgs/Detection3DArray: yaw <-> quaternion (x, y, z, w), label <-> class name, attribute from class and speed."""
+
+import math
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Vector3
+from kd_msgs.msg import Detection3D, Detection3DArray
+from std_msgs.msg import Header
+
+from kd_perception.attributes import attribute_of
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.errors import DataError
+from kd_perception.ros.geometry import from_quaternion, to_quaternion
+from kd_perception.ros.stamps import to_time
+from kd_perception.transforms import make_transform, quaternion_from_yaw, yaw_of
+
+
+def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -> Detection3DArray:
+    """The message of boxes in `frame_id` at a time; `model` names the student (Student.model_id)."""
+    header = Header(stamp=to_time(stamp_ns), frame_id=frame_id)
+    return Detection3DArray(header=header, detections=[_to_detection(boxes, i) for i in range(len(boxes))], model=model)
+
+
+def from_detection_array(message: Detection3DArray) -> Boxes:
+    """Boxes of a message, in its frame; raises DataError for a class that is not one of the ten or a pose without rotation."""
+    detections = message.detections
+    unknown = sorted({d.class_name for d in detections} - set(CLASSES))
+    if unknown:
+        raise DataError(f"detections name classes that are not nuScenes detection classes: {', '.join(unknown)}; use {', '.join(CLASSES)}")
+    if not detections:
+        return Boxes.empty()
+    return Boxes(
+        center=np.array([[d.pose.position.x, d.pose.position.y, d.pose.position.z] for d in detections]),
+        size=np.array([[d.size.x, d.size.y, d.size.z] for d in detections]),
+        yaw=np.array([_yaw(d) for d in detections]),
+        velocity=np.array([[d.velocity.x, d.velocity.y] for d in detections]),
+        label=np.array([CLASSES.index(d.class_name) for d in detections], dtype=np.int64),
+        score=np.array([d.score for d in detections], dtype=np.float64),
+    )
+
+
+def _to_detection(boxes: Boxes, index: int) -> Detection3D:
+    x, y, z = map(float, boxes.center[index])
+    length, width, height = map(float, boxes.size[index])
+    vx, vy = map(float, boxes.velocity[index])
+    label = int(boxes.label[index])
+    return Detection3D(
+        class_name=CLASSES[label],
+        class_id=label,
+        score=float(boxes.score[index]),
+        pose=Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index])))),
+        size=Vector3(x=length, y=width, z=height),
+        velocity=Vector3(x=vx, y=vy, z=0.0),
+        attribute=attribute_of(CLASSES[label], math.hypot(vx, vy)),
+    )
+
+
+def _yaw(detection: Detection3D) -> float:
+    try:
+        return yaw_of(make_transform(from_quaternion(detection.pose.orientation), np.zeros(3)))
+    except ValueError as error:
+        raise DataError(f"a {detection.class_name} detection has no usable orientation: {error}") from error

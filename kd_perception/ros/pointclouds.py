@@ -1,0 +1,69 @@
+"""sensor_msgs/PointCloud2 -> NumPy: any field types, strides, row padding and byte order.
+
+Where sensor_msgs_py is installed it reads the clouds it can (rows without padding); elsewhere a converter of the same behaviour.
+"""
+
+import numpy as np
+from sensor_msgs.msg import PointCloud2, PointField
+
+from kd_perception.errors import DataError
+
+_TYPES = {
+    PointField.INT8: "i1", PointField.UINT8: "u1", PointField.INT16: "i2", PointField.UINT16: "u2",
+    PointField.INT32: "i4", PointField.UINT32: "u4", PointField.FLOAT32: "f4", PointField.FLOAT64: "f8",
+}  # fmt: skip
+
+
+def from_cloud(message: PointCloud2) -> np.ndarray:
+    """Structured array (width * height,) with the message's fields; raises DataError if fields and data do not fit."""
+    check_cloud(message)
+    padded = message.row_step != message.point_step * message.width
+    try:
+        from sensor_msgs_py import point_cloud2
+    except ImportError:
+        return from_cloud_numpy(message)
+    return from_cloud_numpy(message) if padded else point_cloud2.read_points(message)
+
+
+def from_cloud_numpy(message: PointCloud2) -> np.ndarray:
+    """The same by NumPy alone, in native byte order."""
+    dtype = check_cloud(message)
+    strides = (message.row_step, message.point_step)
+    points = np.ndarray((message.height, message.width), dtype, buffer=memoryview(message.data), strides=strides).reshape(-1)
+    return points.astype(dtype.newbyteorder("=")) if message.is_bigendian else points
+
+
+def finite_xyz(message: PointCloud2) -> np.ndarray:
+    """Points (N, 3) float32 with x, y and z all finite; raises DataError if the cloud is broken or has no such fields."""
+    points = from_cloud(message)
+    missing = [name for name in "xyz" if name not in (points.dtype.names or ())]
+    if missing:
+        raise DataError(f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)} (it has: {', '.join(points.dtype.names)})")
+    xyz = np.stack([points[name].astype(np.float32) for name in "xyz"], axis=1)
+    return xyz[np.isfinite(xyz).all(axis=1)]
+
+
+def check_cloud(message: PointCloud2) -> np.dtype:
+    """The dtype of one point in the message's byte order; raises DataError if the message contradicts itself."""
+    where = f"cloud in frame '{message.header.frame_id}'"
+    unknown = [f"{field.name} ({field.datatype})" for field in message.fields if field.datatype not in _TYPES]
+    if unknown or not message.fields:
+        raise DataError(f"{where} has fields of unknown type: {', '.join(unknown) or 'no fields at all'}; check its publisher")
+    order = ">" if message.is_bigendian else "<"
+    names, formats, offsets = [], [], []
+    for field in message.fields:
+        base = np.dtype(order + _TYPES[field.datatype])
+        names.append(field.name)
+        formats.append(base if field.count <= 1 else (base, (field.count,)))
+        offsets.append(field.offset)
+    try:
+        dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": message.point_step})
+    except ValueError as error:
+        raise DataError(f"{where} has fields that do not fit its point_step of {message.point_step} bytes ({error}); check its publisher") from error
+    needed = message.row_step * (message.height - 1) + message.point_step * message.width if message.height and message.width else 0
+    if message.row_step < message.point_step * message.width and message.height > 1 or len(message.data) < needed:
+        raise DataError(
+            f"{where} is short: {message.width}x{message.height} points of {message.point_step} bytes in rows of {message.row_step} "
+            f"need {needed} bytes, it has {len(message.data)}; check its publisher"
+        )
+    return dtype

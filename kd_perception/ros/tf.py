@@ -1,0 +1,104 @@
+"""Transforms from /tf and /tf_static: tf2_ros where it is installed, elsewhere this project's own buffer behind the same interface."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from kd_perception.errors import DataError
+from kd_perception.ros.geometry import from_transform
+from kd_perception.ros.qos import TF, TF_STATIC
+from kd_perception.ros.stamps import to_nanoseconds
+from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+    from tf2_msgs.msg import TFMessage
+
+
+class TransformSource(Protocol):
+    """Where a node asks for transforms."""
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
+        """`target_from_source` (4, 4) at a time; raises TransformError with a sentence."""
+
+    def clear(self) -> None:
+        """Forget all that depends on time."""
+
+    def close(self) -> None:
+        """Stop listening."""
+
+
+def open_transforms(node: "Node", on_problem: Callable[[str], None], history_s: float = 10.0) -> TransformSource:
+    """Listen to tf on `node`; `on_problem` gets a sentence for every transform that had to be refused."""
+    try:
+        import tf2_ros  # noqa: F401
+    except ImportError:
+        return OwnTransforms(node, on_problem, history_s)
+    return Tf2Transforms(node, history_s)
+
+
+class OwnTransforms:
+    """A TransformBuffer fed by two subscriptions."""
+
+    def __init__(self, node: "Node", on_problem: Callable[[str], None], history_s: float) -> None:
+        from tf2_msgs.msg import TFMessage
+
+        self._node = node
+        self._on_problem = on_problem
+        self._buffer = TransformBuffer(history_s)
+        self._subscriptions = [
+            node.create_subscription(TFMessage, "/tf", partial(self._receive, False), TF),
+            node.create_subscription(TFMessage, "/tf_static", partial(self._receive, True), TF_STATIC),
+        ]
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
+        """See TransformSource."""
+        return self._buffer.lookup(target, source, stamp_ns)
+
+    def clear(self) -> None:
+        """See TransformSource."""
+        self._buffer.clear()
+
+    def close(self) -> None:
+        """See TransformSource."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _receive(self, static: bool, message: "TFMessage") -> None:
+        for entry in message.transforms:
+            parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+            try:
+                self._buffer.set_transform(parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static)
+            except (TransformError, DataError) as error:
+                self._on_problem(f"tf {parent} -> {child} was refused: {error}")
+
+
+class Tf2Transforms:
+    """tf2_ros behind the same interface."""
+
+    def __init__(self, node: "Node", history_s: float) -> None:
+        import tf2_ros
+        from rclpy.duration import Duration
+
+        self._buffer = tf2_ros.Buffer(cache_time=Duration(seconds=history_s), node=node)
+        self._listener = tf2_ros.TransformListener(self._buffer, node, spin_thread=False)
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
+        """See TransformSource."""
+        import tf2_ros
+        from rclpy.time import Time
+
+        try:
+            return from_transform(self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns)).transform)
+        except tf2_ros.TransformException as error:
+            raise TransformError(f"tf {target} <- {source} at {stamp_ns / 1e9:.3f} s is not available: {error}") from error
+
+    def clear(self) -> None:
+        """See TransformSource."""
+        self._buffer.clear()
+
+    def close(self) -> None:
+        """See TransformSource."""
+        self._listener.unregister()

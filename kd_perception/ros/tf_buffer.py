@@ -1,0 +1,106 @@
+"""Coordinate transforms over time, as tf2 keeps them, without ROS: interpolation, static edges, a tree that stays a tree (REP-105)."""
+
+import threading
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kd_perception.errors import CalibrationError
+from kd_perception.transforms import interpolate, invert
+
+
+class TransformError(CalibrationError):
+    """A transform is missing, outside the known times, or would break the tree."""
+
+
+@dataclass
+class _Edge:
+    """A frame's parent and its `parent_from_child` over time, stamps rising; a static edge has one entry for all times."""
+
+    parent: str
+    static: bool
+    stamps_ns: list[int] = field(default_factory=list)
+    transforms: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class TransformBuffer:
+    """A bounded history of a tree of frames. Thread-safe."""
+
+    def __init__(self, history_s: float = 10.0) -> None:
+        """Keep `history_s` seconds before each edge's newest transform."""
+        self._history_ns = int(history_s * 1e9)
+        self._edges: dict[str, _Edge] = {}
+        self._lock = threading.Lock()
+
+    def set_transform(self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False) -> None:
+        """Add one transform. A child that gets another parent starts a new history.
+
+        Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
+        """
+        if not np.isfinite(parent_from_child).all():
+            raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
+        with self._lock:
+            if child == parent or child in self._ancestors(parent):
+                raise TransformError(f"tf {parent} -> {child} would close a cycle, for {parent} already hangs below {child}; remove one of them")
+            edge = self._edges.get(child)
+            if edge is None or edge.parent != parent or edge.static != static or static:
+                edge = self._edges[child] = _Edge(parent, static)
+            if stamp_ns not in edge.transforms:
+                insort(edge.stamps_ns, stamp_ns)
+            edge.transforms[stamp_ns] = np.asarray(parent_from_child, dtype=np.float64)
+            oldest = edge.stamps_ns[-1] - self._history_ns
+            while edge.stamps_ns[0] < oldest:
+                del edge.transforms[edge.stamps_ns.pop(0)]
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
+        """`target_from_source` (4, 4) at a time; raises TransformError saying what is missing or how far out of range."""
+        with self._lock:
+            for frame in (target, source):
+                if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
+                    raise TransformError(f"frame '{frame}' is unknown to tf; publish it on /tf or /tf_static")
+            up_source, up_target = [source, *self._ancestors(source)], [target, *self._ancestors(target)]
+            common = next((frame for frame in up_source if frame in up_target), None)
+            if common is None:
+                raise TransformError(f"tf has no connection between '{target}' and '{source}': they are in separate trees; publish the missing link")
+            common_from_source = self._climb(up_source[: up_source.index(common)], stamp_ns)
+            common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)
+        return invert(common_from_target) @ common_from_source
+
+    def clear(self) -> None:
+        """Forget everything that depends on time (static edges stay), as after a jump of the clock."""
+        with self._lock:
+            self._edges = {child: edge for child, edge in self._edges.items() if edge.static}
+
+    def _ancestors(self, frame: str) -> list[str]:
+        """Parents from `frame` upwards, without itself."""
+        found = []
+        while frame in self._edges:
+            frame = self._edges[frame].parent
+            found.append(frame)
+        return found
+
+    def _climb(self, frames: list[str], stamp_ns: int) -> np.ndarray:
+        """Transform from the first of a chain of frames to the last one's parent."""
+        transform = np.eye(4)
+        for frame in frames:
+            transform = self._at(frame, stamp_ns) @ transform
+        return transform
+
+    def _at(self, child: str, stamp_ns: int) -> np.ndarray:
+        """`parent_from_child` of one edge at a time."""
+        edge = self._edges[child]
+        if edge.static:
+            return edge.transforms[edge.stamps_ns[0]]
+        if stamp_ns in edge.transforms:
+            return edge.transforms[stamp_ns]
+        first, last = edge.stamps_ns[0], edge.stamps_ns[-1]
+        if not first <= stamp_ns <= last:
+            side, bound = ("before the oldest", first) if stamp_ns < first else ("after the newest", last)
+            raise TransformError(
+                f"tf {edge.parent} -> {child} is not known at {stamp_ns / 1e9:.3f} s, "
+                f"{abs(stamp_ns - bound) / 1e9:.3f} s {side} transform received; check that it is published in time"
+            )
+        index = bisect_left(edge.stamps_ns, stamp_ns)
+        before, after = edge.stamps_ns[index - 1], edge.stamps_ns[index]
+        return interpolate(edge.transforms[before], edge.transforms[after], (stamp_ns - before) / (after - before))

@@ -1,0 +1,125 @@
+"""Which images belong together: the anchor camera triggers a frame, the others join within a tolerance, a deadline bounds the wait.
+
+ROS-free and clock-free: stamps and the steady time of arrival come in with each call, so that every decision can be tested.
+A camera runs faster than the tolerance may allow for, so the first image within it need not be the nearest: an earlier image
+only counts as final when, at the camera's own period, the next one cannot be nearer.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Image = TypeVar("Image")
+
+HISTORY = 16  # images kept per camera, more than any tolerance needs
+PERIODS = 8  # intervals from which a camera's period is taken (the shortest: lost images only lengthen them)
+
+
+@dataclass(frozen=True)
+class SyncedFrame(Generic[Image]):
+    """Images in rig order, None where a camera is missing; ages_ns: anchor stamp minus the image's (negative = younger)."""
+
+    stamp_ns: int
+    images: tuple[Image | None, ...]
+    ages_ns: tuple[int | None, ...]
+    arrival_s: float  # steady time at which the anchor's image came
+
+    @property
+    def complete(self) -> bool:
+        """Whether every camera has its image."""
+        return None not in self.images
+
+
+@dataclass(frozen=True)
+class SyncResult(Generic[Image]):
+    """What one call brought about: frames ready to be processed in stamp order, and what was thrown away and why."""
+
+    frames: tuple[SyncedFrame[Image], ...] = ()
+    late: int = 0  # images not newer than their camera's last, ignored
+    flushed: tuple[int, ...] = ()  # stamps of anchor images that waited when time jumped back: they are dropped
+    reset_reason: str = ""
+
+
+class Synchroniser(Generic[Image]):
+    """Groups images by the anchor's stamp. Camera 0 is the anchor. Not thread-safe."""
+
+    def __init__(self, cameras: Sequence[str], tolerance_ns: int = 60_000_000, deadline_s: float = 0.1) -> None:
+        """`tolerance_ns`: greatest distance of an image's stamp from the anchor's; `deadline_s`: longest wait after the anchor came.
+
+        Raises ValueError if there is no camera or a limit is negative.
+        """
+        if not cameras or tolerance_ns < 0 or deadline_s < 0:
+            raise ValueError(f"a synchroniser needs a camera and limits >= 0, got {list(cameras)}, {tolerance_ns} ns, {deadline_s} s")
+        self.cameras = tuple(cameras)
+        self.tolerance_ns = tolerance_ns
+        self.deadline_s = deadline_s
+        self._images: list[deque[tuple[int, Image]]] = [deque(maxlen=HISTORY) for _ in cameras]
+        self._intervals: list[deque[int]] = [deque(maxlen=PERIODS) for _ in cameras]
+        self._pending: deque[tuple[int, float, Image]] = deque()  # anchors that wait: stamp, steady arrival, image
+
+    def add(self, camera: int, stamp_ns: int, image: Image, now_s: float) -> SyncResult[Image]:
+        """Take one image; `now_s` is the steady clock. A stamp far behind its camera's last flushes everything (time jumped back)."""
+        reset_reason, flushed = "", ()
+        if self._images[camera] and stamp_ns <= self._images[camera][-1][0]:
+            back_ns = self._images[camera][-1][0] - stamp_ns
+            if back_ns <= self.tolerance_ns:
+                return SyncResult(self._ready(now_s), late=1)
+            reset_reason = f"the stamps of camera '{self.cameras[camera]}' went back by {back_ns / 1e9:.3f} s"
+            flushed = self.flush()
+        if self._images[camera]:
+            self._intervals[camera].append(stamp_ns - self._images[camera][-1][0])
+        self._images[camera].append((stamp_ns, image))
+        if camera == 0:
+            self._pending.append((stamp_ns, now_s, image))
+        return SyncResult(self._ready(now_s), flushed=flushed, reset_reason=reset_reason)
+
+    def poll(self, now_s: float) -> SyncResult[Image]:
+        """Frames whose deadline has passed; call it at times, for a camera that fails sends nothing."""
+        return SyncResult(self._ready(now_s))
+
+    def flush(self) -> tuple[int, ...]:
+        """Forget all images, as after a jump of time; returns the stamps of anchor images that were still waiting."""
+        waiting = tuple(stamp_ns for stamp_ns, _, _ in self._pending)
+        self._pending.clear()
+        for images, intervals in zip(self._images, self._intervals, strict=True):
+            images.clear()
+            intervals.clear()
+        return waiting
+
+    def _ready(self, now_s: float) -> tuple[SyncedFrame[Image], ...]:
+        """Pop pending anchors that need not wait: all cameras settled, deadline over, or a newer anchor already there."""
+        frames = []
+        while self._pending:
+            stamp_ns, arrival_s, image = self._pending[0]
+            superseded = len(self._pending) > 1
+            settled = all(self._settled(camera, stamp_ns) for camera in range(1, len(self.cameras)))
+            if not (settled or superseded or now_s - arrival_s >= self.deadline_s):
+                break
+            self._pending.popleft()
+            frames.append(self._frame(stamp_ns, arrival_s, image))
+        return tuple(frames)
+
+    def _settled(self, camera: int, stamp_ns: int) -> bool:
+        """Whether no image of this camera still to come can be nearer to the anchor than the nearest one here."""
+        nearest = self._nearest(camera, stamp_ns)
+        if nearest is None:
+            return bool(self._images[camera]) and self._images[camera][-1][0] > stamp_ns  # it has passed without an image near enough
+        if self._images[camera][-1][0] >= stamp_ns:
+            return True
+        period = min(self._intervals[camera], default=self.tolerance_ns)
+        return stamp_ns - nearest[0] <= period // 2
+
+    def _nearest(self, camera: int, stamp_ns: int) -> tuple[int, Image] | None:
+        """The camera's image nearest to a stamp and within the tolerance."""
+        near = [entry for entry in self._images[camera] if abs(entry[0] - stamp_ns) <= self.tolerance_ns]
+        return min(near, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+
+    def _frame(self, stamp_ns: int, arrival_s: float, anchor: Image) -> SyncedFrame[Image]:
+        chosen = [(stamp_ns, anchor), *(self._nearest(camera, stamp_ns) for camera in range(1, len(self.cameras)))]
+        return SyncedFrame(
+            stamp_ns=stamp_ns,
+            images=tuple(None if entry is None else entry[1] for entry in chosen),
+            ages_ns=tuple(None if entry is None else stamp_ns - entry[0] for entry in chosen),
+            arrival_s=arrival_s,
+        )

@@ -1,0 +1,1 @@
+"""Training data: nuScenes-format frames, augmentation, targets and LiDAR depth labels."""

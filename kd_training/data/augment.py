@@ -1,0 +1,69 @@
+"""Augmentation that keeps images and geometry consistent: the world is mirrored and turned, each image scaled, turned and tinted.
+
+A mirrored world means mirrored images too: otherwise the headings that images show would contradict the boxes.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from kd_perception.rig import Camera
+from kd_training.config import AugmentConfig
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """One sample's random choices.
+
+    target_from_ego (4, 4), orthogonal, maybe a mirror; network_from_network (cameras, 3, 3) per image; gain, offset (cameras,) of
+    the pixel values; dropped: index of the missing camera or -1.
+    """
+
+    target_from_ego: np.ndarray
+    network_from_network: np.ndarray
+    gain: np.ndarray
+    offset: np.ndarray
+    dropped: int
+
+    def cameras(self, cameras: list[Camera]) -> list[Camera]:
+        """The rig in the augmented ego frame."""
+        return [replace(camera, ego_from_camera=self.target_from_ego @ camera.ego_from_camera) for camera in cameras]
+
+    def tint(self, image: np.ndarray, camera: int) -> np.ndarray:
+        """uint8 image with gain and offset applied."""
+        return cv2.convertScaleAbs(image, alpha=self.gain[camera], beta=self.offset[camera])
+
+
+def draw_augmentation(rng: np.random.Generator, config: AugmentConfig, cameras: int, image_size: tuple[int, int]) -> Augmentation:
+    """Random choices for one sample; `image_size` (height, width) of the network's image."""
+    mirror = config.mirror and rng.random() < 0.5
+    turn = rng.uniform(-config.bev_rotation, config.bev_rotation)
+    target_from_ego = np.eye(4)
+    target_from_ego[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+    if mirror:
+        target_from_ego = target_from_ego @ np.diag([1.0, -1.0, 1.0, 1.0])
+    affines = np.stack([_image_affine(rng, config, image_size, mirror) for _ in range(cameras)])
+    gain = rng.uniform(1.0 - config.colour, 1.0 + config.colour, cameras)
+    offset = rng.uniform(-config.colour, config.colour, cameras) * 64.0
+    dropped = int(rng.integers(cameras)) if rng.random() < config.camera_drop else -1
+    return Augmentation(target_from_ego, affines, gain, offset, dropped)
+
+
+def no_augmentation(cameras: int) -> Augmentation:
+    """The sample as it is."""
+    return Augmentation(np.eye(4), np.tile(np.eye(3), (cameras, 1, 1)), np.ones(cameras), np.zeros(cameras), -1)
+
+
+def _image_affine(rng: np.random.Generator, config: AugmentConfig, image_size: tuple[int, int], mirror: bool) -> np.ndarray:
+    """Scale and rotation about the middle of the bottom edge (where the road is), then the mirror."""
+    height, width = image_size
+    scale = 1.0 + rng.uniform(-config.image_scale, config.image_scale)
+    turn = rng.uniform(-config.image_rotation, config.image_rotation)
+    pivot = np.array([width / 2.0, float(height)])
+    affine = np.eye(3)
+    affine[:2, :2] = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    affine[:2, 2] = pivot - affine[:2, :2] @ pivot
+    if mirror:
+        affine = np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ affine
+    return affine

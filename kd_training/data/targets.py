@@ -1,0 +1,73 @@
+"""CenterPoint's targets (arXiv:2006.11275): Gaussian class heatmaps and box codes at object centres; and LiDAR depth labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kd_perception.boxes import CLASSES, GROUP_OF_CLASS, Boxes
+from kd_perception.decode import encode
+from kd_perception.grid import BevGrid
+from kd_perception.student import StudentSpec
+from kd_training.data.frames import CameraReturns
+
+MIN_OVERLAP = 0.1
+MIN_RADIUS = 2  # cells
+NO_DEPTH = -1  # label of feature pixels without a return
+
+
+@dataclass(frozen=True)
+class DetectionTargets:
+    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,) and codes (N, 10), NaN = unknown."""
+
+    heatmap: np.ndarray
+    group: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    codes: np.ndarray
+
+
+def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
+    """Targets of truth boxes in base_link; boxes whose centre is outside the grid are left out."""
+    cells = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64)
+    inside = (cells >= 0).all(axis=1) & (cells[:, 0] < grid.shape[1]) & (cells[:, 1] < grid.shape[0])
+    boxes, column, row = boxes[inside], cells[inside, 0], cells[inside, 1]
+    heatmap = np.zeros((len(CLASSES), *grid.shape), dtype=np.float32)
+    for index in range(len(boxes)):
+        radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))
+        draw_gaussian(heatmap[boxes.label[index]], row[index], column[index], radius)
+    group = np.asarray(GROUP_OF_CLASS, dtype=np.int64)[boxes.label]
+    return DetectionTargets(heatmap, group, row, column, encode(boxes, row, column, grid).astype(np.float32))
+
+
+def gaussian_radius(length: float, width: float, overlap: float) -> float:
+    """Largest shift of a box's corners, in cells, that keeps an intersection over union of `overlap` (CornerNet, arXiv:1808.01244).
+
+    The smallest of three cases: both corners shifted alike, both inwards, both outwards.
+    """
+    area, total = length * width, length + width
+    alike = (total - np.sqrt(total**2 - 4.0 * area * (1.0 - overlap) / (1.0 + overlap))) / 2.0
+    inwards = (total - np.sqrt(total**2 - 4.0 * area * (1.0 - overlap))) / 4.0
+    outwards = (np.sqrt(total**2 + 4.0 * area * (1.0 / overlap - 1.0)) - total) / 4.0
+    return float(min(alike, inwards, outwards))
+
+
+def draw_gaussian(heatmap: np.ndarray, row: int, column: int, radius: int) -> None:
+    """Raise `heatmap` (rows, columns) in place to a Gaussian of peak 1 at the cell; sigma is a sixth of its width."""
+    sigma = (2 * radius + 1) / 6.0
+    offsets = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2.0 * sigma**2))
+    top, left = max(0, row - radius), max(0, column - radius)
+    window = heatmap[top : row + radius + 1, left : column + radius + 1]
+    patch = offsets[top - row + radius :, None] * offsets[None, left - column + radius :]
+    np.maximum(window, patch[: window.shape[0], : window.shape[1]], out=window)
+
+
+def depth_labels(spec: StudentSpec, returns: CameraReturns, network_from_image: np.ndarray) -> np.ndarray:
+    """Range bin (feature rows, columns) int64 of the nearest LiDAR return in each feature pixel, NO_DEPTH where there is none."""
+    rows, columns = spec.feature_size
+    uv = (returns.pixels @ network_from_image[:2, :2].T + network_from_image[:2, 2]) / spec.view.stride
+    bins = np.floor((returns.ranges - spec.view.depth.start) / spec.view.depth.step).astype(np.int64)
+    cells = np.floor(uv).astype(np.int64)
+    seen = (cells >= 0).all(axis=1) & (cells[:, 0] < columns) & (cells[:, 1] < rows) & (bins >= 0) & (bins < spec.view.depth.count)
+    labels = np.full((rows, columns), spec.view.depth.count, dtype=np.int64)
+    np.minimum.at(labels, (cells[seen, 1], cells[seen, 0]), bins[seen])
+    return np.where(labels < spec.view.depth.count, labels, NO_DEPTH)

@@ -1,0 +1,109 @@
+"""`kd export`: a trained student as the one ONNX file of kd_perception.student, checked against PyTorch before it gets its name."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from kd_perception.atomic import atomic_path
+from kd_perception.errors import StudentError
+from kd_perception.rig import Camera
+from kd_perception.student import METADATA_KEY, StudentSpec
+from kd_perception.transforms import make_transform
+from kd_perception.view_tables import build_tables
+from kd_training.students.bevdet import BevDet
+
+OPSET = 17  # read by TensorRT 10 and 11, OpenVINO and ONNX Runtime
+OUTPUTS = ("heatmap", "regression")
+PLAIN_OPERATORS_ONLY = ("ScatterND", "ScatterElements", "NonZero", "Unique")  # what TensorRT refuses
+TOLERANCE = 1e-3  # relative to max(1, |reference|)
+
+
+@dataclass(frozen=True)
+class ExampleInputs:
+    """One rig's inputs of a student file, in the file's order."""
+
+    names: tuple[str, ...]
+    arrays: tuple[np.ndarray, ...]
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The same as torch tensors."""
+        return tuple(torch.from_numpy(array) for array in self.arrays)
+
+
+def export_student(model: BevDet, target: Path, provenance: dict[str, str], accuracy: dict[str, float], latency_ms: dict[str, float]) -> StudentSpec:
+    """Write `model` to `target` with its metadata; the file appears only after ONNX Runtime gave PyTorch's outputs.
+
+    Raises StudentError if the outputs differ or an operator is not TensorRT-legal.
+    """
+    spec = replace(model.spec, provenance=provenance, accuracy=accuracy, latency_ms=latency_ms)
+    model = model.eval()
+    with atomic_path(target) as temporary:
+        write_onnx(model, temporary)
+        add_metadata(temporary, spec)
+        check_against_torch(model, temporary)
+    return spec
+
+
+def write_onnx(model: BevDet, target: Path) -> None:
+    """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
+    example = example_inputs(model, model.spec.trained_cameras)
+    dynamic = {"images": {0: "cameras"}, "camera_valid": {0: "cameras"}}
+    if model.spec.view.kind == "splat":
+        dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
+    torch.onnx.export(
+        model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS), dynamic_axes=dynamic,
+        opset_version=OPSET, dynamo=False,
+    )  # fmt: skip
+
+
+def add_metadata(path: Path, spec: StudentSpec) -> None:
+    """Put the spec into the file and make sure that it holds plain operators only."""
+    model = onnx.load(str(path))
+    refused = sorted({node.op_type for node in model.graph.node} & set(PLAIN_OPERATORS_ONLY))
+    if refused:
+        raise StudentError(f"{path.name}: the exported graph holds {', '.join(refused)}, which TensorRT refuses")
+    onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def check_against_torch(model: BevDet, path: Path) -> None:
+    """Run file and model on the same inputs, for the trained camera count and another, the last camera missing."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for cameras in (model.spec.trained_cameras, max(1, model.spec.trained_cameras - 2)):
+        example = example_inputs(model, cameras)
+        example.arrays[1][-1] = 0.0
+        got = session.run(list(OUTPUTS), dict(zip(example.names, example.arrays, strict=True)))
+        with torch.inference_mode():
+            expected = [value.numpy() for value in model(*example.tensors())]
+        for name, left, right in zip(OUTPUTS, got, expected, strict=True):
+            error = float((np.abs(left - right) / np.maximum(1.0, np.abs(right))).max())
+            if not error <= TOLERANCE:
+                raise StudentError(f"{path.name}: {name} differs from PyTorch by {error:.2g} with {cameras} cameras; the export is not faithful")
+
+
+def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
+    """Seeded noise images and the tables of `cameras` ideal cameras that look around evenly."""
+    height, width = model.spec.image_size
+    images = np.random.default_rng(0).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
+    rig = ring_rig(cameras, height, width)
+    tables = build_tables(model.spec, rig, [np.eye(3)] * cameras)
+    arrays = (images, np.ones(cameras, np.float32), *(tables[name] for name in model.view.table_names))
+    return ExampleInputs(("images", "camera_valid", *model.view.table_names), arrays)
+
+
+def ring_rig(cameras: int, height: int, width: int) -> list[Camera]:
+    """Cameras 1.5 m above base_link's origin, evenly around it, level, 80 degrees wide."""
+    focal = width / 2.0 / np.tan(np.radians(40.0))
+    intrinsics = np.array([[focal, 0.0, width / 2.0], [0.0, focal, height / 2.0], [0.0, 0.0, 1.0]])
+    rig = []
+    for index in range(cameras):
+        cos, sin = np.cos(2.0 * np.pi * index / cameras), np.sin(2.0 * np.pi * index / cameras)
+        rotation = np.array([[sin, 0.0, cos], [-cos, 0.0, sin], [0.0, -1.0, 0.0]])  # columns: right, down, forward in ego
+        rig.append(Camera(f"camera{index}", intrinsics, make_transform(rotation, np.array([0.0, 0.0, 1.5])), width, height))
+    return rig

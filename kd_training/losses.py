@@ -1,0 +1,62 @@
+"""The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's supervision)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kd_perception.boxes import GROUP_OF_CLASS, HEAD_GROUPS
+from kd_perception.decode import REGRESSION_CODES
+from kd_training.config import LossConfig
+from kd_training.data.batches import Batch
+from kd_training.data.targets import NO_DEPTH
+
+FOCAL_POWER = 2.0
+NEGATIVE_POWER = 4.0
+
+
+def detection_losses(outputs: Mapping[str, Tensor], batch: Batch, config: LossConfig) -> dict[str, Tensor]:
+    """Weighted scalar terms heatmap, box and depth (those with a weight); their sum is the loss.
+
+    Heatmap and box terms are normalised by the number of objects of each head group and added over the groups, so that a rare
+    group counts as much as a common one.
+    """
+    terms = {
+        "heatmap": config.heatmap * heatmap_loss(outputs["heatmap"], batch.heatmap, batch.objects["group"]),
+        "box": config.box * box_loss(outputs["regression"], batch, config.velocity),
+    }
+    if config.depth > 0:
+        terms["depth"] = config.depth * depth_loss(outputs["depth_logits"], batch.depth)
+    return terms
+
+
+def heatmap_loss(logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
+    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, 10, rows, columns); group (K,) of all objects."""
+    logits = logits.float()
+    log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    positive = (target == 1.0).float()
+    loss = -positive * log_q.exp() ** FOCAL_POWER * log_p
+    loss = loss - (1.0 - positive) * (1.0 - target) ** NEGATIVE_POWER * log_p.exp() ** FOCAL_POWER * log_q
+    count = torch.bincount(group, minlength=len(HEAD_GROUPS)).clamp(min=1)
+    return (loss.sum(dim=(0, 2, 3)) / count[torch.tensor(GROUP_OF_CLASS, device=count.device)]).sum()
+
+
+def box_loss(regression: Tensor, batch: Batch, velocity_weight: float) -> Tensor:
+    """L1 of the codes at object centres; unknown (NaN) velocities do not count."""
+    objects = batch.objects
+    predicted = regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
+    known = torch.isfinite(batch.codes)
+    error = torch.where(known, (predicted - torch.nan_to_num(batch.codes)).abs(), 0.0)
+    weight = torch.ones(len(REGRESSION_CODES), device=error.device)
+    weight[-2:] = velocity_weight
+    count = torch.bincount(objects["group"], minlength=len(HEAD_GROUPS)).clamp(min=1)
+    return ((error * weight).sum(dim=1) / count[objects["group"]]).sum()
+
+
+def depth_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over feature pixels with a LiDAR return: logits (N, D, h, w), labels (N, h, w); 0 where there is none."""
+    flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    labelled = labels.reshape(-1) != NO_DEPTH
+    total = functional.cross_entropy(flat[labelled].float(), labels.reshape(-1)[labelled], reduction="sum")
+    return total / labelled.sum().clamp(min=1)

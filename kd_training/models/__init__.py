@@ -1,0 +1,1 @@
+"""Parts that students are built from: image backbones, necks, view transforms, BEV encoders, detection heads."""

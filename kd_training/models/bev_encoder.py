@@ -1,0 +1,58 @@
+"""BEV encoder: residual blocks (arXiv:1512.03385) at 1/2 and 1/4 of the grid, merged back to full resolution."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kd_training.models.necks import ConvNormRelu
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, incoming: int, outgoing: int, stride: int = 1) -> None:
+        super().__init__()
+        self.first = ConvNormRelu(incoming, outgoing, stride=stride)
+        self.second = nn.Sequential(nn.Conv2d(outgoing, outgoing, 3, padding=1, bias=False), nn.BatchNorm2d(outgoing))
+        self.shortcut = None
+        if stride != 1 or incoming != outgoing:
+            self.shortcut = nn.Sequential(nn.Conv2d(incoming, outgoing, 1, stride, bias=False), nn.BatchNorm2d(outgoing))
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.shortcut is None else self.shortcut(x)
+        return torch.relu(self.second(self.first(x)) + shortcut)
+
+
+class BevEncoder(nn.Module):
+    """BEV features (B, incoming, rows, columns) -> (B, channels, rows, columns).
+
+    A 3x3 block at full resolution, `blocks` residual blocks with 1.5 `channels` at 1/2 and with 2 `channels` at 1/4 resolution, and a
+    top-down path back.
+    """
+
+    def __init__(self, incoming: int, channels: int, blocks: int) -> None:
+        super().__init__()
+        half, quarter = channels * 3 // 2, channels * 2
+        self.enter = ConvNormRelu(incoming, channels)
+        self.down_half = _stage(channels, half, blocks)
+        self.down_quarter = _stage(half, quarter, blocks)
+        self.lateral_quarter = ConvNormRelu(quarter, half, kernel=1)
+        self.merge_half = ConvNormRelu(half, half)
+        self.lateral_half = ConvNormRelu(half, channels, kernel=1)
+        self.merge_full = ConvNormRelu(channels, channels)
+
+    def forward(self, bev: Tensor) -> Tensor:
+        full = self.enter(bev)
+        half = self.down_half(full)
+        quarter = self.down_quarter(half)
+        half = self.merge_half(half + _doubled(self.lateral_quarter(quarter)))
+        return self.merge_full(full + _doubled(self.lateral_half(half)))
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear")
+
+
+def _stage(incoming: int, channels: int, blocks: int) -> nn.Sequential:
+    rest = [ResidualBlock(channels, channels) for _ in range(blocks - 1)]
+    return nn.Sequential(ResidualBlock(incoming, channels, stride=2), *rest)

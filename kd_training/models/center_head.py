@@ -1,0 +1,36 @@
+"""CenterHead: class heatmaps and box codes per group of similar classes (CenterPoint, arXiv:2006.11275)."""
+
+import torch
+from torch import Tensor, nn
+
+from kd_perception.boxes import HEAD_GROUPS
+from kd_perception.decode import REGRESSION_CODES
+from kd_training.models.necks import ConvNormRelu
+
+HEATMAP_BIAS = -2.19  # sigmoid gives .1: the first heatmap loss is not drowned in negatives
+
+
+class CenterHead(nn.Module):
+    """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression (B, groups, 10, rows, columns).
+
+    One shared block, then per group one hidden block for its classes' heatmaps and one for its box codes.
+    """
+
+    def __init__(self, incoming: int, shared: int, hidden: int) -> None:
+        super().__init__()
+        self.shared = ConvNormRelu(incoming, shared)
+        self.heatmap = nn.ModuleList(_branch(shared, hidden, len(group)) for group in HEAD_GROUPS)
+        self.regression = nn.ModuleList(_branch(shared, hidden, len(REGRESSION_CODES)) for _ in HEAD_GROUPS)
+        for branch in self.heatmap:
+            nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
+
+    def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
+        shared = self.shared(bev)
+        heatmap = torch.cat([branch(shared) for branch in self.heatmap], dim=1)
+        regression = torch.stack([branch(shared) for branch in self.regression], dim=1)
+        return heatmap, regression
+
+
+def _branch(shared: int, hidden: int, outputs: int) -> nn.Sequential:
+    last = nn.Conv2d(hidden, outputs, 3, padding=1)
+    return nn.Sequential(ConvNormRelu(shared, hidden), last)

@@ -1,0 +1,53 @@
+"""Image neck: a light feature pyramid (FPN, arXiv:1612.03144) that merges the backbone's levels into one map."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ConvNormRelu(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU: the block of every part that is trained from scratch."""
+
+    def __init__(self, incoming: int, outgoing: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(incoming, outgoing, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)
+        )
+
+
+class PyramidNeck(nn.Module):
+    """Levels at strides 8, 16, 32 -> one map of `channels` at `stride` (8 or 16): top-down sums, then a 3x3 block.
+
+    Levels finer than `stride` are not used.
+    """
+
+    def __init__(self, level_channels: Sequence[int], channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = {8: 0, 16: 1}[stride]
+        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in level_channels[self.first :])
+        self.output = ConvNormRelu(channels, channels)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
+        merged = maps[-1]
+        for finer in reversed(maps[:-1]):
+            merged = finer + functional.interpolate(merged, scale_factor=2.0, mode="nearest")
+        return self.output(merged)
+
+
+class DepthContext(nn.Module):
+    """The lift's two outputs per feature pixel (LSS, arXiv:2008.05711): logits over range bins and context features.
+
+    (N, channels, rows, columns) -> depth logits (N, bins, rows, columns), context (N, context, rows, columns).
+    """
+
+    def __init__(self, channels: int, bins: int, context: int) -> None:
+        super().__init__()
+        self.bins = bins
+        self.hidden = ConvNormRelu(channels, channels)
+        self.output = nn.Conv2d(channels, bins + context, 1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        both = self.output(self.hidden(features))
+        return torch.split(both, [self.bins, both.shape[1] - self.bins], dim=1)

@@ -1,0 +1,1 @@
+"""Students: short files of explicit parts."""

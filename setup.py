@@ -1,0 +1,59 @@
+"""The ROS 2 package kd_perception: both Python packages, launch files, configurations and models."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "kd_perception"
+
+
+def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
+    """Every file below the folders, kept at its own path under share/kd_perception."""
+    files = sorted(path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    parents = sorted({path.parent for path in files})
+    return [(f"share/{NAME}/{parent}", [str(path) for path in files if path.parent == parent]) for parent in parents]
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="LiDAR-taught multi-camera 3D detection: trained offline, run on a robot as ROS 2 nodes, evaluated from bags.",
+    maintainer="kd_perception maintainers",
+    maintainer_email="maintainers@kd-perception.invalid",
+    license="Apache-2.0",
+    packages=find_packages(include=["kd_perception*", "kd_training*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *shared_files("launch", "config", "models"),
+    ],
+    python_requires=">=3.11,<3.13",
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon looks for pytest here before it runs any test
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "kd = kd_perception.cli:main",
+            "bev_student = kd_perception.nodes.bev_student:main",
+            "replay = kd_perception.nodes.replay:main",
+            "evaluator = kd_perception.nodes.evaluator:main",
+            "visualizer = kd_perception.nodes.visualizer:main",
+        ],
+        "kd.commands": [
+            "demo = kd_perception.demo:demo",
+            "synth = kd_training.synthetic.cli:synth",
+            "train = kd_training.cli:train",
+            "eval = kd_perception.evaluation.dataset:evaluate",
+            "export = kd_training.cli:export",
+            "bag = kd_perception.bags.nuscenes_bag:bag",
+            "replay = kd_perception.nodes.replay:replay",
+            "up = kd_perception.bringup:up",
+            "bench = kd_training.benchmarks.cli:bench",
+        ],
+        "kd.engines": [
+            "openvino = kd_perception.engines.openvino:OpenVinoEngine",
+            "onnxruntime = kd_perception.engines.onnxruntime:OnnxRuntimeEngine",
+            "torch = kd_training.engine:TorchEngine",
+        ],
+    },
+)

@@ -1,0 +1,116 @@
+"""Preprocessing: where pixels land, encoded and raw images alike, and what bad images say."""
+
+import cv2
+import numpy as np
+import pytest
+import simplejpeg
+
+from kd_perception.errors import DataError
+from kd_perception.preprocess import fit_image, network_image
+
+SIZES = [((900, 1600), (128, 352)), ((256, 704), (128, 352)), ((257, 703), (128, 352)), ((480, 640), (256, 704)), ((100, 200), (256, 704))]
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Smooth colour waves: enough structure to see a shift, no more than a coarse image can hold."""
+    v, u = np.mgrid[0:height, 0:width] / max(height, width)
+    waves = [np.sin(20 * u + 3 * v), np.cos(17 * v - 5 * u), np.sin(15 * (u + v))]
+    return np.round(127.5 + 110 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("source", "network"), SIZES)
+def test_fit_covers_centred_with_the_bottom_kept(source: tuple[int, int], network: tuple[int, int]):
+    affine = fit_image(source, network)
+    left, top = (affine @ [0.0, 0.0, 1.0])[:2]
+    right, bottom = (affine @ [source[1], source[0], 1.0])[:2]
+    assert bottom == pytest.approx(network[0]) and top <= 1e-9
+    assert left == pytest.approx(network[1] - right) and left <= 1e-9
+    assert top == pytest.approx(0.0) or left == pytest.approx(0.0)
+    assert affine[0, 0] == affine[1, 1]
+
+
+def test_half_scale_fit_is_exact():
+    np.testing.assert_array_equal(fit_image((256, 704), (128, 352)), np.diag([0.5, 0.5, 1.0]))
+
+
+@pytest.mark.parametrize(("source", "network"), SIZES)
+@pytest.mark.parametrize("shift", [0.0, 7.3])
+def test_a_spot_lands_where_the_affine_says(source: tuple[int, int], network: tuple[int, int], shift: float):
+    """The centre of mass of a bright disc, raw and JPEG, for the plain and an augmented (zoomed, shifted) fit."""
+    affine = np.array([[1.0, 0.0, shift], [0.0, 1.0, -shift / 2], [0.0, 0.0, 1.0]]) @ np.diag([0.9 if shift else 1.0] * 2 + [1.0]) @ fit_image(source, network)
+    spot = np.array([0.6 * source[1], 0.7 * source[0]])
+    v, u = np.mgrid[0 : source[0], 0 : source[1]] + 0.5
+    sigma = 4.0 / affine[0, 0]
+    image = np.round(250 * np.exp(-((u - spot[0]) ** 2 + (v - spot[1]) ** 2) / (2 * sigma**2))).astype(np.uint8)[..., None].repeat(3, axis=2)
+    expected = (affine @ [*spot, 1.0])[:2]
+    for given in (image, simplejpeg.encode_jpeg(image, 95), cv2.imencode(".png", image)[1].tobytes()):
+        weight = network_image(given, source, affine, network)[..., 1].astype(float)
+        weight[weight < 10] = 0.0
+        rows, columns = np.mgrid[0 : network[0], 0 : network[1]] + 0.5
+        found = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+        np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+@pytest.mark.parametrize(("source", "network"), SIZES)
+def test_encoded_and_raw_images_agree(source: tuple[int, int], network: tuple[int, int]):
+    image, affine = picture(*source), fit_image(source, network)
+    raw = network_image(image, source, affine, network).astype(int)
+    assert raw.shape == (*network, 3)
+    png = network_image(cv2.imencode(".png", image[..., ::-1])[1].tobytes(), source, affine, network)
+    np.testing.assert_array_equal(png, raw)  # also: channels are RGB
+    jpeg = network_image(simplejpeg.encode_jpeg(image, quality=98, colorsubsampling="444"), source, affine, network)
+    assert np.abs(jpeg - raw).mean() < 1.5 and np.abs(jpeg - raw).max() < 12
+
+
+def test_half_scale_of_a_raw_image_is_the_box_filter():
+    image = np.random.default_rng(0).integers(0, 256, (256, 704, 3), dtype=np.uint8)
+    expected = image.reshape(128, 2, 352, 2, 3).mean(axis=(1, 3))
+    got = network_image(image, (256, 704), fit_image((256, 704), (128, 352)), (128, 352))
+    assert np.abs(got - expected).max() <= 0.5
+
+
+def test_fine_texture_does_not_alias():
+    """A one-pixel checkerboard is grey at a quarter of its size, not a moire pattern."""
+    image = (255 * (np.indices((900, 1600)).sum(axis=0) % 2)).astype(np.uint8)[..., None].repeat(3, axis=2)
+    got = network_image(image, (900, 1600), fit_image((900, 1600), (128, 352)), (128, 352))
+    assert got.std() < 2.0 and abs(got.mean() - 127.5) < 2.0
+
+
+def test_outside_the_source_is_black():
+    image = np.full((128, 352, 3), 200, np.uint8)
+    half = np.array([[1.0, 0.0, 176.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    got = network_image(image, (128, 352), half, (128, 352))
+    assert (got[:, :176] == 0).all() and (got[:, 177:] == 200).all()
+
+
+def bad_images() -> dict[str, tuple[bytes | np.ndarray, str]]:
+    image = picture(256, 704)
+    jpeg = simplejpeg.encode_jpeg(image, 90)
+    png = cv2.imencode(".png", image)[1].tobytes()
+    return {
+        "half a JPEG": (jpeg[: len(jpeg) // 2], "truncated or damaged"),
+        "JPEG without its last bytes": (jpeg[:-3], "truncated or damaged"),
+        "JPEG header only": (jpeg[:2], "truncated or damaged"),
+        "empty": (b"", "image is empty"),
+        "text": (b"no image at all", "no readable JPEG or PNG"),
+        "half a PNG": (png[: len(png) // 2], "no readable JPEG or PNG"),
+        "smaller JPEG": (simplejpeg.encode_jpeg(picture(128, 352), 90), "352x128 pixels but its calibration is for 704x256"),
+        "smaller array": (picture(128, 352), "352x128 pixels but its calibration is for 704x256"),
+        "grey array": (image[..., 0], "uint8 RGB"),
+        "four channels": (np.dstack([image, image[..., :1]]), "uint8 RGB"),
+        "float array": (image.astype(np.float32), "uint8 RGB"),
+    }
+
+
+@pytest.mark.parametrize("kind", list(bad_images()))
+def test_bad_images_are_refused_in_one_sentence(kind: str):
+    image, sentence = bad_images()[kind]
+    with pytest.raises(DataError, match=sentence):
+        network_image(image, (256, 704), fit_image((256, 704), (128, 352)), (128, 352))
+
+
+def test_any_truncation_of_a_jpeg_is_a_data_error():
+    jpeg = simplejpeg.encode_jpeg(picture(64, 96), 90)
+    for length in range(0, len(jpeg) - 2, 37):
+        with pytest.raises(DataError):
+            network_image(jpeg[:length], (64, 96), fit_image((64, 96), (32, 48)), (32, 48))
