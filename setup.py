@@ -38,6 +38,7 @@ setup(
             "replay = kd_perception.nodes.replay:main",
             "evaluator = kd_perception.nodes.evaluator:main",
             "visualizer = kd_perception.nodes.visualizer:main",
+            "lifecycle_manager = kd_perception.nodes.lifecycle_manager:main",
         ],
         "kd.commands": [
             "demo = kd_perception.demo:demo",

@@ -1,6 +1,7 @@
 """Pictures of detections and truth: camera overlays and a bird's-eye view, with OpenCV on RGB arrays.
 
-Detections are drawn in their class's colour, truth as thin white outlines. Used by the report, the visualizer node and the docs.
+Detections are drawn in their class's colour, truth as thin white outlines. Used by the report, the visualizer node and
+the docs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +17,36 @@ from kd_perception.transforms import apply, invert
 Color = tuple[int, int, int]  # RGB, 0-255
 
 CLASS_COLORS: dict[str, Color] = {
-    "car": (255, 168, 38), "truck": (255, 105, 82), "construction_vehicle": (222, 184, 90), "bus": (255, 92, 178), "trailer": (190, 120, 255),
-    "barrier": (150, 164, 178), "motorcycle": (84, 214, 255), "bicycle": (80, 160, 255), "pedestrian": (80, 236, 130), "traffic_cone": (236, 240, 90),
-}  # fmt: skip
+    "car": (255, 168, 38),
+    "truck": (255, 105, 82),
+    "construction_vehicle": (222, 184, 90),
+    "bus": (255, 92, 178),
+    "trailer": (190, 120, 255),
+    "barrier": (150, 164, 178),
+    "motorcycle": (84, 214, 255),
+    "bicycle": (80, 160, 255),
+    "pedestrian": (80, 236, 130),
+    "traffic_cone": (236, 240, 90),
+}
 TRUTH_COLOR: Color = (255, 255, 255)
 BACKGROUND: Color = (17, 21, 28)
 GRID_COLOR: Color = (48, 56, 68)
 TEXT_COLOR: Color = (205, 212, 222)
 NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes beside the camera draw as their visible part
-EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))  # of Boxes.corners
+EDGES = (
+    (0, 1),
+    (1, 2),
+    (2, 3),
+    (3, 0),
+    (4, 5),
+    (5, 6),
+    (6, 7),
+    (7, 4),
+    (0, 4),
+    (1, 5),
+    (2, 6),
+    (3, 7),
+)  # of Boxes.corners
 FRONT_FACE = (0, 1, 5, 4)
 SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
 FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -33,7 +55,9 @@ GRID_LAYOUT = (("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LE
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """RGB uint8 (h, w, 3) of a JPEG or PNG; raises DataError naming `name` if it is none."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+    image = (
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+    )
     if image is None:
         raise DataError(f"image {name} is truncated or neither JPEG nor PNG; restore it")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -45,8 +69,10 @@ def encode_image(image: np.ndarray, suffix: str = ".jpg") -> bytes:
     return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)[1].tobytes()
 
 
-def draw_camera(image: np.ndarray, camera: Camera, detections: Boxes, truth: Boxes | None = None, width: int = 800) -> np.ndarray:
-    """The image (h, w, 3), resized to `width`, with wireframes of ego boxes; the front face is tinted, scores are written.
+def draw_camera(
+    image: np.ndarray, camera: Camera, detections: Boxes, truth: Boxes | None = None, width: int = 800
+) -> np.ndarray:
+    """The image (h, w, 3), resized to `width`, with wireframes of ego boxes, front faces tinted, and scores.
 
     `detections` and `truth` are in ego. The image may have any size of the camera's aspect.
     """
@@ -72,7 +98,7 @@ def draw_camera(image: np.ndarray, camera: Camera, detections: Boxes, truth: Box
 
 
 def box_lines(corners: np.ndarray, camera: Camera) -> list[np.ndarray]:
-    """A box's edges as pixel polylines (K, 2) of the full-size image, cut at the near plane; empty if it is out of sight.
+    """A box's edges as polylines (K, 2) in the full-size image's pixels, cut at the near plane; none if out of sight.
 
     `corners` (8, 3) in ego, ordered as Boxes.corners. Edges bend with the lens.
     """
@@ -90,7 +116,9 @@ def box_lines(corners: np.ndarray, camera: Camera) -> list[np.ndarray]:
 
 
 def camera_grid(pictures: Mapping[str, np.ndarray], layout: Sequence[Sequence[str]] = GRID_LAYOUT) -> np.ndarray:
-    """Camera pictures of one size, by name, side by side as a rig sees them; absent cameras stay dark, unknown ones follow below."""
+    """Camera pictures of one size, by name, side by side as a rig sees them; absent cameras stay dark, unknown ones
+    follow below.
+    """
     known = {name for row in layout for name in row}
     extra = sorted(set(pictures) - known)
     rows = [list(row) for row in layout if known & set(pictures)] + [extra[i : i + 3] for i in range(0, len(extra), 3)]
@@ -106,9 +134,14 @@ def camera_grid(pictures: Mapping[str, np.ndarray], layout: Sequence[Sequence[st
 
 
 def draw_bev(
-    detections: Boxes, truth: Boxes | None = None, points: np.ndarray | None = None, extent: float = 51.2, size: int = 900
+    detections: Boxes,
+    truth: Boxes | None = None,
+    points: np.ndarray | None = None,
+    extent: float = 51.2,
+    size: int = 900,
 ) -> np.ndarray:
-    """Bird's-eye view (size, size, 3): ego in the middle, x (forward) up, y (left) to the left, `extent` metres to each side.
+    """Bird's-eye view (size, size, 3): ego in the middle, x (forward) up, y (left) to the left, `extent` metres to each
+    side.
 
     detections, truth: boxes in ego; points (N, >=3) in ego, coloured by height; arrows show the way of the next second.
     """
@@ -153,7 +186,15 @@ def _bev_box(canvas: np.ndarray, view: _BevView, box: Boxes) -> None:
     heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
     center = box.center[0, :2]
     cv2.polylines(canvas, [view.fixed(box.corners()[0, :4, :2])], True, color, 2, cv2.LINE_AA, SUBPIXEL)
-    cv2.polylines(canvas, [view.fixed(np.stack([center, center + heading * box.size[0, 0] / 2.0]))], False, color, 2, cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(
+        canvas,
+        [view.fixed(np.stack([center, center + heading * box.size[0, 0] / 2.0]))],
+        False,
+        color,
+        2,
+        cv2.LINE_AA,
+        SUBPIXEL,
+    )
     velocity = box.velocity[0]
     if np.isfinite(velocity).all() and np.linalg.norm(velocity) > 0.5:
         start, end = np.round(view.pixels(np.stack([center, center + velocity]))).astype(int)
@@ -190,7 +231,9 @@ def _ego(canvas: np.ndarray, view: _BevView) -> None:
 
 
 def _legend(canvas: np.ndarray, names: Sequence[str], with_truth: bool) -> None:
-    entries = [(name.replace("_", " "), CLASS_COLORS[name]) for name in names] + ([("truth (outline)", TRUTH_COLOR)] if with_truth else [])
+    entries = [(name.replace("_", " "), CLASS_COLORS[name]) for name in names] + (
+        [("truth (outline)", TRUTH_COLOR)] if with_truth else []
+    )
     for i, (text, color) in enumerate(entries):
         y = 18 + 18 * i
         cv2.rectangle(canvas, (10, y - 9), (20, y + 1), color, -1 if color != TRUTH_COLOR else 1)

@@ -63,7 +63,17 @@ def bev_student_graph(
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends.
     """
-    student = _bev_student(model, engine, cameras, transport, score_threshold, threads, use_sim_time, {"build_only": build_only}, required=build_only)
+    student = _bev_student(
+        model,
+        engine,
+        cameras,
+        transport,
+        score_threshold,
+        threads,
+        use_sim_time,
+        {"build_only": build_only},
+        required=build_only,
+    )
     nodes = (student, _visualizer(cameras, transport, use_sim_time)) if visualize and not build_only else (student,)
     return Graph(nodes, resource("config/rviz/bev_student.rviz") if rviz else None)
 
@@ -137,10 +147,16 @@ def _bev_student(
 
 def _visualizer(cameras: Sequence[str], transport: str, use_sim_time: bool) -> NodeSpec:
     parameters = {"camera_names": tuple(cameras), "transport": transport, "use_sim_time": use_sim_time}
-    remappings = (*_camera_remappings(cameras, transport), ("~/input/points", f"/{LIDAR}/points"), ("~/input/objects", OBJECTS))
+    remappings = (
+        *_camera_remappings(cameras, transport),
+        ("~/input/points", f"/{LIDAR}/points"),
+        ("~/input/objects", OBJECTS),
+    )
     return NodeSpec("visualizer", "visualizer", parameters, _defaults("visualizer"), remappings)
 
 
 def _camera_remappings(cameras: Sequence[str], transport: str) -> tuple[tuple[str, str], ...]:
     kinds = ("image/compressed" if transport == "compressed" else "image", "camera_info")
-    return tuple((f"~/input/camera{i}/{kind}", f"/{camera}/{kind}") for i, camera in enumerate(cameras) for kind in kinds)
+    return tuple(
+        (f"~/input/camera{i}/{kind}", f"/{camera}/{kind}") for i, camera in enumerate(cameras) for kind in kinds
+    )

@@ -1,7 +1,7 @@
-"""From a camera's image to the network's: decoded at a coarse scale, resampled once, by one function for training and robot.
+"""From a camera's image to the network's: decoded coarsely, resampled once, by one function for training and robot.
 
-Pixel coordinates have centres at .5 (kd_perception.rig), so an affine map scales an image without half-pixel corrections.
-JPEGs are decoded by libjpeg's scaled inverse DCT; a raw image gets the box filter of the same power of two.
+Pixel coordinates have centres at .5 (kd_perception.rig), so an affine map scales an image without half-pixel
+corrections. JPEGs are decoded by libjpeg's scaled inverse DCT; a raw image gets the box filter of the same scale.
 """
 
 import cv2
@@ -18,7 +18,7 @@ SCALE_TOLERANCE = 1e-6
 def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np.ndarray:
     """Affine map `network_from_image` (3, 3) that fills the network image; sizes are (height, width) in pixels.
 
-    Uniform scale that covers, centred horizontally; the bottom rows are kept, so what does not fit is cropped from the sky.
+    Uniform scale that covers, centred horizontally; the bottom rows are kept: what does not fit is cropped from the sky.
     """
     (source_height, source_width), (height, width) = source_size, network_size
     scale = max(height / source_height, width / source_width)
@@ -27,7 +27,10 @@ def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np
 
 
 def network_image(
-    image: bytes | np.ndarray, source_size: tuple[int, int], network_from_image: np.ndarray, network_size: tuple[int, int]
+    image: bytes | np.ndarray,
+    source_size: tuple[int, int],
+    network_from_image: np.ndarray,
+    network_size: tuple[int, int],
 ) -> np.ndarray:
     """The network's view (height, width, 3) uint8 RGB of an encoded (JPEG, PNG) or raw (h, w, 3) uint8 RGB image.
 
@@ -36,7 +39,11 @@ def network_image(
     truncated, no image, or not of `source_size`.
     """
     reduction = _reduction(network_from_image)
-    reduced = _reduced_raw(image, source_size, reduction) if isinstance(image, np.ndarray) else _decode(image, source_size, reduction)
+    reduced = (
+        _reduced_raw(image, source_size, reduction)
+        if isinstance(image, np.ndarray)
+        else _decode(image, source_size, reduction)
+    )
     network_from_reduced = network_from_image @ np.diag([reduction, reduction, 1.0])
     if reduced.shape[:2] == tuple(network_size) and np.allclose(network_from_reduced, np.eye(3), atol=1e-9):
         return reduced
@@ -63,7 +70,10 @@ def _decode(data: bytes, source_size: tuple[int, int], reduction: int) -> np.nda
     if not data.startswith(JPEG_MAGIC):
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is None:
-            raise DataError(f"image of {len(data)} bytes is no readable JPEG or PNG (truncated or another format); send JPEG, PNG or raw RGB")
+            raise DataError(
+                f"image of {len(data)} bytes is no readable JPEG or PNG (truncated or another format); send JPEG, PNG "
+                "or raw RGB"
+            )
         return _reduced_raw(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), source_size, reduction)
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
@@ -71,16 +81,24 @@ def _decode(data: bytes, source_size: tuple[int, int], reduction: int) -> np.nda
         smallest = (-(-height // reduction), -(-width // reduction))
         decoded = simplejpeg.decode_jpeg(data, "RGB", min_height=smallest[0], min_width=smallest[1], min_factor=1)
     except ValueError as error:
-        raise DataError(f"JPEG image of {len(data)} bytes is truncated or damaged ({error}); check the camera driver or restore the file") from error
+        raise DataError(
+            f"JPEG image of {len(data)} bytes is truncated or damaged ({error}); check the camera driver or restore "
+            "the file"
+        ) from error
     if decoded.shape[:2] != smallest:
-        raise DataError(f"JPEG image of {width}x{height} cannot be decoded at 1/{reduction} scale; send an ordinary baseline JPEG")
+        raise DataError(
+            f"JPEG image of {width}x{height} cannot be decoded at 1/{reduction} scale; send an ordinary baseline JPEG"
+        )
     return decoded
 
 
 def _reduced_raw(image: np.ndarray, source_size: tuple[int, int], reduction: int) -> np.ndarray:
     """A raw RGB image, box-filtered to 1/reduction of its size (rounded up; the last pixels repeat the border)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise DataError(f"raw image has shape {image.shape} and type {image.dtype}, but uint8 RGB (height, width, 3) is needed; convert it")
+        raise DataError(
+            f"raw image has shape {image.shape} and type {image.dtype}, but uint8 RGB (height, width, 3) is needed; "
+            "convert it"
+        )
     _check_size(image.shape[:2], source_size)
     if reduction == 1:
         return image

@@ -14,16 +14,18 @@ def resource(relative: str) -> Path:
     for folder in folders:
         if (folder / relative).exists():
             return folder / relative
-    raise DataError(f"{relative} is not in {' or '.join(map(str, folders))}; install the package again, or run from a checkout")
+    raise DataError(
+        f"{relative} is not in {' or '.join(map(str, folders))}; install the package again, or run from a checkout"
+    )
 
 
 def _share_folders() -> list[Path]:
     """Where an installation puts shared files: the ament index's answer, and the Python prefix's share folder."""
     folders = [Path(sys.prefix) / "share" / PACKAGE]
     try:
-        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+        from ament_index_python.packages import get_package_share_directory
 
         folders.insert(0, Path(get_package_share_directory(PACKAGE)))
-    except (ImportError, PackageNotFoundError):
+    except (ImportError, LookupError, OSError):  # no ament, not indexed (PackageNotFoundError), or no ROS environment
         pass
     return folders

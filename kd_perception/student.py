@@ -25,11 +25,17 @@ VIEW_TRANSFORMS = ("pull", "splat")
 
 @dataclass(frozen=True)
 class DepthBins:
-    """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range."""
+    """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range.
+
+    `focal` in pixels of the network image: the focal length at which the bins hold. A camera of focal length f has its bins at f /
+    focal times the range, so that an object of one size in pixels is in one bin whatever the lens (virtual depth as in Cube
+    R-CNN, arXiv:2207.10660). 0 takes the bins as they are for every camera.
+    """
 
     start: float
     step: float
     count: int
+    focal: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,9 @@ class Synchroniser(Generic[Image]):
         Raises ValueError if there is no camera or a limit is negative.
         """
         if not cameras or tolerance_ns < 0 or deadline_s < 0:
-            raise ValueError(f"a synchroniser needs a camera and limits >= 0, got {list(cameras)}, {tolerance_ns} ns, {deadline_s} s")
+            raise ValueError(
+                f"a synchroniser needs a camera and limits >= 0, got {list(cameras)}, {tolerance_ns} ns, {deadline_s} s"
+            )
         self.cameras = tuple(cameras)
         self.tolerance_ns = tolerance_ns
         self.deadline_s = deadline_s
@@ -104,7 +106,9 @@ class Synchroniser(Generic[Image]):
         """Whether no image of this camera still to come can be nearer to the anchor than the nearest one here."""
         nearest = self._nearest(camera, stamp_ns)
         if nearest is None:
-            return bool(self._images[camera]) and self._images[camera][-1][0] > stamp_ns  # it has passed without an image near enough
+            return (
+                bool(self._images[camera]) and self._images[camera][-1][0] > stamp_ns
+            )  # it has passed without an image near enough
         if self._images[camera][-1][0] >= stamp_ns:
             return True
         period = min(self._intervals[camera], default=self.tolerance_ns)

@@ -29,7 +29,8 @@ class ViewConfig:
     stride: int = 8
     depth_start: float = 1.0
     depth_step: float = 1.0
-    depth_bins: int = 60
+    depth_bins: int = 72
+    depth_focal: float = 0.0  # pixels of the network image; see kd_perception.student.DepthBins
     heights: list[float] = field(default_factory=lambda: [0.25, 0.75, 1.5, 2.5])
     z_range: list[float] = field(default_factory=lambda: [-2.0, 4.0])
 
@@ -43,7 +44,7 @@ class ModelConfig:
     image_height: int = 128
     image_width: int = 352
     cameras: int = 6
-    neck_channels: int = 64
+    neck_channels: int = 96
     context_channels: int = 64
     bev_channels: int = 64
     bev_blocks: int = 2

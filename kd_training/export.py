@@ -9,9 +9,8 @@ import torch
 
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import StudentError
-from kd_perception.rig import Camera
-from kd_perception.student import METADATA_KEY, StudentSpec
-from kd_perception.transforms import make_transform
+from kd_perception.rig import ring_rig
+from kd_perception.student import CAMERA_AXIS, METADATA_KEY, StudentSpec
 from kd_perception.view_tables import build_tables
 from kd_training.students.bevdet import BevDet
 
@@ -50,7 +49,7 @@ def export_student(model: BevDet, target: Path, provenance: dict[str, str], accu
 def write_onnx(model: BevDet, target: Path) -> None:
     """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
     example = example_inputs(model, model.spec.trained_cameras)
-    dynamic = {"images": {0: "cameras"}, "camera_valid": {0: "cameras"}}
+    dynamic = {"images": {0: CAMERA_AXIS}, "camera_valid": {0: CAMERA_AXIS}}
     if model.spec.view.kind == "splat":
         dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
     torch.onnx.export(
@@ -91,19 +90,7 @@ def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
     """Seeded noise images and the tables of `cameras` ideal cameras that look around evenly."""
     height, width = model.spec.image_size
     images = np.random.default_rng(0).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
-    rig = ring_rig(cameras, height, width)
+    rig = ring_rig(cameras, width, height)
     tables = build_tables(model.spec, rig, [np.eye(3)] * cameras)
     arrays = (images, np.ones(cameras, np.float32), *(tables[name] for name in model.view.table_names))
     return ExampleInputs(("images", "camera_valid", *model.view.table_names), arrays)
-
-
-def ring_rig(cameras: int, height: int, width: int) -> list[Camera]:
-    """Cameras 1.5 m above base_link's origin, evenly around it, level, 80 degrees wide."""
-    focal = width / 2.0 / np.tan(np.radians(40.0))
-    intrinsics = np.array([[focal, 0.0, width / 2.0], [0.0, focal, height / 2.0], [0.0, 0.0, 1.0]])
-    rig = []
-    for index in range(cameras):
-        cos, sin = np.cos(2.0 * np.pi * index / cameras), np.sin(2.0 * np.pi * index / cameras)
-        rotation = np.array([[sin, 0.0, cos], [-cos, 0.0, sin], [0.0, -1.0, 0.0]])  # columns: right, down, forward in ego
-        rig.append(Camera(f"camera{index}", intrinsics, make_transform(rotation, np.array([0.0, 0.0, 1.5])), width, height))
-    return rig

@@ -1,7 +1,8 @@
 """`kd bag`: a scene of any nuScenes-format data set as a rosbag2, image bytes untouched, streamed file by file.
 
-Topics: /<CHANNEL>/image/compressed, /<CHANNEL>/camera_info, /LIDAR_TOP/points, /tf, /tf_static, /odom, /sample, /truth/markers.
-Frames (REP-105): map -> odom -> base_link -> <CHANNEL>; map is the data set's global frame, odom the ego's first pose in it.
+Topics: /<CHANNEL>/image/compressed, /<CHANNEL>/camera_info, /LIDAR_TOP/points, /tf, /tf_static, /odom, /sample,
+/truth/markers. Frames (REP-105): map -> odom -> base_link -> <CHANNEL>; map is the data set's global frame, odom the
+ego's first pose in it.
 """
 
 from collections import Counter
@@ -20,8 +21,17 @@ from kd_perception.bags import messages
 from kd_perception.bags.writer import BagWriter
 from kd_perception.errors import DataError
 from kd_perception.nuscenes import (
-    ANCHOR, CAMERA_CHANNELS, LIDAR, camera_image, ego_pose, open_nuscenes, read_lidar, scene_samples, sensor_transform, truth_boxes,
-)  # fmt: skip
+    ANCHOR,
+    CAMERA_CHANNELS,
+    LIDAR,
+    camera_image,
+    ego_pose,
+    open_nuscenes,
+    read_lidar,
+    scene_samples,
+    sensor_transform,
+    truth_boxes,
+)
 from kd_perception.transforms import invert
 
 if TYPE_CHECKING:
@@ -54,21 +64,28 @@ class Poses:
 
 
 def write_scene(
-    nusc: "NuScenes", scene: str, out: Path, storage: str = "mcap", keyframes_only: bool = False, overwrite: bool = False,
+    nusc: "NuScenes",
+    scene: str,
+    out: Path,
+    storage: str = "mcap",
+    keyframes_only: bool = False,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Convert one scene; `progress(done, total)` is called after each sensor message.
 
-    Memory holds one file at a time and the scene's table rows. Raises DataError naming what the tables or the folder lack,
-    before anything is written.
-    """  # fmt: skip
+    Memory holds one file at a time and the scene's table rows. Raises DataError naming what the tables or the folder
+    lack, before anything is written.
+    """
     tokens = scene_samples(nusc, scene)
     rows = _sensor_rows(nusc, scene, tokens, keyframes_only)
     poses = _poses(nusc, rows)
     with BagWriter(out, storage, overwrite) as bag:
         last_ns = -1
         for stamp_ns, topic, message in _in_order(nusc, scene, rows, poses, progress):
-            last_ns = max(stamp_ns, last_ns + 1)  # strictly rising: players sort by time, and what belongs first stays first
+            last_ns = max(
+                stamp_ns, last_ns + 1
+            )  # strictly rising: players sort by time, and what belongs first stays first
             bag.write(topic, message, last_ns)
 
 
@@ -80,7 +97,10 @@ def _sensor_rows(nusc: "NuScenes", scene: str, tokens: Sequence[str], keyframes_
     anchored = {row["sample_token"] for row in rows if row["channel"] == ANCHOR and row["is_key_frame"]}
     if anchored != wanted:
         token = min(wanted - anchored)
-        raise DataError(f"sample {token} of scene '{scene}' has no {ANCHOR} keyframe in sample_data, the camera that gives a frame its time")
+        raise DataError(
+            f"sample {token} of scene '{scene}' has no {ANCHOR} keyframe in sample_data, "
+            "the camera that gives a frame its time; restore the row"
+        )
     missing = [row for row in rows if not (Path(nusc.dataroot) / row["filename"]).is_file()]
     if missing:
         hint = "" if any(row["is_key_frame"] for row in missing) else ", or pass --keyframes-only"
@@ -104,7 +124,7 @@ def _poses(nusc: "NuScenes", rows: Sequence[dict]) -> Poses:
 def _in_order(
     nusc: "NuScenes", scene: str, rows: Sequence[dict], poses: Poses, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, str, messages.Message]]:
-    """All messages as (stamp in ns, topic, message): tf before the sensors of its time, a Sample after its keyframe's sensors."""
+    """All messages as (stamp in ns, topic, message): tf before the sensors of its time, a Sample after its keyframe."""
     remaining = Counter(row["sample_token"] for row in rows if row["is_key_frame"])
     start_ns = rows[0]["timestamp"] * 1000
     first_rows = {row["channel"]: row for row in reversed(rows)}
@@ -121,7 +141,11 @@ def _in_order(
             written_poses += 1
         if calibration[row["channel"]] != row["calibrated_sensor_token"]:
             calibration[row["channel"]] = row["calibrated_sensor_token"]
-            yield stamp_ns, "/tf_static", messages.tf(stamp_ns, [("base_link", row["channel"], sensor_transform(nusc, row))])
+            yield (
+                stamp_ns,
+                "/tf_static",
+                messages.tf(stamp_ns, [("base_link", row["channel"], sensor_transform(nusc, row))]),
+            )
         yield from _sensor_messages(nusc, row)
         if row["is_key_frame"]:
             remaining[row["sample_token"]] -= 1
@@ -141,10 +165,16 @@ def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, me
     if encoding is None:
         raise DataError(f"image {image.path} is neither JPEG nor PNG; convert it")
     yield stamp_ns, f"/{channel}/camera_info", messages.camera_info(stamp_ns, image.camera)
-    yield stamp_ns, f"/{channel}/image/compressed", messages.compressed_image(stamp_ns, channel, image.path.read_bytes(), encoding)
+    yield (
+        stamp_ns,
+        f"/{channel}/image/compressed",
+        messages.compressed_image(stamp_ns, channel, image.path.read_bytes(), encoding),
+    )
 
 
-def _keyframe_messages(nusc: "NuScenes", scene: str, token: str, now_ns: int) -> Iterator[tuple[int, str, messages.Message]]:
+def _keyframe_messages(
+    nusc: "NuScenes", scene: str, token: str, now_ns: int
+) -> Iterator[tuple[int, str, messages.Message]]:
     """The Sample and its truth, stamped with the anchor's exposure and recorded now."""
     anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][ANCHOR])
     anchor_ns = anchor["timestamp"] * 1000
@@ -159,7 +189,9 @@ def bag(
     scene: Annotated[str, typer.Option(help="Name of the scene, e.g. scene-0061.")],
     out: Annotated[Path, typer.Option(help="Bag folder to write.")],
     storage: Annotated[str, typer.Option(help="mcap or sqlite3.")] = "mcap",
-    keyframes_only: Annotated[bool, typer.Option("--keyframes-only", help="Leave out camera frames and sweeps between keyframes.")] = False,
+    keyframes_only: Annotated[
+        bool, typer.Option("--keyframes-only", help="Leave out camera frames and sweeps between keyframes.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bag.")] = False,
 ) -> None:
     """Convert a scene of a nuScenes-format data set to a rosbag2."""
@@ -168,7 +200,12 @@ def bag(
     with Progress(console=console) as bars:
         task = bars.add_task(f"{scene} -> {out}", total=None)
         write_scene(
-            nusc, scene, out, storage, keyframes_only, force,
+            nusc,
+            scene,
+            out,
+            storage,
+            keyframes_only,
+            force,
             progress=lambda done, total: bars.update(task, completed=done, total=total),
-        )  # fmt: skip
+        )
     console.print(f"wrote [bold]{out}[/bold] ({storage}, {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB)")

@@ -1,7 +1,8 @@
 """Writes rosbag2 bags (MCAP or sqlite3) that are either whole or absent, with QoS recorded per topic."""
 
+import secrets
 import shutil
-import tempfile
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +21,8 @@ LATCHED_TOPICS = ("/tf_static",)
 class BagWriter:
     """A context manager: the bag appears at `path` when the block ends well, and not at all when it raises.
 
-    Written in a hidden folder beside `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`) or the storage
-    is unknown.
+    Written in a hidden folder beside `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`) or
+    the storage is unknown.
     """
 
     def __init__(self, path: Path, storage: str = "mcap", overwrite: bool = False) -> None:
@@ -29,29 +30,40 @@ class BagWriter:
         if storage not in STORAGES:
             raise DataError(f"bag storage '{storage}' is unknown; choose one of: {', '.join(STORAGES)}")
         if self.path.exists() and not overwrite:
-            raise DataError(f"bag {self.path} exists already; remove it, choose another path, or overwrite it (--force)")
+            raise DataError(
+                f"bag {self.path} exists already; remove it, choose another path, or overwrite it (--force)"
+            )
         self._storage = STORAGES[storage]
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> "BagWriter":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self.path.parent, prefix=f".{self.path.name}."))
+        self._scratch = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}"
+        # Ctrl-C may strike between here and the with block, where __exit__ is not called yet: then this cleans up.
+        weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        self._scratch.mkdir()
         self._writer = Writer(self._scratch / self.path.name, version=BAG_VERSION, storage_plugin=self._storage)
         self._writer.open()
         return self
 
     def write(self, topic: str, message: Message, stamp_ns: int) -> None:
         """Append a message of rosbags' type store; `stamp_ns` is its recording time, by which bags are played."""
-        self.write_cdr(topic, message.__msgtype__, bytes(typestore().serialize_cdr(message, message.__msgtype__)), stamp_ns)
+        self.write_cdr(
+            topic, message.__msgtype__, bytes(typestore().serialize_cdr(message, message.__msgtype__)), stamp_ns
+        )
 
     def write_cdr(self, topic: str, type_name: str, cdr: bytes, stamp_ns: int) -> None:
         """Append a serialised message of `type_name` ('sensor_msgs/msg/Image')."""
         if topic not in self._connections:
             qos = [_qos(latched=topic in LATCHED_TOPICS)]
-            self._connections[topic] = self._writer.add_connection(topic, type_name, typestore=typestore(), offered_qos_profiles=qos)
+            self._connections[topic] = self._writer.add_connection(
+                topic, type_name, typestore=typestore(), offered_qos_profiles=qos
+            )
         self._writer.write(self._connections[topic], stamp_ns, cdr)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._writer.close()
@@ -73,8 +85,13 @@ def _qos(latched: bool) -> Qos:
     """Reliable, keep last 10; `latched` topics are transient_local, so that late subscribers get them."""
     forever = QosTime(2147483647, 4294967295)
     return Qos(
-        history=QosHistory.KEEP_LAST, depth=10, reliability=QosReliability.RELIABLE,
+        history=QosHistory.KEEP_LAST,
+        depth=10,
+        reliability=QosReliability.RELIABLE,
         durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=forever, lifespan=forever, liveliness=QosLiveliness.AUTOMATIC, liveliness_lease_duration=forever,
+        deadline=forever,
+        lifespan=forever,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=forever,
         avoid_ros_namespace_conventions=False,
-    )  # fmt: skip
+    )

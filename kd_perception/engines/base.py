@@ -22,7 +22,8 @@ class Engine(Protocol):
     name: str
 
     def __init__(self, student: Student, cameras: int, threads: int) -> None:
-        """Open the file; `threads` 0 lets the library choose. Raises EngineError if the library or the model refuses."""
+        """Open the file; `threads` 0 lets the library choose. Raises EngineError if the library or the model
+        refuses."""
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs of the student file -> its named outputs, fresh arrays or views valid until the next call."""
@@ -53,15 +54,21 @@ def open_engine(name: str, student: Student, cameras: int, threads: int = 0) -> 
     raise EngineError(f"no engine could open {student.path}: {'; '.join(failures)}")
 
 
-def check_inputs(engine: str, shapes: Mapping[str, tuple[int | None, ...]], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The inputs a file declares, picked from those offered; raises EngineError naming one that is absent or of another shape.
+def check_inputs(
+    engine: str, shapes: Mapping[str, tuple[int | None, ...]], inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The inputs a file declares, picked from those offered; raises EngineError naming one that is absent or of another
+    shape.
 
     `shapes` holds None for a size that depends on the rig. Offering more than the file uses is fine: an export may have
     optimised an input away.
     """
     for name, shape in shapes.items():
         if name not in inputs:
-            raise EngineError(f"engine {engine}: the student file wants input '{name}', which this version of kd does not make; export it again")
+            raise EngineError(
+                f"engine {engine}: the student file wants input '{name}', which this version of kd does not make; "
+                "export it again"
+            )
         got = inputs[name].shape
         if len(got) != len(shape) or any(size not in (None, actual) for size, actual in zip(shape, got, strict=True)):
             wanted = "x".join("any" if size is None else str(size) for size in shape)

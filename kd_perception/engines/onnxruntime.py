@@ -28,9 +28,13 @@ class OnnxRuntimeEngine:
             self._session = onnxruntime.InferenceSession(str(student.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the binding raises a dozen types that share only Exception
             reason = str(error).strip().splitlines()[0]
-            raise EngineError(f"ONNX Runtime refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine openvino") from error
+            raise EngineError(
+                f"ONNX Runtime refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine "
+                "openvino"
+            ) from error
         self._shapes = {
-            port.name: tuple(size if isinstance(size, int) else None for size in port.shape) for port in self._session.get_inputs()
+            port.name: tuple(size if isinstance(size, int) else None for size in port.shape)
+            for port in self._session.get_inputs()
         }
         self._outputs = [port.name for port in self._session.get_outputs()]
 

@@ -17,7 +17,8 @@ class OpenVinoEngine:
 
     def __init__(self, student: Student, cameras: int, threads: int) -> None:
         """Read, reshape and compile; `threads` 0 lets OpenVINO choose. Raises EngineError if it refuses the file."""
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}  # else it picks bfloat16 where the CPU has it
+        # Without the precision hint OpenVINO picks bfloat16 where the CPU has it.
+        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -30,13 +31,19 @@ class OpenVinoEngine:
             self._compiled = core.compile_model(model, "CPU", options)
         except (RuntimeError, KeyError) as error:
             reason = str(error).strip().splitlines()[-1]
-            raise EngineError(f"OpenVINO refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine onnxruntime") from error
-        self._shapes = {name: tuple(None if size.is_dynamic else size.get_length() for size in shape) for name, shape in shapes.items()}
-        self._outputs = [port.any_name for port in self._compiled.outputs]
+            raise EngineError(
+                f"OpenVINO refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine "
+                "onnxruntime"
+            ) from error
+        self._shapes = {
+            name: tuple(None if size.is_dynamic else size.get_length() for size in shape)
+            for name, shape in shapes.items()
+        }
+        self._outputs = [port.any_name for port in model.outputs]  # a compiled port may carry several names
         self._request = self._compiled.create_infer_request()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs -> named outputs, without copies: the outputs are overwritten by the next call."""
         used = check_inputs(self.name, self._shapes, inputs)
         results = self._request.infer(used, share_inputs=True, share_outputs=True)
-        return {name: results[i] for i, name in enumerate(self._outputs)}
+        return {name: results[name] for name in self._outputs}

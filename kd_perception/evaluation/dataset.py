@@ -23,12 +23,17 @@ from kd_perception.student import load_student
 if TYPE_CHECKING:
     from nuscenes import NuScenes
 
-RESULT_FILE, SUMMARY_FILE, REPORT_FILE, HTML_FILE = "results_nusc.json", "metrics_summary.json", "report.json", "report.html"
+RESULT_FILE, SUMMARY_FILE, REPORT_FILE, HTML_FILE = (
+    "results_nusc.json",
+    "metrics_summary.json",
+    "report.json",
+    "report.html",
+)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A student's answers to the samples of some scenes: result-file entries and each frame's stage times in milliseconds."""
+    """A student's answers: result-file entries by sample, and each frame's stage times in milliseconds."""
 
     results: Results
     stages: list[dict[str, float]]
@@ -60,10 +65,18 @@ def detect_scenes(
 
 
 def write_evaluation(
-    out: Path, title: str, nusc: "NuScenes", scenes: Sequence[str], results: Results, stages: Sequence[dict[str, float]], report: RunReport,
-    picture_count: int = 4, notes: Sequence[str] = (), **runs: RunReport,
-) -> Metrics:  # fmt: skip
-    """Score `results` and write result file, metrics_summary.json, report.json, report.html and pictures/ into `out`."""
+    out: Path,
+    title: str,
+    nusc: "NuScenes",
+    scenes: Sequence[str],
+    results: Results,
+    stages: Sequence[dict[str, float]],
+    report: RunReport,
+    picture_count: int = 4,
+    notes: Sequence[str] = (),
+    **runs: RunReport,
+) -> Metrics:
+    """Score `results`; write them, metrics_summary.json, report.json, report.html and pictures/ into `out`."""
     write_results(out / RESULT_FILE, results)
     metrics = evaluate_results(nusc, out / RESULT_FILE, scenes, out / SUMMARY_FILE)
     pictures = draw_samples(nusc, results, spread(list(results), picture_count))
@@ -80,7 +93,9 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for results, scores, report and pictures.")],
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to evaluate; repeat for more. Default: all.")] = None,
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
-    score_threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")] = 0.1,
+    score_threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")
+    ] = 0.1,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
 ) -> None:
     """Run a student over a nuScenes-format data set without ROS, and score it with the nuScenes metric."""
@@ -90,19 +105,31 @@ def evaluate(
     chosen = scenes or scene_names(nusc)
     first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
     pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("samples"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         task = bars.add_task(f"{opened.spec.name} on {pipeline.engine.name}", total=None)
-        answers = detect_scenes(pipeline, nusc, chosen, lambda done, total: bars.update(task, completed=done, total=total))
+        answers = detect_scenes(
+            pipeline, nusc, chosen, lambda done, total: bars.update(task, completed=done, total=total)
+        )
     report = make_report(len(answers.stages), 0, answers.stages, opened.model_id, pipeline.engine.name)
     title = f"{opened.spec.name} on {len(chosen)} scene{'s' if len(chosen) > 1 else ''} of {dataroot.name}"
     metrics = write_evaluation(out, title, nusc, chosen, answers.results, answers.stages, report)
     Console().print(metrics_table(metrics, title))
-    console.print(f"wrote [bold]{out / HTML_FILE}[/bold] and {RESULT_FILE}, {SUMMARY_FILE}, {REPORT_FILE}, pictures/ beside it")
+    console.print(
+        f"wrote [bold]{out / HTML_FILE}[/bold] and {RESULT_FILE}, {SUMMARY_FILE}, {REPORT_FILE}, pictures/ beside it"
+    )
 
 
 def _read(image: CameraImage) -> bytes:
     try:
         return image.path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"image {image.path} of camera {image.camera.name} is missing; restore it or choose other scenes") from error
+        raise DataError(
+            f"image {image.path} of camera {image.camera.name} is missing; restore it or choose other scenes"
+        ) from error

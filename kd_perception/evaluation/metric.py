@@ -1,8 +1,8 @@
 """The nuScenes detection metric (mAP, NDS; arXiv:1903.11027) on any nuScenes-format tables and any set of scenes.
 
-Everything that counts is nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range, points and
-bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, a data set of one's
-own has other names. On an official split the figures are the devkit's, digit for digit.
+Everything that counts is nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range,
+points and bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, a
+data set of one's own has other names. On an official split the figures are the devkit's, digit for digit.
 """
 
 import contextlib
@@ -21,17 +21,19 @@ from kd_perception.nuscenes import LIDAR, scene_names, scene_samples
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
+    from nuscenes.eval.common.data_classes import EvalBoxes
     from nuscenes.eval.detection.data_classes import DetectionMetrics
+    from nuscenes.eval.detection.evaluate import DetectionEval
 
 CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the public benchmark
 
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: truth boxes counted (after the metric's filters), detections counted, AP, and mean errors of matched boxes.
+    """One class: truth boxes and detections that the metric's filters leave, AP, and mean errors of matched boxes.
 
-    Errors: translation (m), scale (1 - IoU), orientation (rad), velocity (m/s), attribute (1 - accuracy); NaN where the metric
-    defines none, 1 where nothing matched.
+    Errors: translation (m), scale (1 - IoU), orientation (rad), velocity (m/s), attribute (1 - accuracy); NaN where the
+    metric defines none, 1 where nothing matched.
     """
 
     truths: int
@@ -57,15 +59,22 @@ class Metrics:
 def evaluate_results(
     nusc: "NuScenes", result_path: Path, scenes: Sequence[str] | None = None, summary_path: Path | None = None
 ) -> Metrics:
-    """Score a result file over `scenes` (default: all of the tables); with `summary_path` also write the devkit's summary.
+    """Score a result file over `scenes` (default: all); with `summary_path` also write the devkit's summary.
 
-    Samples of other scenes in the file are ignored. Raises DataError if the file lacks a sample of the scenes (every sample must
-    be answered, with an empty list where nothing was found), or if truth or file cannot be read.
+    Samples of other scenes in the file are ignored. Raises DataError if the file lacks a sample of the scenes (every
+    sample must be answered, with an empty list where nothing was found), or if truth or file cannot be read.
     """
-    tokens = [token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)]
+    tokens = [
+        token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)
+    ]
     _check(nusc, result_path, tokens)
-    with contextlib.redirect_stderr(io.StringIO()):  # the devkit's loaders draw a progress bar of their own
-        evaluator = _make_evaluator(nusc, Path(result_path), tokens)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the devkit's loaders draw a progress bar of their own
+            evaluator = _make_evaluator(nusc, Path(result_path), tokens)
+    except Exception as error:  # the devkit asserts, and raises plain Exception
+        raise DataError(
+            f"nuscenes-devkit cannot use {result_path} with these tables ({error}); mend the one named"
+        ) from error
     figures, _ = evaluator.evaluate()
     summary = json.loads(json.dumps({**figures.serialize(), "meta": evaluator.meta}))
     if summary_path is not None:
@@ -85,20 +94,35 @@ def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
     results = read_results(result_path)
     absent = [token for token in tokens if token not in results]
     if absent:
-        raise DataError(f"{result_path} answers {len(tokens) - len(absent)} of {len(tokens)} samples; the first missing is {absent[0]}")
+        raise DataError(
+            f"{result_path} answers {len(tokens) - len(absent)} of {len(tokens)} samples; "
+            f"the first missing is {absent[0]}; answer every sample, with no boxes if need be"
+        )
     crowded = [token for token in tokens if len(results[token]) > MAX_BOXES_PER_SAMPLE]
     if crowded:
-        raise DataError(f"{result_path}: sample {crowded[0]} has more than {MAX_BOXES_PER_SAMPLE} boxes; keep its best ones")
+        raise DataError(
+            f"{result_path}: sample {crowded[0]} has more than {MAX_BOXES_PER_SAMPLE} boxes; keep its best ones"
+        )
     without = [token for token in tokens if LIDAR not in nusc.get("sample", token)["data"]]
     if without:
-        raise DataError(f"sample {without[0]} has no {LIDAR} row, whose ego pose the metric measures ranges from; add it to sample_data")
+        raise DataError(
+            f"sample {without[0]} has no {LIDAR} row in sample_data, "
+            "whose ego pose the metric measures ranges from; restore the row"
+        )
     if not any(nusc.get("sample", token)["anns"] for token in tokens):
-        raise DataError(f"the {len(tokens)} chosen samples have no annotations, so there is nothing to score against; choose other scenes")
+        raise DataError(
+            f"the {len(tokens)} chosen samples have no annotations, so nothing can be scored; choose other scenes"
+        )
 
 
-def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]):  # noqa: ANN202  (a subclass of a lazily imported class)
-    """The devkit's DetectionEval over the given samples."""
-    from nuscenes.eval.common.loaders import add_center_dist, filter_eval_boxes, load_gt_of_sample_tokens, load_prediction_of_sample_tokens
+def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> "DetectionEval":
+    """The devkit's DetectionEval over the given samples (a class made here: the devkit is imported on use)."""
+    from nuscenes.eval.common.loaders import (
+        add_center_dist,
+        filter_eval_boxes,
+        load_gt_of_sample_tokens,
+        load_prediction_of_sample_tokens,
+    )
     from nuscenes.eval.detection.config import config_factory
     from nuscenes.eval.detection.data_classes import DetectionBox
     from nuscenes.eval.detection.evaluate import DetectionEval
@@ -115,16 +139,26 @@ def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]):  # 
             self.gt_boxes = self._filtered(load_gt_of_sample_tokens(nusc, tokens, DetectionBox))
             self.sample_tokens = self.gt_boxes.sample_tokens
 
-        def _filtered(self, boxes):  # noqa: ANN001, ANN202
+        def _filtered(self, boxes: "EvalBoxes") -> "EvalBoxes":
             boxes = add_center_dist(nusc, boxes)
-            return filter_eval_boxes(nusc, boxes, self.cfg.class_range) if boxes.all else boxes  # the filter refuses no boxes at all
+            if not boxes.all:  # the devkit's filter raises where there is no box at all
+                return boxes
+            return filter_eval_boxes(nusc, boxes, self.cfg.class_range)
 
     return SampleEval()
 
 
-def _class_metrics(evaluator, figures: "DetectionMetrics", name: str) -> ClassMetrics:  # noqa: ANN001
-    errors = {error: float(figures.get_label_tp(name, f"{key}_err")) for error, key in
-              (("translation", "trans"), ("scale", "scale"), ("orientation", "orient"), ("velocity", "vel"), ("attribute", "attr"))}  # fmt: skip
+def _class_metrics(evaluator: "DetectionEval", figures: "DetectionMetrics", name: str) -> ClassMetrics:
+    errors = {
+        error: float(figures.get_label_tp(name, f"{key}_err"))
+        for error, key in (
+            ("translation", "trans"),
+            ("scale", "scale"),
+            ("orientation", "orient"),
+            ("velocity", "vel"),
+            ("attribute", "attr"),
+        )
+    }
     return ClassMetrics(
         truths=sum(box.detection_name == name for box in evaluator.gt_boxes.all),
         detections=sum(box.detection_name == name for box in evaluator.pred_boxes.all),

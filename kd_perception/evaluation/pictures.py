@@ -40,8 +40,10 @@ def spread(tokens: Sequence[str], count: int) -> list[str]:
     return [tokens[i] for i in dict.fromkeys(int(middle) for middle in middles)]
 
 
-def draw_sample(nusc: "NuScenes", sample_token: str, detections: Boxes, drawn_score: float = DRAWN_SCORE) -> SamplePicture:
-    """Draw one sample; `detections` in ego. Truth shows what the metric counts: boxes with points. Points where the file is present.
+def draw_sample(
+    nusc: "NuScenes", sample_token: str, detections: Boxes, drawn_score: float = DRAWN_SCORE
+) -> SamplePicture:
+    """Draw one sample; `detections` in ego. Truth: boxes with points, as the metric counts them. Points if there.
 
     Raises DataError if an image file is missing or damaged.
     """
@@ -52,12 +54,19 @@ def draw_sample(nusc: "NuScenes", sample_token: str, detections: Boxes, drawn_sc
     for image in frame.images:
         if not image.path.is_file():
             raise DataError(f"image {image.path} is missing; restore it")
-        cameras[image.camera.name] = draw_camera(decode_image(image.path.read_bytes(), str(image.path)), image.camera, drawn, truth, CAMERA_WIDTH)
+        cameras[image.camera.name] = draw_camera(
+            decode_image(image.path.read_bytes(), str(image.path)), image.camera, drawn, truth, CAMERA_WIDTH
+        )
     return SamplePicture(
         scene=frame.scene,
         sample_token=sample_token,
         cameras=camera_grid(cameras),
-        bev=draw_bev(drawn, truth, _points_in_ego(nusc, sample_token, frame.global_from_ego), size=max(720, 2 * next(iter(cameras.values())).shape[0])),
+        bev=draw_bev(
+            drawn,
+            truth,
+            _points_in_ego(nusc, sample_token, frame.global_from_ego),
+            size=max(720, 2 * next(iter(cameras.values())).shape[0]),
+        ),
         detections=len(drawn),
         truths=len(truth),
     )
@@ -68,7 +77,7 @@ def draw_samples(nusc: "NuScenes", results: Results, tokens: Sequence[str]) -> l
     return [
         draw_sample(nusc, token, boxes_of_result(results[token], load_frame(nusc, token).global_from_ego))
         for token in tokens
-    ]  # fmt: skip
+    ]
 
 
 def write_pictures(folder: Path, pictures: Sequence[SamplePicture]) -> None:

@@ -8,17 +8,23 @@ COLORS = ("#54d6ff", "#ffa826", "#50ec82", "#ff5cb2", "#be78ff", "#ecf05a", "#ff
 
 
 def latency_svg(stages: Mapping[str, Sequence[float]]) -> str:
-    """Milliseconds of each stage: distribution (box: quartiles; whiskers: 5 to 95 %; dots beyond) and course over the frames."""
+    """Milliseconds of each stage: distribution (box: quartiles; whiskers: 5 to 95 %) and course over the frames."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.4), facecolor="none", layout="constrained")
     boxes, course = figure.subplots(1, 2, width_ratios=(1, 1.4))
     names = list(stages)
     drawn = boxes.boxplot(
-        [stages[name] for name in names], orientation="horizontal", whis=(5, 95), widths=0.55, patch_artist=True,
-        medianprops={"color": INK}, whiskerprops={"color": INK}, capprops={"color": INK},
+        [stages[name] for name in names],
+        orientation="horizontal",
+        whis=(5, 95),
+        widths=0.55,
+        patch_artist=True,
+        medianprops={"color": INK},
+        whiskerprops={"color": INK},
+        capprops={"color": INK},
         flierprops={"marker": ".", "markersize": 4, "markerfacecolor": INK, "markeredgecolor": "none"},
-    )  # fmt: skip
+    )
     for i, (name, patch) in enumerate(zip(names, drawn["boxes"], strict=True)):
         color = COLORS[i % len(COLORS)]
         patch.set(facecolor=color, edgecolor=INK)

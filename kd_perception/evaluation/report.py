@@ -15,7 +15,7 @@ PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run: frames offered, answered and dropped; percentiles of each stage's milliseconds; the model, engine and commit used."""
+    """One run: frames offered, answered and dropped; percentiles of each stage's time; what it was done with."""
 
     frames_in: int
     frames_answered: int
@@ -26,7 +26,9 @@ class RunReport:
     commit: str
 
 
-def make_report(frames_in: int, frames_dropped: int, stages: Sequence[Mapping[str, float]], model: str, engine: str) -> RunReport:
+def make_report(
+    frames_in: int, frames_dropped: int, stages: Sequence[Mapping[str, float]], model: str, engine: str
+) -> RunReport:
     """A report of the answered frames' stage times (milliseconds, one mapping a frame)."""
     return RunReport(frames_in, len(stages), frames_dropped, percentiles(by_stage(stages)), model, engine, commit())
 
@@ -57,8 +59,17 @@ def commit() -> str:
     if not (folder / ".git").exists():
         return "unknown"
     try:
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        changed = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

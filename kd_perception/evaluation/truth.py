@@ -1,4 +1,4 @@
-"""Truth as a submission: the best score that a data set's tables allow, which checks tables, geometry and metric at once."""
+"""Truth as a submission: the best score that a data set's tables allow; checks tables, geometry and metric."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 def truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
     """The annotations of `scenes`, through ego coordinates and back, as a result file's entries.
 
-    Boxes without a LiDAR or RADAR point are left out: the metric drops them from the truth, so they would be false positives.
+    Boxes without a LiDAR or RADAR point are left out: the metric drops them from the truth, so they would be false
+    positives.
     """
     results: Results = {}
     for token in (token for scene in scenes for token in scene_samples(nusc, scene)):
@@ -31,4 +32,6 @@ def _attributes(nusc: "NuScenes", sample_token: str) -> list[str]:
 
     rows = [nusc.get("sample_annotation", token) for token in nusc.get("sample", sample_token)["anns"]]
     kept = [row for row in rows if category_to_detection_name(row["category_name"]) is not None]
-    return [nusc.get("attribute", row["attribute_tokens"][0])["name"] if row["attribute_tokens"] else "" for row in kept]
+    return [
+        nusc.get("attribute", row["attribute_tokens"][0])["name"] if row["attribute_tokens"] else "" for row in kept
+    ]

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from kd_msgs.msg import FrameStatus
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from kd_msgs.msg import FrameStatus
 from kd_perception.errors import CalibrationError, DataError, KdError
 from kd_perception.nodes.health import DelayMonitor, Health
 from kd_perception.nodes.odometry import OdometryWatch
@@ -44,18 +44,30 @@ class BevStudentParameters:
 
     model: str = parameter("", "student file (.onnx) written by kd export")
     engine: str = parameter("auto", "inference engine: auto, openvino, onnxruntime or another that is installed")
-    camera_names: tuple[str, ...] = parameter(CAMERA_CHANNELS, "the rig's cameras in order, the anchor first; camera{i} is the i-th")
+    camera_names: tuple[str, ...] = parameter(
+        CAMERA_CHANNELS, "the rig's cameras in order, the anchor first; camera{i} is the i-th"
+    )
     transport: str = parameter("compressed", "what cameras publish", choices=("compressed", "raw"))
     base_frame: str = parameter("base_link", "frame of the boxes")
     score_threshold: float = parameter(0.1, "lowest score of a published box", 0.0, 1.0)
     threads: int = parameter(0, "threads of the inference engine; 0 lets it choose", 0, 256)
-    sync_tolerance_ms: float = parameter(60.0, "greatest distance of a camera's exposure from the anchor's, ms", 0.0, 1000.0)
-    sync_deadline_ms: float = parameter(100.0, "longest wait for other cameras, and for calibration, after the anchor image came, ms", 0.0, 60000.0)
+    sync_tolerance_ms: float = parameter(
+        60.0, "greatest distance of a camera's exposure from the anchor's, ms", 0.0, 1000.0
+    )
+    sync_deadline_ms: float = parameter(
+        100.0, "longest wait for other cameras, and for calibration, after the anchor image came, ms", 0.0, 60000.0
+    )
     reliable_input: bool = parameter(False, "ask cameras for reliable delivery (evaluation from a bag)")
-    max_allowed_processing_time_ms: float = parameter(200.0, "a slower frame is a warning in diagnostics, ms", 0.0, 60000.0)
-    max_acceptable_consecutive_delay_ms: float = parameter(1000.0, "slow for longer than this is an error in diagnostics, ms", 0.0, 600000.0)
+    max_allowed_processing_time_ms: float = parameter(
+        200.0, "a slower frame is a warning in diagnostics, ms", 0.0, 60000.0
+    )
+    max_acceptable_consecutive_delay_ms: float = parameter(
+        1000.0, "slow for longer than this is an error in diagnostics, ms", 0.0, 600000.0
+    )
     build_only: bool = parameter(False, "open the engine (which may build and cache it), then exit")
-    wait_for_subscribers: tuple[str, ...] = parameter((), "entries output=count (objects, markers, status): activation waits for them")
+    wait_for_subscribers: tuple[str, ...] = parameter(
+        (), "entries output=count (objects, markers, status): activation waits for them"
+    )
     subscriber_timeout_s: float = parameter(30.0, "longest wait for subscribers on activation, s", 0.0, 600.0)
 
 
@@ -73,28 +85,36 @@ class BevStudent(ProcessNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the student and open the engine; fails with a logged sentence."""
         try:
-            self._parameters = p = read_parameters(self, BevStudentParameters)
+            self._settings = p = read_parameters(self, BevStudentParameters)
             student = load_student(Path(p.model))
             self._pipeline = Pipeline(student, p.engine, len(p.camera_names), p.score_threshold, p.threads)
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
-        self.get_logger().info(f"{student.model_id} runs on {self._pipeline.engine.name} for {len(p.camera_names)} cameras")
+        self.get_logger().info(
+            f"{student.model_id} runs on {self._pipeline.engine.name} for {len(p.camera_names)} cameras"
+        )
         if p.build_only:
             self.exit_code = 0
-        self._health = Health(self, DelayMonitor(p.max_allowed_processing_time_ms, p.max_acceptable_consecutive_delay_ms))
+        self._health = Health(
+            self, DelayMonitor(p.max_allowed_processing_time_ms, p.max_acceptable_consecutive_delay_ms)
+        )
         self._health.detail({"model": student.model_id, "engine": self._pipeline.engine.name})
         self._outputs = Outputs(self, p.base_frame, p.camera_names, student.model_id)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start listening, once the expected subscribers are there."""
-        p = self._parameters
-        problem = wait_for_subscribers(self, p.wait_for_subscribers, self._outputs.named, p.subscriber_timeout_s, lambda: False)
+        p = self._settings
+        problem = wait_for_subscribers(
+            self, p.wait_for_subscribers, self._outputs.named, p.subscriber_timeout_s, lambda: False
+        )
         if problem:
             self.get_logger().error(problem)
             return TransitionCallbackReturn.FAILURE
-        self._sync = Synchroniser[Image | CompressedImage](p.camera_names, int(p.sync_tolerance_ms * 1e6), p.sync_deadline_ms / 1e3)
+        self._sync = Synchroniser[Image | CompressedImage](
+            p.camera_names, int(p.sync_tolerance_ms * 1e6), p.sync_deadline_ms / 1e3
+        )
         self._odometry = OdometryWatch()
         self._reset_reason = ""  # told with the next frame
         self._outputs.restart()
@@ -125,14 +145,20 @@ class BevStudent(ProcessNode):
         self._release()
 
     def _listen(self) -> None:
-        p = self._parameters
+        p = self._settings
         kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
         image_qos = SENSOR_RELIABLE if p.reliable_input else SENSOR
         self._inputs = [self.create_subscription(Odometry, "~/input/odometry", self._receive_odometry, SENSOR)]
         for i in range(len(p.camera_names)):
             prefix = f"~/input/camera{i}"
-            self._inputs.append(self.create_subscription(kind, f"{prefix}/{suffix}", partial(self._receive_image, i), image_qos))
-            self._inputs.append(self.create_subscription(CameraInfo, f"{prefix}/camera_info", partial(self._rig_source.set_info, i), CAMERA_INFO))
+            self._inputs.append(
+                self.create_subscription(kind, f"{prefix}/{suffix}", partial(self._receive_image, i), image_qos)
+            )
+            self._inputs.append(
+                self.create_subscription(
+                    CameraInfo, f"{prefix}/camera_info", partial(self._rig_source.set_info, i), CAMERA_INFO
+                )
+            )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = min(max(p.sync_deadline_ms / 4e3, 0.005), 0.1)
         self._timer = self.create_timer(period_s, lambda: self._handle(self._sync.poll(time.monotonic())), clock=steady)
@@ -171,7 +197,9 @@ class BevStudent(ProcessNode):
     def _receive_odometry(self, message: Odometry) -> None:
         position, linear = message.pose.pose.position, message.twist.twist.linear
         speed = float(np.linalg.norm([linear.x, linear.y, linear.z]))
-        reason = self._odometry.add(to_nanoseconds(message.header.stamp), np.array([position.x, position.y, position.z]), speed)
+        reason = self._odometry.add(
+            to_nanoseconds(message.header.stamp), np.array([position.x, position.y, position.z]), speed
+        )
         if reason:
             self._reset(reason)
 
@@ -213,7 +241,11 @@ class BevStudent(ProcessNode):
         except KdError as error:
             self._reject(frame, str(error), reset_reason)
         except Exception as error:  # a fault of the engine or a bug must not end the robot's detector
-            self._reject(frame, f"the detector failed on this frame ({type(error).__name__}: {error}); please report it", reset_reason)
+            self._reject(
+                frame,
+                f"the detector failed on this frame ({type(error).__name__}: {error}); please report it",
+                reset_reason,
+            )
 
     def _reject(self, frame: SyncedFrame[Image | CompressedImage], reason: str, reset_reason: str) -> None:
         self._health.problem("frames_rejected", reason)
@@ -231,7 +263,7 @@ class BevStudent(ProcessNode):
         refused = {**unreadable, **detections.rejected}
         for sentence in (*rig.problems.values(), *refused.values()):
             self._health.problem("camera_problems", sentence)
-        missing = [name for name in self._parameters.camera_names if name in {*detections.missing, *refused}]
+        missing = [name for name in self._settings.camera_names if name in {*detections.missing, *refused}]
         for name in missing:
             self._health.count(f"missing_{name}")
         stage_ms = {
@@ -246,23 +278,29 @@ class BevStudent(ProcessNode):
 
     def _wait_for_rig(self, frame: SyncedFrame[Image | CompressedImage]) -> Rig:
         """The calibration of every camera that has an image, waited for until the deadline; the anchor's is required."""
-        names = self._parameters.camera_names
+        names = self._settings.camera_names
         needed = {name for name, image in zip(names, frame.images, strict=True) if image is not None}
         while True:
             rig = self._rig_source.rig(frame.stamp_ns)
             waiting = needed & set(rig.problems)
-            if not waiting or self._worker.stopping or time.monotonic() - frame.arrival_s > self._parameters.sync_deadline_ms / 1e3:
+            if (
+                not waiting
+                or self._worker.stopping
+                or time.monotonic() - frame.arrival_s > self._settings.sync_deadline_ms / 1e3
+            ):
                 break
             time.sleep(CALIBRATION_POLL_S)
         if names[0] in rig.problems:
             raise CalibrationError(rig.problems[names[0]])
         return rig
 
-    def _images(self, frame: SyncedFrame[Image | CompressedImage], rig: Rig) -> tuple[list[bytes | np.ndarray | None], dict[str, str]]:
+    def _images(
+        self, frame: SyncedFrame[Image | CompressedImage], rig: Rig
+    ) -> tuple[list[bytes | np.ndarray | None], dict[str, str]]:
         """Images as the pipeline takes them; cameras without calibration are left out; camera name -> why an image is unreadable."""
         images: list[bytes | np.ndarray | None] = []
         unreadable = {}
-        for name, message in zip(self._parameters.camera_names, frame.images, strict=True):
+        for name, message in zip(self._settings.camera_names, frame.images, strict=True):
             image = None
             if message is not None and name not in rig.problems:
                 try:

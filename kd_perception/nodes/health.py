@@ -86,7 +86,11 @@ class Health:
             delay_level, delay_text = (self._delay.level, self._delay.text) if self._delay else (OK, "")
             texts = [*self._problems.values(), *([delay_text] if delay_text else [])]
             level = max([delay_level, WARN if self._problems else OK])
-            values = {**{name: str(count) for name, count in sorted(self._counts.items())}, **self._details, "last_problem": self._last_sentence}
+            values = {
+                **{name: str(count) for name, count in sorted(self._counts.items())},
+                **self._details,
+                "last_problem": self._last_sentence,
+            }
             self._problems.clear()
         name = self._node.get_fully_qualified_name().lstrip("/")
         status = DiagnosticStatus(level=level, name=name, hardware_id="", message="; ".join(texts) or "ok")

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kd_msgs.msg import Detection3DArray, FrameStatus
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
+from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.boxes import Boxes
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.markers import to_markers
@@ -48,7 +48,11 @@ class Outputs:
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/output/markers", RESULT)
         self._status = node.create_lifecycle_publisher(FrameStatus, "~/output/status", EVERY_RESULT)
         self.named = {"objects": self._objects, "markers": self._markers, "status": self._status}
-        debug = ("cyclic_time_ms", "pipeline_latency_ms", *(f"processing_time/{name}_ms" for name in PROCESSING_TOPICS.values()))
+        debug = (
+            "cyclic_time_ms",
+            "pipeline_latency_ms",
+            *(f"processing_time/{name}_ms" for name in PROCESSING_TOPICS.values()),
+        )
         self._debug = {name: node.create_lifecycle_publisher(Float64, f"~/debug/{name}", RESULT) for name in debug}
 
     def wanted(self) -> bool:
@@ -79,7 +83,10 @@ class Outputs:
                     stage_names=list(answer.stage_ms),
                     stage_ms=list(answer.stage_ms.values()),
                     camera_names=self._camera_names,
-                    camera_age_ms=[math.nan if age is None else age / 1e6 for age in answer.ages_ns or [None] * len(self._camera_names)],
+                    camera_age_ms=[
+                        math.nan if age is None else age / 1e6
+                        for age in answer.ages_ns or [None] * len(self._camera_names)
+                    ],
                     missing_cameras=list(answer.missing),
                     memory_state=FrameStatus.MEMORY_NONE,  # students of format 1 see a single frame
                     reset_reason=answer.reset_reason,
@@ -96,7 +103,9 @@ class Outputs:
         if self._last_answer_s is not None:
             self._debug["cyclic_time_ms"].publish(Float64(data=1e3 * (now_s - self._last_answer_s)))
         self._last_answer_s = now_s
-        self._debug["pipeline_latency_ms"].publish(Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6))
+        self._debug["pipeline_latency_ms"].publish(
+            Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6)
+        )
         for stage, name in PROCESSING_TOPICS.items():
             self._debug[f"processing_time/{name}_ms"].publish(Float64(data=answer.stage_ms[stage]))
 

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 Parameters = TypeVar("Parameters")
 
 
-def parameter(default: object, description: str, minimum: float | None = None, maximum: float | None = None, choices: tuple[str, ...] = ()) -> Field:
+def parameter(
+    default: object,
+    description: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Field:
     """A dataclass field that is a ROS parameter: its default, what it means (with unit), its range or its choices."""
-    return field(default=default, metadata={"description": description, "minimum": minimum, "maximum": maximum, "choices": choices})
+    return field(
+        default=default,
+        metadata={"description": description, "minimum": minimum, "maximum": maximum, "choices": choices},
+    )
 
 
 def declare_parameters(node: "Node", kind: type) -> None:
@@ -52,7 +61,9 @@ def _descriptor(item: Field) -> ParameterDescriptor:
         descriptor.additional_constraints = f"one of: {', '.join(choices)}"
     if minimum is not None and maximum is not None:
         if isinstance(item.default, float):
-            descriptor.floating_point_range = [FloatingPointRange(from_value=float(minimum), to_value=float(maximum), step=0.0)]
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(minimum), to_value=float(maximum), step=0.0)
+            ]
         else:
             descriptor.integer_range = [IntegerRange(from_value=int(minimum), to_value=int(maximum), step=1)]
     return descriptor

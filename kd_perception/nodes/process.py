@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 
 POLL_S = 0.02
@@ -29,8 +29,8 @@ class ProcessNode(LifecycleNode):
         """Release threads and files; called once when the process ends, in whatever state the node is."""
 
 
-def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None) -> None:
-    """Run one node until it is interrupted or ends itself; exits the process with 0, its exit code, or 1 if it cannot start."""
+def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> None:
+    """Run one node until it is interrupted or ends itself, with callbacks in `threads`; exits the process with 0, its exit code, or 1 if it cannot start."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
     rclpy.init(args=arguments)
@@ -38,7 +38,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     code = 0
     try:
         node = create()
-        executor = SingleThreadedExecutor()
+        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
         executor.add_node(node)
         while rclpy.ok() and node.exit_code is None:
             executor.spin_once(timeout_sec=0.2)
@@ -57,7 +57,11 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
 
 
 def wait_for_subscribers(
-    node: LifecycleNode, wanted: Sequence[str], publishers: dict[str, HasSubscribers], timeout_s: float, give_up: Callable[[], bool]
+    node: LifecycleNode,
+    wanted: Sequence[str],
+    publishers: dict[str, HasSubscribers],
+    timeout_s: float,
+    give_up: Callable[[], bool],
 ) -> str:
     """Block until each publisher named in 'topic=count' entries has that many matched subscriptions.
 

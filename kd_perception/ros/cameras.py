@@ -14,13 +14,17 @@ def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray
     NaN intrinsics, a distortion model the project does not know, binning or a region of interest.
     """
     if message.binning_x > 1 or message.binning_y > 1 or message.roi.width or message.roi.height:
-        raise CalibrationError(f"camera '{name}': CameraInfo with binning or a region of interest is not supported; publish full images")
+        raise CalibrationError(
+            f"camera '{name}': CameraInfo with binning or a region of interest is not supported; publish full images"
+        )
     coefficients = tuple(float(value) for value in message.d)
     model = message.distortion_model
     if model in ("", "none", "plumb_bob") and not any(coefficients):
         model, coefficients = "none", ()
     intrinsics = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    return Camera.from_integer_centred(name, intrinsics, ego_from_camera, message.width, message.height, model, coefficients)
+    return Camera.from_integer_centred(
+        name, intrinsics, ego_from_camera, message.width, message.height, model, coefficients
+    )
 
 
 def to_camera_info(camera: Camera, frame_id: str) -> CameraInfo:

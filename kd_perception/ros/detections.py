@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Vector3
-from kd_msgs.msg import Detection3D, Detection3DArray
 from std_msgs.msg import Header
 
+from kd_msgs.msg import Detection3D, Detection3DArray
 from kd_perception.attributes import attribute_of
 from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import DataError
@@ -26,7 +26,9 @@ def from_detection_array(message: Detection3DArray) -> Boxes:
     detections = message.detections
     unknown = sorted({d.class_name for d in detections} - set(CLASSES))
     if unknown:
-        raise DataError(f"detections name classes that are not nuScenes detection classes: {', '.join(unknown)}; use {', '.join(CLASSES)}")
+        raise DataError(
+            f"detections name classes that are not nuScenes detection classes: {', '.join(unknown)}; use {', '.join(CLASSES)}"
+        )
     if not detections:
         return Boxes.empty()
     return Boxes(
@@ -48,7 +50,9 @@ def _to_detection(boxes: Boxes, index: int) -> Detection3D:
         class_name=CLASSES[label],
         class_id=label,
         score=float(boxes.score[index]),
-        pose=Pose(position=Point(x=x, y=y, z=z), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index])))),
+        pose=Pose(
+            position=Point(x=x, y=y, z=z), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index])))
+        ),
         size=Vector3(x=length, y=width, z=height),
         velocity=Vector3(x=vx, y=vy, z=0.0),
         attribute=attribute_of(CLASSES[label], math.hypot(vx, vy)),

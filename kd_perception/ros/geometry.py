@@ -34,7 +34,9 @@ def to_transform_stamped(parent: str, child: str, stamp_ns: int, parent_from_chi
     """A tf entry: `parent_from_child` is what tf calls the transform of `child` in `parent`."""
     x, y, z = map(float, parent_from_child[:3, 3])
     transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=to_quaternion(quaternion_of(parent_from_child)))
-    return TransformStamped(header=Header(stamp=to_time(stamp_ns), frame_id=parent), child_frame_id=child, transform=transform)
+    return TransformStamped(
+        header=Header(stamp=to_time(stamp_ns), frame_id=parent), child_frame_id=child, transform=transform
+    )
 
 
 def _matrix(rotation: Quaternion, translation: Vector3) -> np.ndarray:

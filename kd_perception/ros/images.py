@@ -28,7 +28,9 @@ def from_image(message: Image) -> np.ndarray:
 def from_image_numpy(message: Image) -> np.ndarray:
     """The same by NumPy alone."""
     channels, rgb = check_image(message)
-    rows = np.frombuffer(message.data, dtype=np.uint8, count=message.step * message.height).reshape(message.height, message.step)
+    rows = np.frombuffer(message.data, dtype=np.uint8, count=message.step * message.height).reshape(
+        message.height, message.step
+    )
     pixels = rows[:, : message.width * channels].reshape(message.height, message.width, channels)
     return np.ascontiguousarray(pixels[:, :, list(rgb)])
 
@@ -42,9 +44,13 @@ def check_image(message: Image) -> tuple[int, tuple[int, int, int]]:
     if not message.width or not message.height:
         raise DataError(f"{where} is {message.width}x{message.height} pixels; check the camera driver")
     if message.step < message.width * channels:
-        raise DataError(f"{where} has step {message.step}, but {message.width} {message.encoding} pixels need {message.width * channels} bytes a row")
+        raise DataError(
+            f"{where} has step {message.step}, but {message.width} {message.encoding} pixels need {message.width * channels} bytes a row"
+        )
     if len(message.data) < message.step * message.height:
-        raise DataError(f"{where} is truncated: {len(message.data)} of {message.step * message.height} bytes; check the camera driver")
+        raise DataError(
+            f"{where} is truncated: {len(message.data)} of {message.step * message.height} bytes; check the camera driver"
+        )
     return channels, rgb
 
 

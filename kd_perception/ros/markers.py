@@ -31,15 +31,21 @@ def to_markers(boxes: Boxes, stamp_ns: int, frame_id: str) -> MarkerArray:
 
 def _cube(header: Header, boxes: Boxes, index: int) -> Marker:
     length, width, height = map(float, boxes.size[index])
-    pose = Pose(position=_point(boxes.center[index]), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index]))))
+    pose = Pose(
+        position=_point(boxes.center[index]), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index])))
+    )
     size = Vector3(x=length, y=width, z=height)
-    return Marker(header=header, ns="boxes", id=index, type=Marker.CUBE, pose=pose, scale=size, color=_color(boxes, index, 0.45))
+    return Marker(
+        header=header, ns="boxes", id=index, type=Marker.CUBE, pose=pose, scale=size, color=_color(boxes, index, 0.45)
+    )
 
 
 def _arrow(header: Header, boxes: Boxes, index: int) -> Marker:
     end = boxes.center[index] + np.append(boxes.velocity[index], 0.0)
     size = Vector3(x=0.15, y=0.35, z=0.5)  # shaft, head width, head length
-    marker = Marker(header=header, ns="velocity", id=index, type=Marker.ARROW, scale=size, color=_color(boxes, index, 0.9))
+    marker = Marker(
+        header=header, ns="velocity", id=index, type=Marker.ARROW, scale=size, color=_color(boxes, index, 0.9)
+    )
     marker.points = [_point(boxes.center[index]), _point(end)]
     return marker
 
@@ -47,7 +53,9 @@ def _arrow(header: Header, boxes: Boxes, index: int) -> Marker:
 def _label(header: Header, boxes: Boxes, index: int) -> Marker:
     above = boxes.center[index] + [0.0, 0.0, boxes.size[index, 2] / 2.0 + 0.5]
     text = f"{CLASSES[int(boxes.label[index])]} {boxes.score[index]:.2f}"
-    marker = Marker(header=header, ns="labels", id=index, type=Marker.TEXT_VIEW_FACING, color=_color(boxes, index, 1.0), text=text)
+    marker = Marker(
+        header=header, ns="labels", id=index, type=Marker.TEXT_VIEW_FACING, color=_color(boxes, index, 1.0), text=text
+    )
     marker.pose.position = _point(above)
     marker.scale.z = 0.6
     return marker

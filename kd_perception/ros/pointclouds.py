@@ -29,7 +29,9 @@ def from_cloud_numpy(message: PointCloud2) -> np.ndarray:
     """The same by NumPy alone, in native byte order."""
     dtype = check_cloud(message)
     strides = (message.row_step, message.point_step)
-    points = np.ndarray((message.height, message.width), dtype, buffer=memoryview(message.data), strides=strides).reshape(-1)
+    points = np.ndarray(
+        (message.height, message.width), dtype, buffer=memoryview(message.data), strides=strides
+    ).reshape(-1)
     return points.astype(dtype.newbyteorder("=")) if message.is_bigendian else points
 
 
@@ -38,7 +40,9 @@ def finite_xyz(message: PointCloud2) -> np.ndarray:
     points = from_cloud(message)
     missing = [name for name in "xyz" if name not in (points.dtype.names or ())]
     if missing:
-        raise DataError(f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)} (it has: {', '.join(points.dtype.names)})")
+        raise DataError(
+            f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)} (it has: {', '.join(points.dtype.names)})"
+        )
     xyz = np.stack([points[name].astype(np.float32) for name in "xyz"], axis=1)
     return xyz[np.isfinite(xyz).all(axis=1)]
 
@@ -48,7 +52,9 @@ def check_cloud(message: PointCloud2) -> np.dtype:
     where = f"cloud in frame '{message.header.frame_id}'"
     unknown = [f"{field.name} ({field.datatype})" for field in message.fields if field.datatype not in _TYPES]
     if unknown or not message.fields:
-        raise DataError(f"{where} has fields of unknown type: {', '.join(unknown) or 'no fields at all'}; check its publisher")
+        raise DataError(
+            f"{where} has fields of unknown type: {', '.join(unknown) or 'no fields at all'}; check its publisher"
+        )
     order = ">" if message.is_bigendian else "<"
     names, formats, offsets = [], [], []
     for field in message.fields:
@@ -59,8 +65,14 @@ def check_cloud(message: PointCloud2) -> np.dtype:
     try:
         dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": message.point_step})
     except ValueError as error:
-        raise DataError(f"{where} has fields that do not fit its point_step of {message.point_step} bytes ({error}); check its publisher") from error
-    needed = message.row_step * (message.height - 1) + message.point_step * message.width if message.height and message.width else 0
+        raise DataError(
+            f"{where} has fields that do not fit its point_step of {message.point_step} bytes ({error}); check its publisher"
+        ) from error
+    needed = (
+        message.row_step * (message.height - 1) + message.point_step * message.width
+        if message.height and message.width
+        else 0
+    )
     if message.row_step < message.point_step * message.width and message.height > 1 or len(message.data) < needed:
         raise DataError(
             f"{where} is short: {message.width}x{message.height} points of {message.point_step} bytes in rows of {message.row_step} "

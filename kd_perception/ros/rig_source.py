@@ -57,9 +57,13 @@ class RigSource:
         with self._lock:
             info = self._infos.get(index)
         if info is None:
-            raise CalibrationError(f"camera '{name}': no CameraInfo has come; publish it on ~/input/camera{index}/camera_info")
+            raise CalibrationError(
+                f"camera '{name}': no CameraInfo has come; publish it on ~/input/camera{index}/camera_info"
+            )
         if not info.header.frame_id:
-            raise CalibrationError(f"camera '{name}': its CameraInfo has no frame_id; set it to the camera's optical frame")
+            raise CalibrationError(
+                f"camera '{name}': its CameraInfo has no frame_id; set it to the camera's optical frame"
+            )
         ego_from_camera = self._transforms.lookup(self._base_frame, info.header.frame_id.lstrip("/"), stamp_ns)
         return from_camera_info(info, name, ego_from_camera)
 

@@ -70,7 +70,9 @@ class OwnTransforms:
         for entry in message.transforms:
             parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
             try:
-                self._buffer.set_transform(parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static)
+                self._buffer.set_transform(
+                    parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static
+                )
             except (TransformError, DataError) as error:
                 self._on_problem(f"tf {parent} -> {child} was refused: {error}")
 
@@ -93,7 +95,9 @@ class Tf2Transforms:
         try:
             return from_transform(self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns)).transform)
         except tf2_ros.TransformException as error:
-            raise TransformError(f"tf {target} <- {source} at {stamp_ns / 1e9:.3f} s is not available: {error}") from error
+            raise TransformError(
+                f"tf {target} <- {source} at {stamp_ns / 1e9:.3f} s is not available: {error}"
+            ) from error
 
     def clear(self) -> None:
         """See TransformSource."""

@@ -33,7 +33,9 @@ class TransformBuffer:
         self._edges: dict[str, _Edge] = {}
         self._lock = threading.Lock()
 
-    def set_transform(self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False) -> None:
+    def set_transform(
+        self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False
+    ) -> None:
         """Add one transform. A child that gets another parent starts a new history.
 
         Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
@@ -42,7 +44,9 @@ class TransformBuffer:
             raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
         with self._lock:
             if child == parent or child in self._ancestors(parent):
-                raise TransformError(f"tf {parent} -> {child} would close a cycle, for {parent} already hangs below {child}; remove one of them")
+                raise TransformError(
+                    f"tf {parent} -> {child} would close a cycle, for {parent} already hangs below {child}; remove one of them"
+                )
             edge = self._edges.get(child)
             if edge is None or edge.parent != parent or edge.static != static or static:
                 edge = self._edges[child] = _Edge(parent, static)
@@ -62,7 +66,9 @@ class TransformBuffer:
             up_source, up_target = [source, *self._ancestors(source)], [target, *self._ancestors(target)]
             common = next((frame for frame in up_source if frame in up_target), None)
             if common is None:
-                raise TransformError(f"tf has no connection between '{target}' and '{source}': they are in separate trees; publish the missing link")
+                raise TransformError(
+                    f"tf has no connection between '{target}' and '{source}': they are in separate trees; publish the missing link"
+                )
             common_from_source = self._climb(up_source[: up_source.index(common)], stamp_ns)
             common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)
         return invert(common_from_target) @ common_from_source

@@ -13,6 +13,7 @@ import numpy as np
 from kd_perception.grid import BevGrid
 from kd_perception.rig import Camera
 from kd_perception.student import ViewSpec
+from kd_perception.view_tables.depth import bin_of_range
 
 SOURCES = 2  # cameras per voxel: neighbouring cameras of common rigs overlap in pairs
 
@@ -33,7 +34,7 @@ def pull_tables(
         voxel = np.flatnonzero(voxels @ forward > forward @ position)  # half of them are behind the camera: not worth projecting
         uv, distance, seen = camera.project(voxels[voxel])
         voxel, uv, distance = voxel[seen], uv[seen] @ affine[:2, :2].T + affine[:2, 2], distance[seen]
-        bins = np.floor((distance - view.depth.start) / view.depth.step).astype(np.int64)
+        bins = bin_of_range(view.depth, distance, camera, affine)
         kept = (uv[:, 0] >= 0) & (uv[:, 1] >= 0) & (uv[:, 0] < image_size[1]) & (uv[:, 1] < image_size[0])
         kept &= (bins >= 0) & (bins < view.depth.count)
         voxel, uv, bins = voxel[kept], uv[kept], bins[kept]

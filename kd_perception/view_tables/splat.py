@@ -14,6 +14,7 @@ from kd_perception.grid import BevGrid
 from kd_perception.rig import Camera
 from kd_perception.student import ViewSpec
 from kd_perception.transforms import apply
+from kd_perception.view_tables.depth import middle_ranges
 
 LEVELS = 10  # of the tree: at most 2^10 points in one cell
 
@@ -76,9 +77,8 @@ def splat_cells(
     rows, columns = image_size[0] // view.stride, image_size[1] // view.stride
     u, v = np.meshgrid((np.arange(columns) + 0.5) * view.stride, (np.arange(rows) + 0.5) * view.stride)
     pixels = np.column_stack([u.ravel(), v.ravel(), np.ones(u.size)])
-    ranges = view.depth.start + (np.arange(view.depth.count) + 0.5) * view.depth.step
     return np.concatenate([
-        _camera_cells(grid, view, camera, pixels @ np.linalg.inv(affine).T, ranges)
+        _camera_cells(grid, view, camera, pixels @ np.linalg.inv(affine).T, middle_ranges(view.depth, camera, affine))
         for camera, affine in zip(cameras, network_from_image, strict=True)
     ])  # fmt: skip
 

@@ -62,7 +62,7 @@ def make_sample(spec: StudentSpec, frame: TrainingFrame, augmentation: Augmentat
     if with_depth:
         for index, (returns, affine) in enumerate(zip(frame.returns, affines, strict=True)):
             if index != augmentation.dropped:
-                depth[index] = depth_labels(spec, returns, affine)
+                depth[index] = depth_labels(spec, frame.cameras[index], returns, affine)
     return Sample(
         images=np.stack(images),
         camera_valid=valid,

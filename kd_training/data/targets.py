@@ -7,7 +7,9 @@ import numpy as np
 from kd_perception.boxes import CLASSES, GROUP_OF_CLASS, Boxes
 from kd_perception.decode import encode
 from kd_perception.grid import BevGrid
+from kd_perception.rig import Camera
 from kd_perception.student import StudentSpec
+from kd_perception.view_tables.depth import bin_of_range
 from kd_training.data.frames import CameraReturns
 
 MIN_OVERLAP = 0.1
@@ -61,11 +63,11 @@ def draw_gaussian(heatmap: np.ndarray, row: int, column: int, radius: int) -> No
     np.maximum(window, patch[: window.shape[0], : window.shape[1]], out=window)
 
 
-def depth_labels(spec: StudentSpec, returns: CameraReturns, network_from_image: np.ndarray) -> np.ndarray:
+def depth_labels(spec: StudentSpec, camera: Camera, returns: CameraReturns, network_from_image: np.ndarray) -> np.ndarray:
     """Range bin (feature rows, columns) int64 of the nearest LiDAR return in each feature pixel, NO_DEPTH where there is none."""
     rows, columns = spec.feature_size
     uv = (returns.pixels @ network_from_image[:2, :2].T + network_from_image[:2, 2]) / spec.view.stride
-    bins = np.floor((returns.ranges - spec.view.depth.start) / spec.view.depth.step).astype(np.int64)
+    bins = bin_of_range(spec.view.depth, returns.ranges, camera, network_from_image)
     cells = np.floor(uv).astype(np.int64)
     seen = (cells >= 0).all(axis=1) & (cells[:, 0] < columns) & (cells[:, 1] < rows) & (bins >= 0) & (bins < spec.view.depth.count)
     labels = np.full((rows, columns), spec.view.depth.count, dtype=np.int64)

@@ -45,7 +45,7 @@ class DepthContext(nn.Module):
     def __init__(self, channels: int, bins: int, context: int) -> None:
         super().__init__()
         self.bins = bins
-        self.hidden = ConvNormRelu(channels, channels)
+        self.hidden = nn.Sequential(ConvNormRelu(channels, channels), ConvNormRelu(channels, channels))
         self.output = nn.Conv2d(channels, bins + context, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,11 @@ def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float,
         grid=BevGrid(-extent, extent, -extent, extent, config.grid.cell_size),
         image_size=(config.image_height, config.image_width),
         view=ViewSpec(
-            view.kind, view.stride, DepthBins(view.depth_start, view.depth_step, view.depth_bins), tuple(view.heights), tuple(view.z_range)
+            kind=view.kind,
+            stride=view.stride,
+            depth=DepthBins(view.depth_start, view.depth_step, view.depth_bins, view.depth_focal),
+            heights=tuple(view.heights),
+            z_range=tuple(view.z_range),
         ),
         trained_cameras=config.cameras,
         mean=mean,

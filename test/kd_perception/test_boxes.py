@@ -29,7 +29,14 @@ def test_the_ten_nuscenes_classes_are_grouped_once():
 
 
 def test_corners_of_a_box_turned_left_by_a_quarter():
-    box = Boxes(np.array([[10.0, 5.0, 1.0]]), np.array([[4.0, 2.0, 1.5]]), np.array([np.pi / 2]), np.zeros((1, 2)), np.zeros(1, np.int64), np.ones(1))
+    box = Boxes(
+        np.array([[10.0, 5.0, 1.0]]),
+        np.array([[4.0, 2.0, 1.5]]),
+        np.array([np.pi / 2]),
+        np.zeros((1, 2)),
+        np.zeros(1, np.int64),
+        np.ones(1),
+    )
     front_left, front_right, rear_right, rear_left = box.corners()[0, :4]
     # Its front looks along +y, so its left is towards -x.
     np.testing.assert_allclose(front_left, [9.0, 7.0, 0.25], atol=1e-12)
@@ -45,7 +52,9 @@ def test_level_transform_moves_corners_like_points_and_returns(yaw: float, x: fl
     target_from_source = make_transform(quaternion_from_yaw(yaw), np.array([x, y, z]))
     moved = boxes.transformed(target_from_source)
     np.testing.assert_allclose(moved.corners(), apply(target_from_source, boxes.corners()), atol=1e-9)
-    np.testing.assert_allclose(np.linalg.norm(moved.velocity, axis=1), np.linalg.norm(boxes.velocity, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        np.linalg.norm(moved.velocity, axis=1), np.linalg.norm(boxes.velocity, axis=1), rtol=1e-9
+    )
     back = moved.transformed(invert(target_from_source))
     np.testing.assert_allclose(back.center, boxes.center, atol=1e-9)
     np.testing.assert_allclose(wrap_angle(back.yaw - boxes.yaw), 0.0, atol=1e-9)

@@ -8,7 +8,13 @@ import simplejpeg
 from kd_perception.errors import DataError
 from kd_perception.preprocess import fit_image, network_image
 
-SIZES = [((900, 1600), (128, 352)), ((256, 704), (128, 352)), ((257, 703), (128, 352)), ((480, 640), (256, 704)), ((100, 200), (256, 704))]
+SIZES = [
+    ((900, 1600), (128, 352)),
+    ((256, 704), (128, 352)),
+    ((257, 703), (128, 352)),
+    ((480, 640), (256, 704)),
+    ((100, 200), (256, 704)),
+]
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -37,11 +43,19 @@ def test_half_scale_fit_is_exact():
 @pytest.mark.parametrize("shift", [0.0, 7.3])
 def test_a_spot_lands_where_the_affine_says(source: tuple[int, int], network: tuple[int, int], shift: float):
     """The centre of mass of a bright disc, raw and JPEG, for the plain and an augmented (zoomed, shifted) fit."""
-    affine = np.array([[1.0, 0.0, shift], [0.0, 1.0, -shift / 2], [0.0, 0.0, 1.0]]) @ np.diag([0.9 if shift else 1.0] * 2 + [1.0]) @ fit_image(source, network)
+    affine = (
+        np.array([[1.0, 0.0, shift], [0.0, 1.0, -shift / 2], [0.0, 0.0, 1.0]])
+        @ np.diag([0.9 if shift else 1.0] * 2 + [1.0])
+        @ fit_image(source, network)
+    )
     spot = np.array([0.6 * source[1], 0.7 * source[0]])
     v, u = np.mgrid[0 : source[0], 0 : source[1]] + 0.5
     sigma = 4.0 / affine[0, 0]
-    image = np.round(250 * np.exp(-((u - spot[0]) ** 2 + (v - spot[1]) ** 2) / (2 * sigma**2))).astype(np.uint8)[..., None].repeat(3, axis=2)
+    image = (
+        np.round(250 * np.exp(-((u - spot[0]) ** 2 + (v - spot[1]) ** 2) / (2 * sigma**2)))
+        .astype(np.uint8)[..., None]
+        .repeat(3, axis=2)
+    )
     expected = (affine @ [*spot, 1.0])[:2]
     for given in (image, simplejpeg.encode_jpeg(image, 95), cv2.imencode(".png", image)[1].tobytes()):
         weight = network_image(given, source, affine, network)[..., 1].astype(float)
@@ -94,7 +108,10 @@ def bad_images() -> dict[str, tuple[bytes | np.ndarray, str]]:
         "empty": (b"", "image is empty"),
         "text": (b"no image at all", "no readable JPEG or PNG"),
         "half a PNG": (png[: len(png) // 2], "no readable JPEG or PNG"),
-        "smaller JPEG": (simplejpeg.encode_jpeg(picture(128, 352), 90), "352x128 pixels but its calibration is for 704x256"),
+        "smaller JPEG": (
+            simplejpeg.encode_jpeg(picture(128, 352), 90),
+            "352x128 pixels but its calibration is for 704x256",
+        ),
         "smaller array": (picture(128, 352), "352x128 pixels but its calibration is for 704x256"),
         "grey array": (image[..., 0], "uint8 RGB"),
         "four channels": (np.dstack([image, image[..., :1]]), "uint8 RGB"),

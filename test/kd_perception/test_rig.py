@@ -43,7 +43,9 @@ def test_projection_is_opencv_s_shifted_by_half_a_pixel():
     lens = camera("plumb_bob", PLUMB_BOB)
     points = np.random.default_rng(1).uniform([3, -4, 0], [40, 4, 3], (50, 3))
     local = apply(np.linalg.inv(lens.ego_from_camera), points)
-    expected, _ = cv2.projectPoints(local, np.zeros(3), np.zeros(3), lens.integer_centred_intrinsics(), np.array(PLUMB_BOB))
+    expected, _ = cv2.projectPoints(
+        local, np.zeros(3), np.zeros(3), lens.integer_centred_intrinsics(), np.array(PLUMB_BOB)
+    )
     pixels, _, _ = lens.project(points)
     np.testing.assert_allclose(pixels, expected[:, 0] + 0.5, atol=1e-9)
 
@@ -51,6 +53,7 @@ def test_projection_is_opencv_s_shifted_by_half_a_pixel():
 @pytest.mark.parametrize("lens", CAMERAS, ids=lambda lens: lens.distortion_model)
 def test_projection_s_derivative_matches_the_focal_length(lens: Camera):
     """On the optical axis a point moved sideways by d at depth z moves by f d / z, by central differences."""
+
     def pixel(y: float, z: float) -> np.ndarray:
         return lens.project(np.array([[1.5 + 10.0, 0.2 + y, 1.6 + z]]))[0][0]
 
@@ -90,7 +93,13 @@ def test_integer_centred_intrinsics_round_trip():
 def test_fingerprints_change_with_any_part_of_the_calibration():
     moved = EGO_FROM_CAMERA.copy()
     moved[0, 3] += 1e-6
-    variants = [camera(), camera("plumb_bob", PLUMB_BOB), camera(ego_from_camera=moved), camera(width=1281), camera(intrinsics=K * [[1.0001], [1], [1]])]
+    variants = [
+        camera(),
+        camera("plumb_bob", PLUMB_BOB),
+        camera(ego_from_camera=moved),
+        camera(width=1281),
+        camera(intrinsics=K * [[1.0001], [1], [1]]),
+    ]
     assert len({variant.fingerprint() for variant in variants}) == len(variants)
     assert camera().fingerprint() == camera().fingerprint()
 
@@ -117,7 +126,9 @@ def test_ring_rig_looks_around(count: int):
     rig = ring_rig(count, 352, 128)
     forward = np.array([lens.ego_from_camera[:3, 2] for lens in rig])
     np.testing.assert_allclose(forward[0], [1.0, 0.0, 0.0], atol=1e-12)
-    np.testing.assert_allclose(np.arctan2(forward[:, 1], forward[:, 0]) % (2 * np.pi), 2 * np.pi * np.arange(count) / count, atol=1e-9)
+    np.testing.assert_allclose(
+        np.arctan2(forward[:, 1], forward[:, 0]) % (2 * np.pi), 2 * np.pi * np.arange(count) / count, atol=1e-9
+    )
     for lens in rig:  # what is 10 m ahead at the camera's height is at its image centre
         pixel, distance, seen = lens.project((lens.ego_from_camera[:3, 3] + 10.0 * lens.ego_from_camera[:3, 2])[None])
         np.testing.assert_allclose(pixel[0], [176.0, 64.0], atol=1e-9)

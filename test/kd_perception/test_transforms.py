@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transforms3d.euler import euler2mat
 
-from kd_perception.transforms import apply, interpolate, invert, make_transform, quaternion_from_yaw, quaternion_of, wrap_angle, yaw_of
+from kd_perception.transforms import (
+    apply,
+    interpolate,
+    invert,
+    make_transform,
+    quaternion_from_yaw,
+    quaternion_of,
+    wrap_angle,
+    yaw_of,
+)
 
 angles = st.floats(-3.1, 3.1)
 

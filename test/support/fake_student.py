@@ -1,7 +1,9 @@
-"""A student file that reads painted images: real interface and tables, no training, milliseconds a frame, known answers.
+"""A student file that reads painted images: real interface and tables, no training, milliseconds a frame, known
+answers.
 
-`paint` writes an object into the images where a rig's cameras see it: red is the score, green the class, blue the depth bin.
-The file gathers those pixels with the tables of `pull`, so what it finds proves preprocessing, geometry, engine and decoding.
+`paint` writes an object into the images where a rig's cameras see it: red is the score, green the class, blue the depth
+bin. The file gathers those pixels with the tables of `pull`, so what it finds proves preprocessing, geometry, engine
+and decoding.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,9 @@ SPEC = StudentSpec(
     name="painted",
     grid=BevGrid(-32.0, 32.0, -32.0, 32.0, 1.0),
     image_size=(64, 176),
-    view=ViewSpec("pull", stride=4, depth=DepthBins(start=1.0, step=1.0, count=40), heights=(HEIGHT,), z_range=(-5.0, 3.0)),
+    view=ViewSpec(
+        "pull", stride=4, depth=DepthBins(start=1.0, step=1.0, count=40), heights=(HEIGHT,), z_range=(-5.0, 3.0)
+    ),
     trained_cameras=6,
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
@@ -34,11 +38,13 @@ SPEC = StudentSpec(
 )
 
 
-def paint(images: Sequence[np.ndarray], cameras: Sequence[Camera], xy: Sequence[float], class_name: str, score: float = 0.9) -> int:
+def paint(
+    images: Sequence[np.ndarray], cameras: Sequence[Camera], xy: Sequence[float], class_name: str, score: float = 0.9
+) -> int:
     """Paint an object at x, y (metres, base_link) into raw RGB images of the rig, in place; how many cameras see it.
 
-    Vehicles and barriers come back as one box within 1.5 m; at its rim, where colours average, other boxes below 0.25 may appear.
-    Images of twice the network's size or more survive JPEG at quality 95.
+    Vehicles and barriers come back as one box within 1.5 m; at its rim, where colours average, other boxes below 0.25
+    may appear. Images of twice the network's size or more survive JPEG at quality 95.
     """
     point = np.array([[*xy, HEIGHT]])
     seen_by = 0
@@ -80,7 +86,9 @@ def write_fake_student(path: Path, spec: StudentSpec = SPEC) -> Path:
     nodes = [
         node("Cast", ["images"], ["float_images"], to=TensorProto.FLOAT),
         node("Transpose", ["float_images"], ["planes"], perm=[0, 3, 1, 2]),
-        node("AveragePool", ["planes"], ["pooled"], kernel_shape=[spec.view.stride] * 2, strides=[spec.view.stride] * 2),
+        node(
+            "AveragePool", ["planes"], ["pooled"], kernel_shape=[spec.view.stride] * 2, strides=[spec.view.stride] * 2
+        ),
         node("Split", ["pooled"], ["red", "green", "blue"], axis=1, num_outputs=3),
         # score and class of every feature pixel, flattened as pixel_index counts
         node("Sub", ["red", "dark"], ["above_dark"]),

@@ -1,7 +1,8 @@
-"""A small nuScenes-format data set whose images are painted for `support.fake_student`, so that evaluation has known answers.
+"""A small nuScenes-format data set whose images are painted for `support.fake_student`, so that evaluation has known
+answers.
 
-Two scenes of a moving, turning, slightly tilted ego among standing objects; every sensor has its own time stamps, there is a
-frame between keyframes, and one annotated box holds no LiDAR point.
+Two scenes of a moving, turning, slightly tilted ego among standing objects; every sensor has its own time stamps, there
+is a frame between keyframes, and one annotated box holds no LiDAR point.
 """
 
 import hashlib
@@ -22,8 +23,15 @@ SCENES = ("scene-north", "scene-east")
 IMAGE_SIZE = (352, 128)  # width, height
 START_US = 1_600_000_000_000_000
 KEYFRAME_US, SWEEP_US = 500_000, 250_000
-STAMP_OFFSETS_US = dict(zip((*CAMERA_CHANNELS, LIDAR), (12_000, 20_000, 28_000, 36_000, 44_000, 4_000, 50_000), strict=True))
-CATEGORIES = {"car": "vehicle.car", "bus": "vehicle.bus.rigid", "truck": "vehicle.truck", "barrier": "movable_object.barrier"}
+STAMP_OFFSETS_US = dict(
+    zip((*CAMERA_CHANNELS, LIDAR), (12_000, 20_000, 28_000, 36_000, 44_000, 4_000, 50_000), strict=True)
+)
+CATEGORIES = {
+    "car": "vehicle.car",
+    "bus": "vehicle.bus.rigid",
+    "truck": "vehicle.truck",
+    "barrier": "movable_object.barrier",
+}
 ATTRIBUTES = {"car": "vehicle.parked", "bus": "vehicle.stopped", "truck": "vehicle.parked"}
 
 
@@ -37,14 +45,21 @@ class Thing:
 
 
 THINGS = (
-    Thing("car", (11.5, 1.0)), Thing("car", (-8.5, 5.5)), Thing("bus", (6.5, -13.5)), Thing("truck", (-12.0, -7.0)),
-    Thing("car", (18.5, 9.5)), Thing("barrier", (8.5, 7.5)), Thing("truck", (3.0, 16.0), points=0),
-)  # fmt: skip
+    Thing("car", (11.5, 1.0)),
+    Thing("car", (-8.5, 5.5)),
+    Thing("bus", (6.5, -13.5)),
+    Thing("truck", (-12.0, -7.0)),
+    Thing("car", (18.5, 9.5)),
+    Thing("barrier", (8.5, 7.5)),
+    Thing("truck", (3.0, 16.0), points=0),
+)
 
 
 def write_dataset(root: Path, samples: int = 3, sweeps: bool = True) -> Path:
     """Write tables, images and point clouds under `root` and return it."""
-    tables: dict[str, list[dict]] = {name: [] for name in ("sample", "sample_data", "ego_pose", "sample_annotation", "instance", "scene")}
+    tables: dict[str, list[dict]] = {
+        name: [] for name in ("sample", "sample_data", "ego_pose", "sample_annotation", "instance", "scene")
+    }
     rig = painted_rig()
     tables |= _fixed_tables(rig)
     for number, scene in enumerate(SCENES):
@@ -74,29 +89,58 @@ def scene_start(number: int) -> np.ndarray:
 def ego_at(number: int, seconds: float) -> np.ndarray:
     """`global_from_ego`: 2 m/s ahead, turning left by 0.05 rad/s, with a little roll and pitch."""
     tilt = make_transform(np.array([1.0, 0.004, -0.006, 0.0]), np.zeros(3))
-    start_from_ego = make_transform(quaternion_from_yaw(0.05 * seconds), np.array([2.0 * seconds, 0.05 * seconds**2, 0.0]))
+    start_from_ego = make_transform(
+        quaternion_from_yaw(0.05 * seconds), np.array([2.0 * seconds, 0.05 * seconds**2, 0.0])
+    )
     return scene_start(number) @ start_from_ego @ tilt
 
 
-def _write_scene(root: Path, tables: dict, rig: dict[str, Camera], scene: str, number: int, samples: int, sweeps: bool) -> None:
+def _write_scene(
+    root: Path, tables: dict, rig: dict[str, Camera], scene: str, number: int, samples: int, sweeps: bool
+) -> None:
     tokens = [token(scene, i) for i in range(samples)]
     for i, sample in enumerate(tokens):
         key_us = START_US + number * 60_000_000 + i * KEYFRAME_US
-        tables["sample"].append({
-            "token": sample, "timestamp": key_us, "scene_token": token(scene),
-            "prev": tokens[i - 1] if i else "", "next": tokens[i + 1] if i + 1 < samples else "",
-        })  # fmt: skip
-        for is_key, base_us in ((True, key_us), (False, key_us + SWEEP_US)) if sweeps and i + 1 < samples else ((True, key_us),):
+        tables["sample"].append(
+            {
+                "token": sample,
+                "timestamp": key_us,
+                "scene_token": token(scene),
+                "prev": tokens[i - 1] if i else "",
+                "next": tokens[i + 1] if i + 1 < samples else "",
+            }
+        )
+        for is_key, base_us in (
+            ((True, key_us), (False, key_us + SWEEP_US)) if sweeps and i + 1 < samples else ((True, key_us),)
+        ):
             seconds = (base_us - START_US - number * 60_000_000) / 1e6
             pictures = _pictures(rig, invert(ego_at(number, seconds + STAMP_OFFSETS_US["CAM_FRONT"] / 1e6)), number)
             for channel, offset in STAMP_OFFSETS_US.items():
-                _write_sensor_data(root, tables, scene, number, sample, channel, base_us + offset, seconds + offset / 1e6, is_key, pictures)
+                _write_sensor_data(
+                    root,
+                    tables,
+                    scene,
+                    number,
+                    sample,
+                    channel,
+                    base_us + offset,
+                    seconds + offset / 1e6,
+                    is_key,
+                    pictures,
+                )
     for j, thing in enumerate(THINGS):
         _annotate(tables, scene, number, tokens, j, thing)
-    tables["scene"].append({
-        "token": token(scene), "name": scene, "description": "painted", "log_token": token("log"), "nbr_samples": samples,
-        "first_sample_token": tokens[0], "last_sample_token": tokens[-1],
-    })  # fmt: skip
+    tables["scene"].append(
+        {
+            "token": token(scene),
+            "name": scene,
+            "description": "painted",
+            "log_token": token("log"),
+            "nbr_samples": samples,
+            "first_sample_token": tokens[0],
+            "last_sample_token": tokens[-1],
+        }
+    )
 
 
 def _pictures(rig: dict[str, Camera], ego_from_global: np.ndarray, number: int) -> dict[str, np.ndarray]:
@@ -110,27 +154,59 @@ def _pictures(rig: dict[str, Camera], ego_from_global: np.ndarray, number: int) 
 
 
 def _write_sensor_data(
-    root: Path, tables: dict, scene: str, number: int, sample: str, channel: str, stamp_us: int, seconds: float, is_key: bool, pictures: dict
-) -> None:  # fmt: skip
+    root: Path,
+    tables: dict,
+    scene: str,
+    number: int,
+    sample: str,
+    channel: str,
+    stamp_us: int,
+    seconds: float,
+    is_key: bool,
+    pictures: dict,
+) -> None:
     suffix = "pcd.bin" if channel == LIDAR else "jpg"
     path = Path("samples" if is_key else "sweeps") / channel / f"{scene}__{channel}__{stamp_us}.{suffix}"
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     if channel == LIDAR:
         generator = np.random.default_rng(stamp_us)
-        cloud = np.column_stack([generator.uniform(-40, 40, (500, 2)), generator.uniform(-2, 2, 500), generator.uniform(0, 255, 500), np.arange(500) % 32])
+        cloud = np.column_stack(
+            [
+                generator.uniform(-40, 40, (500, 2)),
+                generator.uniform(-2, 2, 500),
+                generator.uniform(0, 255, 500),
+                np.arange(500) % 32,
+            ]
+        )
         (root / path).write_bytes(cloud.astype(np.float32).tobytes())
     else:
         (root / path).write_bytes(simplejpeg.encode_jpeg(pictures[channel], 95, "RGB", "444"))
     pose, name = ego_at(number, seconds), token(scene, channel, stamp_us)
-    tables["ego_pose"].append({
-        "token": name, "timestamp": stamp_us, "rotation": quaternion_of(pose).tolist(), "translation": pose[:3, 3].tolist(),
-    })  # fmt: skip
+    tables["ego_pose"].append(
+        {
+            "token": name,
+            "timestamp": stamp_us,
+            "rotation": quaternion_of(pose).tolist(),
+            "translation": pose[:3, 3].tolist(),
+        }
+    )
     width, height = IMAGE_SIZE if channel != LIDAR else (0, 0)
-    tables["sample_data"].append({
-        "token": name, "sample_token": sample, "ego_pose_token": name, "calibrated_sensor_token": token("calibration", channel),
-        "timestamp": stamp_us, "fileformat": suffix.split(".")[0], "is_key_frame": is_key, "height": height, "width": width,
-        "filename": str(path), "prev": "", "next": "",
-    })  # fmt: skip
+    tables["sample_data"].append(
+        {
+            "token": name,
+            "sample_token": sample,
+            "ego_pose_token": name,
+            "calibrated_sensor_token": token("calibration", channel),
+            "timestamp": stamp_us,
+            "fileformat": suffix.split(".")[0],
+            "is_key_frame": is_key,
+            "height": height,
+            "width": width,
+            "filename": str(path),
+            "prev": "",
+            "next": "",
+        }
+    )
 
 
 def _annotate(tables: dict, scene: str, number: int, tokens: list[str], j: int, thing: Thing) -> None:
@@ -140,37 +216,71 @@ def _annotate(tables: dict, scene: str, number: int, tokens: list[str], j: int, 
     length, width, height = SIZE
     attribute = ATTRIBUTES.get(thing.class_name)
     for i, sample in enumerate(tokens):
-        tables["sample_annotation"].append({
-            "token": names[i], "sample_token": sample, "instance_token": token(scene, "instance", j), "visibility_token": "4",
-            "attribute_tokens": [token(attribute)] if attribute else [], "translation": center.tolist(), "size": [width, length, height],
-            "rotation": rotation.tolist(), "prev": names[i - 1] if i else "", "next": names[i + 1] if i + 1 < len(names) else "",
-            "num_lidar_pts": thing.points, "num_radar_pts": 0,
-        })  # fmt: skip
-    tables["instance"].append({
-        "token": token(scene, "instance", j), "category_token": token(CATEGORIES[thing.class_name]), "nbr_annotations": len(tokens),
-        "first_annotation_token": names[0], "last_annotation_token": names[-1],
-    })  # fmt: skip
+        tables["sample_annotation"].append(
+            {
+                "token": names[i],
+                "sample_token": sample,
+                "instance_token": token(scene, "instance", j),
+                "visibility_token": "4",
+                "attribute_tokens": [token(attribute)] if attribute else [],
+                "translation": center.tolist(),
+                "size": [width, length, height],
+                "rotation": rotation.tolist(),
+                "prev": names[i - 1] if i else "",
+                "next": names[i + 1] if i + 1 < len(names) else "",
+                "num_lidar_pts": thing.points,
+                "num_radar_pts": 0,
+            }
+        )
+    tables["instance"].append(
+        {
+            "token": token(scene, "instance", j),
+            "category_token": token(CATEGORIES[thing.class_name]),
+            "nbr_annotations": len(tokens),
+            "first_annotation_token": names[0],
+            "last_annotation_token": names[-1],
+        }
+    )
 
 
 def _fixed_tables(rig: dict[str, Camera]) -> dict[str, list[dict]]:
     cameras = {
-        channel: (camera.ego_from_camera, camera.integer_centred_intrinsics().tolist()) for channel, camera in rig.items()
-    }  # fmt: skip
+        channel: (camera.ego_from_camera, camera.integer_centred_intrinsics().tolist())
+        for channel, camera in rig.items()
+    }
     mountings = cameras | {LIDAR: (make_transform(quaternion_from_yaw(-np.pi / 2), np.array([0.9, 0.0, 1.8])), [])}
     return {
         "category": [{"token": token(name), "name": name, "description": ""} for name in CATEGORIES.values()],
-        "attribute": [{"token": token(name), "name": name, "description": ""} for name in sorted(set(ATTRIBUTES.values()))],
+        "attribute": [
+            {"token": token(name), "name": name, "description": ""} for name in sorted(set(ATTRIBUTES.values()))
+        ],
         "visibility": [{"token": "4", "level": "v80-100", "description": ""}],
         "sensor": [
-            {"token": token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR else "camera"} for channel in mountings
+            {
+                "token": token("sensor", channel),
+                "channel": channel,
+                "modality": "lidar" if channel == LIDAR else "camera",
+            }
+            for channel in mountings
         ],
         "calibrated_sensor": [
             {
-                "token": token("calibration", channel), "sensor_token": token("sensor", channel), "camera_intrinsic": intrinsic,
-                "rotation": quaternion_of(transform).tolist(), "translation": transform[:3, 3].tolist(),
+                "token": token("calibration", channel),
+                "sensor_token": token("sensor", channel),
+                "camera_intrinsic": intrinsic,
+                "rotation": quaternion_of(transform).tolist(),
+                "translation": transform[:3, 3].tolist(),
             }
             for channel, (transform, intrinsic) in mountings.items()
         ],
-        "log": [{"token": token("log"), "logfile": "", "vehicle": "painted", "date_captured": "2026-01-01", "location": "nowhere"}],
+        "log": [
+            {
+                "token": token("log"),
+                "logfile": "",
+                "vehicle": "painted",
+                "date_captured": "2026-01-01",
+                "location": "nowhere",
+            }
+        ],
         "map": [{"token": token("map"), "log_tokens": [token("log")], "category": "semantic_prior", "filename": ""}],
-    }  # fmt: skip
+    }

@@ -1,0 +1,30 @@
+# `make demo` and `make test` set everything up themselves; the second run reuses it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+ENV := source scripts/env.sh &&
+
+.PHONY: help setup demo test colcon-test pins clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## Make .venv: Python packages, ROS 2 where none is sourced, messages (PYTHON=... chooses the Python)
+	@scripts/setup.sh
+
+demo: setup  ## Synthetic scene -> bag -> node graph -> nuScenes metric; pictures in out/demo/report.html
+	@$(ENV) kd demo
+
+test: setup  ## Linter and all tests
+	@$(ENV) ruff check .
+	@$(ENV) pytest
+
+colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, install/, log/)
+	@$(ENV) colcon build
+	@$(ENV) source install/local_setup.bash && colcon test --event-handlers console_direct+ && colcon test-result
+
+pins:  ## Write requirements/indirect.txt from this environment
+	@$(ENV) python scripts/pin_indirect.py
+
+clean:  ## Remove everything that set-up, builds and the demo made
+	rm -rf .venv build install log out .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,175 @@
+"""Reads rosbag2 bags (MCAP or sqlite3, folder or single file), serialised messages untouched; of a damaged bag what can be read.
+
+A recording that was killed lacks its index and metadata: MCAP data is then read front to back as far as it goes.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcap.exceptions import McapError
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from rosbags.interfaces import QosDurability
+from rosbags.rosbag2 import Reader, ReaderError
+
+from kd_perception.errors import DataError
+
+STORAGE_SUFFIXES = (".mcap", ".db3")
+_BROKEN = (ReaderError, McapError, sqlite3.Error, OSError, ValueError, KeyError, EOFError, AssertionError, TypeError)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A recorded topic: name, type ('sensor_msgs/msg/Image'), number of messages, whether late subscribers must get it too."""
+
+    name: str
+    type_name: str
+    count: int
+    latched: bool
+
+
+class BagReader:
+    """A bag opened for reading, and `damage`: '' or a sentence, which may only become known while messages are read."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DataError if there is no bag or nothing in it can be read."""
+        self.path = Path(path)
+        if not self.path.exists():
+            raise DataError(f"bag {self.path} does not exist; give a rosbag2 folder or its .mcap or .db3 file")
+        self.damage = ""
+        self._readers: list[Reader] = []
+        self._salvaged: list[Path] = []
+        try:
+            self._readers = [_open(self.path)]
+        except _BROKEN as error:
+            self._open_files(error)
+        self.topics = self._topics()
+        if not self.topics:
+            self.close()
+            raise DataError(self.damage or f"bag {self.path} is empty; record it again")
+
+    @property
+    def message_count(self) -> int:
+        """Messages that can be expected."""
+        return sum(topic.count for topic in self.topics)
+
+    def messages(self) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, recording time in ns, CDR bytes) in order; ends early, with `damage` set, where the data breaks off."""
+        try:
+            for reader in self._readers:
+                for connection, stamp_ns, data in reader.messages():
+                    yield connection.topic, stamp_ns, bytes(data)
+            for path in self._salvaged:
+                yield from _salvage_messages(path)
+        except _BROKEN as error:
+            self.damage = f"bag {self.path} is damaged ({_reason(error)}); what could be read until there was played"
+
+    def close(self) -> None:
+        """Close the files."""
+        for reader in self._readers:
+            reader.close()
+        self._readers = []
+
+    def _open_files(self, error: Exception) -> None:
+        """Without a usable index: storage file by storage file, whole ones by theirs, cut MCAP front to back."""
+        files = (
+            [self.path]
+            if self.path.is_file()
+            else sorted(p for p in self.path.iterdir() if p.suffix in STORAGE_SUFFIXES)
+        )
+        if not files:
+            raise DataError(f"{self.path} holds no .mcap or .db3 file; give a rosbag2 folder") from error
+        self.damage = (
+            f"bag {self.path} is damaged or was not closed ({_reason(error)}); what can be read of it is played"
+        )
+        for path in files:
+            try:
+                self._readers.append(_open(path))
+            except _BROKEN as broken:
+                if path.suffix != ".mcap":
+                    raise DataError(
+                        f"bag file {path} cannot be read ({_reason(broken)}); record it again or restore it from a copy"
+                    ) from broken
+                self._salvaged.append(path)
+
+    def _topics(self) -> tuple[Topic, ...]:
+        found: dict[str, Topic] = {}
+        for reader in self._readers:
+            for connection in reader.connections:
+                latched = any(
+                    qos.durability == QosDurability.TRANSIENT_LOCAL for qos in connection.ext.offered_qos_profiles
+                )
+                _add(
+                    found,
+                    Topic(
+                        connection.topic,
+                        connection.msgtype,
+                        connection.msgcount,
+                        latched or connection.topic == "/tf_static",
+                    ),
+                )
+        for path in self._salvaged:
+            for name, type_name, count in _salvage_topics(path):
+                _add(found, Topic(name, type_name, count, name == "/tf_static"))
+        return tuple(found.values())
+
+
+def _open(path: Path) -> Reader:
+    reader = Reader(path)
+    reader.open()
+    return reader
+
+
+def _add(found: dict[str, Topic], topic: Topic) -> None:
+    """Merge what several files say of a topic."""
+    before = found.get(topic.name)
+    count = topic.count + (before.count if before else 0)
+    found[topic.name] = Topic(
+        topic.name, topic.type_name, count, topic.latched or (before is not None and before.latched)
+    )
+
+
+def _salvage_topics(path: Path) -> list[tuple[str, str, int]]:
+    """Topics, types and counts of the readable part of an MCAP file."""
+    schemas: dict[int, str] = {}
+    channels: dict[int, Channel] = {}
+    counts: dict[int, int] = {}
+    for record in _records(path):
+        if isinstance(record, Schema):
+            schemas[record.id] = record.name
+        elif isinstance(record, Channel):
+            channels[record.id] = record
+        elif isinstance(record, Message):
+            counts[record.channel_id] = counts.get(record.channel_id, 0) + 1
+    return [
+        (channel.topic, schemas.get(channel.schema_id, ""), counts.get(id_, 0)) for id_, channel in channels.items()
+    ]
+
+
+def _salvage_messages(path: Path) -> Iterator[tuple[str, int, bytes]]:
+    topics: dict[int, str] = {}
+    for record in _records(path):
+        if isinstance(record, Channel):
+            topics[record.id] = record.topic
+        elif isinstance(record, Message):
+            yield topics[record.channel_id], record.log_time, record.data
+
+
+def _records(path: Path) -> Iterator[object]:
+    """Records of an MCAP file front to back, up to where it breaks."""
+    with open(path, "rb") as stream:
+        records = iter(StreamReader(stream).records)
+        while True:
+            try:
+                yield next(records)
+            except (StopIteration, *_BROKEN):
+                return
+            except Exception:  # decompressors raise their own types on a cut chunk
+                return
+
+
+def _reason(error: Exception) -> str:
+    """The error's text as part of a sentence."""
+    return (str(error) or type(error).__name__).rstrip(".")

@@ -1,0 +1,191 @@
+"""`kd demo`: everything once, end to end: a synthetic scene, a bag, the node graph in processes, the metric, a report.
+
+The bag is replayed twice: in lockstep, where every keyframe waits for its answer (scores), and in real time (latency,
+drops).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.engines.base import open_engine
+from kd_perception.errors import KdError
+from kd_perception.evaluation.dataset import HTML_FILE, write_evaluation
+from kd_perception.evaluation.metric import Metrics
+from kd_perception.evaluation.replay import DETECTIONS, GraphRun, replay_bag
+from kd_perception.evaluation.report import RunReport
+from kd_perception.evaluation.table import metrics_table
+from kd_perception.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
+from kd_perception.resources import resource
+from kd_perception.student import load_student
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+
+SHIPPED_STUDENT = "models/bevdet_demo.onnx"
+DEMO_SEED = 2026  # of scenes that the shipped student has not seen
+VERSION = "v1.0-synth"
+REPLAY_TIMEOUT_S = 600.0
+
+
+class DemoError(KdError):
+    """A step of the demo failed; its own message is above."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("out/demo"),
+    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    scenes: Annotated[int, typer.Option(min=1, help="Synthetic scenes to render.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene, two a second.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = DEMO_SEED,
+) -> None:
+    """Render scenes, replay them through the node graph, score the detections: the whole project in one command."""
+    started = time.monotonic()
+    console = Console()
+    opened = load_student(student or resource(SHIPPED_STUDENT))
+    engine = open_engine(engine, opened, len(CAMERA_CHANNELS)).name  # 'auto' settled once, before anything is rendered
+    dataroot = render_scenes(out / "data", scenes, frames, seed, console)
+    nusc = open_nuscenes(dataroot, VERSION)
+    names = scene_names(nusc)[:scenes]
+    bags = write_bags(nusc, names, out / "bags", console)
+    lockstep = [replay(bag, opened.path, out / "lockstep" / name, engine, True, console) for name, bag in bags.items()]
+    real_time = [
+        replay(bag, opened.path, out / "real_time" / name, engine, False, console) for name, bag in bags.items()
+    ]
+    collect_detections(out, names)
+    with console.status("scoring and drawing"):
+        report = merged(real_time).report(opened.model_id, engine)
+        metrics = write_evaluation(
+            out,
+            "kd demo: a camera student on synthetic scenes, through the node graph",
+            nusc,
+            names,
+            merged(lockstep).results,
+            merged(real_time).stages,
+            report,
+            notes=notes(opened.spec.name, names, frames),
+            lockstep=merged(lockstep).report(opened.model_id, engine),
+        )
+    console.print(metrics_table(metrics, f"{opened.spec.name} through the node graph"))
+    console.print(summary_table(metrics, report, merged(lockstep)))
+    console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / HTML_FILE}[/bold]")
+
+
+def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Console) -> Path:
+    """`kd synth` in a process of its own (kd_perception knows nothing of kd_training); what was rendered before is
+    reused.
+    """
+    console.print(f"[bold]1[/bold] rendering {scenes} scene{'s' * (scenes > 1)} of {frames} keyframes into {folder}")
+    dataroot = folder / f"seed{seed}_{scenes}x{frames}"  # other arguments make another data set
+    arguments = [
+        "--scenes",
+        scenes,
+        "--frames",
+        frames,
+        "--seed",
+        seed,
+        "--size",
+        "704x256",
+        "--out",
+        dataroot,
+        "--jobs",
+        os.cpu_count() or 1,
+    ]
+    command = [sys.executable, "-m", "kd_perception.cli", "synth", *map(str, arguments)]
+    status = subprocess.run(command, check=False).returncode
+    if status == 130:
+        raise KeyboardInterrupt
+    if status != 0:
+        raise DemoError(f"kd synth ended with status {status}; its message is above")
+    return dataroot
+
+
+def write_bags(nusc: "NuScenes", scenes: Sequence[str], folder: Path, console: Console) -> dict[str, Path]:
+    """A bag for each scene, by scene name."""
+    console.print(f"[bold]2[/bold] writing {len(scenes)} bag{'s' * (len(scenes) > 1)} into {folder}")
+    bags = {}
+    with Progress(console=console) as bars:
+        for name in scenes:
+            task = bars.add_task(name, total=None)
+            bags[name] = folder / name
+            write_scene(nusc, name, bags[name], overwrite=True, progress=_progress(bars, task))
+    return bags
+
+
+def replay(bag: Path, student: Path, out: Path, engine: str, lockstep: bool, console: Console) -> GraphRun:
+    """One bag through the graph, the nodes' last log line beside a spinner."""
+    step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
+    with console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
+        run = replay_bag(
+            bag,
+            student,
+            out,
+            engine,
+            lockstep,
+            domain_id=_domain_id(),
+            timeout_s=REPLAY_TIMEOUT_S,
+            echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),
+        )
+    console.print(
+        f"[bold]{step}[/bold] replayed {bag.name} {how}: {len(run.stages)} of {run.frames_in} frames answered"
+    )
+    return run
+
+
+def collect_detections(out: Path, scenes: Sequence[str]) -> None:
+    """Move the lockstep passes' recorded detections (bags) to detections/<scene>."""
+    for name in scenes:
+        target = out / DETECTIONS / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        (out / "lockstep" / name / DETECTIONS).rename(target)
+
+
+def merged(runs: Sequence[GraphRun]) -> GraphRun:
+    """Several scenes' runs as one."""
+    results = {token: rows for run in runs for token, rows in run.results.items()}
+    return GraphRun(results, [frame for run in runs for frame in run.stages], sum(run.frames_in for run in runs))
+
+
+def notes(model: str, scenes: Sequence[str], frames: int) -> list[str]:
+    """What the report says under its title."""
+    return [
+        f"{len(scenes)} rendered scene{'s' * (len(scenes) > 1)} of {frames} keyframes ({', '.join(scenes)}), "
+        f"which {model} was not trained on.",
+        "Scores: bags replayed in lockstep, every keyframe answered before the next. "
+        "Frames and latency: the same bags in real time.",
+    ]
+
+
+def summary_table(metrics: Metrics, report: RunReport, lockstep: GraphRun) -> Table:
+    """The demo's figures at a glance."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("mAP, NDS", f"{metrics.mean_ap:.3f}, {metrics.nds:.3f}")
+    table.add_row("lockstep", f"{len(lockstep.stages)} of {lockstep.frames_in} frames answered")
+    table.add_row(
+        "real time", f"{report.frames_answered} of {report.frames_in} frames answered, {report.frames_dropped} dropped"
+    )
+    for stage, times in report.latency_ms.items():
+        table.add_row(stage, f"{times['p50']:.1f} ms median, {times['p95']:.1f} ms 95 %")
+    return table
+
+
+def _progress(bars: Progress, task: int) -> Callable[[int, int], None]:
+    return lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _domain_id() -> int:
+    """A ROS domain of this process's own, so that other graphs on the machine stay out."""
+    return 1 + os.getpid() % 100

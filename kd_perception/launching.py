@@ -1,0 +1,71 @@
+"""A graph as actions of the standard ROS 2 launch system: the launch files in launch/ are thin wrappers of this.
+
+Imports launch and launch_ros, which a ROS 2 installation has and the wheels do not; nothing else imports this module.
+"""
+
+from collections.abc import Callable, Sequence
+
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+
+from kd_perception.graph import Graph, NodeSpec
+from kd_perception.resources import PACKAGE, resource
+from launch import Action, Event, LaunchContext, LaunchDescription
+
+MANAGER = "lifecycle_manager"
+
+
+def describe(
+    arguments: Sequence[DeclareLaunchArgument], build: Callable[[Callable[[str], str]], Graph]
+) -> LaunchDescription:
+    """A launch description: its arguments, and the graph that `build` makes of a function argument name -> value."""
+
+    def expand(context: LaunchContext) -> list[Action]:
+        return graph_actions(build(lambda name: LaunchConfiguration(name).perform(context)))
+
+    profile = EnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", default_value=str(resource("config/fastdds.xml")))
+    set_profile = SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile)
+    return LaunchDescription([*arguments, set_profile, OpaqueFunction(function=expand)])
+
+
+def graph_actions(graph: Graph) -> list[Action]:
+    """The nodes, and a manager process that configures and activates them in order and ends; RViz if wanted."""
+    actions = [_node_action(spec) for spec in graph.nodes]
+    names = [spec.name for spec in graph.nodes]
+    manager = Node(
+        package=PACKAGE,
+        executable=MANAGER,
+        name=MANAGER,
+        output="screen",
+        parameters=[{"nodes": names}],
+        on_exit=_end_if_failed,
+    )
+    actions.append(manager)
+    if graph.rviz is not None:
+        actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", str(graph.rviz)], output="screen"))
+    return actions
+
+
+def is_true(value: str) -> bool:
+    """Whether a launch argument says yes; raises ValueError unless it is true or false."""
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"launch argument '{value}' must be true or false")
+    return value.lower() == "true"
+
+
+def _node_action(spec: NodeSpec) -> LifecycleNode:
+    defaults = [str(spec.parameter_file)] if spec.parameter_file is not None else []
+    overrides = {key: list(value) if isinstance(value, tuple) else value for key, value in spec.parameters.items()}
+    return LifecycleNode(
+        package=PACKAGE, executable=spec.executable, name=spec.name, namespace="", output="screen",
+        parameters=[*defaults, overrides], remappings=list(spec.remappings),
+        on_exit=Shutdown(reason=f"{spec.name} has ended"),
+    )  # fmt: skip
+
+
+def _end_if_failed(event: Event, context: LaunchContext) -> list[Action]:
+    """The manager ends with 0 when all nodes are active, and otherwise takes the graph with it."""
+    if event.returncode == 0 or context.is_shutdown:
+        return []
+    return [LogInfo(msg="the graph could not be brought up; the log above says why"), Shutdown(reason="a node failed")]

@@ -1,0 +1,85 @@
+"""Drives lifecycle nodes from outside through their change_state services: all are configured, then all are activated.
+
+By the time a node is activated, every topic that it waits for has its listeners.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from kd_perception.errors import KdError
+
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+_DONE = {CONFIGURE: "configured", ACTIVATE: "activated"}
+POLL_S = 0.05
+START_TIMEOUT_S = 60.0
+TRANSITION_TIMEOUT_S = 600.0  # configuring may build an engine
+
+
+class TransitionError(KdError):
+    """A node did not appear or refused a transition; `node` is its name."""
+
+    def __init__(self, node: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.node = node
+
+
+class LifecycleClient:
+    """A node in a context of its own, so that it neither needs nor disturbs another rclpy.init, nor takes over signals."""
+
+    def __init__(self, names: Sequence[str], domain_id: int | None = None) -> None:
+        """`names`: nodes to drive; `domain_id` overrides ROS_DOMAIN_ID."""
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self._node = rclpy.create_node(
+            "lifecycle_client", context=self._context, enable_rosout=False, start_parameter_services=False
+        )
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._requests = {name: self._node.create_client(ChangeState, f"/{name}/change_state") for name in names}
+
+    def bring_up(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Configure all nodes in order, then activate them; gives up quietly when `stop()` turns true.
+
+        Raises TransitionError if a node does not appear or refuses; what `stop` raises passes through.
+        """
+        for transition in (CONFIGURE, ACTIVATE):
+            for name in self._requests:
+                self._change(name, transition, stop)
+
+    def _change(self, name: str, transition: int, stop: Callable[[], bool]) -> None:
+        request = self._requests[name]
+        if not self._wait(request.service_is_ready, START_TIMEOUT_S, stop):
+            raise TransitionError(name, f"{name} did not offer its lifecycle services within {START_TIMEOUT_S:.0f} s")
+        if stop():
+            return
+        answer = request.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        if not self._wait(answer.done, TRANSITION_TIMEOUT_S, stop):
+            raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
+        if answer.done() and not answer.result().success:
+            raise TransitionError(name, f"{name} could not be {_DONE[transition]}")
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float, stop: Callable[[], bool]) -> bool:
+        """Spin until the condition holds or `stop()`; False after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not condition() and not stop():
+            if time.monotonic() > deadline:
+                return False
+            self._executor.spin_once(timeout_sec=POLL_S)
+        return True
+
+    def __enter__(self) -> "LifecycleClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()

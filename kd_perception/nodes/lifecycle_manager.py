@@ -1,0 +1,42 @@
+"""Configures and activates the nodes of a launch file, then ends: 0 when all are active, 1 with a sentence otherwise."""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import rclpy
+
+from kd_perception.errors import KdError
+from kd_perception.lifecycle_client import LifecycleClient
+from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
+
+
+@dataclass(frozen=True)
+class LifecycleManagerParameters:
+    """Parameters of the manager."""
+
+    nodes: tuple[str, ...] = parameter((), "names of the lifecycle nodes, in the order of their activation")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the manager as a process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt
+    rclpy.init(args=arguments)
+    node = rclpy.create_node("lifecycle_manager")
+    code = 0
+    try:
+        declare_parameters(node, LifecycleManagerParameters)
+        with LifecycleClient(read_parameters(node, LifecycleManagerParameters).nodes) as client:
+            client.bring_up(stop=lambda: not rclpy.ok())
+    except KdError as error:
+        node.get_logger().error(f"{error}; the log of that node says why")
+        code = 1
+    finally:
+        rclpy.try_shutdown()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Pictures: one ray a pixel, NumPy shading (sun with shadow rays, sky, reflections, haze), then lens and sensor effects."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from kd_training.synthetic.ground import GroundMap
+from kd_training.synthetic.light import Light
+from kd_training.synthetic.mesh import Material
+from kd_training.synthetic.sensors import CameraSensor
+from kd_training.synthetic.textures import wrap_sample
+from kd_training.synthetic.world import AO_CELL, AO_REACH, Geometry, Hits, World
+
+_GAMMA = ((1.0 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2) * 255.0).astype(np.float32)  # tone curve, index = exposed radiance / 6 * 4095
+_LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture (H, W, 3) uint8 RGB and, for every pixel, the actor's index or -1 (H, W)."""
+
+    image: np.ndarray
+    owner: np.ndarray
+
+
+class CameraRenderer:
+    """Renders one camera of a world, frame after frame."""
+
+    def __init__(self, world: World, camera: CameraSensor, gain: float):
+        self._world, self._camera, self._gain = world, camera, gain
+        self._rays_ego = camera.rays()
+        self._pixel = 1.0 / camera.intrinsics[0, 0]  # radians a pixel covers, about
+        self._facades = _facade_levels(world.facades)
+
+    @cached_property
+    def _vignette(self) -> np.ndarray:
+        height, width = self._camera.height, self._camera.width
+        y, x = np.mgrid[0:height, 0:width]
+        radius = ((x - self._camera.intrinsics[0, 2]) ** 2 + (y - self._camera.intrinsics[1, 2]) ** 2) / (width / 2) ** 2
+        return (1.0 - 0.16 * radius).astype(np.float32)[..., None]
+
+    def rays(self, world_from_ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and unit directions (H * W, 3) float32 in the geometry's axes."""
+        directions = self._rays_ego @ world_from_ego[:3, :3].T.astype(np.float32)
+        centre = self._world.to_local((world_from_ego @ self._camera.ego_from_camera)[:3, 3])
+        return np.ascontiguousarray(np.broadcast_to(centre, directions.shape)), directions
+
+    def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> Frame:
+        """The picture at a time step; `rng` makes the sensor noise."""
+        origins, directions = self.rays(world_from_ego)
+        hits = geometry.tracer.closest(origins, directions)
+        light = self._world.light
+        radiance = np.empty((len(directions), 3), np.float32)
+        hit = hits.triangle >= 0
+        sky = np.flatnonzero(~hit)
+        radiance[sky] = light.sky_colour(directions[sky])
+        material = np.where(hit, geometry.mesh.material[hits.triangle], 255)
+        points = origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
+        ground = np.flatnonzero(material == Material.GROUND)
+        radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
+        solid = np.flatnonzero(hit & (material != Material.GROUND))
+        radiance[solid] = _shade_solid(geometry, light, self._facades, self._world.ground.detail, hits, solid, points[solid], directions[solid], self._pixel)
+        covered = np.flatnonzero(hit)
+        clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
+        radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
+        owner = np.where(hit, geometry.owner[hits.triangle], -1).astype(np.int16)
+        shape = (self._camera.height, self._camera.width)
+        return Frame(self._expose(radiance.reshape(*shape, 3), rng), owner.reshape(shape))
+
+    def _shade_ground(self, geometry: Geometry, points: np.ndarray, distance: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        light, ground = self._world.light, self._world.ground
+        xy = points[:, :2] - self._world.local_ground_origin
+        footprint = distance * self._pixel / np.sqrt(np.maximum(-directions[:, 2], 0.02))
+        albedo = _ground_albedo(ground, xy, footprint)
+        lit = ~geometry.tracer.blocked(points + np.float32(0.01) * light.to_sun + np.array((0, 0, 0.004), np.float32), _towards(light, len(points)))
+        grid = (points[:, :2] - geometry.contact_centre + AO_REACH) / AO_CELL - 0.5
+        contact = _lookup(geometry.contact, grid)
+        sun = light.sun * light.to_sun[2]
+        return albedo * (lit[:, None] * sun + light.sky * (1.0 - 0.85 * contact)[:, None])
+
+    def _expose(self, radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        light = self._world.light
+        exposed = cv2.GaussianBlur(radiance, (3, 3), 0.5) * self._vignette * np.float32(light.exposure * self._gain)
+        coded = _GAMMA[np.clip(exposed * (4095 / 6.0), 0, 4095).astype(np.int16)]
+        noise = rng.standard_normal(coded.shape, dtype=np.float32)
+        return np.clip(coded + noise * np.float32(light.noise) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _towards(light: Light, count: int) -> np.ndarray:
+    return np.ascontiguousarray(np.broadcast_to(light.to_sun, (count, 3)))
+
+
+def _lookup(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Bilinear values (N,) of a single-channel image at pixel positions (N, 2), 0 outside."""
+    rows = -(-len(xy) // 1024)
+    padded = np.full((rows * 1024, 2), -9.0, np.float32)
+    padded[: len(xy)] = xy
+    out = cv2.remap(image, padded[:, 0].reshape(rows, 1024), padded[:, 1].reshape(rows, 1024), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return out.reshape(-1)[: len(xy)]
+
+
+def _ground_albedo(ground: GroundMap, xy: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    """Linear reflectance (N, 3) at positions (N, 2) in the picture's metres."""
+    image = ground.pyramid.levels[0]
+    size = np.array((image.shape[1], image.shape[0])) * ground.pyramid.texel
+    inside = ((xy > 0) & (xy < size)).all(1)
+    albedo = np.broadcast_to(ground.far_colour, (len(xy), 3)).copy()
+    index = np.flatnonzero(inside)
+    coded = ground.pyramid.sample(xy[index, 0], xy[index, 1], footprint[index])
+    albedo[index] = _LINEAR[np.clip(coded + 0.5, 0, 255).astype(np.uint8)]
+    near = np.flatnonzero(footprint < 0.12)
+    tile = xy[near] / ground.detail_size
+    fine = wrap_sample(ground.detail, tile[:, 0], tile[:, 1]) - 1.0
+    albedo[near] *= 1.0 + fine * np.clip(1.0 - footprint[near] / 0.12, 0, 1)[:, None]
+    return albedo
+
+
+def _facade_levels(facades: np.ndarray) -> list[np.ndarray]:
+    """Mip levels, each (styles * size, size, 4): the styles stacked."""
+    levels = []
+    size = facades.shape[1]
+    while size >= 8:
+        levels.append(np.concatenate([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in facades]))
+        size //= 2
+    return levels
+
+
+def _facade_sample(levels: list[np.ndarray], uv: np.ndarray, layer: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    """Samples (N, 4) float32 in [0, 255]; footprint in tiles a pixel."""
+    out = np.empty((len(uv), 4), np.float32)
+    size = levels[0].shape[1]
+    level = np.clip(np.rint(np.log2(np.maximum(footprint * size, 1e-6))), 0, len(levels) - 1).astype(np.int8)
+    part = uv - np.floor(uv)
+    for index, image in enumerate(levels):
+        mask = np.flatnonzero(level == index)
+        if len(mask):
+            side = image.shape[1]
+            rows = -(-len(mask) // 1024)
+            x, y = np.zeros((2, rows * 1024), np.float32)
+            x[: len(mask)] = part[mask, 0] * side - 0.5
+            y[: len(mask)] = np.clip(part[mask, 1] * side - 0.5, 0, side - 1) + layer[mask].astype(np.float32) * side
+            out[mask] = cv2.remap(image, x.reshape(rows, 1024), y.reshape(rows, 1024), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[: len(mask)]
+    return out
+
+
+def _shade_solid(
+    geometry: Geometry, light: Light, facades: list[np.ndarray], detail: np.ndarray, hits: Hits, index: np.ndarray, points: np.ndarray,
+    directions: np.ndarray, pixel: float,
+) -> np.ndarray:
+    """Radiance (N, 3) of the hits `index` on anything but the ground."""
+    mesh, triangle = geometry.mesh, hits.triangle[index]
+    u, v = hits.u[index, None], hits.v[index, None]
+    corner = mesh.normals[triangle]
+    normal = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
+    normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None] + 1e-6
+    facing = np.einsum("ni,ni->n", normal, directions)
+    normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
+    facing = np.abs(facing)
+    material, albedo = mesh.material[triangle], mesh.colour[triangle]
+    gloss = np.zeros(len(index), np.float32)
+    gloss[material == Material.PAINT] = 0.045
+    gloss[material == Material.METAL] = 0.12
+    gloss[material == Material.GLASS] = 0.07
+
+    wall = np.flatnonzero(material == Material.FACADE)
+    if len(wall):
+        corner_uv = mesh.uv[triangle[wall]]
+        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
+        footprint = hits.distance[index[wall]] * pixel / 14.0 / np.sqrt(np.maximum(facing[wall], 0.1))
+        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
+        glass = texel[:, 3:] / 255.0
+        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
+        gloss[wall] = 0.07 * glass[:, 0]
+    leaves = np.flatnonzero(material == Material.FOLIAGE)
+    if len(leaves):
+        p = points[leaves]
+        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
+        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
+        near = np.clip(1.5 - hits.distance[index[leaves]] / 60.0, 0.2, 1.0)
+        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
+
+    towards = np.einsum("ni,i->n", normal, light.to_sun)
+    lit = np.zeros(len(index), np.float32)
+    sunny = np.flatnonzero(towards > 0)
+    clear = ~geometry.tracer.blocked(points[sunny] + np.float32(0.012) * normal[sunny], _towards(light, len(sunny)))
+    lit[sunny] = towards[sunny] * clear
+    up = 0.5 + 0.5 * normal[:, 2]
+    low = 0.62 + 0.38 * np.clip(points[:, 2] / 0.9, 0, 1)
+    diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
+    result = albedo * diffuse
+    shiny = np.flatnonzero(gloss > 0)
+    if len(shiny):
+        result[shiny] += _reflections(light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0)
+    lamp = material == Material.LIGHT
+    result[lamp] += mesh.colour[triangle[lamp]] * 0.5
+    return result
+
+
+def _reflections(light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray) -> np.ndarray:
+    """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
+    mirrored = directions + 2 * facing[:, None] * normal
+    fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8
+    sky = light.sky_colour(mirrored)
+    street = light.bounce * 0.9
+    above = np.clip((mirrored[:, 2] - 0.02) / 0.18, 0, 1)[:, None]
+    glint = np.clip(mirrored @ light.to_sun, 0, 1) ** 350 * lit * 10.0
+    return fresnel[:, None] * (sky * above + street * (1 - above)) + (glint * fresnel)[:, None] * light.sun

@@ -1,0 +1,116 @@
+"""Engines: both run the same file to the same numbers, for any camera count, and refuse what does not fit in one
+sentence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from support.fake_student import SPEC, paint, write_fake_student
+
+from kd_perception.engines.base import Engine, engine_names, open_engine
+from kd_perception.errors import EngineError
+from kd_perception.preprocess import fit_image, network_image
+from kd_perception.rig import ring_rig
+from kd_perception.student import Student, load_student
+from kd_perception.view_tables import build_tables
+
+ENGINES = ("openvino", "onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "fake.onnx"))
+
+
+def inputs_for(cameras: int) -> dict[str, np.ndarray]:
+    rig = ring_rig(cameras, 704, 256, np.radians(95.0))
+    images = [np.full((256, 704, 3), 60, np.uint8) for _ in rig]
+    paint(images, rig, (10.5, 3.5), "car")
+    affine = fit_image((256, 704), SPEC.image_size)
+    prepared = np.stack([network_image(image, (256, 704), affine, SPEC.image_size) for image in images])
+    return {
+        "images": prepared,
+        "camera_valid": np.ones(cameras, np.float32),
+        **build_tables(SPEC, rig, [affine] * cameras),
+    }
+
+
+def copied(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: value.copy() for name, value in outputs.items()}
+
+
+def test_the_installed_package_offers_its_engines():
+    assert set(ENGINES) <= set(engine_names())
+
+
+@pytest.mark.parametrize("cameras", [4, 6, 8])
+def test_engines_agree_for_any_camera_count(student: Student, cameras: int):
+    inputs = inputs_for(cameras)
+    first, second = (copied(open_engine(name, student, cameras, threads=1).run(inputs)) for name in ENGINES)
+    assert first.keys() == second.keys() == {"heatmap", "regression"}
+    assert first["heatmap"].max() > 0.5
+    for name in first:
+        assert first[name].dtype == np.float32
+        np.testing.assert_allclose(first[name], second[name], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_call_answers_its_own_inputs(student: Student, name: str):
+    """Shared buffers must not leak one frame into the next."""
+    engine = open_engine(name, student, 6, threads=1)
+    inputs = inputs_for(6)
+    bright = copied(engine.run(inputs))
+    dark = copied(engine.run(inputs | {"camera_valid": np.zeros(6, np.float32)}))
+    again = copied(engine.run(inputs))
+    assert dark["heatmap"].max() == 0.0
+    np.testing.assert_array_equal(again["heatmap"], bright["heatmap"])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_other_shapes_and_absent_inputs_are_named(student: Student, name: str):
+    engine = open_engine(name, student, 6, threads=1)
+    inputs = inputs_for(6)
+    with pytest.raises(
+        EngineError, match=f"engine {name}: input 'images' is 5x64x176x3 but the student file wants 6x64x176x3"
+    ):
+        engine.run(inputs | {"images": inputs["images"][:5]})
+    del inputs["weight"]
+    with pytest.raises(EngineError, match=f"engine {name}: the student file wants input 'weight'"):
+        engine.run(inputs)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_file_that_vanished_or_broke_is_refused(student: Student, tmp_path: Path, name: str):
+    broken = tmp_path / "broken.onnx"
+    for content in (None, student.path.read_bytes()[:1000]):
+        if content is not None:
+            broken.write_bytes(content)
+        with pytest.raises(
+            EngineError, match=r"no engine could open .*broken\.onnx: .* refuses .*broken\.onnx for 6 cameras"
+        ):
+            open_engine(name, replace(student, path=broken), 6)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_operator_that_nobody_knows_is_refused(student: Student, tmp_path: Path, name: str):
+    model = onnx.load(student.path)
+    model.graph.node[0].op_type = "Teleport"
+    onnx.save(model, tmp_path / "unknown.onnx")
+    with pytest.raises(EngineError, match=r"unknown\.onnx"):
+        open_engine(name, replace(student, path=tmp_path / "unknown.onnx"), 6)
+
+
+def test_an_unknown_engine_lists_the_known(student: Student):
+    with pytest.raises(EngineError, match="engine 'abacus' is not installed; choose one of: auto, .*openvino"):
+        open_engine("abacus", student, 6)
+
+
+def test_auto_takes_openvino_and_falls_back(student: Student, monkeypatch: pytest.MonkeyPatch):
+    assert open_engine("auto", student, 6).name == "openvino"
+    monkeypatch.setitem(
+        __import__("sys").modules, "kd_perception.engines.openvino", None
+    )  # as if OpenVINO did not import
+    engine: Engine = open_engine("auto", student, 6)
+    assert engine.name == "onnxruntime"

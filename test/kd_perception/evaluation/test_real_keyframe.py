@@ -1,0 +1,113 @@
+"""The real nuScenes keyframe (scene-0061) through bag, node graph and pictures."""
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.fake_student import write_fake_student
+
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.drawing import CLASS_COLORS
+from kd_perception.evaluation.dataset import detect_scenes
+from kd_perception.evaluation.pictures import draw_sample, write_pictures
+from kd_perception.evaluation.replay import replay_bag
+from kd_perception.nuscenes import (
+    LIDAR,
+    ego_pose,
+    load_frame,
+    open_nuscenes,
+    read_lidar,
+    scene_samples,
+    sensor_transform,
+    truth_boxes,
+)
+from kd_perception.pipeline import Pipeline
+from kd_perception.student import load_student
+from kd_perception.transforms import apply, invert
+
+REAL_DATA = Path(os.environ.get("KD_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+SCENE = "scene-0061"
+pytestmark = pytest.mark.real_data
+
+
+@pytest.fixture(scope="module")
+def nusc():
+    if not (REAL_DATA / "nuscenes-real").is_dir():
+        pytest.skip(f"the real nuScenes keyframe is not in {REAL_DATA}; set KD_REAL_DATA")
+    return open_nuscenes(REAL_DATA / "nuscenes-real", "v1.0-mini")
+
+
+@pytest.fixture(scope="module")
+def truth(nusc) -> tuple[Boxes, np.ndarray]:
+    token = scene_samples(nusc, SCENE)[0]
+    return truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
+
+
+@pytest.mark.ros
+def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
+    pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
+    student = write_fake_student(tmp_path / "fake.onnx")
+    direct = detect_scenes(
+        Pipeline(load_student(student), "onnxruntime", score_threshold=0.02, threads=1), nusc, [SCENE]
+    )
+    write_scene(nusc, SCENE, tmp_path / "bag")
+    domain = 101 + os.getpid() % 100
+    run = replay_bag(
+        tmp_path / "bag",
+        student,
+        tmp_path / "out",
+        "onnxruntime",
+        score_threshold=0.02,
+        threads=1,
+        domain_id=domain,
+        timeout_s=120,
+    )
+    assert (run.frames_in, len(run.stages)) == (1, 1)
+    (token,) = scene_samples(nusc, SCENE)
+    assert len(run.results[token]) == len(direct.results[token]) > 0
+    for one, other in zip(direct.results[token], run.results[token], strict=True):
+        np.testing.assert_allclose(one["translation"], other["translation"], atol=1e-6)
+        assert one["detection_name"] == other["detection_name"]
+
+
+def test_truth_boxes_hold_the_lidar_points_that_the_tables_count(nusc, truth) -> None:
+    """Boxes in ego at the camera's time, points through two poses and a mounting: every convention must be right."""
+    boxes, points_of_tables = truth
+    token = scene_samples(nusc, SCENE)[0]
+    row = nusc.get("sample_data", nusc.get("sample", token)["data"][LIDAR])
+    ego_from_lidar = invert(load_frame(nusc, token).global_from_ego) @ ego_pose(nusc, row) @ sensor_transform(nusc, row)
+    points = apply(ego_from_lidar, read_lidar(nusc, row)[:, :3].astype(np.float64))
+    counts = []
+    for i in range(len(boxes)):
+        cos, sin = np.cos(boxes.yaw[i]), np.sin(boxes.yaw[i])
+        local = (points - boxes.center[i]) @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        counts.append(int((np.abs(local) <= boxes.size[i] / 2.0).all(axis=1).sum()))
+    assert (
+        np.abs(np.array(counts) - points_of_tables).sum() <= 0.02 * points_of_tables.sum()
+    )  # boxes lose their tilt in ego
+
+
+def test_pictures_show_the_boxes_on_the_objects(nusc, truth, tmp_path) -> None:
+    """Drawn in the class's colour where the object projects: for the parked truck ahead on the left, and the bus behind."""
+    boxes, _ = truth
+    token = scene_samples(nusc, SCENE)[0]
+    nearest_truck = min(
+        np.nonzero(boxes.label == CLASSES.index("truck"))[0], key=lambda i: np.linalg.norm(boxes.center[i])
+    )
+    picture = draw_sample(nusc, token, boxes[[nearest_truck]])
+    write_pictures(tmp_path, [picture])
+    files = {path.name.split("_")[-1]: cv2.imread(str(path)) for path in tmp_path.iterdir()}
+    assert set(files) == {"cameras.jpg", "bev.png"} and files["cameras.jpg"].shape == (720, 1920, 3)
+    front = next(image.camera for image in load_frame(nusc, token).images if image.camera.name == "CAM_FRONT")
+    pixels, _, seen = front.project(boxes.corners()[nearest_truck])
+    assert seen.all()
+    drawn = np.abs(picture.cameras[:360, 640:1280].astype(int) - CLASS_COLORS["truck"]).sum(axis=2) < 60
+    rows, columns = np.nonzero(drawn)
+    low, high = pixels.min(axis=0) * 640 / 1600, pixels.max(axis=0) * 640 / 1600
+    assert low[0] - 4 <= np.percentile(columns, 1) and np.percentile(columns, 99) <= high[0] + 4
+    assert columns.max() - columns.min() > 0.9 * (high[0] - low[0]) and rows.max() - rows.min() > 0.9 * (
+        high[1] - low[1]
+    )

@@ -1,0 +1,76 @@
+"""Evaluation that can be trusted: `kd eval` and the node graph, fed from a bag, give the same detections and scores."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from support.fake_student import write_fake_student
+from support.nuscenes_tables import SCENES, VERSION, write_dataset
+
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.evaluation.dataset import detect_scenes
+from kd_perception.evaluation.metric import evaluate_results
+from kd_perception.evaluation.replay import replay_bag
+from kd_perception.evaluation.results import write_results
+from kd_perception.nuscenes import open_nuscenes
+from kd_perception.pipeline import Pipeline
+from kd_perception.student import load_student
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
+ENGINE = "onnxruntime"
+DOMAIN = 101 + os.getpid() % 100  # a ROS domain of this test's own
+
+
+@pytest.mark.ros
+def test_graph_and_dataset_evaluation_agree(tmp_path) -> None:
+    nusc = open_nuscenes(write_dataset(tmp_path / "data", samples=18, sweeps=False), VERSION)
+    student = write_fake_student(tmp_path / "fake.onnx")
+    direct = detect_scenes(Pipeline(load_student(student), ENGINE, threads=1), nusc, SCENES).results
+
+    through_graph = {}
+    for scene in SCENES:
+        write_scene(nusc, scene, tmp_path / scene)
+        run = replay_bag(
+            tmp_path / scene, student, tmp_path / f"out_{scene}", ENGINE, threads=1, domain_id=DOMAIN, timeout_s=120
+        )
+        assert (len(run.stages), run.frames_in) == (18, 18)  # every keyframe answered
+        through_graph |= run.results
+
+    assert_same_detections(direct, through_graph, at_least=200)
+    scores = []
+    for name, results in (("direct", direct), ("graph", through_graph)):
+        write_results(tmp_path / f"{name}.json", results)
+        scores.append(evaluate_results(nusc, tmp_path / f"{name}.json"))
+    assert scores[0].mean_ap == pytest.approx(scores[1].mean_ap, abs=0.001) and scores[0].mean_ap > 0.2
+    assert scores[0].nds == pytest.approx(scores[1].nds, abs=0.001)
+
+
+def assert_same_detections(first: dict, second: dict, at_least: int) -> None:
+    """The same samples with the same boxes, row for row."""
+    assert first.keys() == second.keys()
+    assert sum(map(len, first.values())) >= at_least
+    for token, rows in first.items():
+        assert len(rows) == len(second[token])
+        for one, other in zip(rows, second[token], strict=True):
+            assert one["detection_name"] == other["detection_name"] and one["attribute_name"] == other["attribute_name"]
+            assert one["detection_score"] == pytest.approx(other["detection_score"], abs=1e-6)
+            for field in ("translation", "size", "rotation", "velocity"):
+                np.testing.assert_allclose(one[field], other[field], atol=1e-6, err_msg=f"{field} in {token}")
+
+
+@pytest.mark.ros
+def test_real_time_replay_counts_what_was_offered_and_times_what_was_answered(tmp_path) -> None:
+    nusc = open_nuscenes(write_dataset(tmp_path / "data"), VERSION)
+    student = write_fake_student(tmp_path / "fake.onnx")
+    write_scene(nusc, SCENES[0], tmp_path / "bag")
+    run = replay_bag(
+        tmp_path / "bag", student, tmp_path / "out", ENGINE, lockstep=False, threads=1, domain_id=DOMAIN, timeout_s=120
+    )
+    report = run.report("painted", ENGINE)
+    assert report.frames_in == 5  # three keyframes, two frames between
+    assert report.frames_in == report.frames_answered + report.frames_dropped
+    assert report.frames_answered == len(run.stages) > 0
+    assert {"preprocess", "inference", "decode", "total"} <= set(report.latency_ms)
+    assert (tmp_path / "out" / "detections" / "metadata.yaml").is_file()
+    assert json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"].keys() == run.results.keys()

@@ -1,0 +1,143 @@
+"""Pictures show boxes where the geometry says they are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.drawing import (
+    BACKGROUND,
+    CLASS_COLORS,
+    box_lines,
+    camera_grid,
+    decode_image,
+    draw_bev,
+    draw_camera,
+    encode_image,
+)
+from kd_perception.errors import DataError
+from kd_perception.rig import Camera, ring_rig
+
+FRONT = ring_rig(6, 800, 450)[0]
+
+
+def box(
+    x: float, y: float, z: float = 1.0, yaw: float = 0.0, name: str = "car", velocity: tuple[float, float] = (0.0, 0.0)
+) -> Boxes:
+    return Boxes(
+        np.array([[x, y, z]]),
+        np.array([[4.0, 2.0, 1.6]]),
+        np.array([yaw]),
+        np.array([velocity]),
+        np.array([CLASSES.index(name)]),
+        np.array([0.8]),
+    )
+
+
+def painted(picture: np.ndarray, color: tuple[int, int, int], tolerance: int = 90) -> np.ndarray:
+    """Pixels (N, 2) as u, v whose colour is near `color`."""
+    rows, columns = np.nonzero(np.abs(picture.astype(int) - color).sum(axis=2) < tolerance)
+    return np.column_stack([columns, rows])
+
+
+def test_wireframe_spans_the_projected_corners() -> None:
+    boxes = box(15.0, 2.0, yaw=0.5)
+    corners, _, seen = FRONT.project(boxes.corners()[0])
+    assert seen.all()
+    lines = np.concatenate(box_lines(boxes.corners()[0], FRONT))
+    np.testing.assert_allclose([lines.min(axis=0), lines.max(axis=0)], [corners.min(axis=0), corners.max(axis=0)])
+    for width in (800, 400):  # the same place whatever the picture's size
+        picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(FRONT, name=""), boxes, width=width)
+        pixels = painted(picture, CLASS_COLORS["car"])
+        label_free = pixels[pixels[:, 1] >= corners[:, 1].min() * width / 800 - 2]
+        np.testing.assert_allclose(label_free.max(axis=0), corners.max(axis=0) * width / 800, atol=2.5)
+
+
+def test_truth_is_drawn_white() -> None:
+    picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(FRONT, name=""), Boxes.empty(), box(12.0, -1.0))
+    corners, _, _ = FRONT.project(box(12.0, -1.0).corners()[0])
+    white = painted(picture, (255, 255, 255))
+    np.testing.assert_allclose(
+        [white.min(axis=0), white.max(axis=0)], [corners.min(axis=0), corners.max(axis=0)], atol=2
+    )
+
+
+def test_a_box_beside_the_camera_is_cut_not_mirrored() -> None:
+    lines = box_lines(
+        box(1.0, 1.6, 1.5).corners()[0], FRONT
+    )  # reaches from behind the camera to 3 m ahead, on the left
+    pixels = np.concatenate(lines)
+    assert len(lines) < 12 and np.isfinite(pixels).all()
+    assert pixels[:, 0].max() < FRONT.width / 2  # what lies left stays left
+
+
+@pytest.mark.parametrize("position", [(-10.0, 0.0), (10.0, 40.0)])
+def test_a_box_out_of_sight_draws_nothing(position) -> None:
+    assert box_lines(box(*position).corners()[0], FRONT) == []
+    blank = np.full((450, 800, 3), 7, np.uint8)
+    with_box = draw_camera(blank, FRONT, box(*position))
+    np.testing.assert_array_equal(with_box, draw_camera(blank, FRONT, Boxes.empty()))
+
+
+def test_edges_bend_with_the_lens() -> None:
+    bent = Camera(
+        "c", FRONT.intrinsics, FRONT.ego_from_camera, 800, 450, "plumb_bob", (-0.25, 0.05, 0.001, -0.001, 0.0)
+    )
+    boxes = box(7.0, 3.0)
+    pixels, _, seen = bent.project(boxes.corners()[0])
+    assert seen.any()
+    drawn = np.concatenate(box_lines(boxes.corners()[0], bent))
+    for corner in pixels[seen]:
+        assert np.linalg.norm(drawn - corner, axis=1).min() < 1e-6
+    assert max(len(line) for line in box_lines(boxes.corners()[0], bent)) > 2
+
+
+def test_birds_eye_view_has_forward_up_and_left_left() -> None:
+    size, extent = 400, 40.0
+    for (x, y), name in (((20.0, 0.0), "car"), ((0.0, 20.0), "bus"), ((-15.0, -25.0), "pedestrian")):
+        pixels = painted(draw_bev(box(x, y, name=name), extent=extent, size=size)[:, 60:], CLASS_COLORS[name]) + [
+            60,
+            0,
+        ]  # without the legend
+        np.testing.assert_allclose(pixels.mean(axis=0), [(extent - y) * 5.0, (extent - x) * 5.0], atol=2.5)
+
+
+def test_velocity_arrow_reaches_the_next_second() -> None:
+    picture = draw_bev(box(0.0, -20.0, name="car", velocity=(12.0, 0.0)), extent=40.0, size=400)
+    pixels = painted(picture[:, 60:], CLASS_COLORS["car"], tolerance=150) + [60, 0]
+    assert pixels[:, 1].min() == pytest.approx((40.0 - 12.0) * 5.0, abs=3)
+
+
+def test_points_are_drawn_where_they_are_and_bad_ones_left_out() -> None:
+    points = np.array([[30.0, -10.0, 2.5, 0.1], [np.nan, 0.0, 0.0, 0.0], [500.0, 0.0, 0.0, 0.0]])
+    empty, drawn = (
+        draw_bev(Boxes.empty(), extent=40.0, size=400),
+        draw_bev(Boxes.empty(), points=points, extent=40.0, size=400),
+    )
+    rows, columns = np.nonzero((empty != drawn).any(axis=2))
+    assert (rows.tolist(), columns.tolist()) == ([50], [250])
+
+
+def test_grid_lays_cameras_out_as_the_rig_sees_them() -> None:
+    pictures = {
+        name: np.full((20, 30, 3), i + 1, np.uint8)
+        for i, name in enumerate(("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_BACK_RIGHT", "extra"))
+    }
+    grid = camera_grid(pictures)
+    assert grid.shape == (60, 90, 3)
+    assert (
+        (grid[:20, :30] == 1).all()
+        and (grid[:20, 30:60] == 2).all()
+        and (grid[20:40, 60:] == 3).all()
+        and (grid[40:, :30] == 4).all()
+    )
+    assert (grid[:20, 60:] == BACKGROUND).all()
+
+
+def test_image_round_trip_and_damage() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
+    np.testing.assert_array_equal(decode_image(encode_image(picture, ".png"), "x"), picture)
+    for data in (b"", b"no image", encode_image(picture, ".png")[:20]):
+        with pytest.raises(DataError, match="image here.jpg is truncated or neither JPEG nor PNG"):
+            decode_image(data, "here.jpg")

@@ -1,0 +1,111 @@
+"""Geometry of both view transforms as the student file computes them, and equality of training and file form."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kd_perception.grid import BevGrid
+from kd_perception.preprocess import fit_image
+from kd_perception.rig import Camera, ring_rig
+from kd_perception.student import DepthBins, StudentSpec, ViewSpec
+from kd_perception.transforms import make_transform
+from kd_perception.view_tables import build_tables
+from kd_perception.view_tables.depth import bin_of_range
+from kd_training.models.view import build_view, sum_terms, view_terms
+
+BARREL = (-0.25, 0.06, 0.001, -0.001, 0.0)
+
+
+def make_spec(kind: str) -> StudentSpec:
+    view = ViewSpec(kind, 8, DepthBins(1.0, 1.0, 60, focal=210.0), (0.25, 0.75, 1.5, 2.5), (-2.0, 4.0))
+    return StudentSpec("test", BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8), (128, 352), view, 6, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def tilted_rig(cameras: int, distorted: bool) -> list[Camera]:
+    """704x256 cameras, each turned by a few degrees about every axis and moved up to 0.5 m."""
+    rng = np.random.default_rng(cameras)
+    rig = []
+    for camera in ring_rig(cameras, 704, 256):
+        quaternion = np.array([1.0, *rng.uniform(-0.04, 0.04, 3)])
+        pose = make_transform(np.eye(3), rng.uniform(-0.5, 0.5, 3)) @ camera.ego_from_camera @ make_transform(quaternion, np.zeros(3))
+        lens = {"distortion_model": "plumb_bob", "distortion": BARREL} if distorted else {}
+        rig.append(replace(camera, ego_from_camera=pose, **lens))
+    return rig
+
+
+def see(spec: StudentSpec, rig: list[Camera], affines: list[np.ndarray], points: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """A feature of 1 and certain depth wherever a camera sees one of the points (N, 3)."""
+    probability, context = torch.zeros(len(rig), 60, 16, 44), torch.zeros(len(rig), 1, 16, 44)
+    for index, (camera, affine) in enumerate(zip(rig, affines, strict=True)):
+        uv, ranges, seen = camera.project(points)
+        column, row = np.floor((uv @ affine[:2, :2].T + affine[:2, 2]) / 8).astype(int).T
+        bins = bin_of_range(spec.view.depth, ranges, camera, affine)
+        seen &= (column >= 0) & (column < 44) & (row >= 0) & (row < 16)
+        probability[index, bins[seen], row[seen], column[seen]] = 1.0
+        context[index, 0, row[seen], column[seen]] = 1.0
+    return probability, context
+
+
+@pytest.mark.parametrize("kind", ["pull", "splat"])
+@pytest.mark.parametrize("cameras", [4, 6, 8])
+@pytest.mark.parametrize("distorted", [False, True])
+def test_truth_lands_within_one_cell(kind, cameras, distorted):
+    """Where cameras see an object 0.8 m across, features with certain depth: the BEV map lights up around the object's cell."""
+    spec, rig = make_spec(kind), tilted_rig(cameras, distorted)
+    affines = [fit_image((256, 704), spec.image_size)] * cameras
+    view = build_view(spec.grid, spec.view)
+    tables = build_tables(spec, rig, affines)
+    inputs = [torch.from_numpy(tables[name]) for name in view.table_names]
+    rng = np.random.default_rng(0)
+    body = np.stack(np.meshgrid(*[np.linspace(-0.4, 0.4, 9)] * 3), axis=-1).reshape(-1, 3)
+    tried = 0
+    while tried < 25:
+        angle, distance = rng.uniform(-np.pi, np.pi), rng.uniform(4.0, 35.0)
+        center = np.array([distance * np.cos(angle), distance * np.sin(angle), 0.75])
+        probability, context = see(spec, rig, affines, center + body)
+        if not all(see(spec, rig, affines, corner[None])[1].any() for corner in center + body):
+            continue  # in a gap between cameras, or cut by an image border
+        tried += 1
+        bev = view(probability, context, *inputs)[0, 0].numpy()
+        rows, columns = np.nonzero(bev)
+        assert len(rows), f"nothing arrived for an object at {center}"
+        peak = np.average(np.stack([columns, rows], axis=1) + 0.5, axis=0, weights=bev[rows, columns])
+        error = np.abs(peak - spec.grid.to_cells(center[:2]))
+        assert (error <= 1.0).all(), f"object at {center}: off by {error} cells"
+
+
+@pytest.mark.parametrize("kind", ["pull", "splat"])
+def test_training_form_equals_file_form(kind):
+    """Two different rigs in one training batch give what the file gives for each alone, and so do the gradients."""
+    spec = make_spec(kind)
+    view = build_view(spec.grid, spec.view)
+    affines = [fit_image((256, 704), spec.image_size)] * 6
+    rigs = [ring_rig(6, 704, 256), tilted_rig(6, distorted=True)]
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(12, 60, 16, 44, generator=generator, dtype=torch.float32).requires_grad_()
+    context = torch.randn(12, 8, 16, 44, generator=generator).requires_grad_()
+    probability = torch.softmax(logits, dim=1)
+    separate = [
+        view(probability[6 * i : 6 * i + 6], context[6 * i : 6 * i + 6], *(torch.from_numpy(build_tables(spec, rig, affines)[name]) for name in view.table_names))
+        for i, rig in enumerate(rigs)
+    ]
+    weight = torch.randn(2, 8, *spec.grid.shape, generator=generator)
+    expected_gradients = torch.autograd.grad((torch.cat(separate) * weight).sum(), (logits, context))
+
+    parts = [view_terms(spec, rig, affines) for rig in rigs]
+    cells, pixels = 128 * 128, 6 * 16 * 44
+    terms = {
+        "cell": torch.from_numpy(np.concatenate([parts[0].cell, parts[1].cell + cells])),
+        "pixel": torch.from_numpy(np.concatenate([parts[0].pixel, parts[1].pixel + pixels])),
+        "depth": torch.from_numpy(np.concatenate([parts[0].depth, parts[1].depth + pixels * 60])),
+        "weight": torch.from_numpy(np.concatenate([parts[0].weight, parts[1].weight])),
+    }
+    probability = torch.softmax(logits, dim=1)
+    bev = sum_terms(probability.reshape(-1), context.permute(0, 2, 3, 1).reshape(-1, 8), terms, 2 * cells)
+    bev = bev.reshape(2, 128, 128, 8).permute(0, 3, 1, 2)
+    torch.testing.assert_close(bev, torch.cat(separate), atol=1e-4, rtol=1e-4)
+    gradients = torch.autograd.grad((bev * weight).sum(), (logits, context))
+    for got, expected in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
