@@ -17,7 +17,7 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
 setup(
     name=NAME,
     version="0.1.0",
-    description="LiDAR-taught multi-camera 3D detection: trained offline, run on a robot as ROS 2 nodes, evaluated from bags.",
+    description="LiDAR-taught multi-camera 3D detection: trained offline, run as ROS 2 nodes, evaluated from bags.",
     maintainer="kd_perception maintainers",
     maintainer_email="maintainers@kd-perception.invalid",
     license="Apache-2.0",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path in the target's folder; on success it is renamed to `target`, on any exception it is removed.
+    """Yield a temporary path in the target's folder: renamed to `target` on success, removed on any exception.
 
     The temporary name keeps the target's suffix, because some writers choose the format by it.
     """

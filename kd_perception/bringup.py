@@ -1,4 +1,4 @@
-"""Brings a graph up as plain processes where ros2cli is absent, and `kd up`: start, configure, activate, watch, tear down.
+"""Brings a graph up as plain processes where ros2cli is absent: start, configure, activate, watch, tear down (`kd up`).
 
 Node logs are passed on line by line and the last error of each node is kept, so that a failure is one sentence.
 """
@@ -23,7 +23,7 @@ import typer
 import yaml
 
 from kd_perception.errors import KdError
-from kd_perception.graph import Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
+from kd_perception.graph import SHIPPED_MODEL, Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
 from kd_perception.lifecycle_client import LifecycleClient, TransitionError
 from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.resources import resource
@@ -55,8 +55,8 @@ class NodeProcess:
         self._echo = echo
         self._stopping = False
         self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace", start_new_session=True,
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
         self._log = open(log, "w", encoding="utf-8") if log is not None else None  # noqa: SIM115 - closed by `finish`
         self._reader = threading.Thread(target=self._read, name=f"log-{name}", daemon=True)
@@ -107,7 +107,7 @@ class Processes:
         self.nodes = tuple(nodes)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until the required node ends well; raises GraphError when it fails, when another node ends, or after `timeout_s`."""
+        """Until the required node ends well; raises GraphError if it fails, another node ends, or after `timeout_s`."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.finished():
             if deadline is not None and time.monotonic() > deadline:
@@ -135,8 +135,8 @@ def running(
 ) -> Iterator[Processes]:
     """Start a graph's processes, configure and activate all nodes in order; on leaving, end them, whatever happened.
 
-    `domain_id` overrides ROS_DOMAIN_ID; every log line goes to `echo` and, per node, into `log_folder`. Raises GraphError in a
-    sentence when a node cannot be started, configured or activated.
+    `domain_id` overrides ROS_DOMAIN_ID; every log line goes to `echo` and, per node, into `log_folder`. Raises
+    GraphError in a sentence when a node cannot be started, configured or activated.
     """
     environment = _environment(domain_id, log_folder)
     started: list[NodeProcess] = []
@@ -147,14 +147,18 @@ def running(
             log_folder.mkdir(parents=True, exist_ok=True)
         for name, command in _commands(graph, scratch):
             log = None if log_folder is None else log_folder / f"{name}.log"
-            started.append(NodeProcess(name, command, environment, log, echo))
+            with _interrupt_as_event() as interrupted:  # between start and note of it, a process would be orphaned
+                started.append(NodeProcess(name, command, environment, log, echo))
+            if interrupted.is_set():
+                raise KeyboardInterrupt
         processes = Processes(graph, started)
         _activate(graph, processes, domain_id)
         yield processes
 
 
 def node_command(node: NodeSpec, folder: Path) -> list[str]:
-    """The command line that runs a node with this Python; its parameters go through a file in `folder`, which keeps their types."""
+    """The command line that runs a node with this Python; a file in `folder` carries its parameters with their
+    types."""
     parameters = {key: list(value) if isinstance(value, tuple) else value for key, value in node.parameters.items()}
     overrides = folder / f"{node.name}.yaml"
     overrides.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
@@ -185,9 +189,14 @@ def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
         yield "rviz2", [rviz, "-d", str(graph.rviz)]
 
 
-def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:
-    """The children's environment; the middleware's profile also counts for our own participant, made in this process."""
+def use_middleware_profile() -> None:
+    """Let participants of this process and its children use the profile for images, unless the user set another."""
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(resource("config/fastdds.xml")))
+
+
+def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:
+    """The children's environment; the middleware's profile also counts for the participant of this process."""
+    use_middleware_profile()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_COLORIZED_OUTPUT": "0"}
     if domain_id is not None:
         environment["ROS_DOMAIN_ID"] = str(domain_id)
@@ -209,10 +218,7 @@ def _activate(graph: Graph, processes: Processes, domain_id: int | None) -> None
 
 def _stop(nodes: Sequence[NodeProcess]) -> None:
     """SIGTERM, then SIGKILL for what is left; while this lasts a further Ctrl-C only shortens the grace."""
-    impatient = threading.Event()
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    previous = signal.signal(signal.SIGINT, lambda *_: impatient.set()) if in_main_thread else None
-    try:
+    with _interrupt_as_event() as impatient:
         for node in reversed(nodes):
             node.signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_GRACE_S
@@ -221,9 +227,20 @@ def _stop(nodes: Sequence[NodeProcess]) -> None:
         for node in nodes:
             node.signal(signal.SIGKILL)
             node.finish()
+
+
+@contextmanager
+def _interrupt_as_event() -> Iterator[threading.Event]:
+    """Inside the block Ctrl-C sets the event and interrupts nothing (in other threads it never does)."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield interrupted
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, previous)
+        signal.signal(signal.SIGINT, previous)
 
 
 class GraphName(StrEnum):
@@ -276,7 +293,7 @@ def up(
     """
     from rich.console import Console
 
-    model = model or resource("models/bevdet_demo.onnx")
+    model = model or resource(SHIPPED_MODEL)
     channels = tuple(name for name in cameras.split(",") if name)
     if graph is GraphName.REPLAY_EVALUATE:
         if bag is None:

@@ -1,9 +1,10 @@
-"""`kd`, the one command line. Commands join through the entry-point group `kd.commands` and are imported when they are used.
+"""`kd`, the one command line. Commands join through the entry-point group `kd.commands` and are imported when used.
 
 A command is a plain function with typer annotations, in the module that does the work. Errors a user can mend (KdError)
 become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
 """
 
+import signal
 import sys
 from importlib.metadata import entry_points
 
@@ -68,6 +69,8 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted", style="yellow")
         sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a further Ctrl-C must not disturb the end
 
 
 if __name__ == "__main__":

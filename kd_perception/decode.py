@@ -15,15 +15,18 @@ from kd_perception.grid import BevGrid
 #   sin, cos            of the yaw
 #   vx, vy              velocity over ground in base_link's axes, metres per second
 REGRESSION_CODES = ("dx", "dy", "z", "log_l", "log_w", "log_h", "sin", "cos", "vx", "vy")
-NMS_RADII = (2.0, 3.46, 3.16, 1.0, 0.92, 0.42)  # metres per head group: CenterPoint's squared radii 4, 12, 10, 1, .85, .175
+# Metres per head group: CenterPoint's squared radii 4, 12, 10, 1, .85, .175.
+NMS_RADII = (2.0, 3.46, 3.16, 1.0, 0.92, 0.42)
 MAX_LOG_SIZE = 4.0  # e^4 = 55 m: an untrained or broken regression must not overflow
 
 
-def decode(heatmap: np.ndarray, regression: np.ndarray, grid: BevGrid, score_threshold: float, max_boxes: int = 500) -> Boxes:
+def decode(
+    heatmap: np.ndarray, regression: np.ndarray, grid: BevGrid, score_threshold: float, max_boxes: int = 500
+) -> Boxes:
     """Boxes in base_link, best score first.
 
-    heatmap (classes, rows, columns) in [0, 1]; regression (groups, 10, rows, columns) as REGRESSION_CODES. A box is a 3x3 local
-    maximum of its class not below `score_threshold`, not within its group's NMS radius of a better one.
+    heatmap (classes, rows, columns) in [0, 1]; regression (groups, 10, rows, columns) as REGRESSION_CODES. A box is a
+    3x3 local maximum of its class not below `score_threshold`, not within its group's NMS radius of a better one.
     """
     peaks = heatmap * (heatmap >= _neighbour_maximum(heatmap)) * (heatmap >= score_threshold)
     label, row, column = np.nonzero(peaks)

@@ -65,46 +65,45 @@ def demo(
         replay(bag, opened.path, out / "real_time" / name, engine, False, console) for name, bag in bags.items()
     ]
     collect_detections(out, names)
+    scored, timed = merged(lockstep), merged(real_time)
     with console.status("scoring and drawing"):
-        report = merged(real_time).report(opened.model_id, engine)
+        report = timed.report(opened.model_id, engine)
         metrics = write_evaluation(
             out,
             "kd demo: a camera student on synthetic scenes, through the node graph",
             nusc,
             names,
-            merged(lockstep).results,
-            merged(real_time).stages,
+            scored.results,
+            timed.stages,
             report,
             notes=notes(opened.spec.name, names, frames),
-            lockstep=merged(lockstep).report(opened.model_id, engine),
+            lockstep=scored.report(opened.model_id, engine),
         )
     console.print(metrics_table(metrics, f"{opened.spec.name} through the node graph"))
-    console.print(summary_table(metrics, report, merged(lockstep)))
+    console.print(summary_table(metrics, report, scored))
     console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / HTML_FILE}[/bold]")
 
 
 def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Console) -> Path:
-    """`kd synth` in a process of its own (kd_perception knows nothing of kd_training); what was rendered before is
-    reused.
-    """
+    """`kd synth` in a process of its own (kd_perception imports nothing of kd_training); it reuses what it finds."""
     console.print(f"[bold]1[/bold] rendering {scenes} scene{'s' * (scenes > 1)} of {frames} keyframes into {folder}")
     dataroot = folder / f"seed{seed}_{scenes}x{frames}"  # other arguments make another data set
-    arguments = [
-        "--scenes",
-        scenes,
-        "--frames",
-        frames,
-        "--seed",
-        seed,
-        "--size",
-        "704x256",
-        "--out",
-        dataroot,
-        "--jobs",
-        os.cpu_count() or 1,
-    ]
-    command = [sys.executable, "-m", "kd_perception.cli", "synth", *map(str, arguments)]
-    status = subprocess.run(command, check=False).returncode
+    arguments = {
+        "scenes": scenes,
+        "frames": frames,
+        "seed": seed,
+        "size": "704x256",
+        "sweeps": 0,  # between keyframes nothing looks at the LiDAR
+        "out": dataroot,
+        "jobs": os.cpu_count() or 1,
+    }
+    options = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+    process = subprocess.Popen([sys.executable, "-m", "kd_perception.cli", "synth", *options])
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # Ctrl-C reached it, too, and it tidies up
+        raise
     if status == 130:
         raise KeyboardInterrupt
     if status != 0:

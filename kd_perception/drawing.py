@@ -51,6 +51,7 @@ FRONT_FACE = (0, 1, 5, 4)
 SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GRID_LAYOUT = (("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"))
+TALL_LAYOUT = (("CAM_FRONT", "CAM_BACK"), ("CAM_FRONT_LEFT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", "CAM_BACK_RIGHT"))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -120,11 +121,14 @@ def camera_grid(pictures: Mapping[str, np.ndarray], layout: Sequence[Sequence[st
     follow below.
     """
     known = {name for row in layout for name in row}
+    columns = max(map(len, layout))
     extra = sorted(set(pictures) - known)
-    rows = [list(row) for row in layout if known & set(pictures)] + [extra[i : i + 3] for i in range(0, len(extra), 3)]
+    rows = [list(row) for row in layout if known & set(pictures)] + [
+        extra[i : i + columns] for i in range(0, len(extra), columns)
+    ]
     height = max(picture.shape[0] for picture in pictures.values())
     width = max(picture.shape[1] for picture in pictures.values())
-    canvas = np.full((len(rows) * height, 3 * width, 3), BACKGROUND, np.uint8)
+    canvas = np.full((len(rows) * height, columns * width, 3), BACKGROUND, np.uint8)
     for i, row in enumerate(rows):
         for j, name in enumerate(row):
             if name in pictures:
@@ -290,7 +294,7 @@ def _label(canvas: np.ndarray, pixels: np.ndarray, text: str, color: Color) -> N
     """Text on a dark plate above a box, if the box is large enough to bear one."""
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     low, high = pixels.min(axis=0), pixels.max(axis=0)
-    if min(high - low) < 26 or (high < 0).any() or low[0] > canvas.shape[1]:
+    if min(high - low) < canvas.shape[1] / 20 or (high < 0).any() or low[0] > canvas.shape[1]:
         return
     (width, height), _ = cv2.getTextSize(text, FONT, 0.36, 1)
     x = int(np.clip(low[0], 2, canvas.shape[1] - width - 4))

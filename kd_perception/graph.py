@@ -1,7 +1,7 @@
 """What runs together, described once: nodes, parameters, remappings and how they wait for each other.
 
-The standard launch files (`kd_perception.launching`) and the plain-process bring-up (`kd_perception.bringup`) both start
-exactly what stands here.
+The standard launch files (`kd_perception.launching`) and the plain-process bring-up (`kd_perception.bringup`) both
+start exactly what stands here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from kd_perception.resources import resource
 
 Value = bool | int | float | str | tuple[str, ...]
 
+SHIPPED_MODEL = "models/bevdet_demo.onnx"
 LOCKSTEP_DEADLINE_MS = 5000.0  # evaluation must not depend on how busy the machine is
 OBJECTS = "/bev_student/output/objects"
 STATUS = "/bev_student/output/status"
@@ -36,7 +37,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they are configured and activated; `rviz` is a display configuration to open, or None."""
+    """Nodes in the order of their configuration and activation; `rviz`: a display configuration to open, or None."""
 
     nodes: tuple[NodeSpec, ...]
     rviz: Path | None = None
@@ -59,7 +60,7 @@ def bev_student_graph(
     visualize: bool = False,
     rviz: bool = False,
 ) -> Graph:
-    """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom and tf; optionally its pictures.
+    """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends.
     """
@@ -95,9 +96,10 @@ def replay_evaluate_graph(
     visualize: bool = False,
     rviz: bool = False,
 ) -> Graph:
-    """A bag through the detector into `out`: results_nusc.json, status.jsonl, detections/ (a bag), and with `dataroot` the metric.
+    """A bag through the detector into `out`: results_nusc.json, status.jsonl, detections/, with `dataroot` the metric.
 
-    `lockstep` waits for every Sample's answer (for accuracy); otherwise the bag plays in real time at `rate` (for latency and drops).
+    `lockstep` waits for every Sample's answer (for accuracy); otherwise the bag plays in real time at `rate` (for
+    latency and drops).
     """
     student_waits = {
         "wait_for_subscribers": (f"objects={1 + visualize}", f"status={1 + lockstep}"),
@@ -116,17 +118,16 @@ def replay_evaluate_graph(
     replay = NodeSpec(
         "replay", "replay",
         {
-            "bag": str(bag), "lockstep": lockstep, "rate": rate, "loop": loop, "finished_service": "/evaluator/evaluate",
+            "bag": str(bag), "lockstep": lockstep, "rate": rate, "loop": loop,
+            "finished_service": "/evaluator/evaluate",
             "wait_for_subscribers": (*topics, "/sample=1", f"/tf={2 + visualize}", f"/tf_static={2 + visualize}"),
         },
         _defaults("replay"),
         (("~/input/status", STATUS),),
         required=True,
     )  # fmt: skip
-    nodes = [student, evaluator, replay]
-    if visualize:
-        nodes.insert(1, _visualizer(cameras, "compressed", use_sim_time))
-    return Graph(tuple(nodes), resource("config/rviz/bev_student.rviz") if rviz else None)
+    listeners = [evaluator, *([_visualizer(cameras, "compressed", use_sim_time)] if visualize else [])]
+    return Graph((*listeners, student, replay), resource("config/rviz/bev_student.rviz") if rviz else None)
 
 
 def _defaults(executable: str) -> Path:
@@ -134,8 +135,8 @@ def _defaults(executable: str) -> Path:
 
 
 def _bev_student(
-    model: Path, engine: str, cameras: Sequence[str], transport: str, score_threshold: float, threads: int, use_sim_time: bool,
-    extra: Mapping[str, Value], required: bool = False,
+    model: Path, engine: str, cameras: Sequence[str], transport: str, score_threshold: float, threads: int,
+    use_sim_time: bool, extra: Mapping[str, Value], required: bool = False,
 ) -> NodeSpec:  # fmt: skip
     parameters = {
         "model": str(model), "engine": engine, "camera_names": tuple(cameras), "transport": transport,

@@ -1,7 +1,7 @@
 """The bird's-eye-view grid: a raster of square cells in `base_link` (nuScenes ego) at the anchor image's time stamp.
 
-BEV arrays are (channels, rows, columns): a row is one y (left positive), a column one x (forward positive). Cell (row, column)
-covers y_min + row * cell_size .. + cell_size and likewise x; its centre is half a cell further.
+BEV arrays are (channels, rows, columns): a row is one y (left positive), a column one x (forward positive). Cell (row,
+column) covers y_min + row * cell_size .. + cell_size and likewise x; its centre is half a cell further.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,9 @@ class BevGrid:
         for low, high, axis in ((self.x_min, self.x_max, "x"), (self.y_min, self.y_max, "y")):
             cells = (high - low) / self.cell_size
             if cells < 1 or abs(cells - round(cells)) > 1e-6:
-                raise ValueError(f"BEV grid: {axis} from {low} to {high} m is not a whole number of {self.cell_size} m cells")
+                raise ValueError(
+                    f"BEV grid: {axis} from {low} to {high} m is not a whole number of {self.cell_size} m cells"
+                )
 
     @property
     def shape(self) -> tuple[int, int]:

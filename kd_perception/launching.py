@@ -4,6 +4,7 @@ Imports launch and launch_ros, which a ROS 2 installation has and the wheels do 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
@@ -60,8 +61,13 @@ def _node_action(spec: NodeSpec) -> LifecycleNode:
     return LifecycleNode(
         package=PACKAGE, executable=spec.executable, name=spec.name, namespace="", output="screen",
         parameters=[*defaults, overrides], remappings=list(spec.remappings),
-        on_exit=Shutdown(reason=f"{spec.name} has ended"),
+        on_exit=partial(_end, f"{spec.name} has ended"),
     )  # fmt: skip
+
+
+def _end(reason: str, event: Event, context: LaunchContext) -> list[Action]:
+    """The graph ends with its first node."""
+    return [] if context.is_shutdown else [Shutdown(reason=reason)]
 
 
 def _end_if_failed(event: Event, context: LaunchContext) -> list[Action]:

@@ -31,7 +31,7 @@ class TransitionError(KdError):
 
 
 class LifecycleClient:
-    """A node in a context of its own, so that it neither needs nor disturbs another rclpy.init, nor takes over signals."""
+    """A node in a context of its own: it neither needs nor disturbs another rclpy.init, nor takes over signals."""
 
     def __init__(self, names: Sequence[str], domain_id: int | None = None) -> None:
         """`names`: nodes to drive; `domain_id` overrides ROS_DOMAIN_ID."""

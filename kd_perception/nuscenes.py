@@ -1,7 +1,8 @@
 """nuScenes-format data sets as this project sees them: frames with a rig, image paths, poses, and truth as boxes.
 
-Reads tables with nuscenes-devkit (imported on use). Tables may be partial and sensor files absent: what is missing is named
-where it is needed. Conversions at this edge: size (w, l, h) -> (l, w, h), quaternions -> yaw, integer pixel centres -> .5.
+Reads tables with nuscenes-devkit (imported on use). Tables may be partial and sensor files absent: what is missing is
+named where it is needed. Conversions at this edge: size (w, l, h) -> (l, w, h), quaternions -> yaw, integer pixel
+centres -> .5.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,15 @@ class CameraImage:
     path: Path
     timestamp_us: int
 
+    def read(self) -> bytes:
+        """The encoded image as the file has it; raises DataError naming a missing file."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError as error:
+            raise DataError(
+                f"image {self.path} is missing; restore it or choose scenes whose files are there"
+            ) from error
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -58,7 +68,9 @@ def open_nuscenes(dataroot: Path, version: str) -> "NuScenes":
     try:
         return NuScenes(version=version, dataroot=str(dataroot), verbose=False)
     except (AssertionError, OSError, ValueError, KeyError) as error:
-        raise DataError(f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table") from error
+        raise DataError(
+            f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table"
+        ) from error
 
 
 def scene_names(nusc: "NuScenes") -> list[str]:
@@ -79,7 +91,10 @@ def scene_samples(nusc: "NuScenes", scene: str) -> list[str]:
 
 
 def load_frame(nusc: "NuScenes", sample_token: str, channels: Sequence[str] = CAMERA_CHANNELS) -> Frame:
-    """The keyframe's images and poses; cameras the tables do not list are left out, the anchor is required (DataError)."""
+    """The keyframe's images and poses; cameras the tables do not list are left out.
+
+    Raises DataError if the anchor is not there.
+    """
     sample = nusc.get("sample", sample_token)
     present = [channel for channel in channels if channel in sample["data"]]
     if ANCHOR not in present:
@@ -121,18 +136,26 @@ def sensor_transform(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
 
 
 def read_lidar(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
-    """Points (N, 5) float32 x, y, z, intensity, ring in the LiDAR's frame; raises DataError if the file is absent or cut."""
+    """Points (N, 5) float32 in the LiDAR's frame: x, y, z, intensity, ring.
+
+    Raises DataError if the file is absent or cut.
+    """
     path = Path(nusc.dataroot) / sample_data["filename"]
     if not path.is_file():
         raise DataError(f"point cloud {path} is missing; restore it or choose a scene whose files are there")
     values = np.fromfile(path, dtype=np.float32)
     if len(values) % 5:
-        raise DataError(f"point cloud {path} is truncated: {len(values)} numbers are not rows of five; restore the file")
+        raise DataError(
+            f"point cloud {path} is truncated: {len(values)} numbers are not rows of five; restore the file"
+        )
     return values.reshape(-1, 5)
 
 
 def truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
-    """Annotated boxes of the ten classes in ego, and each one's LiDAR + RADAR point count (the metric drops boxes with none)."""
+    """Annotated boxes of the ten classes in ego, and each one's count of LiDAR and RADAR points.
+
+    The metric drops boxes without points.
+    """
     from nuscenes.eval.detection.utils import category_to_detection_name
 
     rows, labels = [], []
@@ -159,7 +182,7 @@ def truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray
 
 
 def _velocity(nusc: "NuScenes", row: dict) -> np.ndarray:
-    """Global velocity (2,) by the devkit's central difference, or the table's own `velocity_global` where tables are partial."""
+    """Global velocity (2,) by the devkit's central difference, or the row's `velocity_global` in partial tables."""
     if row.get("velocity_global") is not None:
         return np.array(row["velocity_global"][:2], dtype=np.float64)
     return nusc.box_velocity(row["token"])[:2]

@@ -1,5 +1,4 @@
-"""Images of a calibrated rig in, boxes out: preprocess -> engine -> decode, the same for the ROS node and for `kd
-eval`.
+"""Images of a calibrated rig in, boxes out: preprocess -> engine -> decode, for the ROS node and `kd eval` alike.
 
 Geometry tables follow the calibration: they are built when the rig is set and only rebuilt when it changes.
 """
@@ -16,11 +15,11 @@ from kd_perception.engines.base import open_engine
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.preprocess import fit_image, network_image
 from kd_perception.rig import Camera
-from kd_perception.student import Student
+from kd_perception.student import OUTPUTS, Student
 from kd_perception.view_tables import build_tables
 
 IMAGES_INPUT, VALID_INPUT = "images", "camera_valid"
-HEATMAP_OUTPUT, REGRESSION_OUTPUT = "heatmap", "regression"
+HEATMAP_OUTPUT, REGRESSION_OUTPUT = OUTPUTS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ SCALE_TOLERANCE = 1e-6
 def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np.ndarray:
     """Affine map `network_from_image` (3, 3) that fills the network image; sizes are (height, width) in pixels.
 
-    Uniform scale that covers, centred horizontally; the bottom rows are kept: what does not fit is cropped from the sky.
+    Uniform scale that covers, centred horizontally; the bottom rows are kept: what does not fit is cropped from above.
     """
     (source_height, source_width), (height, width) = source_size, network_size
     scale = max(height / source_height, width / source_width)
@@ -38,12 +38,7 @@ def network_image(
     `fit_image` gives, maybe augmented. Pixels that fall outside the source are black. Raises DataError if the image is
     truncated, no image, or not of `source_size`.
     """
-    reduction = _reduction(network_from_image)
-    reduced = (
-        _reduced_raw(image, source_size, reduction)
-        if isinstance(image, np.ndarray)
-        else _decode(image, source_size, reduction)
-    )
+    reduced, reduction = coarse_image(image, source_size, network_from_image)
     network_from_reduced = network_from_image @ np.diag([reduction, reduction, 1.0])
     if reduced.shape[:2] == tuple(network_size) and np.allclose(network_from_reduced, np.eye(3), atol=1e-9):
         return reduced
@@ -52,6 +47,18 @@ def network_image(
     to_centre[:2, 2], from_centre[:2, 2] = 0.5, -0.5
     matrix = (from_centre @ network_from_reduced @ to_centre)[:2]
     return cv2.warpAffine(reduced, matrix, (network_size[1], network_size[0]), flags=cv2.INTER_LINEAR)
+
+
+def coarse_image(
+    image: bytes | np.ndarray, source_size: tuple[int, int], network_from_image: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """First half of `network_image`: the RGB image at 1 / reduction of `source_size` (rounded up), and the reduction.
+
+    The reduction is the largest of 1, 2, 4, 8 that leaves the image no coarser than the network's. Raises DataError.
+    """
+    reduction = _reduction(network_from_image)
+    reduce = _reduced_raw if isinstance(image, np.ndarray) else _decode
+    return reduce(image, source_size, reduction), reduction
 
 
 def _reduction(network_from_image: np.ndarray) -> int:

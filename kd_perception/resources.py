@@ -1,4 +1,4 @@
-"""Files that ship beside the code: launch/, config/ and models/, in a checkout or installed under share/kd_perception."""
+"""Files that ship beside the code: launch/, config/, models/, in a checkout or installed under share/kd_perception."""
 
 import sys
 from pathlib import Path

@@ -1,10 +1,10 @@
 """The student file: one ONNX file that is the whole model, and says how to run it.
 
-Plain ONNX operators, precision baked in, normalisation inside the graph, and one JSON in `metadata_props["kd_student"]`.
-Inputs:  images (cameras, height, width, 3) uint8 RGB; camera_valid (cameras,) float32, 0 for a missing camera; the geometry
-         tables of the view transform (`kd_perception.view_tables`), computed at run time from the calibration.
-Outputs: heatmap (classes, rows, columns) float32 in [0, 1]; regression (head groups, 10, rows, columns) float32, the codes
-         that `kd_perception.decode` names.
+Plain ONNX operators, precision baked in, normalisation inside the graph, one JSON in `metadata_props["kd_student"]`.
+Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,) float32, 0 for a missing camera; the
+    geometry tables of the view transform (`kd_perception.view_tables`), computed at run time from the calibration.
+Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, 10, rows, columns) float32,
+    the codes that `kd_perception.decode` names.
 """
 
 import hashlib
@@ -17,8 +17,9 @@ from kd_perception.errors import StudentError
 from kd_perception.grid import BevGrid
 
 METADATA_KEY = "kd_student"
-CAMERA_AXIS = "cameras"  # name of the first dimension of `images` and `camera_valid`; fixed when an engine opens the file
-CAMERA_INPUTS = ("images", "camera_valid")
+CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
+CAMERA_INPUTS = frozenset({"images", "camera_valid"})
+OUTPUTS = ("heatmap", "regression")
 FORMAT_VERSION = 1
 VIEW_TRANSFORMS = ("pull", "splat")
 
@@ -27,9 +28,9 @@ VIEW_TRANSFORMS = ("pull", "splat")
 class DepthBins:
     """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range.
 
-    `focal` in pixels of the network image: the focal length at which the bins hold. A camera of focal length f has its bins at f /
-    focal times the range, so that an object of one size in pixels is in one bin whatever the lens (virtual depth as in Cube
-    R-CNN, arXiv:2207.10660). 0 takes the bins as they are for every camera.
+    `focal` in pixels of the network image: the focal length at which the bins hold. A camera of focal length f has its
+    bins at f / focal times the range, so that an object of one size in pixels is in one bin whatever the lens (virtual
+    depth as in Cube R-CNN, arXiv:2207.10660). 0 takes the bins as they are for every camera.
     """
 
     start: float
@@ -42,8 +43,8 @@ class DepthBins:
 class ViewSpec:
     """How image features reach the grid.
 
-    kind: 'pull' or 'splat'; stride: pixels per feature cell; depth: bins; heights: z in base_link (metres) at which `pull`
-    samples each cell; z_range: metres within which `splat` keeps points.
+    kind: 'pull' or 'splat'; stride: pixels per feature cell; depth: bins; heights: z in base_link (metres) at which
+    `pull` samples each cell; z_range: metres within which `splat` keeps points.
     """
 
     kind: str
@@ -55,7 +56,10 @@ class ViewSpec:
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """Everything needed to run a student file and to trust it; `provenance` is free text for people (data, command, commit, accuracy)."""
+    """Everything needed to run a student file and to trust it.
+
+    `provenance` is free text for people: data, command, commit.
+    """
 
     name: str
     grid: BevGrid
@@ -82,39 +86,52 @@ class StudentSpec:
 
     @staticmethod
     def from_json(text: str, where: str) -> "StudentSpec":
-        """Parse and check metadata; raises StudentError naming `where` when anything is missing, unknown or inconsistent."""
+        """Parse and check metadata; raises StudentError naming `where` if a field is missing, unknown or unfit."""
         try:
             raw = json.loads(text)
             version = raw.pop("format")
             if version != FORMAT_VERSION:
-                raise StudentError(f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with this version of kd")
+                raise StudentError(
+                    f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with kd export"
+                )
             view = raw.pop("view")
             spec = StudentSpec(
                 grid=BevGrid(**raw.pop("grid")),
                 view=ViewSpec(
-                    kind=view["kind"], stride=int(view["stride"]), depth=DepthBins(**view["depth"]),
-                    heights=tuple(view["heights"]), z_range=tuple(view["z_range"]),
+                    kind=view["kind"],
+                    stride=int(view["stride"]),
+                    depth=DepthBins(**view["depth"]),
+                    heights=tuple(view["heights"]),
+                    z_range=tuple(view["z_range"]),
                 ),
                 **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StudentError(f"{where}: its student metadata is damaged ({error}); export the model again with kd export") from error
+            raise StudentError(
+                f"{where}: its student metadata is damaged ({error}); export the model again with kd export"
+            ) from error
         spec.check(where)
         return spec
 
     def check(self, where: str) -> None:
         """Raise StudentError if the fields do not fit together."""
         if self.view.kind not in VIEW_TRANSFORMS:
-            raise StudentError(f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})")
+            raise StudentError(
+                f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})"
+            )
         if self.image_size[0] % self.view.stride or self.image_size[1] % self.view.stride:
-            raise StudentError(f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}")
+            raise StudentError(
+                f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}"
+            )
         if self.classes != CLASSES:
-            raise StudentError(f"{where}: its classes {list(self.classes)} are not the ten nuScenes classes in CenterPoint's order")
+            raise StudentError(
+                f"{where}: its classes {list(self.classes)} are not the ten nuScenes classes in CenterPoint's order"
+            )
 
 
 @dataclass(frozen=True)
 class Student:
-    """A student file on disk: where it is, what it is, and its content's hash (keys engine caches, names detections)."""
+    """A student file on disk: where it is, what it is, and its content's hash, which names detections."""
 
     path: Path
     spec: StudentSpec
@@ -127,7 +144,7 @@ class Student:
 
 
 def load_student(path: Path) -> Student:
-    """Open a student file's metadata; raises StudentError if it is missing, truncated or was not written by kd export."""
+    """Open a student file's metadata; raises StudentError if it is missing, truncated or no work of kd export."""
     import onnx  # only here: engines that never read metadata need no onnx
 
     path = Path(path)
@@ -137,10 +154,14 @@ def load_student(path: Path) -> Student:
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises its own types
-        raise StudentError(f"{path} is no readable ONNX file (truncated or another format); copy or export it again") from error
+        raise StudentError(
+            f"{path} is no readable ONNX file (truncated or another format); copy or export it again"
+        ) from error
     properties = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in properties:
-        raise StudentError(f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes")
+        raise StudentError(
+            f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes"
+        )
     spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
     return Student(path, spec, hashlib.sha256(data).hexdigest())
 

@@ -1,8 +1,8 @@
-"""Which images belong together: the anchor camera triggers a frame, the others join within a tolerance, a deadline bounds the wait.
+"""Which images belong together: the anchor camera triggers, others join within a tolerance, a deadline bounds it.
 
-ROS-free and clock-free: stamps and the steady time of arrival come in with each call, so that every decision can be tested.
-A camera runs faster than the tolerance may allow for, so the first image within it need not be the nearest: an earlier image
-only counts as final when, at the camera's own period, the next one cannot be nearer.
+ROS-free and clock-free: stamps and the steady time of arrival come in with each call, so that every decision can be
+tested. A camera's period may be shorter than the tolerance, so its first image within it need not be the nearest: an
+image older than the anchor's only counts as final when, at the camera's own period, the next one cannot be nearer.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ PERIODS = 8  # intervals from which a camera's period is taken (the shortest: lo
 
 @dataclass(frozen=True)
 class SyncedFrame(Generic[Image]):
-    """Images in rig order, None where a camera is missing; ages_ns: anchor stamp minus the image's (negative = younger)."""
+    """Images in rig order, None where a camera is missing; ages_ns: anchor stamp minus the image's (< 0: younger)."""
 
     stamp_ns: int
     images: tuple[Image | None, ...]
@@ -45,7 +45,7 @@ class Synchroniser(Generic[Image]):
     """Groups images by the anchor's stamp. Camera 0 is the anchor. Not thread-safe."""
 
     def __init__(self, cameras: Sequence[str], tolerance_ns: int = 60_000_000, deadline_s: float = 0.1) -> None:
-        """`tolerance_ns`: greatest distance of an image's stamp from the anchor's; `deadline_s`: longest wait after the anchor came.
+        """`tolerance_ns`: greatest distance from the anchor's stamp; `deadline_s`: longest wait once that came.
 
         Raises ValueError if there is no camera or a limit is negative.
         """
@@ -61,7 +61,7 @@ class Synchroniser(Generic[Image]):
         self._pending: deque[tuple[int, float, Image]] = deque()  # anchors that wait: stamp, steady arrival, image
 
     def add(self, camera: int, stamp_ns: int, image: Image, now_s: float) -> SyncResult[Image]:
-        """Take one image; `now_s` is the steady clock. A stamp far behind its camera's last flushes everything (time jumped back)."""
+        """Take one image at steady time `now_s`. A stamp far behind its camera's last flushes all: time jumped back."""
         reset_reason, flushed = "", ()
         if self._images[camera] and stamp_ns <= self._images[camera][-1][0]:
             back_ns = self._images[camera][-1][0] - stamp_ns
@@ -90,7 +90,7 @@ class Synchroniser(Generic[Image]):
         return waiting
 
     def _ready(self, now_s: float) -> tuple[SyncedFrame[Image], ...]:
-        """Pop pending anchors that need not wait: all cameras settled, deadline over, or a newer anchor already there."""
+        """Pop pending anchors that need not wait: all cameras settled, deadline over, or a newer anchor there."""
         frames = []
         while self._pending:
             stamp_ns, arrival_s, image = self._pending[0]

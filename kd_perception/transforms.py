@@ -1,7 +1,7 @@
 """Rigid transforms as 4x4 float64 matrices named `target_from_source`; points are rows.
 
-Quaternions are (w, x, y, z), as in nuScenes and transforms3d; ROS messages' (x, y, z, w) is converted where messages are
-read and written. Axes follow REP-103 (x forward, y left, z up), optical frames x right, y down, z forward.
+Quaternions are (w, x, y, z), as in nuScenes and transforms3d; ROS messages' (x, y, z, w) is converted where messages
+are read and written. Axes follow REP-103 (x forward, y left, z up), optical frames x right, y down, z forward.
 """
 
 import numpy as np
@@ -17,7 +17,9 @@ def make_transform(rotation: np.ndarray, translation: np.ndarray) -> np.ndarray:
     if rotation.shape == (4,):
         norm = np.linalg.norm(rotation)
         if not np.isfinite(norm) or norm < 1e-6:
-            raise ValueError(f"quaternion {rotation.tolist()} (w, x, y, z) is no rotation: it must be finite and have a length")
+            raise ValueError(
+                f"quaternion {rotation.tolist()} (w, x, y, z) is no rotation: it must be finite and have a length"
+            )
         rotation = quat2mat(rotation / norm)
     transform = np.eye(4)
     transform[:3, :3] = rotation

@@ -1,4 +1,5 @@
-"""Checkpoints: weights as safetensors that carry their configuration, and a state file from which a run resumes bit by bit."""
+"""Checkpoints: weights as safetensors that carry their configuration, and a state file from which a run resumes bit by
+bit."""
 
 import pickle
 from pathlib import Path
@@ -21,18 +22,24 @@ STATE_FILE = "state.pt"
 def save_weights(state: dict[str, Tensor], config: TrainConfig, target: Path) -> None:
     """Write weights with their configuration, atomically."""
     with atomic_path(target) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, str(temporary), {CONFIG_KEY: to_yaml(config)})
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in state.items()},
+            str(temporary),
+            {CONFIG_KEY: to_yaml(config)},
+        )
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors of a safetensors file and the configuration (YAML) it carries, if any; raises DataError if it cannot be read."""
+    """Tensors of a safetensors file and the configuration (YAML) it carries, if any; DataError if it is unreadable."""
     if not Path(path).is_file():
         raise DataError(f"weights file {path} does not exist; give a .safetensors file")
     try:
         with safe_open(str(path), "pt") as stream:
             return {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get(CONFIG_KEY)
     except SafetensorError as error:
-        raise DataError(f"{path} is no readable safetensors file ({error}); it is truncated or of another format") from error
+        raise DataError(
+            f"{path} is no readable safetensors file ({error}); it is truncated or of another format"
+        ) from error
 
 
 def checkpoint_config(path: Path) -> TrainConfig:
@@ -44,7 +51,7 @@ def checkpoint_config(path: Path) -> TrainConfig:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill the whole model from a weights file; raises DataError if a parameter is missing, unknown or of another shape."""
+    """Fill the whole model; raises DataError if a parameter is missing, unknown or of another shape."""
     given, _ = read_weights(path)
     wanted = model.state_dict()
     missing = [name for name in wanted if name not in given]
@@ -52,7 +59,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
     shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
     for what, names in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", shapes)):
         if names:
-            raise DataError(f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); use the configuration it was trained with")
+            raise DataError(
+                f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); use "
+                "the configuration it was trained with"
+            )
     model.load_state_dict(given)
 
 
@@ -69,8 +79,11 @@ def load_state(folder: Path, config: TrainConfig) -> dict[str, Any]:
         raise DataError(f"{folder} holds no {STATE_FILE} to resume from; give the output folder of an earlier kd train")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); start again or use --weights") from error
     if state["config"] != to_yaml(config):
-        raise ConfigError(f"{folder} was trained with another configuration; resume with the same one, or start from its weights with --weights")
+        raise ConfigError(
+            f"{folder} was trained with another configuration; resume with the same one, or start from its weights "
+            "with --weights"
+        )
     return state

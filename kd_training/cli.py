@@ -10,12 +10,20 @@ from rich.console import Console
 
 def train(
     config: Annotated[Path, typer.Argument(help="Configuration, for example config/training/bevdet_demo.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="Changes as key=value, for example schedule.steps=500.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for weights, state, TensorBoard events and metrics.")] = Path("out/train"),
-    weights: Annotated[Path | None, typer.Option(help="Start from these weights (the whole model; .safetensors).")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder, bit by bit (sets --out too).")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes as key=value, for example schedule.steps=500.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for weights, state, TensorBoard events and metrics.")] = Path(
+        "out/train"
+    ),
+    weights: Annotated[
+        Path | None, typer.Option(help="Start from these weights (the whole model; .safetensors).")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue the run in this folder, bit by bit (sets --out too).")
+    ] = None,
 ) -> None:
-    """Train a student; saves every few minutes, ends with the metrics of data.validation. Several processes: torchrun."""
+    """Train a student: saves every few minutes, ends with the metrics of data.validation (more processes: torchrun)."""
     from kd_training.config import load_config
     from kd_training.train import train as run
 
@@ -46,9 +54,12 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="weights.safetensors of a run, or the run's folder.")],
     out: Annotated[Path, typer.Option(help="The student file to write (.onnx).")],
     data: Annotated[str, typer.Option(help="What it was trained on, for the file's metadata.")] = "",
-    metrics: Annotated[Path | None, typer.Option(help="metrics_summary.json to state in the metadata; default: the run's own.")] = None,
+    metrics: Annotated[
+        Path | None, typer.Option(help="metrics_summary.json to state in the metadata; default: the run's own.")
+    ] = None,
 ) -> None:
-    """Write a trained student as one ONNX file, with its weights (.safetensors) beside it, after checking it against PyTorch."""
+    """Write a trained student as one ONNX file, with its weights (.safetensors) beside it, after checking it against
+    PyTorch."""
     from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
     from kd_training.export import export_student
     from kd_training.run import load_model, measured_accuracy, provenance_of
@@ -61,4 +72,7 @@ def export(
     spec = export_student(model, out, provenance_of(config, data), accuracy, {})
     save_weights(model.state_dict(), config, out.with_suffix(".safetensors"))
     size = out.stat().st_size / 1e6
-    Console().print(f"{out}: {spec.name}, {size:.1f} MB, {spec.view.kind}, {spec.image_size[1]}x{spec.image_size[0]}, equal to PyTorch")
+    Console().print(
+        f"{out}: {spec.name}, {size:.1f} MB, {spec.view.kind}, {spec.image_size[1]}x{spec.image_size[0]}, equal to "
+        "PyTorch"
+    )

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -140,6 +139,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     for text in overrides:
         if "=" not in text:
             raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
+    if not OmegaConf.is_dict(given):
+        raise ConfigError(f"{path} is not a mapping of model, data, loss and schedule")
     return _structured(OmegaConf.merge(given, OmegaConf.from_dotlist(list(overrides))), str(path))
 
 
@@ -153,11 +154,8 @@ def to_yaml(config: TrainConfig) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
-def _structured(given: Any, where: str) -> TrainConfig:
-    plain = OmegaConf.to_container(given)
-    if not isinstance(plain, dict):
-        raise ConfigError(f"{where} is not a mapping of model, data, loss and schedule")
-    _check_keys(plain, TrainConfig, "", where)
+def _structured(given: DictConfig, where: str) -> TrainConfig:
+    _check_keys(OmegaConf.to_container(given), TrainConfig, "", where)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), given))
     except OmegaConfBaseException as error:

@@ -1,4 +1,5 @@
-"""The PyTorch engine: the reference that other engines are compared with; registered as `torch` in the entry points kd.engines.
+"""The PyTorch engine: the reference that other engines are compared with; registered as `torch` in the entry points
+kd.engines.
 
 It runs the network code of kd_training with the weights (.safetensors) that `kd export` writes beside the student file.
 """
@@ -20,14 +21,20 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, student: Student, cameras: int, threads: int) -> None:
-        """Load the weights; `threads` 0 lets PyTorch choose. Raises EngineError if they are absent or of another model."""
+        """Load the weights; `threads` 0 lets PyTorch choose. Raises EngineError without them or if they do not fit."""
         weights = student.path.with_suffix(".safetensors")
         try:
             self._model = load_model(weights).to(memory_format=torch.channels_last)
         except KdError as error:
             raise EngineError(f"the torch engine needs the weights beside the student file: {error}") from error
         theirs, ours = self._model.spec, student.spec
-        if (theirs.grid, theirs.view, theirs.image_size, theirs.mean, theirs.std) != (ours.grid, ours.view, ours.image_size, ours.mean, ours.std):
+        if (theirs.grid, theirs.view, theirs.image_size, theirs.mean, theirs.std) != (
+            ours.grid,
+            ours.view,
+            ours.image_size,
+            ours.mean,
+            ours.std,
+        ):
             raise EngineError(f"{weights} is another model than {student.path}; export both again with kd export")
         if threads:
             torch.set_num_threads(threads)

@@ -1,4 +1,5 @@
-"""The nuScenes metric of a model in memory: the same preprocessing, tables, decoding and metric as `kd eval` runs on a student file."""
+"""The nuScenes metric of a model in memory: the same preprocessing, tables, decoding and metric as `kd eval` runs on a
+student file."""
 
 from pathlib import Path
 

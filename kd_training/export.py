@@ -1,4 +1,5 @@
-"""`kd export`: a trained student as the one ONNX file of kd_perception.student, checked against PyTorch before it gets its name."""
+"""`kd export`: a trained student as the one ONNX file of kd_perception.student, checked against PyTorch before it gets
+its name."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +11,11 @@ import torch
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import StudentError
 from kd_perception.rig import ring_rig
-from kd_perception.student import CAMERA_AXIS, METADATA_KEY, StudentSpec
+from kd_perception.student import CAMERA_AXIS, METADATA_KEY, OUTPUTS, StudentSpec
 from kd_perception.view_tables import build_tables
 from kd_training.students.bevdet import BevDet
 
 OPSET = 17  # read by TensorRT 10 and 11, OpenVINO and ONNX Runtime
-OUTPUTS = ("heatmap", "regression")
 PLAIN_OPERATORS_ONLY = ("ScatterND", "ScatterElements", "NonZero", "Unique")  # what TensorRT refuses
 TOLERANCE = 1e-3  # relative to max(1, |reference|)
 
@@ -32,7 +32,9 @@ class ExampleInputs:
         return tuple(torch.from_numpy(array) for array in self.arrays)
 
 
-def export_student(model: BevDet, target: Path, provenance: dict[str, str], accuracy: dict[str, float], latency_ms: dict[str, float]) -> StudentSpec:
+def export_student(
+    model: BevDet, target: Path, provenance: dict[str, str], accuracy: dict[str, float], latency_ms: dict[str, float]
+) -> StudentSpec:
     """Write `model` to `target` with its metadata; the file appears only after ONNX Runtime gave PyTorch's outputs.
 
     Raises StudentError if the outputs differ or an operator is not TensorRT-legal.
@@ -53,8 +55,8 @@ def write_onnx(model: BevDet, target: Path) -> None:
     if model.spec.view.kind == "splat":
         dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
     torch.onnx.export(
-        model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS), dynamic_axes=dynamic,
-        opset_version=OPSET, dynamo=False,
+        model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS),
+        dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
     )  # fmt: skip
 
 
@@ -83,7 +85,10 @@ def check_against_torch(model: BevDet, path: Path) -> None:
         for name, left, right in zip(OUTPUTS, got, expected, strict=True):
             error = float((np.abs(left - right) / np.maximum(1.0, np.abs(right))).max())
             if not error <= TOLERANCE:
-                raise StudentError(f"{path.name}: {name} differs from PyTorch by {error:.2g} with {cameras} cameras; the export is not faithful")
+                raise StudentError(
+                    f"{path.name}: {name} differs from PyTorch by {error:.2g} with {cameras} cameras; the export is "
+                    "not faithful"
+                )
 
 
 def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:

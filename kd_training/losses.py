@@ -1,4 +1,5 @@
-"""The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's supervision)."""
+"""The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
+supervision)."""
 
 from collections.abc import Mapping
 
@@ -19,8 +20,8 @@ NEGATIVE_POWER = 4.0
 def detection_losses(outputs: Mapping[str, Tensor], batch: Batch, config: LossConfig) -> dict[str, Tensor]:
     """Weighted scalar terms heatmap, box and depth (those with a weight); their sum is the loss.
 
-    Heatmap and box terms are normalised by the number of objects of each head group and added over the groups, so that a rare
-    group counts as much as a common one.
+    Heatmap and box terms are normalised by the number of objects of each head group and added over the groups, so that
+    a rare group counts as much as a common one.
     """
     terms = {
         "heatmap": config.heatmap * heatmap_loss(outputs["heatmap"], batch.heatmap, batch.objects["group"]),
@@ -32,7 +33,7 @@ def detection_losses(outputs: Mapping[str, Tensor], batch: Batch, config: LossCo
 
 
 def heatmap_loss(logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
-    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, 10, rows, columns); group (K,) of all objects."""
+    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, 10, rows, columns); group (K,)."""
     logits = logits.float()
     log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
     positive = (target == 1.0).float()
@@ -55,7 +56,8 @@ def box_loss(regression: Tensor, batch: Batch, velocity_weight: float) -> Tensor
 
 
 def depth_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over feature pixels with a LiDAR return: logits (N, D, h, w), labels (N, h, w); 0 where there is none."""
+    """Mean cross-entropy over feature pixels with a LiDAR return: logits (N, D, h, w), labels (N, h, w); 0 where there
+    is none."""
     flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
     labelled = labels.reshape(-1) != NO_DEPTH
     total = functional.cross_entropy(flat[labelled].float(), labels.reshape(-1)[labelled], reduction="sum")

@@ -1,4 +1,5 @@
-"""Optimiser, learning-rate schedule, moving average of the weights, and the allocator setting that CPU training wants."""
+"""Optimiser, learning-rate schedule, moving average of the weights, and the allocator setting that CPU training
+wants."""
 
 import ctypes
 import math
@@ -12,7 +13,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt parameters of glibc
 
 
 def build_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.AdamW:
-    """AdamW over the trained parameters: the backbone at its own rate, no decay for biases and norms; each group's `peak` is its rate."""
+    """AdamW over the trained parameters: the backbone at its own rate, no decay for biases and norms; each group's
+    `peak` is its rate."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -20,7 +22,9 @@ def build_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.A
             decay = schedule.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     ordered = sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
-    return torch.optim.AdamW([{"params": params, "lr": rate, "peak": rate, "weight_decay": decay} for (rate, decay), params in ordered])
+    return torch.optim.AdamW(
+        [{"params": params, "lr": rate, "peak": rate, "weight_decay": decay} for (rate, decay), params in ordered]
+    )
 
 
 def rate_factor(step: int, schedule: ScheduleConfig) -> float:
@@ -32,18 +36,23 @@ def rate_factor(step: int, schedule: ScheduleConfig) -> float:
 
 
 class Ema:
-    """Exponential moving average of a model's parameters; buffers (batch norm statistics) are averages already and are taken as they are."""
+    """Exponential moving average of a model's parameters; buffers (batch norm statistics) are averages already and are
+    taken as they are."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.average = {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.average = {
+            name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Move towards the model; early steps count more, so that the start is forgotten soon."""
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         current = dict(model.named_parameters())
-        torch._foreach_lerp_(list(self.average.values()), [current[name].detach() for name in self.average], 1.0 - decay)
+        torch._foreach_lerp_(
+            list(self.average.values()), [current[name].detach() for name in self.average], 1.0 - decay
+        )
 
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's state with averaged parameters."""
@@ -60,7 +69,8 @@ class Ema:
 
 
 def keep_memory() -> None:
-    """Let glibc keep large freed blocks: CPU training reuses the same sizes every step, and fresh pages cost a quarter of its time."""
+    """Let glibc keep large freed blocks: CPU training reuses the same sizes every step, and fresh pages cost a quarter
+    of its time."""
     try:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, 2**30)

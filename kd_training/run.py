@@ -1,4 +1,5 @@
-"""What happens around a training run: its weights as a model, its metrics, and the facts that its student file states."""
+"""What happens around a training run: its weights as a model, its metrics, and the facts that its student file
+states."""
 
 import json
 import os
@@ -31,7 +32,8 @@ def load_model(weights: Path) -> BevDet:
 
 
 def validation_metrics(out: Path) -> Iterator[tuple[DataRoot, Metrics]]:
-    """Metrics of a run's weights on each of its validation sets; files go to metrics/ (metrics1/ ... for further sets)."""
+    """Metrics of a run's weights on each of its validation sets; files go to metrics/ (metrics1/ ... for further
+    sets)."""
     config = checkpoint_config(out / WEIGHTS_FILE)
     model = load_model(out / WEIGHTS_FILE) if config.data.validation else None
     for index, source in enumerate(config.data.validation):
@@ -47,7 +49,9 @@ def measured_accuracy(summary: Path) -> dict[str, float]:
         per_class = {f"AP {name}": round(float(figures["mean_dist_aps"][name]), 4) for name in CLASSES}
         return {"mAP": round(float(figures["mean_ap"]), 4), "NDS": round(float(figures["nd_score"]), 4), **per_class}
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{summary} is no metrics_summary.json of the nuScenes metric ({error}); give another with --metrics") from error
+        raise DataError(
+            f"{summary} is no metrics_summary.json of the nuScenes metric ({error}); give another with --metrics"
+        ) from error
 
 
 def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
@@ -55,7 +59,8 @@ def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
     schedule = config.schedule
     return {
         "data": data or ", ".join(f"{source.root} {source.version}" for source in config.data.roots),
-        "training": f"{schedule.steps} steps of {schedule.batch} samples per process, seed {schedule.seed}, {schedule.precision}",
+        "training": f"{schedule.steps} steps of {schedule.batch} samples per process, seed {schedule.seed}, "
+        "{schedule.precision}",
         "commit": _commit(),
     }
 
@@ -64,8 +69,12 @@ def _commit() -> str:
     """The checkout's commit, '+' if it has changes; 'unknown' outside one."""
     here = Path(__file__).resolve().parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+" if changed else "")

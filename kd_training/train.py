@@ -12,7 +12,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import TensorBoardLogger
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kd_perception.errors import KdError
@@ -32,8 +32,8 @@ class TrainingError(KdError):
 def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: bool = False) -> bool:
     """Train a student into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
 
-    `weights` initialises the whole model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
-    TrainingError with a sentence; what was saved stays.
+    `weights` initialises the whole model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError
+    or TrainingError with a sentence; what was saved stays.
     """
     schedule = config.schedule
     keep_memory()
@@ -59,12 +59,21 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
         config.loss.depth > 0, fabric.global_rank, fabric.world_size,
     )  # fmt: skip
     loader = DataLoader(batches, batch_size=None, sampler=range(first, schedule.steps), num_workers=config.data.workers)
-    fabric.print(f"training {config.model.name} on {len(frames)} frames, steps {first} to {schedule.steps} of {schedule.batch * fabric.world_size} samples")
+    fabric.print(
+        f"training {config.model.name} on {len(frames)} frames, steps {first} to {schedule.steps} of "
+        f"{schedule.batch * fabric.world_size} samples"
+    )
 
     def save(step: int) -> None:
         if fabric.global_rank == 0:
             save_weights(ema.weights(model), config, out / WEIGHTS_FILE)
-            entries = {"step": step, "config": to_yaml(config), "model": model.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+            entries = {
+                "step": step,
+                "config": to_yaml(config),
+                "model": model.state_dict(),
+                "ema": ema.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
             save_state(entries, out / STATE_FILE)
 
     wrapped.train()
@@ -75,7 +84,9 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_factor(step, schedule)
             batch = to_device(batch, fabric.device)
-            losses = detection_losses(wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs), batch, config.loss)
+            losses = detection_losses(
+                wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs), batch, config.loss
+            )
             _check_finite(losses, step)
             fabric.backward(sum(losses.values()))
             norm = fabric.clip_gradients(wrapped, optimizer, max_norm=schedule.clip_norm, error_if_nonfinite=False)
@@ -84,7 +95,9 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
             ema.update(model, step)
             if step % schedule.log_steps == 0:
                 values = {name: value.item() for name, value in losses.items()}
-                fabric.log_dict({**values, "gradient_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}, step)
+                fabric.log_dict(
+                    {**values, "gradient_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}, step
+                )
                 progress.update(task, losses=" ".join(f"{name} {value:.2f}" for name, value in values.items()))
             progress.update(task, completed=step + 1)
             if _any_interrupted(fabric, interrupted):
@@ -115,7 +128,10 @@ def _check_finite(losses: dict[str, Tensor], step: int) -> None:
     """Raise TrainingError naming the first term that is NaN or infinite."""
     for name, value in losses.items():
         if not torch.isfinite(value):
-            raise TrainingError(f"the {name} loss is {value.item()} at step {step}; lower schedule.learning_rate or check the data, then resume from the last save")
+            raise TrainingError(
+                f"the {name} loss is {value.item()} at step {step}; lower schedule.learning_rate or check the data, "
+                "then resume from the last save"
+            )
 
 
 def _any_interrupted(fabric: Fabric, flag: list[bool]) -> bool:
@@ -129,7 +145,10 @@ def _any_interrupted(fabric: Fabric, flag: list[bool]) -> bool:
 def _interruption() -> Iterator[list[bool]]:
     """A flag that Ctrl-C or SIGTERM sets; the loop then saves and leaves."""
     flag = [False]
-    previous = {number: signal.signal(number, lambda *_: flag.__setitem__(0, True)) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, lambda *_: flag.__setitem__(0, True))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield flag
     finally:
@@ -138,10 +157,14 @@ def _interruption() -> Iterator[list[bool]]:
 
 
 def _progress(shown: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[losses]}"))
-    return Progress(*columns, console=Console(stderr=True), disable=not shown, refresh_per_second=1, speed_estimate_period=300)
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    return Progress(
+        *columns, console=Console(stderr=True), disable=not shown, refresh_per_second=1, speed_estimate_period=300
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument
 
-from kd_perception.graph import Graph, bev_student_graph
+from kd_perception.graph import SHIPPED_MODEL, Graph, bev_student_graph
 from kd_perception.launching import describe, is_true
 from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.resources import resource
@@ -19,9 +19,7 @@ def generate_launch_description() -> LaunchDescription:
     return describe(
         [
             DeclareLaunchArgument(
-                "model",
-                default_value=str(resource("models") / "bevdet_demo.onnx"),
-                description="student file written by kd export",
+                "model", default_value="", description="student file of kd export; empty: the shipped one"
             ),
             DeclareLaunchArgument("engine", default_value="auto", description="auto, openvino, onnxruntime, ..."),
             DeclareLaunchArgument(
@@ -57,7 +55,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _graph(argument: Callable[[str], str]) -> Graph:
     return bev_student_graph(
-        model=Path(argument("model")),
+        model=Path(argument("model")) if argument("model") else resource(SHIPPED_MODEL),
         engine=argument("engine"),
         cameras=[name for name in argument("cameras").split(",") if name],
         transport=argument("transport"),

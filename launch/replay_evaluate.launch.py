@@ -5,7 +5,7 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument
 
-from kd_perception.graph import Graph, replay_evaluate_graph
+from kd_perception.graph import SHIPPED_MODEL, Graph, replay_evaluate_graph
 from kd_perception.launching import describe, is_true
 from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.resources import resource
@@ -25,9 +25,7 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("version", default_value="", description="name of its tables' folder"),
             DeclareLaunchArgument(
-                "model",
-                default_value=str(resource("models") / "bevdet_demo.onnx"),
-                description="student file written by kd export",
+                "model", default_value="", description="student file of kd export; empty: the shipped one"
             ),
             DeclareLaunchArgument("engine", default_value="auto", description="auto, openvino, onnxruntime, ..."),
             DeclareLaunchArgument(
@@ -62,7 +60,7 @@ def generate_launch_description() -> LaunchDescription:
 def _graph(argument: Callable[[str], str]) -> Graph:
     return replay_evaluate_graph(
         bag=Path(argument("bag")),
-        model=Path(argument("model")),
+        model=Path(argument("model")) if argument("model") else resource(SHIPPED_MODEL),
         out=Path(argument("out")),
         engine=argument("engine"),
         cameras=[name for name in argument("cameras").split(",") if name],

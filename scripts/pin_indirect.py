@@ -1,6 +1,6 @@
 """Writes requirements/indirect.txt: the versions of what the direct requirements pull in, as this environment has them.
 
-Run it (`make pins`) after changing a direct pin and setting up again; direct pins live in the other files of the folder.
+Run it (`make pins`) after changing a direct pin and setting up again; direct pins live in the folder's other files.
 """
 
 import os
@@ -20,8 +20,15 @@ def normalised(name: str) -> str:
 
 def direct_names() -> set[str]:
     """Names that the hand-written requirement files pin."""
-    lines = [line for path in REQUIREMENTS.glob("*.txt") if path.name != "indirect.txt" for line in path.read_text().splitlines()]
-    return {normalised(re.split(r"[=<>~!;\s]", line, maxsplit=1)[0]) for line in lines if line and not line.startswith("#")}
+    lines = [
+        line
+        for path in REQUIREMENTS.glob("*.txt")
+        if path.name != "indirect.txt"
+        for line in path.read_text().splitlines()
+    ]
+    return {
+        normalised(re.split(r"[=<>~!;\s]", line, maxsplit=1)[0]) for line in lines if line and not line.startswith("#")
+    }
 
 
 def main() -> None:

@@ -86,6 +86,7 @@ build_packages() {
         --merge-install --symlink-install --event-handlers console_cohesion- \
         --cmake-args -DPython3_EXECUTABLE="$VENV/bin/python" -DBUILD_TESTING=OFF -Wno-dev \
         || fail "colcon could not build the packages; its logs are in .venv/log/latest_build"
+    rm -f "$VENV"/lib/python3*/site-packages/kd*perception.egg-link  # colcon's, which pip would try to uninstall
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
         || fail "pip could not install kd_perception; its message is above"
     "$VENV/bin/python" -c "import rclpy, kd_msgs.msg, tf2_msgs.msg, kd_perception" || fail "the new environment does not import; see above"

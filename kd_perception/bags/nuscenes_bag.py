@@ -168,7 +168,7 @@ def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, me
     yield (
         stamp_ns,
         f"/{channel}/image/compressed",
-        messages.compressed_image(stamp_ns, channel, image.path.read_bytes(), encoding),
+        messages.compressed_image(stamp_ns, channel, image.read(), encoding),
     )
 
 

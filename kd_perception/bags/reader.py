@@ -1,4 +1,4 @@
-"""Reads rosbag2 bags (MCAP or sqlite3, folder or single file), serialised messages untouched; of a damaged bag what can be read.
+"""Reads rosbag2 bags (MCAP or sqlite3, folder or single file), messages untouched; of a damaged bag what can be read.
 
 A recording that was killed lacks its index and metadata: MCAP data is then read front to back as far as it goes.
 """
@@ -22,7 +22,7 @@ _BROKEN = (ReaderError, McapError, sqlite3.Error, OSError, ValueError, KeyError,
 
 @dataclass(frozen=True)
 class Topic:
-    """A recorded topic: name, type ('sensor_msgs/msg/Image'), number of messages, whether late subscribers must get it too."""
+    """A recorded topic: name, type ('sensor_msgs/msg/Image'), message count, whether late subscribers get it too."""
 
     name: str
     type_name: str
@@ -48,7 +48,9 @@ class BagReader:
         self.topics = self._topics()
         if not self.topics:
             self.close()
-            raise DataError(self.damage or f"bag {self.path} is empty; record it again")
+            raise DataError(
+                f"bag {self.path} is empty or damaged from its start; record it again or restore it from a copy"
+            )
 
     @property
     def message_count(self) -> int:
@@ -56,7 +58,7 @@ class BagReader:
         return sum(topic.count for topic in self.topics)
 
     def messages(self) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, recording time in ns, CDR bytes) in order; ends early, with `damage` set, where the data breaks off."""
+        """(topic, recording time in ns, CDR bytes) in order; ends early, with `damage` set, where data breaks off."""
         try:
             for reader in self._readers:
                 for connection, stamp_ns, data in reader.messages():

@@ -25,11 +25,11 @@ class OpenVinoEngine:
             core = openvino.Core()
             model = core.read_model(student.path)
             shapes = {port.any_name: port.partial_shape for port in model.inputs}
-            for name in CAMERA_INPUTS:
+            for name in shapes.keys() & CAMERA_INPUTS:
                 shapes[name][0] = cameras
             model.reshape(shapes)
             self._compiled = core.compile_model(model, "CPU", options)
-        except (RuntimeError, KeyError) as error:
+        except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(
                 f"OpenVINO refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine "

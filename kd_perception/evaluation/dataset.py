@@ -16,7 +16,7 @@ from kd_perception.evaluation.pictures import draw_samples, spread, write_pictur
 from kd_perception.evaluation.report import RunReport, by_stage, make_report, write_report
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.evaluation.table import metrics_table
-from kd_perception.nuscenes import CameraImage, load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.pipeline import Pipeline
 from kd_perception.student import load_student
 
@@ -52,7 +52,7 @@ def detect_scenes(
     for token in tokens:
         frame = load_frame(nusc, token)
         pipeline.set_rig([image.camera for image in frame.images])
-        detections = pipeline.detect([_read(image) for image in frame.images])
+        detections = pipeline.detect([image.read() for image in frame.images])
         if detections.rejected:
             camera, reason = next(iter(detections.rejected.items()))
             path = next(image.path for image in frame.images if image.camera.name == camera)
@@ -124,12 +124,3 @@ def evaluate(
     console.print(
         f"wrote [bold]{out / HTML_FILE}[/bold] and {RESULT_FILE}, {SUMMARY_FILE}, {REPORT_FILE}, pictures/ beside it"
     )
-
-
-def _read(image: CameraImage) -> bytes:
-    try:
-        return image.path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(
-            f"image {image.path} of camera {image.camera.name} is missing; restore it or choose other scenes"
-        ) from error

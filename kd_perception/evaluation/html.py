@@ -92,7 +92,7 @@ def _tiles(report: RunReport, metrics: Metrics) -> str:
 
 def _figure(picture: SamplePicture) -> str:
     counts = f"{picture.detections} detections drawn, {picture.truths} truth boxes"
-    images = _img(picture.cameras, "cameras", ".jpg") + _img(picture.bev, "bird’s-eye view", ".png")
+    images = _img(picture.grid(), "cameras", ".jpg") + _img(picture.bev, "bird’s-eye view", ".png")
     caption = escape(f"{picture.scene}, sample {picture.sample_token}: {counts}")
     return f'<figure><div class="pair">{images}</div><figcaption>{caption}</figcaption></figure>'
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from kd_perception.atomic import write_bytes
 from kd_perception.boxes import Boxes
-from kd_perception.drawing import camera_grid, decode_image, draw_bev, draw_camera, encode_image
+from kd_perception.drawing import TALL_LAYOUT, camera_grid, decode_image, draw_bev, draw_camera, encode_image
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.nuscenes import LIDAR, ego_pose, load_frame, read_lidar, sensor_transform, truth_boxes
@@ -19,19 +20,29 @@ if TYPE_CHECKING:
     from nuscenes import NuScenes
 
 DRAWN_SCORE = 0.25  # detections below are scored by the metric but would only clutter a picture
-CAMERA_WIDTH = 640  # pixels
+CAMERA_WIDTH, BEV_SIZE = 640, 900  # pixels
 
 
 @dataclass(frozen=True)
 class SamplePicture:
-    """A sample's camera grid and bird's-eye view (RGB uint8) and what is in them."""
+    """A sample's camera pictures by name and its bird's-eye view (RGB uint8), and how many boxes are in them."""
 
     scene: str
     sample_token: str
-    cameras: np.ndarray
+    cameras: dict[str, np.ndarray]
     bev: np.ndarray
     detections: int
     truths: int
+
+    def grid(self) -> np.ndarray:
+        """The cameras as the rig sees them: front in one row, back in the next."""
+        return camera_grid(self.cameras)
+
+    def overview(self) -> np.ndarray:
+        """Everything in one picture: the cameras two by two, the bird's-eye view beside them."""
+        cameras = camera_grid(self.cameras, TALL_LAYOUT)
+        height = len(cameras)
+        return np.hstack([cameras, cv2.resize(self.bev, (height, height), interpolation=cv2.INTER_AREA)])
 
 
 def spread(tokens: Sequence[str], count: int) -> list[str]:
@@ -52,20 +63,18 @@ def draw_sample(
     truth, drawn = truth[points > 0], detections[detections.score >= drawn_score]
     cameras = {}
     for image in frame.images:
-        if not image.path.is_file():
-            raise DataError(f"image {image.path} is missing; restore it")
         cameras[image.camera.name] = draw_camera(
-            decode_image(image.path.read_bytes(), str(image.path)), image.camera, drawn, truth, CAMERA_WIDTH
+            decode_image(image.read(), str(image.path)), image.camera, drawn, truth, CAMERA_WIDTH
         )
     return SamplePicture(
         scene=frame.scene,
         sample_token=sample_token,
-        cameras=camera_grid(cameras),
+        cameras=cameras,
         bev=draw_bev(
             drawn,
             truth,
             _points_in_ego(nusc, sample_token, frame.global_from_ego),
-            size=max(720, 2 * next(iter(cameras.values())).shape[0]),
+            size=BEV_SIZE,
         ),
         detections=len(drawn),
         truths=len(truth),
@@ -81,10 +90,9 @@ def draw_samples(nusc: "NuScenes", results: Results, tokens: Sequence[str]) -> l
 
 
 def write_pictures(folder: Path, pictures: Sequence[SamplePicture]) -> None:
-    """`<n>_<scene>_cameras.jpg` and `<n>_<scene>_bev.png` in `folder`."""
+    """Each sample's overview as `<number>_<scene>.jpg` in `folder`."""
     for number, picture in enumerate(pictures):
-        write_bytes(folder / f"{number:02d}_{picture.scene}_cameras.jpg", encode_image(picture.cameras))
-        write_bytes(folder / f"{number:02d}_{picture.scene}_bev.png", encode_image(picture.bev, ".png"))
+        write_bytes(folder / f"{number:02d}_{picture.scene}.jpg", encode_image(picture.overview()))
 
 
 def _points_in_ego(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> np.ndarray | None:

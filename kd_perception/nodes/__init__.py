@@ -1,1 +1,1 @@
-"""Thin ROS 2 nodes over ROS-free classes: lifecycle, parameters, topics and diagnostics, and nothing that needs a graph to be tested."""
+"""Thin ROS 2 nodes over ROS-free classes: lifecycle, parameters, topics and diagnostics."""

@@ -1,4 +1,4 @@
-"""Which sample got which answer: samples, boxes, refusals and poses arrive in any order and are joined by their stamp."""
+"""Which sample got which answer: samples, boxes, refusals and poses come in any order and are joined by their stamp."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""The detector node: images, calibration, tf and odometry in; boxes in base_link at the anchor image's exposure out (REP-103, REP-105).
+"""The detector node: images, calibration, tf, odometry in; boxes in base_link at the anchor's exposure out (REP-103).
 
-Callbacks only sort messages; a worker thread detects, on the newest frame, while somebody listens. Nothing that arrives on a
-topic ends the node: it is counted, reported in diagnostics and answered with a FrameStatus that says why there are no boxes.
+Callbacks only sort messages; a worker thread detects, on the newest frame, while somebody listens. Nothing that arrives
+on a topic ends the node: it is counted, reported in diagnostics and answered with a FrameStatus that says why.
 """
 
 import time
@@ -72,7 +72,7 @@ class BevStudentParameters:
 
 
 class BevStudent(ProcessNode):
-    """Lifecycle: configure loads the student, activate listens, deactivate stops listening, cleanup frees the student."""
+    """Lifecycle: configure loads the student, activate listens, deactivate stops that, cleanup frees the student."""
 
     def __init__(self) -> None:
         super().__init__("bev_student")
@@ -277,7 +277,7 @@ class BevStudent(ProcessNode):
         self._health.processed(detections.stage_ms["total"])
 
     def _wait_for_rig(self, frame: SyncedFrame[Image | CompressedImage]) -> Rig:
-        """The calibration of every camera that has an image, waited for until the deadline; the anchor's is required."""
+        """The calibration of the cameras that have an image, waited for until the deadline; the anchor's must come."""
         names = self._settings.camera_names
         needed = {name for name, image in zip(names, frame.images, strict=True) if image is not None}
         while True:
@@ -297,7 +297,7 @@ class BevStudent(ProcessNode):
     def _images(
         self, frame: SyncedFrame[Image | CompressedImage], rig: Rig
     ) -> tuple[list[bytes | np.ndarray | None], dict[str, str]]:
-        """Images as the pipeline takes them; cameras without calibration are left out; camera name -> why an image is unreadable."""
+        """Images as the pipeline takes them (None: missing or uncalibrated); camera name -> why one is unreadable."""
         images: list[bytes | np.ndarray | None] = []
         unreadable = {}
         for name, message in zip(self._settings.camera_names, frame.images, strict=True):

@@ -154,7 +154,7 @@ class Evaluator(ProcessNode):
                 self._answers.set_pose_problem(stamp_ns, str(error))
 
     def _evaluate(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """~/evaluate: wait for answers on their way (in a thread of its own, while they come in), then write and score."""
+        """~/evaluate: in a thread of its own, wait for answers that are on their way, then write and score."""
         deadline_s = time.monotonic() + self._settings.settle_s
         while not self._settled() and time.monotonic() < deadline_s and rclpy.ok():
             time.sleep(SETTLE_POLL_S)
@@ -191,8 +191,9 @@ class Evaluator(ProcessNode):
             self.get_logger().warning(f"sample {token} has no detections: {reason}")
         text = f"{len(self._answers.samples) - len(missing)} of {len(self._answers.samples)} samples answered"
         if missing:
-            first = next(iter(missing.items()))
-            text += f" (no detections for {', '.join(list(missing)[:5])}{' ...' if len(missing) > 5 else ''}; {first[0]}: {first[1]})"
+            first, reason = next(iter(missing.items()))
+            named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
+            text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
             metrics = evaluate_results(self._nusc, out / RESULTS, self._answers.scenes(), out / SUMMARY)
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"

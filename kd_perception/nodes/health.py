@@ -1,4 +1,4 @@
-"""What a node tells about itself: counters and problems as diagnostics, at a limited rate; delays as Autoware's detectors report them."""
+"""What a node tells about itself: counters and problems as diagnostics, at a limited rate; delays as Autoware does."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import DIAGNOSTICS
 
 LOG_PERIOD_S = 5.0  # the same kind of problem is logged at most this often
@@ -34,7 +35,10 @@ class DelayMonitor:
             self._slow_since_s = now_s
         lasted_ms = 1e3 * (now_s - self._slow_since_s)
         self.level = ERROR if lasted_ms > self._max_consecutive_ms else WARN
-        self.text = f"processing takes {processing_ms:.0f} ms (allowed {self._max_allowed_ms:.0f} ms), for {lasted_ms / 1e3:.1f} s now"
+        self.text = (
+            f"processing takes {processing_ms:.0f} ms (allowed {self._max_allowed_ms:.0f} ms), "
+            f"for {lasted_ms / 1e3:.1f} s now"
+        )
 
 
 class Health:
@@ -63,7 +67,7 @@ class Health:
             self._details.update(values)
 
     def problem(self, kind: str, sentence: str) -> None:
-        """Count a problem under its kind, report it in the next diagnostics, and log it unless that kind was logged just now."""
+        """Count a problem under its kind, report it in the next diagnostics, log it at a limited rate."""
         now_s = time.monotonic()
         with self._lock:
             self._counts[kind] += 1
@@ -97,7 +101,7 @@ class Health:
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()
-        self._publisher.publish(message)
+        publish(self._node, self._publisher, message)
 
     def close(self) -> None:
         """Publish once more and stop."""

@@ -1,4 +1,4 @@
-"""Configures and activates the nodes of a launch file, then ends: 0 when all are active, 1 with a sentence otherwise."""
+"""Configures and activates the nodes of a launch file, then ends: 0 if all are active, 1 with a sentence otherwise."""
 
 import signal
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rclpy
+from rclpy.executors import ExternalShutdownException
 
 from kd_perception.errors import KdError
 from kd_perception.lifecycle_client import LifecycleClient
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         declare_parameters(node, LifecycleManagerParameters)
         with LifecycleClient(read_parameters(node, LifecycleManagerParameters).nodes) as client:
             client.bring_up(stop=lambda: not rclpy.ok())
+    except ExternalShutdownException:
+        pass  # interrupted, or the graph ended while nodes were brought up
     except KdError as error:
         node.get_logger().error(f"{error}; the log of that node says why")
         code = 1

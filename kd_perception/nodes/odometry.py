@@ -1,4 +1,4 @@
-"""Watches odometry: REP-105 promises a continuous odom frame, and whoever remembers the past must know when that breaks."""
+"""Watches odometry: REP-105 promises a continuous odom frame; whoever remembers the past must know when that breaks."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the detector publishes: boxes, markers, one FrameStatus a frame, and the latency topics Autoware's tools expect."""
+"""What the detector publishes: boxes, markers, one FrameStatus a frame, and latency topics as Autoware names them."""
 
 import math
 import threading
@@ -14,6 +14,7 @@ from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.boxes import Boxes
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.markers import to_markers
+from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT, RESULT
 from kd_perception.ros.stamps import to_time
 
@@ -66,16 +67,18 @@ class Outputs:
 
     def boxes(self, boxes: Boxes, stamp_ns: int) -> None:
         """Publish what was found."""
-        self._objects.publish(to_detection_array(boxes, stamp_ns, self._frame_id, self._model))
+        publish(self._node, self._objects, to_detection_array(boxes, stamp_ns, self._frame_id, self._model))
         if self._markers.get_subscription_count():
-            self._markers.publish(to_markers(boxes, stamp_ns, self._frame_id))
+            publish(self._node, self._markers, to_markers(boxes, stamp_ns, self._frame_id))
 
     def status(self, answer: Answer) -> None:
         """Publish what became of a frame; after its boxes."""
         with self._lock:
             self._received += 1
             self._answered += answer.outcome == FrameStatus.ANSWERED
-            self._status.publish(
+            publish(
+                self._node,
+                self._status,
                 FrameStatus(
                     header=Header(stamp=to_time(answer.stamp_ns), frame_id=self._frame_id),
                     outcome=answer.outcome,
@@ -94,20 +97,22 @@ class Outputs:
                     frames_answered=self._answered,
                     frames_dropped=self._received - self._answered,
                     model=self._model,
-                )
+                ),
             )
 
     def latency(self, answer: Answer) -> None:
         """Publish the latency topics of an answered frame (milliseconds)."""
         now_s = time.monotonic()
         if self._last_answer_s is not None:
-            self._debug["cyclic_time_ms"].publish(Float64(data=1e3 * (now_s - self._last_answer_s)))
+            publish(self._node, self._debug["cyclic_time_ms"], Float64(data=1e3 * (now_s - self._last_answer_s)))
         self._last_answer_s = now_s
-        self._debug["pipeline_latency_ms"].publish(
-            Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6)
+        publish(
+            self._node,
+            self._debug["pipeline_latency_ms"],
+            Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6),
         )
         for stage, name in PROCESSING_TOPICS.items():
-            self._debug[f"processing_time/{name}_ms"].publish(Float64(data=answer.stage_ms[stage]))
+            publish(self._node, self._debug[f"processing_time/{name}_ms"], Float64(data=answer.stage_ms[stage]))
 
     def close(self) -> None:
         """Destroy the publishers."""

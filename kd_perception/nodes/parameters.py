@@ -1,4 +1,4 @@
-"""Node parameters as frozen dataclasses: each field is declared with a descriptor (text, range, choices) and read back typed."""
+"""Node parameters as frozen dataclasses: declared with descriptors (text, range, choices) and read back typed."""
 
 from dataclasses import MISSING, Field, field, fields
 from typing import TYPE_CHECKING, TypeVar

@@ -30,7 +30,7 @@ class ProcessNode(LifecycleNode):
 
 
 def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> None:
-    """Run one node until it is interrupted or ends itself, with callbacks in `threads`; exits the process with 0, its exit code, or 1 if it cannot start."""
+    """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
     rclpy.init(args=arguments)
@@ -65,8 +65,9 @@ def wait_for_subscribers(
 ) -> str:
     """Block until each publisher named in 'topic=count' entries has that many matched subscriptions.
 
-    Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence naming who is missing. Discovery runs in threads
-    of the middleware, so this may block a callback. Topics that `publishers` lacks are ignored: the bag does not have them.
+    Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence naming who is missing. Discovery runs in
+    threads of the middleware, so this may block a callback. Topics that `publishers` lacks are ignored: a bag need not
+    have them.
     """
     counts = {topic: int(count) for topic, _, count in (entry.partition("=") for entry in wanted)}
     deadline = time.monotonic() + timeout_s
@@ -79,5 +80,6 @@ def wait_for_subscribers(
         if not missing:
             return ""
         if time.monotonic() > deadline or not rclpy.ok() or give_up():
-            return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {', '.join(missing)}; start the nodes that listen"
+            names = ", ".join(missing)
+            return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {names}; start who listens"
         time.sleep(POLL_S)

@@ -1,4 +1,4 @@
-"""Plays a rosbag2 into the graph: serialised messages untouched, /clock, latched topics; in real time, or in lockstep for evaluation.
+"""Plays a rosbag2 into the graph: serialised messages untouched, /clock, latched topics; in real time or in lockstep.
 
 Lockstep sends as fast as the graph answers: after every Sample it waits for the FrameStatus with the same stamp.
 """
@@ -13,6 +13,10 @@ from typing import Annotated
 
 import typer
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -24,7 +28,8 @@ from kd_msgs.msg import FrameStatus, Sample
 from kd_perception.bags.reader import BagReader, Topic
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.process import ProcessNode, run, wait_for_subscribers
+from kd_perception.nodes.process import POLL_S, ProcessNode, run, wait_for_subscribers
+from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
@@ -32,6 +37,8 @@ SAMPLE_TYPE = "kd_msgs/msg/Sample"
 CLOCK_TOPIC = "/clock"
 QUEUE_DEPTH = 100
 LATCHED_DEPTH = 1000
+CALL_POLL_S = 0.1
+ACK_TIMEOUT_S = 2.0  # at the end, for the last messages to arrive: listeners may be gone or stuck
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class ReplayParameters:
     rate: float = parameter(1.0, "speed of real-time replay; lockstep ignores it", 0.001, 1000.0)
     loop: bool = parameter(False, "start again at the end, until interrupted")
     lockstep: bool = parameter(False, "after every Sample wait for the FrameStatus with its stamp")
+    detector: str = parameter("/bev_student", "the node whose answers lockstep waits for")
     answer_timeout_s: float = parameter(60.0, "longest wait for a FrameStatus, s", 0.1, 3600.0)
     clock_rate_hz: float = parameter(100.0, "how often /clock is published, per second of bag time", 1.0, 10000.0)
     wait_for_subscribers: tuple[str, ...] = parameter((), "entries topic=count: replay starts when so many listen")
@@ -54,7 +62,7 @@ class Replay(ProcessNode):
     """Lifecycle: configure opens the bag, activate plays it in a thread; the process ends with the bag."""
 
     def __init__(self, overrides: Sequence = (), on_progress: Callable[[int, int], None] | None = None) -> None:
-        """`overrides`: rclpy Parameters; `on_progress(messages played, messages in the bag)` is called from the playing thread."""
+        """`overrides`: rclpy Parameters; the playing thread calls `on_progress(played, total)` in messages."""
         super().__init__("replay", parameter_overrides=list(overrides))
         declare_parameters(self, ReplayParameters)
         self._on_progress = on_progress
@@ -83,6 +91,7 @@ class Replay(ProcessNode):
         self._finished = (
             self.create_client(Trigger, self._settings.finished_service) if self._settings.finished_service else None
         )
+        self._detector = self.create_client(GetState, f"{self._settings.detector}/get_state")  # last: see its use
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -102,6 +111,7 @@ class Replay(ProcessNode):
         for publisher in (*self._topics.values(), self._clock_topic):
             self.destroy_publisher(publisher)
         self.destroy_subscription(self._status)
+        self.destroy_client(self._detector)
         if self._finished is not None:
             self.destroy_client(self._finished)
         self._close_bag()
@@ -162,6 +172,8 @@ class Replay(ProcessNode):
             )
             if problem:
                 raise DataError(problem)
+            if p.lockstep:
+                self._wait_for_detector()
             self._play_once()
             while p.loop and not self._stop.is_set():
                 self._play_once()
@@ -172,6 +184,39 @@ class Replay(ProcessNode):
             if not self._stop.is_set():
                 self.get_logger().error(str(error))
                 self.exit_code = 1
+
+    def _wait_for_detector(self) -> None:
+        """Block until the detector is active and knows all our topics; raises DataError after the timeout.
+
+        Its answer to our client proves the latter: discovery is in order, and the client was created last.
+        """
+        p = self._settings
+        deadline_s = time.monotonic() + p.subscriber_timeout_s
+        label = "absent"
+        while not self._stop.is_set():
+            answer = self._call(self._detector, GetState.Request(), min(deadline_s, time.monotonic() + 1.0))
+            if answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return
+            label = label if answer is None else answer.current_state.label
+            if time.monotonic() > deadline_s:
+                raise DataError(
+                    f"the detector {p.detector}, which lockstep waits for, is {label}; start and activate it"
+                )
+            self._stop.wait(POLL_S)
+
+    def _call(self, client: Client, request: object, deadline_s: float) -> object | None:
+        """A service's answer, or None if none came until the deadline or the end of this node."""
+        while not client.wait_for_service(timeout_sec=CALL_POLL_S):
+            if self._stop.is_set() or time.monotonic() > deadline_s:
+                return None
+        done = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: done.set())
+        while not done.wait(CALL_POLL_S):
+            if self._stop.is_set() or time.monotonic() > deadline_s:
+                client.remove_pending_request(future)
+                return None
+        return future.result()
 
     def _play_once(self) -> None:
         p = self._settings
@@ -189,7 +234,7 @@ class Replay(ProcessNode):
             if self._stop.is_set():
                 return
             if topic in self._topics:
-                self._topics[topic].publish(data)
+                publish(self, self._topics[topic], data)
             if topic in self._samples:
                 samples += 1
                 if p.lockstep:
@@ -218,7 +263,7 @@ class Replay(ProcessNode):
         return clock_ns
 
     def _tick(self, bag_ns: int) -> int:
-        self._clock_topic.publish(Clock(clock=to_time(bag_ns)))
+        publish(self, self._clock_topic, Clock(clock=to_time(bag_ns)))
         return bag_ns
 
     def _wait_for_answer(self, sample: Sample) -> None:
@@ -228,36 +273,26 @@ class Replay(ProcessNode):
         with self._answered:
             if not self._answered.wait_for(lambda: stamp_ns in self._answers or self._stop.is_set(), timeout_s):
                 raise DataError(
-                    f"sample {sample.sample_token} of {sample.scene} (stamp {_seconds(sample.header.stamp)} s) got no FrameStatus within "
-                    f"{timeout_s:.0f} s; check that the detector runs, is active and has this anchor camera"
+                    f"sample {sample.sample_token} of {sample.scene} (stamp {_seconds(sample.header.stamp)} s) "
+                    f"got no FrameStatus within {timeout_s:.0f} s; check that the detector runs, is active and has "
+                    "this anchor camera"
                 )
 
     def _finish(self) -> None:
         """Call the service that wants to know of the end; raises DataError with its answer if it failed."""
         p = self._settings
+        acked_by_s = time.monotonic() + ACK_TIMEOUT_S
         for publisher in self._topics.values():
-            publisher.wait_for_all_acked()
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, acked_by_s - time.monotonic())))
         if self._finished is None:
             return
-        deadline_s = time.monotonic() + p.finished_timeout_s
-        while not self._finished.wait_for_service(timeout_sec=0.2):
-            if self._stop.is_set():
-                return
-            if time.monotonic() > deadline_s:
-                raise DataError(
-                    f"service {p.finished_service} is not there at the end of the bag; start the node that offers it"
-                )
-        done = threading.Event()
-        future = self._finished.call_async(Trigger.Request())
-        future.add_done_callback(lambda _: done.set())
-        while not done.wait(0.2):
-            if self._stop.is_set():
-                return
-            if time.monotonic() > deadline_s:
-                raise DataError(
-                    f"service {p.finished_service} did not answer within {p.finished_timeout_s:.0f} s; look at its node's log"
-                )
-        answer = future.result()
+        answer = self._call(self._finished, Trigger.Request(), time.monotonic() + p.finished_timeout_s)
+        if self._stop.is_set():
+            return
+        if answer is None:
+            raise DataError(
+                f"{p.finished_service} did not answer within {p.finished_timeout_s:.0f} s; see its node's log"
+            )
         if not answer.success:
             raise DataError(f"{p.finished_service}: {answer.message}")
         self.get_logger().info(answer.message)
@@ -290,17 +325,28 @@ def replay(
     lockstep: Annotated[
         bool, typer.Option("--lockstep", help="After every Sample wait for the detector's FrameStatus.")
     ] = False,
-    status_topic: Annotated[
-        str, typer.Option(help="Where --lockstep finds the FrameStatus.")
-    ] = "/bev_student/output/status",
+    wait_for: Annotated[
+        list[str] | None, typer.Option(help="Start when so many listen to a topic, e.g. /CAM_FRONT/image/compressed=1.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="The node whose answers --lockstep waits for.")] = "/bev_student",
 ) -> None:
-    """Play a bag into the running graph, with /clock: in real time, or in lockstep for evaluation."""
+    """Play a bag into the running graph, with /clock: in real time, or in lockstep for evaluation.
+
+    Lockstep starts when the detector is active and listens.
+    """
     from rclpy.parameter import Parameter
     from rich.progress import Progress
 
-    values = {"bag": str(bag), "rate": rate, "loop": loop, "lockstep": lockstep}
+    values = {
+        "bag": str(bag),
+        "rate": rate,
+        "loop": loop,
+        "lockstep": lockstep,
+        "wait_for_subscribers": wait_for or [""],
+        "detector": detector,
+    }
     overrides = [Parameter(name, value=value) for name, value in values.items()]
-    arguments = ["--ros-args", "-r", f"replay:~/input/status:={status_topic}", "--log-level", "warn"]
+    arguments = ["--ros-args", "-r", f"replay:~/input/status:={detector}/output/status", "--log-level", "warn"]
     with Progress() as bars:
         task = bars.add_task(f"replaying {bag.name}", total=None)
 

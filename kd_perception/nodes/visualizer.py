@@ -1,6 +1,6 @@
 """Shows what the detector sees: markers for RViz, a bird's-eye picture with the LiDAR points, and camera overlays.
 
-Triggered by detections, it looks for the images and the cloud nearest to their stamp, and draws only what somebody looks at.
+Triggered by detections, it takes the images and the cloud nearest to their stamp, and draws what somebody looks at.
 """
 
 import time
@@ -27,6 +27,7 @@ from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.markers import to_markers
 from kd_perception.ros.pointclouds import finite_xyz
+from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import CAMERA_INFO, RESULT, SENSOR
 from kd_perception.ros.rig_source import Rig, RigSource
 from kd_perception.ros.stamps import to_nanoseconds
@@ -165,7 +166,7 @@ class Visualizer(ProcessNode):
         boxes = from_detection_array(message)
         boxes = boxes[boxes.score >= self._settings.score_threshold]
         if self._markers.get_subscription_count():
-            self._markers.publish(to_markers(boxes, stamp_ns, message.header.frame_id))
+            publish(self, self._markers, to_markers(boxes, stamp_ns, message.header.frame_id))
         if self._bev.get_subscription_count():
             points = self._points(stamp_ns)
             picture = draw_bev(boxes, None, points, self._settings.bev_extent, self._settings.bev_size)
@@ -178,7 +179,7 @@ class Visualizer(ProcessNode):
         self._health.count("detections_drawn")
 
     def _points(self, stamp_ns: int) -> np.ndarray | None:
-        """Points (N, 3) of the cloud nearest in time, in base_link at the boxes' time; None (and a problem) without any."""
+        """Points (N, 3) of the cloud nearest in time, in base_link at the boxes' time; None if there are none."""
         found = self._clouds.nearest(stamp_ns)
         if found is None:
             self._health.count("frames_without_points")
@@ -218,11 +219,11 @@ class Visualizer(ProcessNode):
 
     def _publish(self, publisher, picture: np.ndarray, message: Detection3DArray) -> None:  # noqa: ANN001 - of either image type
         if self._settings.picture_transport == "compressed":
-            publisher.publish(CompressedImage(header=message.header, format="jpeg", data=encode_image(picture)))
+            publish(self, publisher, CompressedImage(header=message.header, format="jpeg", data=encode_image(picture)))
         else:
             image = to_image(picture)
             image.header = message.header
-            publisher.publish(image)
+            publish(self, publisher, image)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

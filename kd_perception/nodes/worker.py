@@ -1,4 +1,4 @@
-"""One thread and one place to wait: the newest item wins, so that callbacks never block and the detector never works on the past."""
+"""One thread and one place to wait: the newest item wins, so callbacks never block and work is never on the past."""
 
 import threading
 from collections.abc import Callable

@@ -1,1 +1,1 @@
-"""ROS 2 messages to and from this project's plain types: every convention edge of the robot side, each with a round-trip test."""
+"""ROS 2 messages to and from this project's plain types: convention edges, each with a round-trip test."""

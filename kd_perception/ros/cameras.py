@@ -1,4 +1,4 @@
-"""sensor_msgs/CameraInfo <-> Camera. CameraInfo centres pixels on integers, the project at .5: K shifts at this edge."""
+"""sensor_msgs/CameraInfo <-> Camera. CameraInfo centres pixels on integers, the project at .5: K shifts here."""
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -10,8 +10,8 @@ from kd_perception.rig import Camera
 def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray) -> Camera:
     """The camera a message calibrates, mounted at `ego_from_camera`.
 
-    An empty distortion model, or plumb_bob with zero coefficients, means no distortion. Raises CalibrationError for zero or
-    NaN intrinsics, a distortion model the project does not know, binning or a region of interest.
+    An empty distortion model, or plumb_bob with zero coefficients, means no distortion. Raises CalibrationError for
+    zero or NaN intrinsics, a distortion model the project does not know, binning or a region of interest.
     """
     if message.binning_x > 1 or message.binning_y > 1 or message.roi.width or message.roi.height:
         raise CalibrationError(

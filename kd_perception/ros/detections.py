@@ -1,4 +1,4 @@
-"""Boxes <-> kd_msgs/Detection3DArray: yaw <-> quaternion (x, y, z, w), label <-> class name, attribute from class and speed."""
+"""Boxes <-> kd_msgs/Detection3DArray: yaw <-> quaternion (x, y, z, w), label <-> class name."""
 
 import math
 
@@ -22,12 +22,12 @@ def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -
 
 
 def from_detection_array(message: Detection3DArray) -> Boxes:
-    """Boxes of a message, in its frame; raises DataError for a class that is not one of the ten or a pose without rotation."""
+    """Boxes of a message, in its frame; raises DataError for an unknown class or a pose without rotation."""
     detections = message.detections
     unknown = sorted({d.class_name for d in detections} - set(CLASSES))
     if unknown:
         raise DataError(
-            f"detections name classes that are not nuScenes detection classes: {', '.join(unknown)}; use {', '.join(CLASSES)}"
+            f"detections name unknown classes: {', '.join(unknown)}; use the nuScenes classes {', '.join(CLASSES)}"
         )
     if not detections:
         return Boxes.empty()

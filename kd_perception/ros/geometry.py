@@ -1,4 +1,4 @@
-"""Transforms and poses: 4x4 matrices <-> geometry_msgs. Messages hold quaternions (x, y, z, w), the project (w, x, y, z)."""
+"""Transforms and poses: 4x4 matrices <-> geometry_msgs. Messages hold quaternions (x, y, z, w), we (w, x, y, z)."""
 
 import numpy as np
 from geometry_msgs.msg import Pose, Quaternion, Transform, TransformStamped, Vector3

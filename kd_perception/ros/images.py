@@ -1,4 +1,4 @@
-"""sensor_msgs/Image -> RGB arrays: cv_bridge where it is installed, otherwise a NumPy converter of the same behaviour for 8-bit images."""
+"""sensor_msgs/Image -> RGB arrays: cv_bridge where it is installed, else a NumPy converter of the same behaviour."""
 
 import numpy as np
 from sensor_msgs.msg import Image
@@ -16,7 +16,7 @@ _ENCODINGS = {
 
 
 def from_image(message: Image) -> np.ndarray:
-    """RGB uint8 (height, width, 3); raises DataError for an encoding that is not 8-bit mono or colour, or for short data."""
+    """RGB uint8 (height, width, 3); raises DataError for encodings other than 8-bit mono or colour, or short data."""
     check_image(message)
     try:
         from cv_bridge import CvBridge
@@ -36,7 +36,7 @@ def from_image_numpy(message: Image) -> np.ndarray:
 
 
 def check_image(message: Image) -> tuple[int, tuple[int, int, int]]:
-    """Channels per pixel and the indices of red, green, blue; raises DataError if the message does not hold such an image."""
+    """Channels per pixel, indices of red, green, blue; raises DataError if the message does not hold such an image."""
     where = f"image in frame '{message.header.frame_id}'"
     if message.encoding not in _ENCODINGS:
         raise DataError(f"{where} has encoding '{message.encoding}'; publish one of: {', '.join(_ENCODINGS)}")
@@ -45,11 +45,12 @@ def check_image(message: Image) -> tuple[int, tuple[int, int, int]]:
         raise DataError(f"{where} is {message.width}x{message.height} pixels; check the camera driver")
     if message.step < message.width * channels:
         raise DataError(
-            f"{where} has step {message.step}, but {message.width} {message.encoding} pixels need {message.width * channels} bytes a row"
+            f"{where} has rows of {message.step} bytes, but {message.width} {message.encoding} pixels need "
+            f"{message.width * channels}; check the camera driver"
         )
     if len(message.data) < message.step * message.height:
         raise DataError(
-            f"{where} is truncated: {len(message.data)} of {message.step * message.height} bytes; check the camera driver"
+            f"{where} is cut: {len(message.data)} of {message.step * message.height} bytes; check the camera driver"
         )
     return channels, rgb
 

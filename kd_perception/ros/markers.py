@@ -17,7 +17,7 @@ ARROW_SPEED = 0.5  # m/s: slower boxes get no arrow
 
 
 def to_markers(boxes: Boxes, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """Markers that replace the last array's: first one that clears, then cubes, velocity arrows and labels by namespace."""
+    """Markers that replace the last array's: one that clears, then cubes, velocity arrows and labels by namespace."""
     header = Header(stamp=to_time(stamp_ns), frame_id=frame_id)
     markers = [Marker(header=header, ns="boxes", action=Marker.DELETEALL)]
     for index in range(len(boxes)):

@@ -1,6 +1,6 @@
 """sensor_msgs/PointCloud2 -> NumPy: any field types, strides, row padding and byte order.
 
-Where sensor_msgs_py is installed it reads the clouds it can (rows without padding); elsewhere a converter of the same behaviour.
+Where sensor_msgs_py is installed it reads the clouds that it reads well; else a converter of the same behaviour.
 """
 
 import numpy as np
@@ -17,12 +17,13 @@ _TYPES = {
 def from_cloud(message: PointCloud2) -> np.ndarray:
     """Structured array (width * height,) with the message's fields; raises DataError if fields and data do not fit."""
     check_cloud(message)
-    padded = message.row_step != message.point_step * message.width
+    # sensor_msgs_py takes no notice of padded rows, and swaps the bytes of big-endian clouds inside the message itself.
+    ours = message.is_bigendian or message.row_step != message.point_step * message.width
     try:
         from sensor_msgs_py import point_cloud2
     except ImportError:
         return from_cloud_numpy(message)
-    return from_cloud_numpy(message) if padded else point_cloud2.read_points(message)
+    return from_cloud_numpy(message) if ours else point_cloud2.read_points(message)
 
 
 def from_cloud_numpy(message: PointCloud2) -> np.ndarray:
@@ -36,12 +37,13 @@ def from_cloud_numpy(message: PointCloud2) -> np.ndarray:
 
 
 def finite_xyz(message: PointCloud2) -> np.ndarray:
-    """Points (N, 3) float32 with x, y and z all finite; raises DataError if the cloud is broken or has no such fields."""
+    """Points (N, 3) float32 with x, y, z all finite; raises DataError if the cloud is broken or lacks these fields."""
     points = from_cloud(message)
     missing = [name for name in "xyz" if name not in (points.dtype.names or ())]
     if missing:
         raise DataError(
-            f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)} (it has: {', '.join(points.dtype.names)})"
+            f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)}; "
+            f"it has {', '.join(points.dtype.names)}"
         )
     xyz = np.stack([points[name].astype(np.float32) for name in "xyz"], axis=1)
     return xyz[np.isfinite(xyz).all(axis=1)]
@@ -66,7 +68,7 @@ def check_cloud(message: PointCloud2) -> np.dtype:
         dtype = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": message.point_step})
     except ValueError as error:
         raise DataError(
-            f"{where} has fields that do not fit its point_step of {message.point_step} bytes ({error}); check its publisher"
+            f"{where} has fields that do not fit points of {message.point_step} bytes ({error}); check its publisher"
         ) from error
     needed = (
         message.row_step * (message.height - 1) + message.point_step * message.width
@@ -75,7 +77,7 @@ def check_cloud(message: PointCloud2) -> np.dtype:
     )
     if message.row_step < message.point_step * message.width and message.height > 1 or len(message.data) < needed:
         raise DataError(
-            f"{where} is short: {message.width}x{message.height} points of {message.point_step} bytes in rows of {message.row_step} "
-            f"need {needed} bytes, it has {len(message.data)}; check its publisher"
+            f"{where} is short: {message.width}x{message.height} points of {message.point_step} bytes "
+            f"in rows of {message.row_step} need {needed} bytes, it has {len(message.data)}; check its publisher"
         )
     return dtype

@@ -1,4 +1,4 @@
-"""The rig as the graph tells it: the latest CameraInfo of each camera and its mounting from tf, as cameras in rig order."""
+"""The rig as the graph tells it: each camera's latest CameraInfo and its mounting from tf, in rig order."""
 
 import threading
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Time stamps: builtin_interfaces/Time <-> integer nanoseconds. Nanoseconds of an epoch do not fit a float64; never pass through one."""
+"""Time stamps: builtin_interfaces/Time <-> integer nanoseconds (no float64 holds them exactly)."""
 
 from builtin_interfaces.msg import Time
 

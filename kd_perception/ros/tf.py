@@ -1,4 +1,4 @@
-"""Transforms from /tf and /tf_static: tf2_ros where it is installed, elsewhere this project's own buffer behind the same interface."""
+"""Transforms from /tf and /tf_static: tf2_ros where installed, else this project's buffer, behind one interface."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Coordinate transforms over time, as tf2 keeps them, without ROS: interpolation, static edges, a tree that stays a tree (REP-105)."""
+"""Transforms over time, as tf2 keeps them, without ROS: interpolation, static edges, always a tree (REP-105)."""
 
 import threading
 from bisect import bisect_left, insort
@@ -16,7 +16,7 @@ class TransformError(CalibrationError):
 
 @dataclass
 class _Edge:
-    """A frame's parent and its `parent_from_child` over time, stamps rising; a static edge has one entry for all times."""
+    """A frame's parent and `parent_from_child` over time, stamps rising; a static edge has one entry for all times."""
 
     parent: str
     static: bool
@@ -36,7 +36,7 @@ class TransformBuffer:
     def set_transform(
         self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False
     ) -> None:
-        """Add one transform. A child that gets another parent starts a new history.
+        """Add one transform. A child that gets another parent, or a stamp from before its history, starts anew.
 
         Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
         """
@@ -45,10 +45,12 @@ class TransformBuffer:
         with self._lock:
             if child == parent or child in self._ancestors(parent):
                 raise TransformError(
-                    f"tf {parent} -> {child} would close a cycle, for {parent} already hangs below {child}; remove one of them"
+                    f"tf {parent} -> {child} would close a cycle: {parent} already hangs below {child}; remove one of "
+                    "them"
                 )
             edge = self._edges.get(child)
-            if edge is None or edge.parent != parent or edge.static != static or static:
+            looped = edge is not None and stamp_ns < edge.stamps_ns[-1] - self._history_ns
+            if edge is None or edge.parent != parent or edge.static != static or static or looped:
                 edge = self._edges[child] = _Edge(parent, static)
             if stamp_ns not in edge.transforms:
                 insort(edge.stamps_ns, stamp_ns)
@@ -58,7 +60,7 @@ class TransformBuffer:
                 del edge.transforms[edge.stamps_ns.pop(0)]
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """`target_from_source` (4, 4) at a time; raises TransformError saying what is missing or how far out of range."""
+        """`target_from_source` (4, 4) at a time; raises TransformError: what is missing, or how far out of range."""
         with self._lock:
             for frame in (target, source):
                 if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
@@ -67,7 +69,8 @@ class TransformBuffer:
             common = next((frame for frame in up_source if frame in up_target), None)
             if common is None:
                 raise TransformError(
-                    f"tf has no connection between '{target}' and '{source}': they are in separate trees; publish the missing link"
+                    f"tf has no connection between '{target}' and '{source}', which are in separate trees; publish the "
+                    "link"
                 )
             common_from_source = self._climb(up_source[: up_source.index(common)], stamp_ns)
             common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)

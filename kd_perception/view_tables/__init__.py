@@ -1,7 +1,7 @@
 """Geometry tables: camera calibration -> the index and weight arrays that a student file takes as inputs.
 
-One NumPy builder per view transform. Nothing of a rig is baked into a file: a new calibration or a moved camera means new
-tables, not a new model.
+One NumPy builder per view transform. Nothing of a rig is baked into a file: a new calibration or a moved camera means
+new tables, not a new model.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,13 @@ from kd_perception.view_tables.pull import pull_tables
 from kd_perception.view_tables.splat import splat_tables
 
 
-def build_tables(spec: StudentSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+def build_tables(
+    spec: StudentSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]
+) -> dict[str, np.ndarray]:
     """The file's geometry inputs for a rig.
 
-    `network_from_image[i]` (3, 3) is the affine map from camera i's pixels to the network image's (kd_perception.preprocess).
+    `network_from_image[i]` (3, 3) is the affine map from camera i's pixels to the network image's
+    (kd_perception.preprocess).
     """
     builder = {"pull": pull_tables, "splat": splat_tables}[spec.view.kind]
     return builder(spec.grid, spec.image_size, spec.view, cameras, network_from_image)

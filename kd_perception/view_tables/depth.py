@@ -7,7 +7,9 @@ from kd_perception.student import DepthBins
 
 
 def bin_of_range(depth: DepthBins, ranges: np.ndarray, camera: Camera, network_from_image: np.ndarray) -> np.ndarray:
-    """Bin (int64, same shape) of ranges in metres from a camera; below 0 or from `count` on where they are outside the bins."""
+    """Bin (int64, same shape) of ranges in metres from a camera; below 0 or from `count` on where they are outside the
+    bins.
+    """
     virtual = ranges / _range_per_virtual(depth, camera, network_from_image)
     return np.floor((virtual - depth.start) / depth.step).astype(np.int64)
 

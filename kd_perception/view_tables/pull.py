@@ -1,8 +1,8 @@
 """Tables of the `pull` view transform: every (height, cell) names the feature pixels and depth bins it gathers.
 
-A cell's centre at each height is projected, lens included, into every camera; the (at most) two cameras that see it furthest
-from their image border contribute feature x probability of the depth bin in which the point's range falls. Backward
-projection as in Fast-BEV (arXiv:2301.12511) and Simple-BEV (arXiv:2206.07959), weighted by predicted depth.
+A cell's centre at each height is projected, lens included, into every camera; the (at most) two cameras that see it
+furthest from their image border contribute feature x probability of the depth bin in which the point's range falls.
+Backward projection as in Fast-BEV (arXiv:2301.12511) and Simple-BEV (arXiv:2206.07959), weighted by predicted depth.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,27 @@ SOURCES = 2  # cameras per voxel: neighbouring cameras of common rigs overlap in
 
 
 def pull_tables(
-    grid: BevGrid, image_size: tuple[int, int], view: ViewSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]
+    grid: BevGrid,
+    image_size: tuple[int, int],
+    view: ViewSpec,
+    cameras: Sequence[Camera],
+    network_from_image: Sequence[np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Arrays of shape (2, heights * rows * columns), heights slowest.
 
-    pixel_index int32 into (cameras, feature rows, feature columns) flattened; depth_index int32 into (cameras, bins, feature
-    rows, feature columns) flattened; weight float32, 1 / number of cameras that see the voxel, 0 where unused.
+    pixel_index int32 into (cameras, feature rows, feature columns) flattened; depth_index int32 into (cameras, bins,
+    feature rows, feature columns) flattened; weight float32, 1 / number of cameras that see the voxel, 0 where unused.
     """
     voxels = voxel_centers(grid, view)
     rows, columns = image_size[0] // view.stride, image_size[1] // view.stride
-    best = _BestSources(np.zeros((SOURCES, len(voxels))), *(np.zeros((SOURCES, len(voxels)), np.int32) for _ in range(2)))
+    best = _BestSources(
+        np.zeros((SOURCES, len(voxels))), *(np.zeros((SOURCES, len(voxels)), np.int32) for _ in range(2))
+    )
     for i, (camera, affine) in enumerate(zip(cameras, network_from_image, strict=True)):
         forward, position = camera.ego_from_camera[:3, 2], camera.ego_from_camera[:3, 3]
-        voxel = np.flatnonzero(voxels @ forward > forward @ position)  # half of them are behind the camera: not worth projecting
+        voxel = np.flatnonzero(
+            voxels @ forward > forward @ position
+        )  # half of them are behind the camera: not worth projecting
         uv, distance, seen = camera.project(voxels[voxel])
         voxel, uv, distance = voxel[seen], uv[seen] @ affine[:2, :2].T + affine[:2, 2], distance[seen]
         bins = bin_of_range(view.depth, distance, camera, affine)
@@ -39,7 +47,9 @@ def pull_tables(
         kept &= (bins >= 0) & (bins < view.depth.count)
         voxel, uv, bins = voxel[kept], uv[kept], bins[kept]
         column, row = (uv // view.stride).astype(np.int64).T
-        border = np.minimum(uv[:, 0], image_size[1] - uv[:, 0])  # rigs overlap sideways: the camera that looks straighter wins
+        border = np.minimum(
+            uv[:, 0], image_size[1] - uv[:, 0]
+        )  # rigs overlap sideways: the camera that looks straighter wins
         pixel = (i * rows + row) * columns + column
         best.offer(voxel, border + 1e-3, pixel, ((i * view.depth.count + bins) * rows + row) * columns + column)
     used = best.margin > 0
@@ -49,7 +59,9 @@ def pull_tables(
 
 @dataclass(frozen=True)
 class _BestSources:
-    """Per voxel the cameras with the largest margin so far, best first: arrays (SOURCES, voxels), margin 0 where there is none."""
+    """Per voxel the cameras with the largest margin so far, best first: arrays (SOURCES, voxels), margin 0 where there
+    is none.
+    """
 
     margin: np.ndarray
     pixel: np.ndarray

@@ -1,8 +1,10 @@
-"""Tables of the `splat` view transform: every (feature pixel, range bin) is a point that adds its feature to the cell it falls in.
+"""Tables of the `splat` view transform: every (feature pixel, range bin) is a point that adds its feature to the cell
+it falls in.
 
-Lift-splat (arXiv:2008.05711), as in BEVDet (arXiv:2112.11790). A sum over an arbitrary set of points needs a scatter with addition,
-which TensorRT refuses; the file sums exactly all the same, by a tree: points stand in cell order, and each level adds neighbours of
-the same cell until every cell has one row. Every step is a Gather and an Add, and all shapes depend on the camera count only.
+Lift-splat (arXiv:2008.05711), as in BEVDet (arXiv:2112.11790). A sum over an arbitrary set of points needs a scatter
+with addition, which TensorRT refuses; the file sums exactly all the same, by a tree: points stand in cell order, and
+each level adds neighbours of the same cell until every cell has one row. Every step is a Gather and an Add, and all
+shapes depend on the camera count only.
 """
 
 from collections.abc import Sequence
@@ -20,13 +22,17 @@ LEVELS = 10  # of the tree: at most 2^10 points in one cell
 
 
 def splat_tables(
-    grid: BevGrid, image_size: tuple[int, int], view: ViewSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]
+    grid: BevGrid,
+    image_size: tuple[int, int],
+    view: ViewSpec,
+    cameras: Sequence[Camera],
+    network_from_image: Sequence[np.ndarray],
 ) -> dict[str, np.ndarray]:
     """int32 arrays of the tree; M = cameras * bins * feature rows * feature columns, the number of points.
 
-    pixel_index, depth_index (M + 1,): the points in cell order, into (cameras, feature rows, feature columns) and (cameras, bins,
-    feature rows, feature columns) flattened; points of no cell and the last entry read depth_index M, a zero.
-    left_1, right_1 ... left_10, right_10 (`level_rows` + 1,): row = level below [left] + level below [right].
+    pixel_index, depth_index (M + 1,): the points in cell order, into (cameras, feature rows, feature columns) and
+    (cameras, bins, feature rows, feature columns) flattened; points of no cell and the last entry read depth_index M,
+    a zero. left_1, right_1 ... left_10, right_10 (`level_rows` + 1,): row = level below [left] + level below [right].
     cell_index (rows * columns,): the row of level 10 that is a cell's sum. The last row of every level is zero.
     """
     cell = splat_cells(grid, image_size, view, cameras, network_from_image)
@@ -44,14 +50,16 @@ def splat_tables(
     row_cell, zero_row = cell[order], points  # the cell of each used row of the level below, and that level's zero row
     for level in range(1, LEVELS + 1):
         left, right, row_cell = _pair_rows(row_cell, zero_row)
-        zero_row = level_rows(level, points, grid)
+        rows_below, zero_row = zero_row, level_rows(level, points, grid)
         for name, index in (("left", left), ("right", right)):
-            padded = np.full(zero_row + 1, -1, dtype=np.int32)
-            padded[: len(index)] = index
-            tables[f"{name}_{level}"] = np.where(padded < 0, level_rows(level - 1, points, grid), padded).astype(np.int32)
+            tables[f"{name}_{level}"] = np.full(zero_row + 1, rows_below, dtype=np.int32)
+            tables[f"{name}_{level}"][: len(index)] = index
     if len(np.unique(row_cell)) != len(row_cell):
         most = int(np.bincount(cell[order]).max())
-        raise CalibrationError(f"{most} image points fall into one {grid.cell_size} m cell, above the {2**LEVELS} that `splat` sums; check the cameras' poses")
+        raise CalibrationError(
+            f"{most} image points fall into one {grid.cell_size} m cell, above the {2**LEVELS} that `splat` sums; "
+            "check the cameras' poses"
+        )
     cell_index = np.full(grid.shape[0] * grid.shape[1], zero_row, dtype=np.int32)
     cell_index[row_cell] = np.arange(len(row_cell))
     tables["cell_index"] = cell_index
@@ -59,7 +67,7 @@ def splat_tables(
 
 
 def level_rows(level: int, points: int, grid: BevGrid) -> int:
-    """Upper bound of the rows that level `level` of the tree needs, whatever the calibration (its zero row comes on top).
+    """Upper bound of the rows that level `level` of the tree needs, whatever the calibration, without its zero row.
 
     A cell with n points has ceil(n / 2^level) rows; their sum is at most points / 2^level plus one row per cell.
     """
@@ -68,11 +76,15 @@ def level_rows(level: int, points: int, grid: BevGrid) -> int:
 
 
 def splat_cells(
-    grid: BevGrid, image_size: tuple[int, int], view: ViewSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]
+    grid: BevGrid,
+    image_size: tuple[int, int],
+    view: ViewSpec,
+    cameras: Sequence[Camera],
+    network_from_image: Sequence[np.ndarray],
 ) -> np.ndarray:
-    """Cell index (row * columns + column) of every point, -1 outside the grid: (cameras * bins * feature rows * feature columns,).
+    """Cell index (row * columns + column) of every point (cameras * bins * feature rows * feature columns,), or -1.
 
-    A point stands at its feature pixel's centre and its bin's middle range.
+    -1 is outside the grid. A point stands at its feature pixel's centre and its bin's middle range.
     """
     rows, columns = image_size[0] // view.stride, image_size[1] // view.stride
     u, v = np.meshgrid((np.arange(columns) + 0.5) * view.stride, (np.arange(rows) + 0.5) * view.stride)
@@ -88,14 +100,22 @@ def _camera_cells(grid: BevGrid, view: ViewSpec, camera: Camera, pixels: np.ndar
     inside = (pixels[:, :2] >= 0).all(axis=1) & (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
     rays = camera.unproject(pixels[:, :2])
     points = apply(camera.ego_from_camera, ranges[:, None, None] * rays[None])
-    valid = inside[None] & np.isfinite(points).all(axis=-1) & (points[..., 2] >= view.z_range[0]) & (points[..., 2] < view.z_range[1])
+    valid = (
+        inside[None]
+        & np.isfinite(points).all(axis=-1)
+        & (points[..., 2] >= view.z_range[0])
+        & (points[..., 2] < view.z_range[1])
+    )
     cells = np.floor(grid.to_cells(np.where(valid[..., None], points, 0.0)[..., :2])).astype(np.int64)
     valid &= (cells >= 0).all(axis=-1) & (cells[..., 0] < grid.shape[1]) & (cells[..., 1] < grid.shape[0])
     return np.where(valid, cells[..., 1] * grid.shape[1] + cells[..., 0], -1).ravel()
 
 
 def _pair_rows(row_cell: np.ndarray, zero_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows in cell order -> left and right row of each pair within a cell, and the pair's cell; an odd last row pairs with zero."""
+    """Rows in cell order -> left and right row of each pair within a cell, and the pair's cell.
+
+    An odd last row pairs with zero.
+    """
     starts = np.flatnonzero(np.diff(row_cell, prepend=-1))
     first = np.repeat(starts, np.diff(starts, append=len(row_cell)))
     left = np.flatnonzero((np.arange(len(row_cell)) - first) % 2 == 0)

@@ -10,7 +10,6 @@ from kd_perception.drawing import decode_image, encode_image
 from kd_perception.errors import DataError
 from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.rig import Camera
-from kd_training.synthetic.generate import SynthConfig, generate
 
 SYNTHETIC_VERSION = "v1.0-synth"
 
@@ -24,15 +23,21 @@ class BenchFrame:
 
 
 def render_frames(folder: Path, frames: int = 10, seed: int = 424242) -> Path:
-    """Render one synthetic scene (no LiDAR sweeps) for measurements; returns `folder`, a data set of SYNTHETIC_VERSION."""
+    """Render a synthetic scene to measure with into `folder` and return it: a data set of SYNTHETIC_VERSION."""
+    from kd_training.synthetic.generate import (  # only here: measuring on given frames needs no world
+        SynthConfig,
+        generate,
+    )
+
     generate(SynthConfig(folder, scenes=1, frames=frames, seed=seed, sweeps=0, jobs=1))
     return folder
 
 
 def read_frames(dataroot: Path, version: str, count: int, seed: int = 0) -> list[BenchFrame]:
-    """The first `count` keyframes of a data set; if it has fewer, they come again with other light and a camera missing.
+    """The first `count` keyframes of a data set.
 
-    Raises DataError if the data set or an image file is missing.
+    If it has fewer, they come again with another exposure, contrast and noise, and one camera missing. Raises DataError
+    if the data set or an image file is missing.
     """
     nusc = open_nuscenes(dataroot, version)
     tokens = [token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)][:count]

@@ -1,4 +1,5 @@
-"""Augmentation that keeps images and geometry consistent: the world is mirrored and turned, each image scaled, turned and tinted.
+"""Augmentation that keeps images and geometry consistent: the world is mirrored and turned, each image scaled, turned
+and tinted.
 
 A mirrored world means mirrored images too: otherwise the headings that images show would contradict the boxes.
 """
@@ -16,8 +17,8 @@ from kd_training.config import AugmentConfig
 class Augmentation:
     """One sample's random choices.
 
-    target_from_ego (4, 4), orthogonal, maybe a mirror; network_from_network (cameras, 3, 3) per image; gain, offset (cameras,) of
-    the pixel values; dropped: index of the missing camera or -1.
+    target_from_ego (4, 4), orthogonal, maybe a mirror; network_from_network (cameras, 3, 3) per image; gain, offset
+    (cameras,) of the pixel values; dropped: index of the missing camera or -1.
     """
 
     target_from_ego: np.ndarray
@@ -35,7 +36,9 @@ class Augmentation:
         return cv2.convertScaleAbs(image, alpha=self.gain[camera], beta=self.offset[camera])
 
 
-def draw_augmentation(rng: np.random.Generator, config: AugmentConfig, cameras: int, image_size: tuple[int, int]) -> Augmentation:
+def draw_augmentation(
+    rng: np.random.Generator, config: AugmentConfig, cameras: int, image_size: tuple[int, int]
+) -> Augmentation:
     """Random choices for one sample; `image_size` (height, width) of the network's image."""
     mirror = config.mirror and rng.random() < 0.5
     turn = rng.uniform(-config.bev_rotation, config.bev_rotation)
@@ -55,7 +58,9 @@ def no_augmentation(cameras: int) -> Augmentation:
     return Augmentation(np.eye(4), np.tile(np.eye(3), (cameras, 1, 1)), np.ones(cameras), np.zeros(cameras), -1)
 
 
-def _image_affine(rng: np.random.Generator, config: AugmentConfig, image_size: tuple[int, int], mirror: bool) -> np.ndarray:
+def _image_affine(
+    rng: np.random.Generator, config: AugmentConfig, image_size: tuple[int, int], mirror: bool
+) -> np.ndarray:
     """Scale and rotation about the middle of the bottom edge (where the road is), then the mirror."""
     height, width = image_size
     scale = 1.0 + rng.uniform(-config.image_scale, config.image_scale)

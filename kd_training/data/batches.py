@@ -1,4 +1,5 @@
-"""Batches as a function of the step: the same seed and step give the same batch, so that a resumed run continues bit by bit."""
+"""Batches as a function of the step: the same seed and step give the same batch, so that a resumed run continues bit by
+bit."""
 
 from dataclasses import dataclass, fields
 
@@ -19,7 +20,7 @@ from kd_training.models.view import ViewTerms, view_terms
 
 @dataclass(frozen=True)
 class Sample:
-    """One rig's arrays: images (N, H, W, 3) uint8, camera_valid (N,), depth (N, h, w) labels, the view's terms, the targets."""
+    """One rig: images (N, H, W, 3) uint8, camera_valid (N,), depth labels (N, h, w), the view's terms, the targets."""
 
     images: np.ndarray
     camera_valid: np.ndarray
@@ -54,8 +55,13 @@ def make_sample(spec: StudentSpec, frame: TrainingFrame, augmentation: Augmentat
             images.append(np.zeros((*spec.image_size, 3), np.uint8))
             continue
         if not image.path.is_file():
-            raise DataError(f"image {image.path} is missing; restore it or choose scenes whose files are there (data.roots[].scenes)")
-        images.append(augmentation.tint(network_image(image.path.read_bytes(), source_size, affine, spec.image_size), index))
+            raise DataError(
+                f"image {image.path} is missing; restore it or choose scenes whose files are there "
+                "(data.roots[].scenes)"
+            )
+        images.append(
+            augmentation.tint(network_image(image.path.read_bytes(), source_size, affine, spec.image_size), index)
+        )
     valid = np.ones(len(images), np.float32)
     valid[augmentation.dropped : augmentation.dropped + 1] = 0.0 if augmentation.dropped >= 0 else valid[-1:]
     depth = np.full((len(images), rows, columns), NO_DEPTH, np.int64)
@@ -77,15 +83,30 @@ def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
     cells = spec.grid.shape[0] * spec.grid.shape[1]
     pixels = spec.feature_size[0] * spec.feature_size[1]
     cameras = np.cumsum([0] + [len(sample.images) for sample in samples])
-    steps = {"cell": cells * np.arange(len(samples)), "pixel": pixels * cameras, "depth": pixels * spec.view.depth.count * cameras, "weight": cameras * 0}
+    steps = {
+        "cell": cells * np.arange(len(samples)),
+        "pixel": pixels * cameras,
+        "depth": pixels * spec.view.depth.count * cameras,
+        "weight": cameras * 0,
+    }
     terms = {
-        name: torch.from_numpy(np.concatenate([getattr(sample.terms, name) + step[i].astype(getattr(sample.terms, name).dtype) for i, sample in enumerate(samples)]))
+        name: torch.from_numpy(
+            np.concatenate(
+                [
+                    getattr(sample.terms, name) + step[i].astype(getattr(sample.terms, name).dtype)
+                    for i, sample in enumerate(samples)
+                ]
+            )
+        )
         for name, step in steps.items()
     }
     objects = {
-        name: torch.from_numpy(np.concatenate([getattr(sample.targets, name) for sample in samples])) for name in ("group", "row", "column")
+        name: torch.from_numpy(np.concatenate([getattr(sample.targets, name) for sample in samples]))
+        for name in ("group", "row", "column")
     }
-    objects["rig"] = torch.from_numpy(np.repeat(np.arange(len(samples)), [len(sample.targets.row) for sample in samples]))
+    objects["rig"] = torch.from_numpy(
+        np.repeat(np.arange(len(samples)), [len(sample.targets.row) for sample in samples])
+    )
     return Batch(
         rigs=len(samples),
         images=torch.from_numpy(np.concatenate([sample.images for sample in samples])),
@@ -114,8 +135,8 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 class StepBatches(torch.utils.data.Dataset):
     """Maps a step to this process's batch; use with a DataLoader of batch_size None and the steps as sampler.
 
-    With `balance`, a frame is drawn the more often the rarer its classes are (a light form of class-balanced grouping and sampling,
-    arXiv:1908.09492); without, every epoch is a permutation.
+    With `balance`, a frame is drawn the more often the rarer its classes are (a light form of class-balanced grouping
+    and sampling, arXiv:1908.09492); without, every epoch is a permutation.
     """
 
     def __init__(

@@ -1,4 +1,5 @@
-"""Training frames: what a nuScenes-format data set says about a keyframe, read once; files are opened when a sample is made."""
+"""Training frames: what a nuScenes-format data set says about a keyframe, read once; files are opened when a sample is
+made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,18 @@ from nuscenes import NuScenes
 
 from kd_perception.boxes import Boxes
 from kd_perception.errors import DataError
-from kd_perception.nuscenes import LIDAR, Frame, ego_pose, load_frame, open_nuscenes, read_lidar, scene_names, scene_samples, sensor_transform, truth_boxes
+from kd_perception.nuscenes import (
+    LIDAR,
+    Frame,
+    ego_pose,
+    load_frame,
+    open_nuscenes,
+    read_lidar,
+    scene_names,
+    scene_samples,
+    sensor_transform,
+    truth_boxes,
+)
 from kd_perception.rig import Camera
 from kd_perception.transforms import apply, invert
 from kd_training.config import DataRoot
@@ -18,7 +30,7 @@ from kd_training.config import DataRoot
 
 @dataclass(frozen=True)
 class CameraReturns:
-    """LiDAR returns that one camera sees: pixels (P, 2) of its image (centres at .5) and ranges (P,) from the camera, metres."""
+    """LiDAR returns that one camera sees: pixels (P, 2) of its image (centres at .5), ranges (P,) in metres."""
 
     pixels: np.ndarray
     ranges: np.ndarray
@@ -40,7 +52,7 @@ class TrainingFrame:
 
     @cached_property
     def returns(self) -> tuple[CameraReturns, ...]:
-        """LiDAR returns per camera, each moved to where the ego was at that camera's exposure; raises DataError if the file is absent."""
+        """LiDAR returns per camera, moved to where the ego was at its exposure; DataError without the file."""
         points = read_lidar(self.nusc, self.lidar)[:, :3].astype(np.float64)
         in_global = apply(ego_pose(self.nusc, self.lidar) @ sensor_transform(self.nusc, self.lidar), points)
         seen_by = []

@@ -1,4 +1,5 @@
-"""CenterPoint's targets (arXiv:2006.11275): Gaussian class heatmaps and box codes at object centres; and LiDAR depth labels."""
+"""CenterPoint's targets (arXiv:2006.11275): Gaussian class heatmaps and box codes at object centres; and LiDAR depth
+labels."""
 
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ NO_DEPTH = -1  # label of feature pixels without a return
 
 @dataclass(frozen=True)
 class DetectionTargets:
-    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,) and codes (N, 10), NaN = unknown."""
+    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,) and codes (N, 10), NaN
+    = unknown."""
 
     heatmap: np.ndarray
     group: np.ndarray
@@ -42,7 +44,8 @@ def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
 
 
 def gaussian_radius(length: float, width: float, overlap: float) -> float:
-    """Largest shift of a box's corners, in cells, that keeps an intersection over union of `overlap` (CornerNet, arXiv:1808.01244).
+    """Largest shift of a box's corners, in cells, that keeps an intersection over union of `overlap` (CornerNet,
+    arXiv:1808.01244).
 
     The smallest of three cases: both corners shifted alike, both inwards, both outwards.
     """
@@ -63,13 +66,21 @@ def draw_gaussian(heatmap: np.ndarray, row: int, column: int, radius: int) -> No
     np.maximum(window, patch[: window.shape[0], : window.shape[1]], out=window)
 
 
-def depth_labels(spec: StudentSpec, camera: Camera, returns: CameraReturns, network_from_image: np.ndarray) -> np.ndarray:
-    """Range bin (feature rows, columns) int64 of the nearest LiDAR return in each feature pixel, NO_DEPTH where there is none."""
+def depth_labels(
+    spec: StudentSpec, camera: Camera, returns: CameraReturns, network_from_image: np.ndarray
+) -> np.ndarray:
+    """Range bin (feature rows, columns) int64 of each feature pixel's nearest LiDAR return, NO_DEPTH without one."""
     rows, columns = spec.feature_size
     uv = (returns.pixels @ network_from_image[:2, :2].T + network_from_image[:2, 2]) / spec.view.stride
     bins = bin_of_range(spec.view.depth, returns.ranges, camera, network_from_image)
     cells = np.floor(uv).astype(np.int64)
-    seen = (cells >= 0).all(axis=1) & (cells[:, 0] < columns) & (cells[:, 1] < rows) & (bins >= 0) & (bins < spec.view.depth.count)
+    seen = (
+        (cells >= 0).all(axis=1)
+        & (cells[:, 0] < columns)
+        & (cells[:, 1] < rows)
+        & (bins >= 0)
+        & (bins < spec.view.depth.count)
+    )
     labels = np.full((rows, columns), spec.view.depth.count, dtype=np.int64)
     np.minimum.at(labels, (cells[seen, 1], cells[seen, 0]), bins[seen])
     return np.where(labels < spec.view.depth.count, labels, NO_DEPTH)

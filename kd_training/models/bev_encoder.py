@@ -16,7 +16,9 @@ class ResidualBlock(nn.Module):
         self.second = nn.Sequential(nn.Conv2d(outgoing, outgoing, 3, padding=1, bias=False), nn.BatchNorm2d(outgoing))
         self.shortcut = None
         if stride != 1 or incoming != outgoing:
-            self.shortcut = nn.Sequential(nn.Conv2d(incoming, outgoing, 1, stride, bias=False), nn.BatchNorm2d(outgoing))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(incoming, outgoing, 1, stride, bias=False), nn.BatchNorm2d(outgoing)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.shortcut is None else self.shortcut(x)
@@ -26,8 +28,8 @@ class ResidualBlock(nn.Module):
 class BevEncoder(nn.Module):
     """BEV features (B, incoming, rows, columns) -> (B, channels, rows, columns).
 
-    A 3x3 block at full resolution, `blocks` residual blocks with 1.5 `channels` at 1/2 and with 2 `channels` at 1/4 resolution, and a
-    top-down path back.
+    A 3x3 block at full resolution, `blocks` residual blocks with 1.5 `channels` at 1/2 and with 2 `channels` at 1/4
+    resolution, and a top-down path back.
     """
 
     def __init__(self, incoming: int, channels: int, blocks: int) -> None:

@@ -11,7 +11,8 @@ HEATMAP_BIAS = -2.19  # sigmoid gives .1: the first heatmap loss is not drowned 
 
 
 class CenterHead(nn.Module):
-    """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression (B, groups, 10, rows, columns).
+    """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression (B, groups, 10,
+    rows, columns).
 
     One shared block, then per group one hidden block for its classes' heatmaps and one for its box codes.
     """

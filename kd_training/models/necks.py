@@ -12,7 +12,9 @@ class ConvNormRelu(nn.Sequential):
 
     def __init__(self, incoming: int, outgoing: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(incoming, outgoing, kernel, stride, padding=kernel // 2, bias=False), nn.BatchNorm2d(outgoing), nn.ReLU(inplace=True)
+            nn.Conv2d(incoming, outgoing, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outgoing),
+            nn.ReLU(inplace=True),
         )
 
 

@@ -1,7 +1,8 @@
 """View transforms in torch: `pull` and `splat`, each in a training form and in the form of the student file.
 
-Training sums over a flat list of terms, weight x depth probability x feature -> cell (index_add), for a whole batch of rigs.
-The file form takes the tables of kd_perception.view_tables as they are, with operators that every engine has. Both give the same sums.
+Training sums over a flat list of terms, weight x depth probability x feature -> cell (index_add), for a whole batch of
+rigs. The file form takes the tables of kd_perception.view_tables as they are, with operators that every engine has.
+Both give the same sums.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from kd_perception.grid import BevGrid
 from kd_perception.rig import Camera
@@ -58,13 +60,13 @@ class _WeightedGatherSum(torch.autograd.Function):
     """out[cell] += weight * rows[pixel], without keeping the (K, C) products for the backward pass."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor, weight: Tensor, pixel: Tensor, cell: Tensor, cells: int) -> Tensor:
+    def forward(ctx: FunctionCtx, rows: Tensor, weight: Tensor, pixel: Tensor, cell: Tensor, cells: int) -> Tensor:
         ctx.save_for_backward(rows, weight, pixel, cell)
         out = rows.new_zeros(cells, rows.shape[1])
         return out.index_add_(0, cell, rows[pixel] * weight[:, None])
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         rows, weight, pixel, cell = ctx.saved_tensors
         term = gradient[cell]
         row_gradient = torch.zeros_like(rows).index_add_(0, pixel, term * weight[:, None])
@@ -81,7 +83,9 @@ class PullView(nn.Module):
         self.shape = grid.shape
         self.heights = len(view.heights)
 
-    def forward(self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, weight: Tensor
+    ) -> Tensor:
         channels = context.shape[1]
         rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
         flat = probability.reshape(-1)
@@ -97,14 +101,18 @@ class SplatView(nn.Module):
     """File form of `splat`: as PullView, summing by the tree of kd_perception.view_tables.splat."""
 
     table_names = (
-        "pixel_index", "depth_index", *(f"{side}_{level}" for level in range(1, LEVELS + 1) for side in ("left", "right")), "cell_index",
+        "pixel_index", "depth_index",
+        *(f"{side}_{level}" for level in range(1, LEVELS + 1) for side in ("left", "right")),
+        "cell_index",
     )  # fmt: skip
 
     def __init__(self, grid: BevGrid, view: ViewSpec) -> None:
         super().__init__()
         self.shape = grid.shape
 
-    def forward(self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, *tree: Tensor) -> Tensor:
+    def forward(
+        self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, *tree: Tensor
+    ) -> Tensor:
         channels = context.shape[1]
         rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
         flat = torch.cat([probability.reshape(-1), probability.new_zeros(1)])

@@ -39,15 +39,22 @@ class BevDet(nn.Module):
         return self.depth_context(self.neck(self.backbone(normalised.permute(0, 3, 1, 2))))
 
     def forward(self, images: Tensor, camera_valid: Tensor, *tables: Tensor) -> tuple[Tensor, Tensor]:
-        """One rig: images (N, H, W, 3) uint8, camera_valid (N,), tables in `view.table_names` order -> heatmap (10, rows, columns)
-        probabilities, regression (groups, 10, rows, columns)."""
+        """One rig -> heatmap (10, rows, columns) probabilities, regression (groups, 10, rows, columns).
+
+        images (N, H, W, 3) uint8, camera_valid (N,), tables in `view.table_names` order.
+        """
         logits, context = self.lift(images)
         probability = torch.softmax(logits, dim=1) * camera_valid.reshape(-1, 1, 1, 1)
         heatmap, regression = self.head(self.encoder(self.view(probability, context, *tables)))
         return torch.sigmoid(heatmap[0]), regression[0]
 
-    def train_forward(self, images: Tensor, camera_valid: Tensor, terms: Mapping[str, Tensor], rigs: int) -> dict[str, Tensor]:
-        """A batch: all rigs' images (N, H, W, 3) and camera_valid (N,), terms with offsets -> depth_logits, heatmap logits, regression."""
+    def train_forward(
+        self, images: Tensor, camera_valid: Tensor, terms: Mapping[str, Tensor], rigs: int
+    ) -> dict[str, Tensor]:
+        """A batch of rigs -> depth_logits (N, D, h, w), heatmap logits and regression, each with a batch axis.
+
+        images (N, H, W, 3) and camera_valid (N,) of all rigs behind each other; terms with their offsets added.
+        """
         logits, context = self.lift(images)
         probability = torch.softmax(logits.float(), dim=1) * camera_valid.reshape(-1, 1, 1, 1)
         rows, columns = self.spec.grid.shape

@@ -1,1 +1,3 @@
-"""A ray-cast driving world with the nuScenes rig, written in nuScenes format (see `generate.generate` and `kd synth --help`)."""
+"""A ray-cast driving world with the nuScenes rig, written in nuScenes format (see `generate.generate` and `kd synth
+--help`).
+"""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_training.synthetic.mesh import Mesh
+from kd_training.synthetic.mesh import Mesh, Size
 
-Size = tuple[float, float, float]
-
-# Mean and deviation of (l, w, h) in metres per detection class, close to those of nuScenes' annotations (its mini split, rounded).
+# Mean and deviation of (l, w, h) in metres per detection class, close to those of nuScenes' annotations (its mini
+# split, rounded).
 SIZE_STATISTICS: dict[str, tuple[Size, Size]] = {
     "car": ((4.65, 1.96, 1.71), (0.36, 0.14, 0.2)),
     "truck": ((6.9, 2.4, 2.7), (1.7, 0.28, 0.6)),
@@ -23,9 +22,16 @@ SIZE_STATISTICS: dict[str, tuple[Size, Size]] = {
     "traffic_cone": ((0.44, 0.43, 0.8), (0.06, 0.06, 0.16)),
 }
 CATEGORY_OF_CLASS: dict[str, str] = {
-    "car": "vehicle.car", "truck": "vehicle.truck", "construction_vehicle": "vehicle.construction", "bus": "vehicle.bus.rigid",
-    "trailer": "vehicle.trailer", "barrier": "movable_object.barrier", "motorcycle": "vehicle.motorcycle", "bicycle": "vehicle.bicycle",
-    "pedestrian": "human.pedestrian.adult", "traffic_cone": "movable_object.trafficcone",
+    "car": "vehicle.car",
+    "truck": "vehicle.truck",
+    "construction_vehicle": "vehicle.construction",
+    "bus": "vehicle.bus.rigid",
+    "trailer": "vehicle.trailer",
+    "barrier": "movable_object.barrier",
+    "motorcycle": "vehicle.motorcycle",
+    "bicycle": "vehicle.bicycle",
+    "pedestrian": "human.pedestrian.adult",
+    "traffic_cone": "movable_object.trafficcone",
 }
 
 
@@ -64,7 +70,9 @@ def still(x: float, y: float, yaw: float) -> Motion:
 
 @dataclass(frozen=True, eq=False)
 class Actor:
-    """One annotated object. `mesh_at(distance travelled in m)` gives its mesh in local axes (people swing their limbs)."""
+    """One annotated object. `mesh_at(distance travelled in m)` gives its mesh in local axes (people swing their
+    limbs).
+    """
 
     name: str  # detection class
     category: str
@@ -84,19 +92,30 @@ class Actor:
         return float(np.linalg.norm(np.diff(self.motion.xy[: step + 1], axis=0), axis=1).sum())
 
 
-def overlap(first: tuple[np.ndarray, np.ndarray, Size], second: tuple[np.ndarray, np.ndarray, Size], margin: float) -> bool:
-    """Whether two moving rectangles (xy (K, 2), yaw (K,), size) come closer than `margin` at any of the K steps (separating axes)."""
+def overlap(
+    first: tuple[np.ndarray, np.ndarray, Size], second: tuple[np.ndarray, np.ndarray, Size], margin: float
+) -> bool:
+    """Whether two moving rectangles (xy (K, 2), yaw (K,), size) come closer than `margin` at any of the K steps
+    (separating axes).
+    """
     (xy_a, yaw_a, size_a), (xy_b, yaw_b, size_b) = first, second
     delta = xy_b - xy_a
     reach = np.hypot(*size_a[:2]) / 2 + np.hypot(*size_b[:2]) / 2 + margin
     near = np.einsum("ki,ki->k", delta, delta) < reach**2
     if not near.any():
         return False
-    delta, yaw_a, yaw_b = delta[near], np.broadcast_to(yaw_a, near.shape)[near], np.broadcast_to(yaw_b, near.shape)[near]
+    delta, yaw_a, yaw_b = (
+        delta[near],
+        np.broadcast_to(yaw_a, near.shape)[near],
+        np.broadcast_to(yaw_b, near.shape)[near],
+    )
     axes_a = np.stack([np.stack([np.cos(yaw_a), np.sin(yaw_a)], -1), np.stack([-np.sin(yaw_a), np.cos(yaw_a)], -1)], 1)
     axes_b = np.stack([np.stack([np.cos(yaw_b), np.sin(yaw_b)], -1), np.stack([-np.sin(yaw_b), np.cos(yaw_b)], -1)], 1)
     half_a, half_b = np.array(size_a[:2]) / 2, np.array(size_b[:2]) / 2
     axes = np.concatenate([axes_a, axes_b], 1)
     distance = np.abs(np.einsum("kai,ki->ka", axes, delta))
-    radius = np.abs(np.einsum("kai,kbi->kab", axes, axes_a)) @ half_a + np.abs(np.einsum("kai,kbi->kab", axes, axes_b)) @ half_b
+    radius = (
+        np.abs(np.einsum("kai,kbi->kab", axes, axes_a)) @ half_a
+        + np.abs(np.einsum("kai,kbi->kab", axes, axes_b)) @ half_b
+    )
     return bool((distance < radius + margin).all(1).any())

@@ -1,4 +1,6 @@
-"""Honest annotations of one keyframe: LiDAR points counted in the box, visibility counted in pixels, nothing that no sensor sees."""
+"""Honest annotations of one keyframe: LiDAR points counted in the box, visibility counted in pixels, nothing that no
+sensor sees.
+"""
 
 from dataclasses import dataclass
 
@@ -30,11 +32,22 @@ class Annotation:
     speed: float
 
 
-def _silhouette(geometry: Geometry, index: int, tracer: Tracer, camera: CameraSensor, rays: tuple[np.ndarray, np.ndarray], frame: Frame,
-                ego_from_local: np.ndarray) -> tuple[float, float]:
-    """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a regular sub-grid)."""
+def _silhouette(
+    geometry: Geometry,
+    index: int,
+    tracer: Tracer,
+    camera: CameraSensor,
+    rays: tuple[np.ndarray, np.ndarray],
+    frame: Frame,
+    ego_from_local: np.ndarray,
+) -> tuple[float, float]:
+    """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a
+    regular sub-grid).
+    """
     corners = geometry.mesh.vertices[geometry.slices[index]].reshape(-1, 3)
-    optical = (corners @ ego_from_local[:3, :3].T + ego_from_local[:3, 3] - camera.ego_from_camera[:3, 3]) @ camera.ego_from_camera[:3, :3]
+    optical = (
+        corners @ ego_from_local[:3, :3].T + ego_from_local[:3, 3] - camera.ego_from_camera[:3, 3]
+    ) @ camera.ego_from_camera[:3, :3]
     depth = optical[:, 2]
     if depth.max() < 0.2:
         return 0.0, 0.0
@@ -43,12 +56,18 @@ def _silhouette(geometry: Geometry, index: int, tracer: Tracer, camera: CameraSe
     u = ahead[:, 0] / ahead[:, 2] * focal + camera.intrinsics[0, 2]
     v = ahead[:, 1] / ahead[:, 2] * focal + camera.intrinsics[1, 2]
     cut = depth.min() < 0.2  # reaches behind the image plane: search the whole image
-    u0, u1 = (0, camera.width) if cut else (max(0, int(np.floor(u.min()))), min(camera.width, int(np.ceil(u.max())) + 1))
-    v0, v1 = (0, camera.height) if cut else (max(0, int(np.floor(v.min()))), min(camera.height, int(np.ceil(v.max())) + 1))
+    u0, u1 = (
+        (0, camera.width) if cut else (max(0, int(np.floor(u.min()))), min(camera.width, int(np.ceil(u.max())) + 1))
+    )
+    v0, v1 = (
+        (0, camera.height) if cut else (max(0, int(np.floor(v.min()))), min(camera.height, int(np.ceil(v.max())) + 1))
+    )
     if u0 >= u1 or v0 >= v1:
         return 0.0, 0.0
     stride = max(1, int(np.sqrt((u1 - u0) * (v1 - v0) / SAMPLES)))
-    rows, columns = np.meshgrid(np.arange(v0 + stride // 2, v1, stride), np.arange(u0 + stride // 2, u1, stride), indexing="ij")
+    rows, columns = np.meshgrid(
+        np.arange(v0 + stride // 2, v1, stride), np.arange(u0 + stride // 2, u1, stride), indexing="ij"
+    )
     pixel = (rows * camera.width + columns).ravel()
     alone = tracer.blocked(rays[0][pixel], rays[1][pixel])
     seen = frame.owner.ravel()[pixel] == index
@@ -56,14 +75,23 @@ def _silhouette(geometry: Geometry, index: int, tracer: Tracer, camera: CameraSe
 
 
 def annotate(
-    world: World, geometry: Geometry, step: int, frames: list[Frame], renderers: list[CameraRenderer], cloud: np.ndarray,
+    world: World,
+    geometry: Geometry,
+    step: int,
+    frames: list[Frame],
+    renderers: list[CameraRenderer],
+    cloud: np.ndarray,
 ) -> list[Annotation]:
     """Annotations of a keyframe from its six pictures and its cloud (N, 3) in world coordinates."""
     pose = world.world_from_ego(step)
     local_from_ego = pose.copy()
     local_from_ego[:3, 3] = world.to_local(pose[:3, 3])
     ego_from_local = np.linalg.inv(local_from_ego)
-    chosen = [index for index in geometry.slices if np.linalg.norm(np.array(world.actors[index].motion.at(step)[:2]) - pose[:2, 3]) < MAX_DISTANCE]
+    chosen = [
+        index
+        for index in geometry.slices
+        if np.linalg.norm(np.array(world.actors[index].motion.at(step)[:2]) - pose[:2, 3]) < MAX_DISTANCE
+    ]
     poses = np.array([world.actors[index].motion.at(step) for index in chosen]).reshape(-1, 3)
     sizes = np.array([world.actors[index].size for index in chosen]).reshape(-1, 3)
     centres = np.column_stack([poses[:, :2], sizes[:, 2] / 2]).round(3)
@@ -78,11 +106,24 @@ def annotate(
         level = 1
         if pixels:
             tracer = Tracer(geometry.mesh.vertices[geometry.slices[index]])
-            pairs = [_silhouette(geometry, index, tracer, camera, ray, frame, ego_from_local)
-                     for camera, ray, frame in zip(world.rig.cameras, rays, frames, strict=True)]
+            pairs = [
+                _silhouette(geometry, index, tracer, camera, ray, frame, ego_from_local)
+                for camera, ray, frame in zip(world.rig.cameras, rays, frames, strict=True)
+            ]
             seen, alone = np.sum(pairs, axis=0)
             level = 1 + int(np.searchsorted(VISIBILITY_EDGES, seen / alone, side="right")) if alone else 1
         actor = world.actors[index]
-        result.append(Annotation(index, tuple(centres[row].tolist()), actor.size, float(poses[row, 2]), actor.attribute(step, DT), int(points[row]), level,
-                                 pixels, actor.motion.speed(step, DT)))
+        result.append(
+            Annotation(
+                index,
+                tuple(centres[row].tolist()),
+                actor.size,
+                float(poses[row, 2]),
+                actor.attribute(step, DT),
+                int(points[row]),
+                level,
+                pixels,
+                actor.motion.speed(step, DT),
+            )
+        )
     return result

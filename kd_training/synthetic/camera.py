@@ -1,4 +1,6 @@
-"""Pictures: one ray a pixel, NumPy shading (sun with shadow rays, sky, reflections, haze), then lens and sensor effects."""
+"""Pictures: one ray a pixel, NumPy shading (sun with shadow rays, sky, reflections, haze), then lens and sensor
+effects.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,14 +8,20 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from kd_training.synthetic.buildings import FACADE_METRES
 from kd_training.synthetic.ground import GroundMap
 from kd_training.synthetic.light import Light
-from kd_training.synthetic.mesh import Material
+from kd_training.synthetic.mesh import Material, Mesh
 from kd_training.synthetic.sensors import CameraSensor
-from kd_training.synthetic.textures import wrap_sample
+from kd_training.synthetic.textures import remap, wrap_sample
 from kd_training.synthetic.world import AO_CELL, AO_REACH, Geometry, Hits, World
 
-_GAMMA = ((1.0 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2) * 255.0).astype(np.float32)  # tone curve, index = exposed radiance / 6 * 4095
+_TONE = (1.0 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2)
+_GAMMA = ((0.65 * _TONE + 0.35 * _TONE**2 * (3.0 - 2.0 * _TONE)) * 255.0).astype(
+    np.float32
+)  # tone curve, index = exposed radiance / 6 * 4095
+# Share of light that a surface mirrors at normal incidence.
+MIRROR = {Material.PAINT: 0.045, Material.METAL: 0.12, Material.GLASS: 0.07}
 _LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
 
@@ -28,7 +36,7 @@ class Frame:
 class CameraRenderer:
     """Renders one camera of a world, frame after frame."""
 
-    def __init__(self, world: World, camera: CameraSensor, gain: float):
+    def __init__(self, world: World, camera: CameraSensor, gain: float) -> None:
         self._world, self._camera, self._gain = world, camera, gain
         self._rays_ego = camera.rays()
         self._pixel = 1.0 / camera.intrinsics[0, 0]  # radians a pixel covers, about
@@ -38,7 +46,9 @@ class CameraRenderer:
     def _vignette(self) -> np.ndarray:
         height, width = self._camera.height, self._camera.width
         y, x = np.mgrid[0:height, 0:width]
-        radius = ((x - self._camera.intrinsics[0, 2]) ** 2 + (y - self._camera.intrinsics[1, 2]) ** 2) / (width / 2) ** 2
+        radius = ((x - self._camera.intrinsics[0, 2]) ** 2 + (y - self._camera.intrinsics[1, 2]) ** 2) / (
+            width / 2
+        ) ** 2
         return (1.0 - 0.16 * radius).astype(np.float32)[..., None]
 
     def rays(self, world_from_ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +71,17 @@ class CameraRenderer:
         ground = np.flatnonzero(material == Material.GROUND)
         radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
         solid = np.flatnonzero(hit & (material != Material.GROUND))
-        radiance[solid] = _shade_solid(geometry, light, self._facades, self._world.ground.detail, hits, solid, points[solid], directions[solid], self._pixel)
+        radiance[solid] = _shade_solid(
+            geometry,
+            light,
+            self._facades,
+            self._world.ground.detail,
+            hits,
+            solid,
+            points[solid],
+            directions[solid],
+            self._pixel,
+        )
         covered = np.flatnonzero(hit)
         clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
         radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
@@ -69,14 +89,18 @@ class CameraRenderer:
         shape = (self._camera.height, self._camera.width)
         return Frame(self._expose(radiance.reshape(*shape, 3), rng), owner.reshape(shape))
 
-    def _shade_ground(self, geometry: Geometry, points: np.ndarray, distance: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    def _shade_ground(
+        self, geometry: Geometry, points: np.ndarray, distance: np.ndarray, directions: np.ndarray
+    ) -> np.ndarray:
         light, ground = self._world.light, self._world.ground
         xy = points[:, :2] - self._world.local_ground_origin
         footprint = distance * self._pixel / np.sqrt(np.maximum(-directions[:, 2], 0.02))
         albedo = _ground_albedo(ground, xy, footprint)
-        lit = ~geometry.tracer.blocked(points + np.float32(0.01) * light.to_sun + np.array((0, 0, 0.004), np.float32), _towards(light, len(points)))
+        lit = ~geometry.tracer.blocked(
+            points + np.float32(0.01) * light.to_sun + np.array((0, 0, 0.004), np.float32), _towards(light, len(points))
+        )
         grid = (points[:, :2] - geometry.contact_centre + AO_REACH) / AO_CELL - 0.5
-        contact = _lookup(geometry.contact, grid)
+        contact = remap(geometry.contact, grid[:, 0], grid[:, 1], cv2.BORDER_CONSTANT)[:, 0]
         sun = light.sun * light.to_sun[2]
         return albedo * (lit[:, None] * sun + light.sky * (1.0 - 0.85 * contact)[:, None])
 
@@ -90,15 +114,6 @@ class CameraRenderer:
 
 def _towards(light: Light, count: int) -> np.ndarray:
     return np.ascontiguousarray(np.broadcast_to(light.to_sun, (count, 3)))
-
-
-def _lookup(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
-    """Bilinear values (N,) of a single-channel image at pixel positions (N, 2), 0 outside."""
-    rows = -(-len(xy) // 1024)
-    padded = np.full((rows * 1024, 2), -9.0, np.float32)
-    padded[: len(xy)] = xy
-    out = cv2.remap(image, padded[:, 0].reshape(rows, 1024), padded[:, 1].reshape(rows, 1024), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    return out.reshape(-1)[: len(xy)]
 
 
 def _ground_albedo(ground: GroundMap, xy: np.ndarray, footprint: np.ndarray) -> np.ndarray:
@@ -122,7 +137,9 @@ def _facade_levels(facades: np.ndarray) -> list[np.ndarray]:
     levels = []
     size = facades.shape[1]
     while size >= 8:
-        levels.append(np.concatenate([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in facades]))
+        levels.append(
+            np.concatenate([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in facades])
+        )
         size //= 2
     return levels
 
@@ -137,17 +154,58 @@ def _facade_sample(levels: list[np.ndarray], uv: np.ndarray, layer: np.ndarray, 
         mask = np.flatnonzero(level == index)
         if len(mask):
             side = image.shape[1]
-            rows = -(-len(mask) // 1024)
-            x, y = np.zeros((2, rows * 1024), np.float32)
-            x[: len(mask)] = part[mask, 0] * side - 0.5
-            y[: len(mask)] = np.clip(part[mask, 1] * side - 0.5, 0, side - 1) + layer[mask].astype(np.float32) * side
-            out[mask] = cv2.remap(image, x.reshape(rows, 1024), y.reshape(rows, 1024), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 4)[: len(mask)]
+            x = part[mask, 0] * side - 0.5
+            y = np.clip(part[mask, 1] * side - 0.5, 0, side - 1) + layer[mask].astype(np.float32) * side
+            out[mask] = remap(image, x, y, cv2.BORDER_REPLICATE)
     return out
 
 
+def _surfaces(
+    mesh: Mesh,
+    facades: list[np.ndarray],
+    detail: np.ndarray,
+    triangle: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    points: np.ndarray,
+    facing: np.ndarray,
+    distance: np.ndarray,
+    pixel: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectance (N, 3) and mirror reflectance at normal incidence (N,) of N hits, textures included."""
+    material, albedo = mesh.material[triangle], mesh.colour[triangle]
+    gloss = np.zeros(len(triangle), np.float32)
+    for kind, value in MIRROR.items():
+        gloss[material == kind] = value
+    wall = np.flatnonzero(material == Material.FACADE)
+    if len(wall):
+        corner_uv = mesh.uv[triangle[wall]]
+        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
+        footprint = distance[wall] * pixel / FACADE_METRES[0] / np.sqrt(np.maximum(facing[wall], 0.1))
+        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
+        glass = texel[:, 3:] / 255.0
+        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
+        gloss[wall] = 0.07 * glass[:, 0]
+    leaves = np.flatnonzero(material == Material.FOLIAGE)
+    if len(leaves):
+        p = points[leaves]
+        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
+        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
+        near = np.clip(1.5 - distance[leaves] / 60.0, 0.2, 1.0)
+        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
+    return albedo, gloss
+
+
 def _shade_solid(
-    geometry: Geometry, light: Light, facades: list[np.ndarray], detail: np.ndarray, hits: Hits, index: np.ndarray, points: np.ndarray,
-    directions: np.ndarray, pixel: float,
+    geometry: Geometry,
+    light: Light,
+    facades: list[np.ndarray],
+    detail: np.ndarray,
+    hits: Hits,
+    index: np.ndarray,
+    points: np.ndarray,
+    directions: np.ndarray,
+    pixel: float,
 ) -> np.ndarray:
     """Radiance (N, 3) of the hits `index` on anything but the ground."""
     mesh, triangle = geometry.mesh, hits.triangle[index]
@@ -158,28 +216,8 @@ def _shade_solid(
     facing = np.einsum("ni,ni->n", normal, directions)
     normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
     facing = np.abs(facing)
-    material, albedo = mesh.material[triangle], mesh.colour[triangle]
-    gloss = np.zeros(len(index), np.float32)
-    gloss[material == Material.PAINT] = 0.045
-    gloss[material == Material.METAL] = 0.12
-    gloss[material == Material.GLASS] = 0.07
-
-    wall = np.flatnonzero(material == Material.FACADE)
-    if len(wall):
-        corner_uv = mesh.uv[triangle[wall]]
-        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
-        footprint = hits.distance[index[wall]] * pixel / 14.0 / np.sqrt(np.maximum(facing[wall], 0.1))
-        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
-        glass = texel[:, 3:] / 255.0
-        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
-        gloss[wall] = 0.07 * glass[:, 0]
-    leaves = np.flatnonzero(material == Material.FOLIAGE)
-    if len(leaves):
-        p = points[leaves]
-        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
-        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
-        near = np.clip(1.5 - hits.distance[index[leaves]] / 60.0, 0.2, 1.0)
-        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
+    material = mesh.material[triangle]
+    albedo, gloss = _surfaces(mesh, facades, detail, triangle, u, v, points, facing, hits.distance[index], pixel)
 
     towards = np.einsum("ni,i->n", normal, light.to_sun)
     lit = np.zeros(len(index), np.float32)
@@ -192,13 +230,17 @@ def _shade_solid(
     result = albedo * diffuse
     shiny = np.flatnonzero(gloss > 0)
     if len(shiny):
-        result[shiny] += _reflections(light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0)
+        result[shiny] += _reflections(
+            light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0
+        )
     lamp = material == Material.LIGHT
     result[lamp] += mesh.colour[triangle[lamp]] * 0.5
     return result
 
 
-def _reflections(light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray) -> np.ndarray:
+def _reflections(
+    light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
+) -> np.ndarray:
     """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
     mirrored = directions + 2 * facing[:, None] * normal
     fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8

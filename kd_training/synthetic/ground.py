@@ -1,6 +1,8 @@
-"""The ground of a scene as one painted picture seen from above: asphalt, markings, crossings, pavements, grass, stains and patches.
+"""The ground of a scene as one painted picture seen from above: asphalt, markings, crossings, pavements, grass,
+stains and patches.
 
-Cameras look it up through a mip pyramid, so that lines stay smooth near by and calm far away. The world is flat; kerbs are meshes.
+Cameras look it up through a mip pyramid, so that lines stay smooth near by and calm far away. The world is flat;
+kerbs are meshes.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ class GroundMap:
 
 
 class _Painter:
-    def __init__(self, low: np.ndarray, high: np.ndarray, base: np.ndarray):
+    def __init__(self, low: np.ndarray, high: np.ndarray, base: np.ndarray) -> None:
         self.origin = low
         self.image = base
 
@@ -47,7 +49,16 @@ class _Painter:
             left, right = path.beside(piece, d[0])[0], path.beside(piece, d[1])[0]
             self.polygon(np.concatenate([left, right[::-1]]), colour)
 
-    def dashes(self, path: Path, span: tuple[float, float], d: float, colour: Colour, length: float, gap: float, width: float = 0.13) -> None:
+    def dashes(
+        self,
+        path: Path,
+        span: tuple[float, float],
+        d: float,
+        colour: Colour,
+        length: float,
+        gap: float,
+        width: float = 0.13,
+    ) -> None:
         for s in np.arange(span[0], span[1] - length, length + gap):
             self.band(path, (s, s + length), (d - width / 2, d + width / 2), colour)
 
@@ -84,7 +95,9 @@ def _surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> n
 
 def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour) -> None:
     main, half, lane = roads.main, roads.half_width, roads.lane_width
-    for span in _gaps([(c.s - c.half_width - 6.0, c.s + c.half_width + 6.0) for c in roads.crossings], (0.0, main.length)):
+    for span in _gaps(
+        [(c.s - c.half_width - 6.0, c.s + c.half_width + 6.0) for c in roads.crossings], (0.0, main.length)
+    ):
         for d in (-0.14, 0.14):
             paint.band(main, span, (d - 0.06, d + 0.06), yellow)
         for index in range(1, roads.lanes):
@@ -102,17 +115,26 @@ def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour
             for d in np.arange(-half + 0.5, half - 0.4, 1.0):
                 paint.band(main, (station - 1.5, station + 1.5), (d, d + 0.5), white)
             stop = c.s + side * (c.half_width + 5.4)
-            paint.band(main, (stop - 0.2, stop + 0.2), ((0.3, half - roads.parking) if side > 0 else (-half + roads.parking, -0.3)), white)
+            paint.band(
+                main,
+                (stop - 0.2, stop + 0.2),
+                ((0.3, half - roads.parking) if side > 0 else (-half + roads.parking, -0.3)),
+                white,
+            )
             station = c.middle + side * (half + 2.5)
             for d in np.arange(-c.half_width + 0.4, c.half_width - 0.4, 1.0):
                 paint.band(c.path, (station - 1.5, station + 1.5), (d, d + 0.5), white)
             stop = c.middle + side * (half + 5.4)
-            paint.band(c.path, (stop - 0.2, stop + 0.2), ((0.2, c.half_width) if side > 0 else (-c.half_width, -0.2)), white)
+            paint.band(
+                c.path, (stop - 0.2, stop + 0.2), ((0.2, c.half_width) if side > 0 else (-c.half_width, -0.2)), white
+            )
             arm = (c.middle + half + 6, c.path.length) if side > 0 else (0.0, c.middle - half - 6)
             paint.dashes(c.path, arm, 0.0, yellow, 3.0, 3.0)
 
 
-def _wear(paint: _Painter, roads: RoadNetwork, asphalt: np.ndarray, span: tuple[float, float], rng: np.random.Generator) -> None:
+def _wear(
+    paint: _Painter, roads: RoadNetwork, asphalt: np.ndarray, span: tuple[float, float], rng: np.random.Generator
+) -> None:
     """Repairs, cracks, manholes and oil stains."""
     half = roads.half_width
     for _ in range(30):
@@ -141,7 +163,9 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator) 
     centre = roads.main.station_of(way[len(way) // 2])
     reach = np.linalg.norm(high - low) / 2 + 20
     span = (max(0.0, centre - reach), min(roads.main.length, centre + reach))
-    strips = [(roads.main, span, roads.half_width)] + [(c.path, (0.0, c.path.length), c.half_width) for c in roads.crossings]
+    strips = [(roads.main, span, roads.half_width)] + [
+        (c.path, (0.0, c.path.length), c.half_width) for c in roads.crossings
+    ]
     for path, along, half in strips:
         paint.band(path, along, (-half - roads.sidewalk, half + roads.sidewalk), pavement)
     for path, along, half in strips:
@@ -159,5 +183,11 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator) 
     for channel in range(3):
         paint.image[..., channel] = np.minimum(paint.image[..., channel] * factor, 255)
     far = (cv2.resize(paint.image, (1, 1), interpolation=cv2.INTER_AREA)[0, 0] / 255.0) ** 2.2
-    detail = 1.0 + 0.055 * smooth_noise((512, 512), 24, 4, rng, 0.8) + 0.03 * rng.standard_normal((512, 512), dtype=np.float32)
-    return GroundMap(low, Pyramid.of(paint.image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32))
+    detail = (
+        1.0
+        + 0.055 * smooth_noise((512, 512), 24, 4, rng, 0.8)
+        + 0.03 * rng.standard_normal((512, 512), dtype=np.float32)
+    )
+    return GroundMap(
+        low, Pyramid.of(paint.image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32)
+    )

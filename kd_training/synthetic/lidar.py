@@ -1,4 +1,6 @@
-"""Point clouds of a 32-beam spinning LiDAR: range noise, reflectivity, drop-out. One turn is taken at one instant (no rolling shutter)."""
+"""Point clouds of a 32-beam spinning LiDAR: range noise, reflectivity, drop-out. One turn is taken at one instant
+(no rolling shutter).
+"""
 
 import numpy as np
 
@@ -10,7 +12,12 @@ from kd_training.synthetic.world import Geometry, World
 
 RANGE_NOISE = 0.02  # metres, one deviation
 MIN_RANGE, MAX_RANGE = 1.2, 105.0
-_ROUGHNESS = {Material.PAINT: 0.75, Material.GLASS: 0.12, Material.METAL: 0.8, Material.FACADE: 0.9}  # share of the light that comes back diffusely
+_ROUGHNESS = {
+    Material.PAINT: 0.75,
+    Material.GLASS: 0.12,
+    Material.METAL: 0.8,
+    Material.FACADE: 0.9,
+}  # share of the light that comes back diffusely
 
 
 def _reflectivity(geometry: Geometry, triangle: np.ndarray, ground: GroundMap) -> np.ndarray:
@@ -42,7 +49,9 @@ def scan(world: World, geometry: Geometry, step: int, rng: np.random.Generator) 
     kept = (rng.random(len(index)) < np.clip(echo / 0.05, 0.0, 1.0)) & (rng.random(len(index)) > 0.015)
     measured = distance + RANGE_NOISE * rng.standard_normal(len(index))
     xyz = in_lidar[index] * measured[:, None]
-    intensity = np.clip(np.where(retro, 190 + 50 * cosine, strength * 60.0) + 2.0 * rng.standard_normal(len(index)), 0, 255).round()
+    intensity = np.clip(
+        np.where(retro, 190 + 50 * cosine, strength * 60.0) + 2.0 * rng.standard_normal(len(index)), 0, 255
+    ).round()
     return np.column_stack([xyz, intensity, ring[index]]).astype(np.float32)[kept]
 
 
@@ -52,7 +61,9 @@ def points_in_world(world: World, step: int, points: np.ndarray) -> np.ndarray:
 
 
 def points_in_boxes(points: np.ndarray, centre: np.ndarray, size: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    """How many world points (N, 3) lie in each of M boxes: centre (M, 3), size (M, 3) l, w, h, yaw (M,); counts (M,)."""
+    """How many world points (N, 3) lie in each of M boxes: centre (M, 3), size (M, 3) l, w, h, yaw (M,); counts
+    (M,).
+    """
     counts = np.zeros(len(yaw), np.int64)
     order = np.argsort(points[:, 0], kind="stable")
     points = points[order]
@@ -62,5 +73,7 @@ def points_in_boxes(points: np.ndarray, centre: np.ndarray, size: np.ndarray, ya
         delta = points[low:high] - centre[i]
         x = np.cos(yaw[i]) * delta[:, 0] + np.sin(yaw[i]) * delta[:, 1]
         y = -np.sin(yaw[i]) * delta[:, 0] + np.cos(yaw[i]) * delta[:, 1]
-        counts[i] = np.count_nonzero((np.abs(x) <= size[i, 0] / 2) & (np.abs(y) <= size[i, 1] / 2) & (np.abs(delta[:, 2]) <= size[i, 2] / 2))
+        counts[i] = np.count_nonzero(
+            (np.abs(x) <= size[i, 0] / 2) & (np.abs(y) <= size[i, 1] / 2) & (np.abs(delta[:, 2]) <= size[i, 2] / 2)
+        )
     return counts

@@ -1,6 +1,7 @@
 """Triangle meshes of the synthetic world and the primitives its objects are built from.
 
-Triangles are stored unshared (vertex data per corner): meshes are small, and concatenating or moving them is one array operation.
+Triangles are stored unshared (vertex data per corner): meshes are small, and concatenating or moving them is one
+array operation.
 Local axes follow REP-103: x forward, y left, z up, ground at z = 0. All lengths in metres.
 """
 
@@ -12,6 +13,7 @@ import numpy as np
 
 Colour = tuple[float, float, float]  # linear reflectance in [0, 1]
 Vector = Sequence[float]
+Size = tuple[float, float, float]  # l, w, h of a box
 
 
 class Material(IntEnum):
@@ -30,7 +32,9 @@ class Material(IntEnum):
 
 @dataclass(frozen=True)
 class Mesh:
-    """T triangles: vertices and normals (T, 3, 3), colour (T, 3), material (T,), uv (T, 3, 2) in texture tiles, layer (T,)."""
+    """T triangles: vertices and normals (T, 3, 3), colour (T, 3), material (T,), uv (T, 3, 2) in texture tiles,
+    layer (T,).
+    """
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -57,7 +61,9 @@ class Mesh:
         return replace(self, vertices=self.vertices * factors, normals=normals)
 
     def fitted(self, size: Vector) -> "Mesh":
-        """Stretched and shifted so that it fills exactly a box of `size` (l, w, h) standing on z = 0, centred in x and y."""
+        """Stretched and shifted so that it fills exactly a box of `size` (l, w, h) standing on z = 0, centred in x
+        and y.
+        """
         points = self.vertices.reshape(-1, 3)
         low, high = points.min(0), points.max(0)
         centre = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]], np.float32)
@@ -73,8 +79,12 @@ def join(parts: Sequence[Mesh]) -> Mesh:
 
 
 def from_triangles(
-    vertices: np.ndarray, colour: Colour | np.ndarray, material: Material = Material.MATTE, normals: np.ndarray | None = None,
-    uv: np.ndarray | None = None, layer: int = 0,
+    vertices: np.ndarray,
+    colour: Colour | np.ndarray,
+    material: Material = Material.MATTE,
+    normals: np.ndarray | None = None,
+    uv: np.ndarray | None = None,
+    layer: int = 0,
 ) -> Mesh:
     """A mesh of triangles (T, 3, 3) of one colour and material; flat normals unless given."""
     vertices = np.asarray(vertices, np.float32)
@@ -103,7 +113,9 @@ def textured_quads(corners: np.ndarray, uv: np.ndarray, colour: Colour, layer: i
     """Quadrilaterals (Q, 4, 3) with texture coordinates (Q, 4, 2) in tiles of facade `layer`."""
     index = [[0, 1, 2], [0, 2, 3]]
     corners, uv = np.asarray(corners, np.float32).reshape(-1, 4, 3), np.asarray(uv, np.float32).reshape(-1, 4, 2)
-    return from_triangles(corners[:, index].reshape(-1, 3, 3), colour, Material.FACADE, None, uv[:, index].reshape(-1, 3, 2), layer)
+    return from_triangles(
+        corners[:, index].reshape(-1, 3, 3), colour, Material.FACADE, None, uv[:, index].reshape(-1, 3, 2), layer
+    )
 
 
 _HEXAHEDRON_FACES = ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
@@ -122,7 +134,9 @@ def frustum_corners(bottom: Vector, top: Vector, z: tuple[float, float]) -> np.n
     return np.array(rows, np.float32)
 
 
-def frustum(bottom: Vector, top: Vector, z: tuple[float, float], colour: Colour, material: Material = Material.MATTE) -> Mesh:
+def frustum(
+    bottom: Vector, top: Vector, z: tuple[float, float], colour: Colour, material: Material = Material.MATTE
+) -> Mesh:
     """A box with a smaller or shifted top: rectangles (x0, x1, y0, y1) at heights `z`."""
     return hexahedron(frustum_corners(bottom, top, z), colour, material)
 
@@ -130,13 +144,20 @@ def frustum(bottom: Vector, top: Vector, z: tuple[float, float], colour: Colour,
 def box(centre: Vector, size: Vector, colour: Colour, material: Material = Material.MATTE, yaw: float = 0.0) -> Mesh:
     """An upright box."""
     length, width, height = (value / 2 for value in size)
-    mesh = frustum((-length, length, -width, width), (-length, length, -width, width), (-height, height), colour, material)
+    mesh = frustum(
+        (-length, length, -width, width), (-length, length, -width, width), (-height, height), colour, material
+    )
     return mesh.moved(centre[0], centre[1], yaw, centre[2])
 
 
 def tube(
-    start: Vector, end: Vector, radius: float | tuple[float, float], colour: Colour, material: Material = Material.MATTE,
-    sides: int = 8, caps: bool = True,
+    start: Vector,
+    end: Vector,
+    radius: float | tuple[float, float],
+    colour: Colour,
+    material: Material = Material.MATTE,
+    sides: int = 8,
+    caps: bool = True,
 ) -> Mesh:
     """A round bar or cone between two points, smooth around, with optional flat ends."""
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
@@ -155,18 +176,29 @@ def tube(
     if caps:
         for centre, rim, rim1, radius_ in ((start, low1, low, r0), (end, high, high1, r1)):
             if radius_ > 1e-3:
-                parts.append(from_triangles(np.stack([np.broadcast_to(centre, rim.shape), rim, rim1], 1), colour, material))
+                parts.append(
+                    from_triangles(np.stack([np.broadcast_to(centre, rim.shape), rim, rim1], 1), colour, material)
+                )
     return join(parts)
 
 
-def ellipsoid(centre: Vector, radii: Vector, colour: Colour, material: Material = Material.MATTE, sides: int = 8, rings: int = 5) -> Mesh:
+def ellipsoid(
+    centre: Vector, radii: Vector, colour: Colour, material: Material = Material.MATTE, sides: int = 8, rings: int = 5
+) -> Mesh:
     """A smooth ellipsoid, axes along x, y, z."""
     theta = np.linspace(0, np.pi, rings + 1)[:, None]
     phi = (np.arange(sides + 1) * 2 * np.pi / sides)[None]
     unit = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
     a, b, c, d = unit[:-1, :-1], unit[1:, :-1], unit[1:, 1:], unit[:-1, 1:]
-    unit_triangles = np.concatenate([np.stack([a, b, c], 2)[:, :].reshape(-1, 3, 3), np.stack([a, c, d], 2)[1:].reshape(-1, 3, 3)])
-    keep = np.linalg.norm(np.cross(unit_triangles[:, 1] - unit_triangles[:, 0], unit_triangles[:, 2] - unit_triangles[:, 0]), axis=1) > 1e-6
+    unit_triangles = np.concatenate(
+        [np.stack([a, b, c], 2)[:, :].reshape(-1, 3, 3), np.stack([a, c, d], 2)[1:].reshape(-1, 3, 3)]
+    )
+    keep = (
+        np.linalg.norm(
+            np.cross(unit_triangles[:, 1] - unit_triangles[:, 0], unit_triangles[:, 2] - unit_triangles[:, 0]), axis=1
+        )
+        > 1e-6
+    )
     unit_triangles = unit_triangles[keep]
     radii = np.asarray(radii, np.float64)
     normals = unit_triangles / radii
@@ -175,7 +207,9 @@ def ellipsoid(centre: Vector, radii: Vector, colour: Colour, material: Material 
 
 
 def loft(sections: np.ndarray, colour: Colour, material: Material = Material.MATTE) -> Mesh:
-    """A skin over S cross-sections (S, P, 3) of P points each (counter-clockwise seen from the front), with flat ends."""
+    """A skin over S cross-sections (S, P, 3) of P points each (counter-clockwise seen from the front), with flat
+    ends.
+    """
     sections = np.asarray(sections, np.float32)
     nxt = np.roll(sections, -1, axis=1)
     sides = np.stack([sections[:-1], sections[1:], nxt[1:], nxt[:-1]], axis=2).reshape(-1, 4, 3)

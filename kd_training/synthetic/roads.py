@@ -14,7 +14,9 @@ CROSS_LENGTH = 150.0  # of each arm
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A smooth curve on the ground: points (N, 2) in world metres at equal distances `STEP`, and their headings (N,), continuous."""
+    """A smooth curve on the ground: points (N, 2) in world metres at equal distances `STEP`, and their headings
+    (N,), continuous.
+    """
 
     points: np.ndarray
     heading: np.ndarray
@@ -139,8 +141,14 @@ def build_roads(rng: np.random.Generator) -> RoadNetwork:
         along = np.arange(-CROSS_LENGTH, CROSS_LENGTH + STEP, STEP)
         path = path_through(centre + along[:, None] * np.array([np.cos(turn), np.sin(turn)]))
         crossings.append(CrossRoad(station, path, CROSS_LENGTH, float(rng.uniform(3.3, 4.2))))
-    return RoadNetwork(main, int(rng.choice((1, 2), p=(0.45, 0.55))), lane_width, float(rng.choice((0.0, 2.4), p=(0.15, 0.85))),
-                       float(rng.uniform(2.6, 4.5)), tuple(crossings))
+    return RoadNetwork(
+        main,
+        int(rng.choice((1, 2), p=(0.45, 0.55))),
+        lane_width,
+        float(rng.choice((0.0, 2.4), p=(0.15, 0.85))),
+        float(rng.uniform(2.6, 4.5)),
+        tuple(crossings),
+    )
 
 
 def turning_path(lane: Path, s_leave: float, target: Path, s_join: float) -> Path:

@@ -1,6 +1,8 @@
-"""The sensor rig of the synthetic world: nuScenes' six cameras and 32-beam LiDAR, mounted and calibrated like the real cars.
+"""The sensor rig of the synthetic world: nuScenes' six cameras and 32-beam LiDAR, mounted and calibrated like the
+real cars.
 
-The mountings are those of the nuScenes vehicles, rounded (arXiv:1903.11027); every scene varies them slightly, as real vehicles do.
+The mountings are those of the nuScenes vehicles, rounded (arXiv:1903.11027); every scene varies them slightly, as
+real vehicles do.
 nuScenes' K puts pixel centres on integers, and so does everything here; K belongs to the image size that is rendered.
 """
 
@@ -18,7 +20,9 @@ STEPS_PER_KEYFRAME = KEYFRAME_PERIOD_US // SWEEP_PERIOD_US
 
 @dataclass(frozen=True)
 class CameraMount:
-    """Position in ego (m), viewing direction as yaw from ego's x axis (degrees, counter-clockwise), focal length and principal point (px)."""
+    """Position in ego (m), viewing direction as yaw from ego's x axis (degrees, counter-clockwise), focal length and
+    principal point (px).
+    """
 
     channel: str
     position: tuple[float, float, float]
@@ -44,7 +48,9 @@ LIDAR_COLUMNS = 1084  # firings per turn at 20 Hz
 
 @dataclass(frozen=True, eq=False)
 class CameraSensor:
-    """One calibrated camera: K (3, 3) with integer pixel centres for width x height, mounting `ego_from_camera` (4, 4)."""
+    """One calibrated camera: K (3, 3) with integer pixel centres for width x height, mounting `ego_from_camera` (4,
+    4).
+    """
 
     channel: str
     intrinsics: np.ndarray
@@ -56,7 +62,9 @@ class CameraSensor:
         """Unit view directions (H * W, 3) in ego axes, row by row."""
         u, v = np.meshgrid(np.arange(self.width), np.arange(self.height))
         focal_x, focal_y = self.intrinsics[0, 0], self.intrinsics[1, 1]
-        optical = np.stack([(u - self.intrinsics[0, 2]) / focal_x, (v - self.intrinsics[1, 2]) / focal_y, np.ones_like(u)], -1).reshape(-1, 3)
+        optical = np.stack(
+            [(u - self.intrinsics[0, 2]) / focal_x, (v - self.intrinsics[1, 2]) / focal_y, np.ones_like(u)], -1
+        ).reshape(-1, 3)
         optical /= np.linalg.norm(optical, axis=1, keepdims=True)
         return (optical @ self.ego_from_camera[:3, :3].T).astype(np.float32)
 
@@ -70,20 +78,26 @@ class Rig:
 
 
 def scaled_intrinsics(focal: float, principal: tuple[float, float], width: int, height: int) -> np.ndarray:
-    """K (3, 3) after resizing 1600x900 to `width` columns and cropping the TOP rows down to `height` (integer pixel centres).
+    """K (3, 3) after resizing 1600x900 to `width` columns and cropping the TOP rows down to `height` (integer pixel
+    centres).
 
     Raises ValueError if the resized image has fewer rows than `height`.
     """
     scale = width / FULL_WIDTH
     crop = round(FULL_HEIGHT * scale) - height
     if width <= 0 or height <= 0 or crop < 0:
-        raise ValueError(f"image size {width}x{height} is taller than a 1600x900 image resized to that width; use at most {round(900 * scale)} rows")
+        raise ValueError(
+            f"image size {width}x{height} is no crop of a resized 1600x900 image; "
+            f"for that width use 1 to {max(1, round(FULL_HEIGHT * scale))} rows"
+        )
     cx, cy = ((value + 0.5) * scale - 0.5 for value in principal)
     return np.array([[focal * scale, 0.0, cx], [0.0, focal * scale, cy - crop], [0.0, 0.0, 1.0]])
 
 
 def _optical_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation matrix ego_from_camera of a camera looking along `yaw` (rad), tipped down by `pitch` and turned by `roll` about its axis."""
+    """Rotation matrix ego_from_camera of a camera looking along `yaw` (rad), tipped down by `pitch` and turned by
+    `roll` about its axis.
+    """
     forward = np.array([np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), -np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
     down = np.cross(forward, right)
@@ -101,7 +115,13 @@ def build_rig(width: int, height: int, rng: np.random.Generator) -> Rig:
         pitch, roll, yaw = np.radians([0.4, 0.3, 0.5]) * rng.standard_normal(3)
         rotation = _optical_rotation(np.radians(mount.yaw_deg) + yaw, pitch, roll)
         cameras.append(
-            CameraSensor(mount.channel, scaled_intrinsics(focal, principal, width, height), make_transform(rotation, position), width, height)
+            CameraSensor(
+                mount.channel,
+                scaled_intrinsics(focal, principal, width, height),
+                make_transform(rotation, position),
+                width,
+                height,
+            )
         )
     # nuScenes' LiDAR frame: x to the vehicle's right, y forward, z up
     tilt = np.radians(0.3) * rng.standard_normal(2)
@@ -113,7 +133,9 @@ def build_rig(width: int, height: int, rng: np.random.Generator) -> Rig:
 
 
 def lidar_rays() -> tuple[np.ndarray, np.ndarray]:
-    """Unit directions (columns * 32, 3) in the LiDAR frame, in firing order, and the ring index (columns * 32,) of each."""
+    """Unit directions (columns * 32, 3) in the LiDAR frame, in firing order, and the ring index (columns * 32,) of
+    each.
+    """
     azimuth = -np.arange(LIDAR_COLUMNS) * 2 * np.pi / LIDAR_COLUMNS  # clockwise seen from above
     elevation = np.radians(LIDAR_ELEVATION_DEG)
     az, el = np.meshgrid(azimuth, elevation, indexing="ij")

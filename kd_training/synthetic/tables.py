@@ -18,14 +18,38 @@ from kd_training.synthetic.world import World
 
 VERSION = "v1.0-synth"
 SPLIT = "synth"  # every scene of a data set, as a split of the devkit's `splits.json`
-SCENE_TABLES = ("log", "scene", "calibrated_sensor", "sample", "sample_data", "ego_pose", "instance", "sample_annotation")
+SCENE_TABLES = (
+    "log",
+    "scene",
+    "calibrated_sensor",
+    "sample",
+    "sample_data",
+    "ego_pose",
+    "instance",
+    "sample_annotation",
+)
 ATTRIBUTES = (
-    "vehicle.moving", "vehicle.stopped", "vehicle.parked", "cycle.with_rider", "cycle.without_rider",
-    "pedestrian.sitting_lying_down", "pedestrian.standing", "pedestrian.moving",
+    "vehicle.moving",
+    "vehicle.stopped",
+    "vehicle.parked",
+    "cycle.with_rider",
+    "cycle.without_rider",
+    "pedestrian.sitting_lying_down",
+    "pedestrian.standing",
+    "pedestrian.moving",
 )
 CATEGORIES = (
-    "human.pedestrian.adult", "human.pedestrian.child", "human.pedestrian.construction_worker", "vehicle.car", "vehicle.motorcycle",
-    "vehicle.bicycle", "vehicle.bus.rigid", "vehicle.truck", "vehicle.construction", "vehicle.trailer", "movable_object.barrier",
+    "human.pedestrian.adult",
+    "human.pedestrian.child",
+    "human.pedestrian.construction_worker",
+    "vehicle.car",
+    "vehicle.motorcycle",
+    "vehicle.bicycle",
+    "vehicle.bus.rigid",
+    "vehicle.truck",
+    "vehicle.construction",
+    "vehicle.trailer",
+    "movable_object.barrier",
     "movable_object.trafficcone",
 )
 VISIBILITIES = {"1": "v0-40", "2": "v40-60", "3": "v60-80", "4": "v80-100"}
@@ -55,7 +79,7 @@ def _link(rows: list[dict]) -> list[dict]:
 class SceneTables:
     """Collects the rows of one scene, keyframe by keyframe."""
 
-    def __init__(self, world: World, index: int, seed: int):
+    def __init__(self, world: World, index: int, seed: int) -> None:
         self._world, self._seed = world, seed
         self._start = EPOCH_US + index * SCENE_SPACING_US
         self._chains: dict[str, list[dict]] = {channel: [] for channel in CHANNELS}
@@ -71,55 +95,119 @@ class SceneTables:
         return token(self._seed, self._world.name, *parts)
 
     def add_sensor(self, channel: str, step: int, keyframe: bool) -> str:
-        """A sample_data row and its ego pose; returns the file's path below the data root. Sweeps belong to the keyframe before them."""
+        """A sample_data row and its ego pose; returns the file's path below the data root. Sweeps belong to the
+        keyframe before them.
+        """
         timestamp = self.timestamp(step)
         row_token = self._token(channel, step)
         camera = next((camera for camera in self._world.rig.cameras if camera.channel == channel), None)
         filename = sensor_file(self._world.name, channel, timestamp, keyframe)
-        self._chains[channel].append({
-            "token": row_token, "sample_token": self._samples[-1]["token"], "ego_pose_token": row_token,
-            "calibrated_sensor_token": self._token("calibrated", channel), "timestamp": timestamp, "fileformat": "jpg" if camera else "pcd",
-            "is_key_frame": keyframe, "height": camera.height if camera else 0, "width": camera.width if camera else 0,
-            "filename": filename, "prev": "", "next": "",
-        })
+        self._chains[channel].append(
+            {
+                "token": row_token,
+                "sample_token": self._samples[-1]["token"],
+                "ego_pose_token": row_token,
+                "calibrated_sensor_token": self._token("calibrated", channel),
+                "timestamp": timestamp,
+                "fileformat": "jpg" if camera else "pcd",
+                "is_key_frame": keyframe,
+                "height": camera.height if camera else 0,
+                "width": camera.width if camera else 0,
+                "filename": filename,
+                "prev": "",
+                "next": "",
+            }
+        )
         pose = self._world.world_from_ego(step)
-        self._poses.append({"token": row_token, "timestamp": timestamp, "rotation": quaternion_of(pose).tolist(), "translation": pose[:3, 3].tolist()})
+        self._poses.append(
+            {
+                "token": row_token,
+                "timestamp": timestamp,
+                "rotation": quaternion_of(pose).tolist(),
+                "translation": pose[:3, 3].tolist(),
+            }
+        )
         return filename
 
     def add_sample(self, step: int) -> None:
         """Begin a keyframe."""
-        self._samples.append({"token": self._token("sample", step), "timestamp": self.timestamp(step), "prev": "", "next": "",
-                              "scene_token": self._token("scene")})
+        self._samples.append(
+            {
+                "token": self._token("sample", step),
+                "timestamp": self.timestamp(step),
+                "prev": "",
+                "next": "",
+                "scene_token": self._token("scene"),
+            }
+        )
 
     def add_annotations(self, annotations: list[Annotation]) -> None:
         """The boxes of the keyframe begun last."""
         sample = self._samples[-1]["token"]
         for annotation in annotations:
             length, width, height = annotation.size
-            self._annotations.setdefault(annotation.actor, []).append({
-                "token": self._token("annotation", sample, annotation.actor), "sample_token": sample,
-                "instance_token": self._token("instance", annotation.actor), "visibility_token": str(annotation.visibility),
-                "attribute_tokens": [token("attribute", annotation.attribute)] if annotation.attribute else [],
-                "translation": list(annotation.centre), "size": [width, length, height], "rotation": quaternion_from_yaw(annotation.yaw).tolist(),
-                "prev": "", "next": "", "num_lidar_pts": annotation.lidar_points, "num_radar_pts": 0,
-            })
+            self._annotations.setdefault(annotation.actor, []).append(
+                {
+                    "token": self._token("annotation", sample, annotation.actor),
+                    "sample_token": sample,
+                    "instance_token": self._token("instance", annotation.actor),
+                    "visibility_token": str(annotation.visibility),
+                    "attribute_tokens": [token("attribute", annotation.attribute)] if annotation.attribute else [],
+                    "translation": list(annotation.centre),
+                    "size": [width, length, height],
+                    "rotation": quaternion_from_yaw(annotation.yaw).tolist(),
+                    "prev": "",
+                    "next": "",
+                    "num_lidar_pts": annotation.lidar_points,
+                    "num_radar_pts": 0,
+                }
+            )
 
     def finish(self) -> dict[str, list[dict]]:
         """All rows of the scene by table."""
         name, actors = self._world.name, self._world.actors
         instances = [
-            {"token": rows[0]["instance_token"], "category_token": token("category", actors[actor].category), "nbr_annotations": len(rows),
-             "first_annotation_token": rows[0]["token"], "last_annotation_token": rows[-1]["token"]}
+            {
+                "token": rows[0]["instance_token"],
+                "category_token": token("category", actors[actor].category),
+                "nbr_annotations": len(rows),
+                "first_annotation_token": rows[0]["token"],
+                "last_annotation_token": rows[-1]["token"],
+            }
             for actor, rows in sorted(self._annotations.items())
         ]
         rig = self._world.rig
-        calibrated = [_calibrated(self._token("calibrated", camera.channel), camera.channel, camera.ego_from_camera, camera.intrinsics.tolist()) for camera in rig.cameras]
+        calibrated = [
+            _calibrated(
+                self._token("calibrated", camera.channel),
+                camera.channel,
+                camera.ego_from_camera,
+                camera.intrinsics.tolist(),
+            )
+            for camera in rig.cameras
+        ]
         calibrated.append(_calibrated(self._token("calibrated", LIDAR_CHANNEL), LIDAR_CHANNEL, rig.ego_from_lidar, []))
         return {
-            "log": [{"token": self._token("log"), "logfile": name, "vehicle": "synthetic", "date_captured": "2023-11-14", "location": "synthetic"}],
-            "scene": [{"token": self._token("scene"), "log_token": self._token("log"), "nbr_samples": len(self._samples),
-                       "first_sample_token": self._samples[0]["token"], "last_sample_token": self._samples[-1]["token"], "name": name,
-                       "description": "Synthetic driving scene"}],
+            "log": [
+                {
+                    "token": self._token("log"),
+                    "logfile": name,
+                    "vehicle": "synthetic",
+                    "date_captured": "2023-11-14",
+                    "location": "synthetic",
+                }
+            ],
+            "scene": [
+                {
+                    "token": self._token("scene"),
+                    "log_token": self._token("log"),
+                    "nbr_samples": len(self._samples),
+                    "first_sample_token": self._samples[0]["token"],
+                    "last_sample_token": self._samples[-1]["token"],
+                    "name": name,
+                    "description": "Synthetic driving scene",
+                }
+            ],
             "calibrated_sensor": calibrated,
             "sample": _link(self._samples),
             "sample_data": [row for channel in CHANNELS for row in _link(self._chains[channel])],
@@ -130,12 +218,19 @@ class SceneTables:
 
 
 def _calibrated(row_token: str, channel: str, ego_from_sensor: np.ndarray, intrinsics: list) -> dict:
-    return {"token": row_token, "sensor_token": token("sensor", channel), "translation": ego_from_sensor[:3, 3].tolist(),
-            "rotation": quaternion_of(ego_from_sensor).tolist(), "camera_intrinsic": intrinsics}
+    return {
+        "token": row_token,
+        "sensor_token": token("sensor", channel),
+        "translation": ego_from_sensor[:3, 3].tolist(),
+        "rotation": quaternion_of(ego_from_sensor).tolist(),
+        "camera_intrinsic": intrinsics,
+    }
 
 
 def write_tables(out: Path, scene_files: list[Path]) -> None:
-    """Merge the scenes' rows into the data set's tables under `out`/v1.0-synth, with a blank map and the devkit's splits file."""
+    """Merge the scenes' rows into the data set's tables under `out`/v1.0-synth, with a blank map and the devkit's
+    splits file.
+    """
     merged: dict[str, list[dict]] = {name: [] for name in SCENE_TABLES}
     for path in scene_files:
         rows = json.loads(path.read_text())
@@ -143,9 +238,26 @@ def write_tables(out: Path, scene_files: list[Path]) -> None:
             merged[name] += rows["tables"][name]
     merged["attribute"] = [{"token": token("attribute", name), "name": name, "description": ""} for name in ATTRIBUTES]
     merged["category"] = [{"token": token("category", name), "name": name, "description": ""} for name in CATEGORIES]
-    merged["visibility"] = [{"token": key, "level": level, "description": f"visibility of whole object: {level} %"} for key, level in VISIBILITIES.items()]
-    merged["sensor"] = [{"token": token("sensor", channel), "channel": channel, "modality": "lidar" if channel == LIDAR_CHANNEL else "camera"} for channel in CHANNELS]
-    merged["map"] = [{"token": token("map"), "log_tokens": [row["token"] for row in merged["log"]], "category": "semantic_prior", "filename": MAP_FILE}]
+    merged["visibility"] = [
+        {"token": key, "level": level, "description": f"visibility of whole object: {level} %"}
+        for key, level in VISIBILITIES.items()
+    ]
+    merged["sensor"] = [
+        {
+            "token": token("sensor", channel),
+            "channel": channel,
+            "modality": "lidar" if channel == LIDAR_CHANNEL else "camera",
+        }
+        for channel in CHANNELS
+    ]
+    merged["map"] = [
+        {
+            "token": token("map"),
+            "log_tokens": [row["token"] for row in merged["log"]],
+            "category": "semantic_prior",
+            "filename": MAP_FILE,
+        }
+    ]
     ok, png = cv2.imencode(".png", np.full((16, 16), 255, np.uint8))
     if not ok:
         raise RuntimeError("OpenCV could not encode the map picture as PNG")

@@ -1,4 +1,6 @@
-"""Textures: smooth noise, mip pyramids, and bilinear look-ups at the resolution a pixel needs (so distant ground does not sparkle)."""
+"""Textures: smooth noise, mip pyramids, and bilinear look-ups at the resolution a pixel needs (so distant ground
+does not sparkle).
+"""
 
 from dataclasses import dataclass
 
@@ -6,33 +8,45 @@ import cv2
 import numpy as np
 
 
-def smooth_noise(shape: tuple[int, int], cell: float, octaves: int, rng: np.random.Generator, gain: float = 0.5) -> np.ndarray:
-    """Multi-octave noise (H, W) float32 of zero mean and about unit deviation; `cell` is the size of the coarsest blobs in pixels."""
+def smooth_noise(
+    shape: tuple[int, int], cell: float, octaves: int, rng: np.random.Generator, gain: float = 0.5
+) -> np.ndarray:
+    """Multi-octave noise (H, W) float32 of zero mean and about unit deviation; `cell` is the size of the coarsest
+    blobs in pixels.
+    """
     total = np.zeros(shape, np.float32)
     weight = 1.0
     for octave in range(octaves):
         size = max(cell / 2**octave, 1.0)
-        grid = rng.standard_normal((int(np.ceil(shape[0] / size)) + 2, int(np.ceil(shape[1] / size)) + 2), dtype=np.float32)
+        grid = rng.standard_normal(
+            (int(np.ceil(shape[0] / size)) + 2, int(np.ceil(shape[1] / size)) + 2), dtype=np.float32
+        )
         big = cv2.resize(grid, (int(grid.shape[1] * size), int(grid.shape[0] * size)), interpolation=cv2.INTER_CUBIC)
         total += weight * big[: shape[0], : shape[1]]
         weight *= gain
     return (total - total.mean()) / (total.std() + 1e-6)
 
 
-def _remap(image: np.ndarray, x: np.ndarray, y: np.ndarray, border: int) -> np.ndarray:
-    """Bilinear samples (N, C) at pixel positions (N,); rows of 1024 because OpenCV limits image sides."""
+def remap(image: np.ndarray, x: np.ndarray, y: np.ndarray, border: int) -> np.ndarray:
+    """Bilinear samples (N, C) of an image at pixel positions (N,); rows of 1024 because OpenCV limits image sides."""
     count = len(x)
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if count == 0:
+        return np.zeros((0, channels), image.dtype)
     rows = -(-count // 1024)
-    pad = rows * 1024 - count
-    xs = np.pad(x.astype(np.float32), (0, pad)).reshape(rows, 1024)
-    ys = np.pad(y.astype(np.float32), (0, pad)).reshape(rows, 1024)
-    out = cv2.remap(image, xs, ys, cv2.INTER_LINEAR, borderMode=border)
-    return out.reshape(rows * 1024, -1)[:count]
+    grid = np.full((2, rows * 1024), -9.0, np.float32)
+    grid[0, :count], grid[1, :count] = x, y
+    out = cv2.remap(
+        image, grid[0].reshape(rows, 1024), grid[1].reshape(rows, 1024), cv2.INTER_LINEAR, borderMode=border
+    )
+    return out.reshape(rows * 1024, channels)[:count]
 
 
 @dataclass(frozen=True, eq=False)
 class Pyramid:
-    """An image at halved resolutions; `texel` is the finest level's size in the units of the coordinates it is sampled with."""
+    """An image at halved resolutions; `texel` is the finest level's size in the units of the coordinates it is
+    sampled with.
+    """
 
     levels: tuple[np.ndarray, ...]
     texel: float
@@ -58,11 +72,11 @@ class Pyramid:
             if len(mask):
                 sx = image.shape[1] / (self.levels[0].shape[1] * self.texel)
                 sy = image.shape[0] / (self.levels[0].shape[0] * self.texel)
-                out[mask] = _remap(image, x[mask] * sx - 0.5, y[mask] * sy - 0.5, self.border)
+                out[mask] = remap(image, x[mask] * sx - 0.5, y[mask] * sy - 0.5, self.border)
         return out
 
 
 def wrap_sample(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear samples (N, C) of a tile that repeats; x, y in tiles."""
     height, width = image.shape[:2]
-    return _remap(image, (x - np.floor(x)) * width - 0.5, (y - np.floor(y)) * height - 0.5, cv2.BORDER_WRAP)
+    return remap(image, (x - np.floor(x)) * width - 0.5, (y - np.floor(y)) * height - 0.5, cv2.BORDER_WRAP)

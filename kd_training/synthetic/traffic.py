@@ -13,7 +13,9 @@ ACCELERATION, BRAKING, HEADWAY, GAP = 1.5, 2.2, 1.3, 2.2
 
 @dataclass(frozen=True)
 class Light:
-    """Green for the main road while green_from <= t < green_to (seconds, recording starts at 0); the crossing road has the rest, less 2 s."""
+    """Green for the main road while green_from <= t < green_to (seconds, recording starts at 0); the crossing road
+    has the rest, less 2 s.
+    """
 
     green_from: float
     green_to: float
@@ -27,13 +29,17 @@ class Light:
 
 @dataclass
 class Driver:
-    """One vehicle (or train of truck and trailer) on its path: s of its centre and its length, both in metres; speeds in m/s."""
+    """One vehicle (or train of truck and trailer) on its path: s of its centre and its length, both in metres;
+    speeds in m/s.
+    """
 
     path: Path
     s: float
     length: float
     desired: float
-    stops: tuple[tuple[float, Light, bool], ...] = ()  # station of the stop line, its light, whether it is the main road's
+    stops: tuple[
+        tuple[float, Light, bool], ...
+    ] = ()  # station of the stop line, its light, whether it is the main road's
     speed: float = -1.0
     track: list[float] = field(default_factory=list)
 
@@ -58,7 +64,9 @@ class Driver:
 
 
 def simulate(lanes: list[list[Driver]], steps: int) -> None:
-    """Drive every lane's vehicles (any order) for the warm-up and `steps` recorded steps; fills each driver's track with s."""
+    """Drive every lane's vehicles (any order) for the warm-up and `steps` recorded steps; fills each driver's track
+    with s.
+    """
     for drivers in lanes:
         drivers.sort(key=lambda driver: -driver.s)
         for driver in drivers:

@@ -1,4 +1,6 @@
-"""One scene, complete: roads, people and vehicles, scenery, ground, light and rig; and its triangles at any time step, ready for rays."""
+"""One scene, complete: roads, people and vehicles, scenery, ground, light and rig; and its triangles at any time
+step, ready for rays.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +12,14 @@ from embreex.rtcore_scene import EmbreeScene
 
 from kd_perception.transforms import make_transform
 from kd_training.synthetic.actors import Actor, Motion
+from kd_training.synthetic.buildings import facade_atlas
+from kd_training.synthetic.crowd import EGO_CENTRE_AHEAD
 from kd_training.synthetic.ground import GroundMap, paint_ground
 from kd_training.synthetic.light import Light, build_light
 from kd_training.synthetic.mesh import Material, Mesh, join, quads
-from kd_training.synthetic.population import EGO_CENTRE_AHEAD, populate
+from kd_training.synthetic.population import populate
 from kd_training.synthetic.roads import build_roads
-from kd_training.synthetic.scenery import build_scenery, facade_atlas
+from kd_training.synthetic.scenery import build_scenery
 from kd_training.synthetic.sensors import Rig, build_rig
 
 FAR = 1500.0  # half the side of the ground plane, metres
@@ -36,7 +40,7 @@ class Hits:
 class Tracer:
     """Embree over triangles (T, 3, 3)."""
 
-    def __init__(self, vertices: np.ndarray):
+    def __init__(self, vertices: np.ndarray) -> None:
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices, np.float32))
 
@@ -52,7 +56,9 @@ class Tracer:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The triangles at one time step. Owner (T,) is the actor's index, -1 for scenery; slices[i] are actor i's triangles."""
+    """The triangles at one time step. Owner (T,) is the actor's index, -1 for scenery; slices[i] are actor i's
+    triangles.
+    """
 
     mesh: Mesh
     owner: np.ndarray
@@ -112,17 +118,39 @@ class World:
             slices[index] = slice(count, count + len(mesh))
             count += len(mesh)
             half = np.array(actor.size[:2]) / 2 * 0.92
-            corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * half @ np.array([[np.cos(ayaw), np.sin(ayaw)], [-np.sin(ayaw), np.cos(ayaw)]])
-            cv2.fillPoly(footprint, [np.round((corners + (ax - x + AO_REACH, ay - y + AO_REACH)) / AO_CELL).astype(np.int32)], 255)
+            corners = (
+                np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
+                * half
+                @ np.array([[np.cos(ayaw), np.sin(ayaw)], [-np.sin(ayaw), np.cos(ayaw)]])
+            )
+            cv2.fillPoly(
+                footprint,
+                [np.round((corners + (ax - x + AO_REACH, ay - y + AO_REACH)) / AO_CELL).astype(np.int32)],
+                255,
+            )
         mesh = join(parts)
         contact = cv2.GaussianBlur(footprint.astype(np.float32) / 255.0, (0, 0), 1.6)
-        return Geometry(mesh, np.concatenate(owners), slices, Tracer(mesh.vertices), contact, np.array([x, y]) - self._offset[:2])
+        return Geometry(
+            mesh, np.concatenate(owners), slices, Tracer(mesh.vertices), contact, np.array([x, y]) - self._offset[:2]
+        )
 
     @cached_property
     def _static(self) -> Mesh:
-        plane = quads(np.array([[(-FAR, -FAR, 0), (FAR, -FAR, 0), (FAR, FAR, 0), (-FAR, FAR, 0)]]), (0.2, 0.2, 0.2), Material.GROUND)
+        plane = quads(
+            np.array([[(-FAR, -FAR, 0), (FAR, -FAR, 0), (FAR, FAR, 0), (-FAR, FAR, 0)]]),
+            (0.2, 0.2, 0.2),
+            Material.GROUND,
+        )
         shifted = self.scenery.vertices.astype(np.float64) - self._offset
-        return join([plane, Mesh(shifted.astype(np.float32), *(getattr(self.scenery, n) for n in ("normals", "colour", "material", "uv", "layer")))])
+        return join(
+            [
+                plane,
+                Mesh(
+                    shifted.astype(np.float32),
+                    *(getattr(self.scenery, n) for n in ("normals", "colour", "material", "uv", "layer")),
+                ),
+            ]
+        )
 
     @property
     def local_ground_origin(self) -> np.ndarray:
@@ -134,18 +162,29 @@ def _tilts(steps: int, rng: np.random.Generator) -> np.ndarray:
     """Small pitch and roll of a car on its springs (K, 2), radians."""
     t = np.arange(steps) * 0.05
     phases = rng.uniform(0, 2 * np.pi, (2, 3))
-    waves = [sum(np.sin(2 * np.pi * f * t + p) for f, p in zip((0.31, 0.7, 1.3), row, strict=True)) / 3 for row in phases]
+    waves = [
+        sum(np.sin(2 * np.pi * f * t + p) for f, p in zip((0.31, 0.7, 1.3), row, strict=True)) / 3 for row in phases
+    ]
     return np.stack(waves, -1) * np.radians((0.35, 0.3)) + np.radians(0.15) * rng.standard_normal(2)
 
 
 def build_world(name: str, seed: np.random.SeedSequence, steps: int, width: int, height: int) -> World:
     """The scene that belongs to a seed, for `steps` time steps of 0.05 s and images of `width` x `height`."""
-    for_roads, for_crowd, for_scenery, for_ground, for_light, for_rig = (np.random.default_rng(child) for child in seed.spawn(6))
+    for_roads, for_crowd, for_scenery, for_ground, for_light, for_rig = (
+        np.random.default_rng(child) for child in seed.spawn(6)
+    )
     roads = build_roads(for_roads)
     crowd = populate(roads, steps, for_crowd)
     taken = np.concatenate([crowd.ego.xy[::5] + EGO_CENTRE_AHEAD, *[actor.motion.xy[::5] for actor in crowd.actors]])
     return World(
-        name, crowd.ego, _tilts(steps, for_rig), crowd.actors, build_scenery(roads, crowd.ego.xy, taken, for_scenery),
-        paint_ground(roads, crowd.ego.xy, for_ground), build_light(for_light), build_rig(width, height, for_rig), facade_atlas(for_scenery),
+        name,
+        crowd.ego,
+        _tilts(steps, for_rig),
+        crowd.actors,
+        build_scenery(roads, crowd.ego.xy, taken, for_scenery),
+        paint_ground(roads, crowd.ego.xy, for_ground),
+        build_light(for_light),
+        build_rig(width, height, for_rig),
+        facade_atlas(for_scenery),
         1.0 + 0.05 * for_rig.standard_normal(6),
     )

@@ -274,3 +274,21 @@ def test_ctrl_c_stops_the_command_with_130_and_leaves_no_half_bag(tmp_path) -> N
     assert process.returncode in (130, -signal.SIGINT), errors  # both are 130 to a shell
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []
+
+
+def test_command_names_what_is_wrong_in_one_sentence_and_fails(tmp_path) -> None:
+    arguments = [
+        "--dataroot",
+        tmp_path / "nowhere",
+        "--version",
+        VERSION,
+        "--scene",
+        SCENES[0],
+        "--out",
+        tmp_path / "bag",
+    ]
+    command = [sys.executable, "-m", "kd_perception.cli", "bag", *map(str, arguments)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert outcome.returncode == 1
+    assert "nowhere does not exist; give the folder that holds samples/" in outcome.stderr.replace("\n", " ")
+    assert "Traceback" not in outcome.stderr and not (tmp_path / "bag").exists()

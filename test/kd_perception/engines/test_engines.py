@@ -1,5 +1,4 @@
-"""Engines: both run the same file to the same numbers, for any camera count, and refuse what does not fit in one
-sentence."""
+"""Engines: both run a file to the same numbers for any camera count, and refuse what does not fit in one sentence."""
 
 from dataclasses import replace
 from pathlib import Path

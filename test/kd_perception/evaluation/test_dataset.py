@@ -45,7 +45,7 @@ def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, t
     page = (out / "report.html").read_text()
     assert page.count("data:image/") == 8 and "<svg" in page  # cameras and bird's-eye view of four samples
     assert not re.search(r"""(src|href)="(?!data:|#)""", page)  # nothing is fetched from elsewhere
-    assert len(list((out / "pictures").iterdir())) == 8
+    assert len(list((out / "pictures").glob("*.jpg"))) == 4
     assert "construction_vehicle" in capsys.readouterr().out
 
 
@@ -57,7 +57,7 @@ def test_one_scene_of_two(dataroot, student, tmp_path) -> None:
 def test_a_missing_image_is_named_and_nothing_is_written(dataroot, student, tmp_path) -> None:
     gone = sorted((dataroot / "samples" / "CAM_BACK").iterdir())[-1]
     gone.unlink()
-    with pytest.raises(DataError, match=f"{gone.name} of camera .* is missing; restore it"):
+    with pytest.raises(DataError, match=f"{gone.name} is missing; restore it"):
         evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
     assert not (tmp_path / "out").exists()
 

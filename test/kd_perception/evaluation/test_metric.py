@@ -80,8 +80,8 @@ def test_equals_the_devkit_on_official_splits(tmp_path, folder, split, mean_ap, 
     nusc = open_nuscenes(REAL_DATA / folder, "v1.0-mini")
     write_results(tmp_path / "r.json", truth_results(nusc, scene_names(nusc)))
     metrics = evaluate_results(nusc, tmp_path / "r.json", summary_path=tmp_path / "summary.json")
-    assert metrics.mean_ap == pytest.approx(mean_ap, abs=1e-4)
-    assert metrics.nds == pytest.approx(nds, abs=1e-4)
+    assert metrics.mean_ap == pytest.approx(mean_ap, abs=5e-5)
+    assert metrics.nds == pytest.approx(nds, abs=5e-5)
     official, _ = DetectionEval(
         nusc, config_factory("detection_cvpr_2019"), str(tmp_path / "r.json"), split, str(tmp_path), verbose=False
     ).evaluate()

@@ -31,10 +31,14 @@ def random_boxes(count: int, seed: int = 0) -> Boxes:
     )
 
 
-def test_round_trip_restores_every_field() -> None:
+TILTED = LEVEL @ make_transform(np.array([1.0, 0.02, -0.03, 0.0]), np.zeros(3))  # some 4 degrees of roll and pitch
+
+
+@pytest.mark.parametrize("global_from_ego", [LEVEL, TILTED])
+def test_round_trip_restores_every_field(global_from_ego) -> None:
     boxes = random_boxes(40)
     boxes = boxes[np.argsort(-boxes.score)]
-    restored = boxes_of_result(sample_result("s", boxes, LEVEL), LEVEL)
+    restored = boxes_of_result(sample_result("s", boxes, global_from_ego), global_from_ego)
     for field in ("center", "size", "velocity", "score"):
         np.testing.assert_allclose(getattr(restored, field), getattr(boxes, field), atol=1e-9)
     np.testing.assert_array_equal(restored.label, boxes.label)

@@ -36,12 +36,17 @@ def test_tree_equals_scatter(cameras):
     used = cell >= 0
     np.add.at(expected, cell[used], (context[camera * pixels + pixel] * probability[:, None])[used])
     assert used.mean() > 0.2
-    np.testing.assert_allclose(tree_sum(splat_tables(GRID, IMAGE_SIZE, VIEW, rig, affines), probability, context), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        tree_sum(splat_tables(GRID, IMAGE_SIZE, VIEW, rig, affines), probability, context), expected, atol=1e-9
+    )
 
 
 def test_shapes_do_not_depend_on_the_calibration():
     rig = ring_rig(6, IMAGE_SIZE[1], IMAGE_SIZE[0])
-    lifted = [replace(camera, ego_from_camera=np.diag([1.0, 1.0, 1.0, 1.0]) @ camera.ego_from_camera + np.eye(4) * 0.0) for camera in rig]
+    lifted = [
+        replace(camera, ego_from_camera=np.diag([1.0, 1.0, 1.0, 1.0]) @ camera.ego_from_camera + np.eye(4) * 0.0)
+        for camera in rig
+    ]
     for camera in lifted:
         camera.ego_from_camera[2, 3] += 50.0  # every point leaves z_range
     first, second = (splat_tables(GRID, IMAGE_SIZE, VIEW, cameras, [np.eye(3)] * 6) for cameras in (rig, lifted))
@@ -63,7 +68,9 @@ def test_bins_follow_the_focal_length():
     wide.intrinsics[:2, 2] = reference.intrinsics[:2, 2]
     flat = replace(VIEW, depth=DepthBins(1.0, 1.0, 30, focal), z_range=(-100.0, 100.0))
     far, near = (
-        splat_cells(BevGrid(-64.0, 64.0, -64.0, 64.0, 0.25), IMAGE_SIZE, flat, [camera], [np.eye(3)]).reshape(30, 8, 22)[:, 4, 11]
+        splat_cells(BevGrid(-64.0, 64.0, -64.0, 64.0, 0.25), IMAGE_SIZE, flat, [camera], [np.eye(3)]).reshape(
+            30, 8, 22
+        )[:, 4, 11]
         for camera in (reference, wide)
     )
     x_far, x_near = (cells % 512 * 0.25 - 64.0 for cells in (far, near))

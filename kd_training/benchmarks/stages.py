@@ -1,0 +1,167 @@
+"""Time per stage of the pipeline beside eager PyTorch: in turns on the same frames, so that noise hits both alike."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import nn
+
+from kd_perception.engines.base import Engine, open_engine
+from kd_perception.pipeline import Pipeline
+from kd_perception.preprocess import coarse_image, fit_image
+from kd_perception.student import OUTPUTS, Student
+from kd_training.benchmarks.frames import BenchFrame
+from kd_training.benchmarks.parity import RAW_TOLERANCE, raw_errors
+from kd_training.benchmarks.split import split_student
+from kd_training.run import load_model
+from kd_training.students.bevdet import BevDet
+
+IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, WHOLE = "image network", "view transform", "BEV network", "whole network"
+JPEG_DECODE, PREPROCESS, DECODE, MESSAGES = "JPEG decode", "preprocess", "decode", "messages"
+STAGES = (JPEG_DECODE, PREPROCESS, IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, WHOLE, DECODE, MESSAGES)
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Milliseconds per frame: `engine` by stage, `eager` by memory layout and stage; detections per frame (median)."""
+
+    engine_name: str
+    engine: dict[str, list[float]]
+    eager: dict[str, dict[str, list[float]]]
+    detections: float
+
+    def better_layout(self) -> str:
+        """The memory layout in which eager PyTorch needs less time for the whole network."""
+        return min(self.eager, key=lambda layout: np.median(self.eager[layout][WHOLE]))
+
+
+class Stopwatch:
+    """Collects milliseconds by name."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.times[name].append(1e3 * (time.perf_counter() - start))
+
+
+def measure_stages(
+    student: Student,
+    frames: Sequence[BenchFrame],
+    engine: str,
+    threads: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> StageTimes:
+    """Time every stage once a frame, after a first unmeasured frame.
+
+    Raises EngineError if the engine or the weights beside the student file are missing.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    cameras = len(frames[0].cameras)
+    pipeline = Pipeline(student, engine, cameras, threads=threads)
+    weights = student.path.with_suffix(".safetensors")
+    eager = {name: EagerStudent(load_model(weights), layout) for name, layout in LAYOUTS.items()}
+    watch, eager_watches = Stopwatch(), {name: Stopwatch() for name in eager}
+    detections = []
+    with TemporaryDirectory() as folder:
+        parts = open_parts(student, pipeline.engine.name, cameras, threads, Path(folder))
+        for i, frame in enumerate([frames[0], *frames]):
+            if i == 1:  # the first frame warmed up caches and memory pools
+                watch, eager_watches = Stopwatch(), {name: Stopwatch() for name in eager}
+            pipeline.set_rig(frame.cameras)
+            inputs = _time_preprocessing(pipeline, frame, watch)
+            outputs = _time_engine(pipeline.engine, parts, inputs, watch)
+            for name, model in eager.items():
+                model.run(inputs, outputs, eager_watches[name])
+            detections.append(_time_answer(pipeline, outputs, watch))
+            progress(i, len(frames))
+    times = {name: dict(item.times) for name, item in eager_watches.items()}
+    return StageTimes(pipeline.engine.name, dict(watch.times), times, float(np.median(detections)))
+
+
+def open_parts(student: Student, engine: str, cameras: int, threads: int, folder: Path) -> dict[str, Engine]:
+    """The three networks of the student as engines of their own, by stage."""
+    split = split_student(student, cameras, folder)
+    files = {IMAGE_NETWORK: split.image_network, VIEW_TRANSFORM: split.view_transform, BEV_NETWORK: split.bev_network}
+    return {stage: open_engine(engine, part, cameras, threads) for stage, part in files.items()}
+
+
+class EagerStudent:
+    """The same network as plain PyTorch modules, float32, in one memory layout throughout."""
+
+    def __init__(self, model: BevDet, layout: torch.memory_format) -> None:
+        self.model = model.to(memory_format=layout)
+        for module in (model.backbone, model.encoder):  # convolutions follow their input's layout
+            module.register_forward_pre_hook(lambda _, args: (args[0].contiguous(memory_format=layout),))
+        self.activation: nn.Module = nn.Sigmoid()
+
+    def run(self, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray], watch: Stopwatch) -> None:
+        """Time the parts and the whole; raises RuntimeError if the answers are not the engine's."""
+        model = self.model
+        names = ("images", "camera_valid", *model.view.table_names)
+        images, valid, *tables = (torch.from_numpy(inputs[name]) for name in names)
+        with torch.inference_mode():
+            with watch(IMAGE_NETWORK):
+                logits, context = model.lift(images)
+                probability = torch.softmax(logits, dim=1) * valid.reshape(-1, 1, 1, 1)
+            with watch(VIEW_TRANSFORM):
+                bev = model.view(probability, context, *tables)
+            with watch(BEV_NETWORK):
+                heatmap, _ = model.head(model.encoder(bev))
+                self.activation(heatmap)
+            with watch(WHOLE):
+                outputs = model(images, valid, *tables)
+        errors = raw_errors(dict(zip(OUTPUTS, (value.numpy() for value in outputs), strict=True)), expected)
+        if max(errors.values()) > RAW_TOLERANCE:
+            raise RuntimeError(f"PyTorch and the engine disagree by {max(errors.values()):.1e}: times would mislead")
+
+
+def _time_preprocessing(pipeline: Pipeline, frame: BenchFrame, watch: Stopwatch) -> dict[str, np.ndarray]:
+    sizes = [(camera.height, camera.width) for camera in frame.cameras]
+    affines = [fit_image(size, pipeline.student.spec.image_size) for size in sizes]
+    with watch(JPEG_DECODE):
+        for image, size, affine in zip(frame.images, sizes, affines, strict=True):
+            if image is not None:
+                coarse_image(image, size, affine)
+    with watch("decode and resize"):
+        inputs, _, _ = pipeline.prepare(frame.images)
+    both, decoding = watch.times["decode and resize"][-1], watch.times[JPEG_DECODE][-1]
+    watch.times[PREPROCESS].append(max(0.0, both - decoding))
+    return inputs
+
+
+def _time_engine(
+    engine: Engine, parts: dict[str, Engine], inputs: dict[str, np.ndarray], watch: Stopwatch
+) -> dict[str, np.ndarray]:
+    tensors = dict(inputs)
+    for stage, part in parts.items():
+        with watch(stage):
+            tensors.update(part.run(tensors))
+    with watch(WHOLE):
+        return engine.run(inputs)
+
+
+def _time_answer(pipeline: Pipeline, outputs: dict[str, np.ndarray], watch: Stopwatch) -> int:
+    """Decoding, and what a node publishes, serialised; returns the number of boxes."""
+    from rclpy.serialization import serialize_message
+
+    from kd_perception.ros.detections import to_detection_array
+    from kd_perception.ros.markers import to_markers
+
+    with watch(DECODE):
+        boxes = pipeline.decode(outputs)
+    with watch(MESSAGES):
+        serialize_message(to_detection_array(boxes, 0, "base_link", pipeline.student.model_id))
+        serialize_message(to_markers(boxes, 0, "base_link"))
+    return len(boxes)

@@ -1,0 +1,225 @@
+"""Replay, detector and evaluator as processes: frames accounted for, latched tf, cut bags, loops, what is missing."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+from std_srvs.srv import Trigger
+from support.fake_student import write_fake_student
+from support.graph import Peer, free_domain
+from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from kd_msgs.msg import FrameStatus, Sample
+from kd_perception.bags import messages
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.bags.reader import BagReader
+from kd_perception.bags.writer import BagWriter
+from kd_perception.bringup import GraphError, running
+from kd_perception.graph import Graph, NodeSpec, replay_evaluate_graph
+from kd_perception.nuscenes import ANCHOR, open_nuscenes, scene_samples
+from kd_perception.ros.images import from_image
+from kd_perception.ros.qos import EVERY_RESULT, TF_STATIC
+from kd_perception.ros.stamps import to_nanoseconds
+
+pytestmark = pytest.mark.ros
+SAMPLES = 4
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A painted data set with frames between keyframes, one scene of it as a bag, and the student that reads it."""
+    folder = tmp_path_factory.mktemp("world")
+    dataroot = write_dataset(folder / "data", samples=SAMPLES, sweeps=True)
+    write_scene(open_nuscenes(dataroot, VERSION), SCENES[0], folder / "bag")
+    return folder, dataroot, folder / "bag", write_fake_student(folder / "fake.onnx")
+
+
+def statuses(out):
+    return [json.loads(line) for line in (out / "status.jsonl").read_text().splitlines()]
+
+
+def anchor_images(bag):
+    return next(topic.count for topic in BagReader(bag).topics if topic.name == f"/{ANCHOR}/image/compressed")
+
+
+def replay_only(bag, **parameters):
+    """A graph of the replay node alone."""
+    return Graph((NodeSpec("replay", "replay", {"bag": str(bag), **parameters}, required=True),))
+
+
+def test_lockstep_answers_every_keyframe_and_accounts_for_every_anchor_image(world, tmp_path):
+    _, dataroot, bag, student = world
+    tokens = scene_samples(open_nuscenes(dataroot, VERSION), SCENES[0])
+    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", dataroot=None, threads=1)
+    with running(graph, domain_id=free_domain()) as processes:
+        processes.wait(90.0)
+    results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
+    assert sorted(results) == sorted(tokens) and all(results.values())
+    rows = statuses(tmp_path / "out")
+    assert len(rows) == anchor_images(bag) > SAMPLES  # frames between keyframes too, answered or dropped
+    assert {row["outcome"] for row in rows} <= {"answered", "dropped"}
+    assert sum(row["outcome"] == "answered" for row in rows) >= SAMPLES
+    recorded = BagReader(tmp_path / "out" / "detections")
+    counts = {topic.name: topic.count for topic in recorded.topics}
+    assert counts["/sample"] == SAMPLES and counts["/status"] == len(rows)
+    assert counts["/objects"] == sum(row["outcome"] == "answered" for row in rows)
+
+
+def test_real_time_names_the_samples_without_detections(world, tmp_path):
+    """Frames may be dropped when the machine is busy: the result file still has every sample, empty where dropped."""
+    _, _, bag, student = world
+    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", lockstep=False, rate=2.0, threads=1)
+    with running(graph, domain_id=free_domain()) as processes:
+        processes.wait(90.0)
+    rows = statuses(tmp_path / "out")
+    answered = {row["stamp_ns"] for row in rows if row["outcome"] == "answered"}
+    samples = {
+        to_nanoseconds(deserialize_message(cdr, Sample).header.stamp): deserialize_message(cdr, Sample).sample_token
+        for topic, _, cdr in BagReader(bag).messages()
+        if topic == "/sample"
+    }
+    results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
+    assert set(results) == set(samples.values())
+    assert {token for token, found in results.items() if found} == {samples[stamp] for stamp in answered & set(samples)}
+
+
+def test_a_truncated_bag_is_played_as_far_as_it_goes(world, tmp_path):
+    _, _, bag, student = world
+    filler = messages.compressed_image(0, "", np.random.default_rng(0).bytes(100_000), "jpeg")
+    reader = BagReader(bag)
+    types = {topic.name: topic.type_name for topic in reader.topics}
+    with BagWriter(tmp_path / "large") as large:  # a bag of several chunks: what a cut chunk holds is lost
+        for topic, stamp_ns, cdr in reader.messages():
+            large.write_cdr(topic, types[topic], cdr, stamp_ns)
+            large.write("/filler", filler, stamp_ns)
+    bag, cut = tmp_path / "large", tmp_path / "cut.mcap"
+    whole = next(bag.glob("*.mcap")).read_bytes()
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    lines = []
+    graph = replay_evaluate_graph(cut, student, tmp_path / "out", "onnxruntime", threads=1)
+    with running(graph, domain_id=free_domain(), echo=lines.append) as processes:
+        processes.wait(90.0)
+    assert any("damaged or was not closed" in line for line in lines)
+    results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
+    assert 0 < len(results) < SAMPLES and all(results.values())
+
+
+def test_lockstep_names_the_sample_that_got_no_answer(world):
+    _, dataroot, bag, _ = world
+    token = scene_samples(open_nuscenes(dataroot, VERSION), SCENES[0])[0]
+    domain = free_domain()
+
+    def active(request, response):
+        response.current_state.id = State.PRIMARY_STATE_ACTIVE
+        return response
+
+    with Peer(domain) as peer:
+        peer.node.create_service(GetState, "/deaf/get_state", active)  # a detector that never answers
+        with running(
+            replay_only(bag, lockstep=True, detector="/deaf", answer_timeout_s=0.5), domain_id=domain
+        ) as processes:
+            with pytest.raises(GraphError, match=f"replay ended with status 1: sample {token} .* got no FrameStatus"):
+                peer.until(processes.finished)
+
+
+def test_lockstep_without_a_detector_does_not_start(world):
+    _, _, bag, _ = world
+    graph = replay_only(bag, lockstep=True, subscriber_timeout_s=0.5)
+    with running(graph, domain_id=free_domain()) as processes:
+        with pytest.raises(GraphError, match="detector /bev_student, which lockstep waits for, is absent"):
+            processes.wait(30.0)
+
+
+def test_replay_waits_for_its_listeners_and_gives_up_with_their_names(world):
+    _, _, bag, _ = world
+    graph = replay_only(bag, wait_for_subscribers=("/sample=1",), subscriber_timeout_s=0.5)
+    with running(graph, domain_id=free_domain()) as processes:
+        with pytest.raises(GraphError, match=r"in vain for subscribers of /sample \(0 of 1\)"):
+            processes.wait(30.0)
+
+
+def test_replay_publishes_bytes_untouched_clock_and_latched_transforms(world):
+    _, _, bag, _ = world
+    recorded = [(topic, cdr) for topic, _, cdr in BagReader(bag).messages()]
+    domain = free_domain()
+    with Peer(domain) as peer:
+        topic = f"/{ANCHOR}/image/compressed"
+        images = peer.listen(CompressedImage, topic, EVERY_RESULT)
+        clock = peer.listen(Clock, "/clock", EVERY_RESULT)
+        graph = replay_only(bag, rate=4.0, loop=True, wait_for_subscribers=(f"{topic}=1",))
+        with running(graph, domain_id=domain):
+            expected = [deserialize_message(cdr, CompressedImage) for name, cdr in recorded if name == topic]
+            peer.until(lambda: len(images) > len(expected))
+            static = peer.listen(TFMessage, "/tf_static", TF_STATIC)  # a late listener
+            peer.until(lambda: len(static) >= sum(name == "/tf_static" for name, _ in recorded))
+        first_round = images[: len(expected)]
+        assert [bytes(m.data) for m in first_round] == [bytes(m.data) for m in expected]
+        assert [m.header for m in first_round] == [m.header for m in expected]
+        assert images[len(expected)].header == expected[0].header  # and again
+        stamps = [to_nanoseconds(m.clock) for m in clock]
+        turns = [i for i in range(1, len(stamps)) if stamps[i] < stamps[i - 1]]
+        assert len(turns) == 1 and len(stamps) > 50
+
+
+def test_a_loop_resets_the_detector_with_a_reason(world, tmp_path):
+    _, _, bag, student = world
+    domain = free_domain()
+    graph = replay_evaluate_graph(
+        bag, student, tmp_path / "out", "onnxruntime", lockstep=False, loop=True, rate=4.0, threads=1
+    )
+    with Peer(domain) as peer:
+        found = peer.listen(FrameStatus, "/bev_student/output/status", EVERY_RESULT)
+        with running(graph, domain_id=domain):
+            peer.until(lambda: any("went back" in status.reset_reason for status in found), 60.0)
+            count = len(found)
+            peer.until(lambda: any(status.outcome == FrameStatus.ANSWERED for status in found[count:]), 60.0)
+
+
+def test_evaluating_nothing_is_an_error_and_leaves_nothing(tmp_path):
+    domain = free_domain()
+    graph = Graph(
+        (NodeSpec("evaluator", "evaluator", {"out": str(tmp_path / "out"), "quiet_s": 0.0, "settle_s": 0.1}),)
+    )
+    with Peer(domain) as peer:
+        client = peer.node.create_client(Trigger, "/evaluator/evaluate")
+        with running(graph, domain_id=domain):
+            peer.until(client.service_is_ready)
+            answer = client.call_async(Trigger.Request())
+            peer.until(answer.done)
+            assert not answer.result().success and "no Sample message came" in answer.result().message
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_the_visualizer_draws_boxes_points_and_overlays(world, tmp_path):
+    _, _, bag, student = world
+    domain = free_domain()
+    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", threads=1, visualize=True)
+    with Peer(domain) as peer:
+        bev = peer.listen(Image, "/visualizer/output/bev/image", EVERY_RESULT)
+        overlay = peer.listen(Image, "/visualizer/output/camera0/image", EVERY_RESULT)
+        markers = peer.listen(MarkerArray, "/visualizer/output/markers", EVERY_RESULT)
+        diagnostics = peer.listen(DiagnosticArray, "/diagnostics", EVERY_RESULT)
+        with running(graph, domain_id=domain) as processes:
+            peer.until(lambda: processes.finished() and bev and overlay and markers, 90.0)
+    picture = from_image(bev[-1])
+    assert picture.shape == (800, 800, 3) and len(colors(picture)) > 20  # rings, points, boxes
+    assert from_image(overlay[-1]).shape[1] == 640 and math.isclose(
+        from_image(overlay[-1]).shape[0], 640 * 256 / 704, abs_tol=1
+    )
+    assert {marker.ns for marker in markers[-1].markers} >= {"boxes", "labels"}
+    mine = [d.status[0] for d in diagnostics if d.status[0].name == "visualizer"]
+    assert all(status.level == status.OK for status in mine), [status.message for status in mine]
+
+
+def colors(picture):
+    """The colours of a picture."""
+    return {tuple(color) for color in picture.reshape(-1, 3).tolist()}

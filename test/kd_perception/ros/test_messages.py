@@ -1,0 +1,179 @@
+"""Stamps, transforms, cameras and detections to messages and back."""
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Pose, Quaternion
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo
+
+from kd_msgs.msg import Detection3DArray
+from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.errors import CalibrationError, DataError
+from kd_perception.rig import Camera
+from kd_perception.ros.cameras import from_camera_info, to_camera_info
+from kd_perception.ros.detections import from_detection_array, to_detection_array
+from kd_perception.ros.geometry import from_pose, from_transform, to_transform_stamped
+from kd_perception.ros.markers import to_markers
+from kd_perception.ros.stamps import to_nanoseconds, to_time
+from kd_perception.transforms import make_transform
+
+STAMP = 1_532_402_927_612_460_123  # needs all 64 bits: a float64 loses the last digits
+
+
+def some_boxes(count=7):
+    rng = np.random.default_rng(3)
+    return Boxes(
+        center=rng.normal(0.0, 20.0, (count, 3)), size=rng.uniform(0.3, 9.0, (count, 3)),
+        yaw=rng.uniform(-np.pi, np.pi, count), velocity=rng.normal(0.0, 3.0, (count, 2)),
+        label=rng.integers(0, len(CLASSES), count), score=rng.uniform(0.0, 1.0, count),
+    )  # fmt: skip
+
+
+def over_the_wire(message):
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def test_stamps_keep_every_nanosecond():
+    assert to_nanoseconds(over_the_wire(to_time(STAMP))) == STAMP
+    assert to_nanoseconds(to_time(-1)) == -1
+    with pytest.raises(ValueError, match="nanoseconds since 1970"):
+        to_time(2**63)
+
+
+def test_transforms_round_trip():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        matrix = make_transform(rng.normal(size=4), rng.normal(size=3))
+        message = over_the_wire(to_transform_stamped("odom", "base_link", STAMP, matrix))
+        assert np.allclose(from_transform(message.transform), matrix, atol=1e-12)
+        assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
+        assert to_nanoseconds(message.header.stamp) == STAMP
+
+
+def test_quaternions_travel_as_xyzw():
+    message = to_transform_stamped("a", "b", 0, make_transform([np.cos(0.3), 0.0, 0.0, np.sin(0.3)], np.zeros(3)))
+    rotation = message.transform.rotation
+    assert (rotation.w, rotation.z) == (pytest.approx(np.cos(0.3)), pytest.approx(np.sin(0.3)))
+
+
+def test_a_pose_without_rotation_is_refused():
+    with pytest.raises(DataError, match="no rotation"):
+        from_pose(Pose(orientation=Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)))
+
+
+def test_boxes_round_trip():
+    boxes = some_boxes()
+    message = over_the_wire(to_detection_array(boxes, STAMP, "base_link", "student@1"))
+    back = from_detection_array(message)
+    for name in ("center", "size", "velocity", "label", "score"):
+        assert np.array_equal(getattr(back, name), getattr(boxes, name)), name
+    assert np.allclose(back.yaw, boxes.yaw, atol=1e-12)
+    assert (message.header.frame_id, message.model, to_nanoseconds(message.header.stamp)) == (
+        "base_link",
+        "student@1",
+        STAMP,
+    )
+
+
+def test_no_boxes_and_unknown_velocities_round_trip():
+    assert len(from_detection_array(to_detection_array(Boxes.empty(), 0, "base_link", ""))) == 0
+    boxes = some_boxes(1)
+    boxes.velocity[:] = np.nan
+    assert np.isnan(from_detection_array(over_the_wire(to_detection_array(boxes, 0, "", ""))).velocity).all()
+
+
+def test_detections_say_name_and_attribute():
+    boxes = some_boxes(2)
+    boxes.label[:] = [CLASSES.index("car"), CLASSES.index("pedestrian")]
+    boxes.velocity[:] = [[3.0, 4.0], [0.1, 0.0]]
+    first, second = to_detection_array(boxes, 0, "base_link", "").detections
+    assert (first.class_name, first.attribute) == ("car", "vehicle.moving")
+    assert (second.class_name, second.attribute) == ("pedestrian", "pedestrian.standing")
+    assert (first.size.x, first.size.y, first.size.z) == tuple(boxes.size[0])  # length, width, height
+
+
+def test_unknown_classes_and_broken_poses_are_refused():
+    message = to_detection_array(some_boxes(1), 0, "base_link", "")
+    message.detections[0].pose.orientation = Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)
+    with pytest.raises(DataError, match="orientation"):
+        from_detection_array(message)
+    message.detections[0].class_name = "unicorn"
+    with pytest.raises(DataError, match="unicorn"):
+        from_detection_array(message)
+
+
+def test_markers_clear_first_and_follow_the_boxes():
+    boxes = some_boxes(2)
+    boxes.velocity[:] = [[2.0, 0.0], [0.0, 0.0]]
+    markers = to_markers(boxes, STAMP, "base_link").markers
+    assert markers[0].action == markers[0].DELETEALL
+    assert [marker.ns for marker in markers[1:]] == ["boxes", "labels", "velocity", "boxes", "labels"]
+    arrow = markers[3]
+    assert arrow.points[1].x - arrow.points[0].x == pytest.approx(2.0)
+    assert len({(marker.ns, marker.id) for marker in markers[1:]}) == 5
+
+
+MOUNTING = make_transform([0.5, -0.5, 0.5, -0.5], [1.7, 0.0, 1.5])
+
+
+def camera(**changes):
+    values = {
+        "name": "CAM_FRONT", "intrinsics": np.array([[1266.4, 0.0, 816.3], [0.0, 1266.4, 491.5], [0.0, 0.0, 1.0]]),
+        "ego_from_camera": MOUNTING, "width": 1600, "height": 900,
+        "distortion_model": "plumb_bob", "distortion": (-0.1, 0.02, 1e-3, -1e-3, 0.0),
+    }  # fmt: skip
+    return Camera(**{**values, **changes})
+
+
+def test_cameras_round_trip_and_k_is_integer_centred_on_the_wire():
+    message = over_the_wire(to_camera_info(camera(), "CAM_FRONT"))
+    assert message.k[2] == pytest.approx(816.3 - 0.5) and message.k[5] == pytest.approx(491.5 - 0.5)
+    back = from_camera_info(message, "CAM_FRONT", MOUNTING)
+    assert np.allclose(back.intrinsics, camera().intrinsics) and back.distortion == camera().distortion
+    assert (back.width, back.height, back.distortion_model) == (1600, 900, "plumb_bob")
+
+
+def test_opencv_agrees_where_a_point_lands():
+    """CameraInfo is OpenCV's convention: what projectPoints gives is half a pixel off ours."""
+    cv2 = pytest.importorskip("cv2")
+    message = to_camera_info(camera(), "CAM_FRONT")
+    point = np.array([[12.0, 1.0, 1.2]])
+    pixel, _, seen = camera().project(point)
+    local = (np.linalg.inv(MOUNTING) @ np.append(point, 1.0))[:3]
+    expected, _ = cv2.projectPoints(
+        local[None], np.zeros(3), np.zeros(3), np.array(message.k).reshape(3, 3), np.array(message.d)
+    )
+    assert seen[0] and np.allclose(pixel[0] - 0.5, expected[0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("model, coefficients", [("", []), ("plumb_bob", [0.0] * 5), ("none", [])])
+def test_no_distortion_has_several_spellings(model, coefficients):
+    message = to_camera_info(camera(), "CAM_FRONT")
+    message.distortion_model, message.d = model, coefficients
+    assert from_camera_info(message, "CAM_FRONT", MOUNTING).distortion_model == "none"
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"k": [0.0] * 9}, "focal lengths"),
+        ({"k": [float("nan")] * 9}, "not nine finite numbers"),
+        ({"width": 0}, "image size"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 4}, "equidistant"),
+        ({"distortion_model": "plumb_bob", "d": [0.1] * 4}, "5 finite coefficients"),
+        ({"binning_x": 2}, "binning"),
+    ],
+)
+def test_calibration_that_cannot_be_used_is_refused(change, sentence):
+    message = to_camera_info(camera(), "CAM_FRONT")
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(CalibrationError, match=sentence) as caught:
+        from_camera_info(message, "CAM_FRONT", MOUNTING)
+    assert "CAM_FRONT" in str(caught.value)
+
+
+def test_the_empty_messages_are_refused_too():
+    with pytest.raises(CalibrationError):
+        from_camera_info(CameraInfo(), "CAM_FRONT", MOUNTING)
+    assert len(from_detection_array(Detection3DArray())) == 0

@@ -1,0 +1,99 @@
+"""Batches: a function of seed and step; augmentation keeps boxes where the images show them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from support.nuscenes_tables import VERSION, write_dataset
+
+from kd_perception.preprocess import fit_image
+from kd_perception.student import StudentSpec
+from kd_training.config import AugmentConfig, DataRoot, ModelConfig
+from kd_training.data.augment import draw_augmentation
+from kd_training.data.batches import Batch, StepBatches, frame_weights, make_sample
+from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.students.bevdet import student_spec
+
+SPEC: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
+    return open_frames([DataRoot(root=str(write_dataset(tmp_path_factory.mktemp("painted"))), version=VERSION)])
+
+
+def equal(first: Batch, second: Batch) -> bool:
+    for field in dataclasses.fields(Batch):
+        left, right = getattr(first, field.name), getattr(second, field.name)
+        pairs = [(left[k], right[k]) for k in left] if isinstance(left, dict) else [(left, right)]
+        if not all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs):
+            return False
+    return True
+
+
+def test_a_step_is_always_the_same_batch_and_ranks_differ(frames):
+    def make(seed: int, rank: int) -> StepBatches:
+        return StepBatches(SPEC, frames, AugmentConfig(), 2, seed, True, True, rank, 2)
+
+    assert equal(make(0, 0)[3], make(0, 0)[3])
+    assert not equal(make(0, 0)[3], make(0, 0)[4])
+    assert not equal(make(0, 0)[3], make(0, 1)[3])
+    assert not equal(make(0, 0)[3], make(1, 0)[3])
+
+
+def test_without_balance_every_epoch_shows_every_frame_once(frames):
+    batches = StepBatches(SPEC, frames, AugmentConfig(), 1, 5, False, False)
+    for epoch in range(2):
+        drawn = [batches._frame_at(epoch * len(frames) + i, np.random.default_rng(0)) for i in range(len(frames))]
+        assert sorted(drawn) == list(range(len(frames)))
+
+
+def test_rare_classes_are_drawn_more_often(frames):
+    plain, only_common = frames[0], frames[1]
+    common = plain.boxes.label == 0
+    only_common = dataclasses.replace(only_common, boxes=plain.boxes[common])
+    weights = frame_weights((plain, only_common, only_common))
+    assert weights[0] > weights[1] and weights.sum() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_augmented_boxes_project_to_the_same_image_content(frames, seed):
+    """A box centre in the augmented world, seen by the augmented rig, is where the augmented image shows the original
+    centre.
+    """
+    frame = frames[0]
+    config = AugmentConfig(mirror=True, bev_rotation=0.4, image_scale=0.1, image_rotation=0.05)
+    augmentation = draw_augmentation(np.random.default_rng(seed), config, 6, SPEC.image_size)
+    moved = frame.boxes.transformed(augmentation.target_from_ego)
+    checked = 0
+    for index, (before, after) in enumerate(zip(frame.cameras, augmentation.cameras(frame.cameras), strict=True)):
+        original, range_before, seen = before.project(frame.boxes.center)
+        turned, range_after, seen_after = after.project(moved.center)
+        assert (seen == seen_after).all()
+        np.testing.assert_allclose(turned[seen], original[seen], atol=1e-6)
+        np.testing.assert_allclose(range_after, range_before, atol=1e-9)
+        checked += seen.sum()
+        affine = augmentation.network_from_network[index] @ fit_image((before.height, before.width), SPEC.image_size)
+        flipped = np.linalg.det(affine[:2, :2]) < 0
+        assert flipped == (
+            np.linalg.det(augmentation.target_from_ego[:3, :3]) < 0
+        )  # images are mirrored with the world
+    assert checked
+
+
+def test_a_mirrored_world_mirrors_headings_and_velocities(frames):
+    boxes = frames[0].boxes
+    mirrored = boxes.transformed(np.diag([1.0, -1.0, 1.0, 1.0]))
+    np.testing.assert_allclose(np.cos(mirrored.yaw), np.cos(boxes.yaw), atol=1e-9)
+    np.testing.assert_allclose(np.sin(mirrored.yaw), -np.sin(boxes.yaw), atol=1e-9)
+    np.testing.assert_allclose(mirrored.velocity, boxes.velocity * [1.0, -1.0])
+
+
+def test_a_dropped_camera_is_black_invalid_and_without_depth(frames):
+    augmentation = draw_augmentation(np.random.default_rng(0), AugmentConfig(camera_drop=1.0), 6, SPEC.image_size)
+    sample = make_sample(SPEC, frames[0], augmentation, with_depth=True)
+    dropped = augmentation.dropped
+    assert sample.camera_valid.tolist() == [float(index != dropped) for index in range(6)]
+    assert not sample.images[dropped].any() and sample.images.any(axis=(1, 2, 3)).sum() == 5
+    assert (sample.depth[dropped] == -1).all()

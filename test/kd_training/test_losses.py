@@ -1,0 +1,67 @@
+"""Losses on cases with known values."""
+
+import math
+
+import pytest
+import torch
+
+from kd_perception.boxes import HEAD_GROUPS
+from kd_training.data.batches import Batch
+from kd_training.losses import box_loss, depth_loss, heatmap_loss
+
+GROUP = torch.tensor([0])
+
+
+def make_batch(codes: torch.Tensor, group: list[int]) -> Batch:
+    count = len(group)
+    objects = {"rig": torch.zeros(count, dtype=torch.int64), "group": torch.tensor(group)}
+    objects |= {"row": torch.arange(count), "column": torch.arange(count)}
+    empty = torch.zeros(0)
+    return Batch(1, empty, empty, empty, {}, empty, objects, codes)
+
+
+def test_focal_loss_of_one_positive_and_one_negative():
+    target = torch.zeros(1, 10, 1, 2)
+    target[0, 0, 0, 0] = 1.0
+    logits = torch.full((1, 10, 1, 2), -100.0)
+    logits[0, 0, 0, 0] = math.log(0.25 / 0.75)
+    logits[0, 0, 0, 1] = math.log(0.2 / 0.8)
+    expected = -(0.75**2) * math.log(0.25) - 0.2**2 * math.log(0.8)
+    assert heatmap_loss(logits, target, GROUP).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_near_a_centre_negatives_count_less():
+    logits = torch.zeros(1, 10, 1, 1)
+    far, near = torch.zeros(1, 10, 1, 1), torch.full((1, 10, 1, 1), 0.5)
+    assert heatmap_loss(logits, near, GROUP).item() == pytest.approx(
+        0.5**4 * heatmap_loss(logits, far, GROUP).item(), rel=1e-5
+    )
+
+
+def test_each_group_is_normalised_by_its_own_objects():
+    target = torch.zeros(1, 10, 1, 1)
+    logits = torch.full((1, 10, 1, 1), -100.0)
+    logits[0, 0] = 0.0  # group 0 (car) alone has a loss
+    one = heatmap_loss(logits, target, torch.tensor([0]))
+    assert heatmap_loss(logits, target, torch.tensor([0, 0])).item() == pytest.approx(one.item() / 2.0)
+    assert heatmap_loss(logits, target, torch.tensor([5, 5, 5])).item() == pytest.approx(one.item())
+
+
+def test_box_loss_ignores_unknown_velocity_and_weighs_known_ones():
+    codes = torch.zeros(2, 10)
+    codes[0, 8:] = float("nan")
+    codes[1, 8:] = 2.0
+    regression = torch.zeros(1, len(HEAD_GROUPS), 10, 4, 4)
+    regression[0, 0, 0, 0, 0] = 3.0
+    regression.requires_grad_()
+    loss = box_loss(regression, make_batch(codes, [0, 1]), 0.2)
+    assert loss.item() == pytest.approx(3.0 + 0.2 * 4.0)
+    loss.backward()
+    assert torch.isfinite(regression.grad).all()
+
+
+def test_depth_loss_counts_labelled_pixels_only():
+    logits = torch.zeros(1, 8, 1, 3)
+    labels = torch.tensor([[[2, -1, -1]]])
+    assert depth_loss(logits, labels).item() == pytest.approx(math.log(8.0))
+    assert depth_loss(logits, torch.full((1, 1, 3), -1)).item() == 0.0

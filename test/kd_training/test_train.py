@@ -1,0 +1,195 @@
+"""The training loop: resume is bit-exact, weights must cover the model, a NaN names its term; and the way to a student
+file.
+"""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.nuscenes_tables import VERSION, write_dataset
+
+from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
+from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
+from kd_perception.student import load_student
+from kd_training import export as export_module
+from kd_training import train as train_module
+from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights
+from kd_training.config import AugmentConfig, DataConfig, DataRoot, ModelConfig, ScheduleConfig, TrainConfig, ViewConfig
+from kd_training.engine import TorchEngine
+from kd_training.export import example_inputs, export_student
+from kd_training.run import load_model, measured_accuracy, validation_metrics
+from kd_training.students.bevdet import BevDet
+from kd_training.train import TrainingError, train
+
+NARROW = {
+    "neck_channels": 16,
+    "context_channels": 16,
+    "bev_channels": 16,
+    "bev_blocks": 1,
+    "head_shared": 16,
+    "head_hidden": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory) -> DataRoot:
+    return DataRoot(root=str(write_dataset(tmp_path_factory.mktemp("painted"))), version=VERSION)
+
+
+def make_config(painted: DataRoot, steps: int, **schedule) -> TrainConfig:
+    return TrainConfig(
+        model=ModelConfig(name="test", view=ViewConfig(heights=[0.5]), **NARROW),
+        data=DataConfig(roots=[painted], validation=[painted], augment=AugmentConfig()),
+        schedule=ScheduleConfig(steps=steps, batch=1, warmup_steps=2, log_steps=1, **schedule),
+    )
+
+
+def interrupt_at(monkeypatch, step: int) -> None:
+    """Send this process the signal of Ctrl-C at a step."""
+    check = train_module._check_finite
+
+    def check_and_interrupt(losses, now):
+        check(losses, now)
+        if now == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train_module, "_check_finite", check_and_interrupt)
+
+
+@pytest.fixture(scope="module")
+def finished(painted, tmp_path_factory) -> Path:
+    """An uninterrupted run of four steps."""
+    out = tmp_path_factory.mktemp("finished")
+    assert train(make_config(painted, 4), out)
+    return out
+
+
+def test_an_interrupted_and_resumed_run_is_bit_exact(painted, finished, tmp_path, monkeypatch):
+    config = make_config(painted, 4)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        assert not train(config, tmp_path)
+    assert load_state(tmp_path, config)["step"] == 2
+    assert train(config, tmp_path, resume=True)
+    straight, resumed = load_state(finished, config), load_state(tmp_path, config)
+    for part in ("model", "ema"):
+        for name, value in straight[part].items():
+            assert torch.equal(value, resumed[part][name]), name
+    weights = [load_file(folder / WEIGHTS_FILE) for folder in (finished, tmp_path)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert list(finished.glob("events/**/events.out.tfevents.*"))
+
+
+def test_resume_refuses_another_configuration_and_damaged_state(painted, finished, tmp_path):
+    with pytest.raises(ConfigError, match="another configuration"):
+        load_state(finished, make_config(painted, 5))
+    with pytest.raises(DataError, match="no state.pt"):
+        load_state(tmp_path, make_config(painted, 4))
+    (tmp_path / STATE_FILE).write_bytes((finished / STATE_FILE).read_bytes()[:5000])
+    with pytest.raises(DataError, match="damaged"):
+        load_state(tmp_path, make_config(painted, 4))
+
+
+def test_weights_must_cover_the_model(finished, tmp_path):
+    model = load_model(finished / WEIGHTS_FILE)
+    tensors = load_file(finished / WEIGHTS_FILE)
+    first = next(iter(tensors))
+    cases = {
+        "lacks": {name: value for name, value in tensors.items() if name != first},
+        "has the unknown": {**tensors, "stranger": torch.zeros(1)},
+        "has another shape for": {**tensors, first: torch.zeros(1)},
+    }
+    for message, given in cases.items():
+        save_file(given, tmp_path / "bad.safetensors")
+        with pytest.raises(DataError, match=message):
+            load_weights(model, tmp_path / "bad.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((finished / WEIGHTS_FILE).read_bytes()[:1000])
+    with pytest.raises(DataError, match="no readable safetensors"):
+        load_weights(model, tmp_path / "cut.safetensors")
+
+
+def test_a_nan_loss_stops_and_names_its_term(painted, tmp_path, monkeypatch):
+    losses = train_module.detection_losses
+    monkeypatch.setattr(
+        train_module, "detection_losses", lambda *args: {**losses(*args), "box": torch.tensor(float("nan"))}
+    )
+    with pytest.raises(TrainingError, match="the box loss is nan at step 0"):
+        train(make_config(painted, 2), tmp_path)
+
+
+def test_missing_images_are_named(painted, tmp_path):
+    root = write_dataset(tmp_path / "data")
+    victim = next((root / "samples" / "CAM_BACK").iterdir())
+    for image in victim.parent.iterdir():
+        image.unlink()
+    with pytest.raises(DataError, match="CAM_BACK.*is missing"):
+        train(make_config(DataRoot(root=str(root), version=VERSION), 2), tmp_path / "out")
+
+
+def test_validation_writes_the_devkits_summary(finished):
+    ((_, metrics),) = validation_metrics(finished)
+    accuracy = measured_accuracy(finished / "metrics" / "metrics_summary.json")
+    assert accuracy["mAP"] == pytest.approx(metrics.mean_ap, abs=1e-4)
+    assert set(metrics.classes) == {name.removeprefix("AP ") for name in accuracy if name.startswith("AP ")}
+
+
+@pytest.mark.parametrize("kind", ["pull", "splat"])
+def test_exported_file_equals_torch_for_any_camera_count(kind, tmp_path):
+    torch.manual_seed(0)
+    model = BevDet(ModelConfig(name="test", view=ViewConfig(kind=kind, heights=[0.5, 1.5]), **NARROW))
+    target = tmp_path / "student.onnx"
+    export_student(model, target, {"data": "none"}, {"mAP": 0.0}, {})
+    student = load_student(target)
+    assert student.spec.provenance == {"data": "none"} and student.spec.view.kind == kind
+    assert not {node.op_type for node in onnx.load(target).graph.node} & set(export_module.PLAIN_OPERATORS_ONLY)
+    for cameras in (1, 6, 8):
+        example = example_inputs(model, cameras)
+        example.arrays[1][0] = 0.0
+        got = OnnxRuntimeEngine(student, cameras, 1).run(dict(zip(example.names, example.arrays, strict=True)))
+        with torch.inference_mode():
+            expected = model(*example.tensors())
+        for name, reference in zip(("heatmap", "regression"), expected, strict=True):
+            np.testing.assert_allclose(got[name], reference.numpy(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_missing_camera_changes_nothing_whatever_its_image_shows(tmp_path):
+    torch.manual_seed(0)
+    model = BevDet(ModelConfig(name="test", **NARROW)).eval()
+    example = example_inputs(model, 6)
+    example.arrays[1][2] = 0.0
+    with torch.inference_mode():
+        first = model(*example.tensors())
+        example.arrays[0][2] = 0
+        second = model(*example.tensors())
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_an_unfaithful_export_leaves_no_file(tmp_path, monkeypatch):
+    model = BevDet(ModelConfig(name="test", **NARROW))
+    run = onnxruntime.InferenceSession.run
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *args: [value + 1.0 for value in run(*args)])
+    with pytest.raises(StudentError, match="differs from PyTorch"):
+        export_student(model, tmp_path / "student.onnx", {}, {}, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_torch_engine_runs_the_weights_beside_the_file(finished, tmp_path):
+    model = load_model(finished / WEIGHTS_FILE)
+    export_student(model, tmp_path / "student.onnx", {}, {}, {})
+    student = load_student(tmp_path / "student.onnx")
+    with pytest.raises(EngineError, match="does not exist"):
+        TorchEngine(student, 6, 1)
+    (tmp_path / "student.safetensors").write_bytes((finished / WEIGHTS_FILE).read_bytes())
+    example = example_inputs(model, 6)
+    inputs = dict(zip(example.names, example.arrays, strict=True))
+    reference, got = OnnxRuntimeEngine(student, 6, 1).run(inputs), TorchEngine(student, 6, 1).run(inputs)
+    for name in reference:
+        np.testing.assert_allclose(got[name], reference[name], atol=1e-3, rtol=1e-3)
+    with pytest.raises(EngineError, match="camera_valid"):
+        TorchEngine(student, 6, 1).run({"images": inputs["images"]})

@@ -1,0 +1,160 @@
+"""package.xml, setup.py, the requirement files and the installed environment say the same."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DIRECT = [path for path in sorted((ROOT / "requirements").glob("*.txt")) if path.name != "indirect.txt"]
+MESSAGE_IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+_(?:msgs|interfaces|srvs))\b", re.MULTILINE)
+
+
+def package(path):
+    return ElementTree.parse(path).getroot()
+
+
+def distribution_or_skip():
+    try:
+        return distribution("kd-perception")
+    except PackageNotFoundError:
+        pytest.skip("kd_perception is not installed in this Python; `make setup` installs it")
+
+
+def direct_lines():
+    lines = [(path.name, line) for path in DIRECT for line in path.read_text().splitlines()]
+    return [(name, line) for name, line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("file", "line"), direct_lines())
+def test_every_requirement_is_pinned_exactly_and_says_why(file, line):
+    assert re.fullmatch(r"[A-Za-z0-9._-]+==[^\s;]+(; [^#]+)?  # \S.*", line)
+
+
+def test_no_requirement_is_pinned_twice():
+    indirect = (ROOT / "requirements" / "indirect.txt").read_text().splitlines()[1:]
+    names = [
+        re.split("==", line)[0].lower().replace("_", "-") for line in [line for _, line in direct_lines()] + indirect
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+def imported_names():
+    """Top-level names that the two packages import, lazily or not."""
+    for package_name in ("kd_perception", "kd_training"):
+        for path in (ROOT / package_name).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name.split(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    yield node.module.split(".")[0]
+
+
+def test_everything_imported_is_required_directly():
+    """A library that only happens to be installed because another one needs it is not relied on."""
+    required = {re.split("[=;]", line)[0].lower().replace("_", "-") for _, line in direct_lines()}
+    providers = packages_distributions()
+    third_party = set(imported_names()) - sys.stdlib_module_names - {"kd_perception", "kd_training"}
+    declared = {element.text for element in package(ROOT / "package.xml") if element.tag.endswith("depend")}
+    undeclared = {
+        name
+        for name in third_party - declared
+        if name in providers and not {dist.lower().replace("_", "-") for dist in providers[name]} & required
+    }
+    assert undeclared == set()
+
+
+def test_one_version_everywhere():
+    from kd_perception import __version__
+
+    versions = {package(ROOT / folder / "package.xml").findtext("version") for folder in ("", "kd_msgs")}
+    setup = re.search(r'version="([^"]+)"', (ROOT / "setup.py").read_text()).group(1)
+    assert versions | {setup} == {__version__}
+
+
+def test_package_xml_declares_every_message_package_that_is_imported():
+    declared = {element.text for element in package(ROOT / "package.xml") if element.tag.endswith("depend")}
+    sources = [path.read_text() for name in ("kd_perception", "kd_training") for path in (ROOT / name).rglob("*.py")]
+    imported = {name for text in sources for name in MESSAGE_IMPORT.findall(text)}
+    assert imported, "no source imports a message package: the pattern is wrong"
+    assert imported <= declared
+
+
+def test_every_message_file_is_generated():
+    listed = set(re.findall(r'"(msg/\w+\.msg)"', (ROOT / "kd_msgs" / "CMakeLists.txt").read_text()))
+    assert listed == {f"msg/{path.name}" for path in (ROOT / "kd_msgs" / "msg").iterdir()}
+
+
+def declared_entry_points():
+    """Every entry point that setup.py declares, as (group, text)."""
+    for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())):
+        if isinstance(node, ast.keyword) and node.arg == "entry_points":
+            return [(group, text) for group, texts in ast.literal_eval(node.value).items() for text in texts]
+    raise AssertionError("setup.py declares no entry points")
+
+
+@pytest.mark.parametrize(("group", "text"), declared_entry_points())
+def test_entry_points_lead_to_something_callable(group, text):
+    module, name = text.split(" = ")[1].split(":")
+    if ".nodes." in module or module.endswith("bringup"):
+        pytest.importorskip("rclpy")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_installed_entry_points_are_those_of_setup_py():
+    installed = distribution_or_skip().entry_points
+    assert {(entry.group, f"{entry.name} = {entry.value}") for entry in installed} == set(declared_entry_points())
+
+
+def test_the_robot_side_imports_nothing_of_training():
+    """Importing every module of kd_perception must not load kd_training or a training framework."""
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "kd_perception").rglob("*.py")
+    ]
+    script = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    try:\n"
+        "        importlib.import_module(name.removesuffix('.__init__'))\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        if error.name.split('.')[0] not in ('launch', 'launch_ros'): raise\n"  # only in a ROS 2 installation
+        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'kd_training', 'torch', 'lightning'}))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, *modules], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == ""
+
+
+def test_shared_files_keep_their_folders(tmp_path):
+    """launch, config and models land under share/kd_perception as they lie in the checkout."""
+    result = subprocess.run(
+        [
+            sys.executable,
+            "setup.py",
+            "--quiet",
+            "egg_info",
+            "--egg-base",
+            str(tmp_path),
+            "install_data",
+            "--install-dir",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    share = tmp_path / "share" / "kd_perception"
+    sources = [
+        path for folder in ("launch", "config", "models") for path in (ROOT / folder).rglob("*") if path.is_file()
+    ]
+    assert sources
+    for path in sources:
+        assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+    assert (share / "package.xml").is_file()

@@ -1,0 +1,122 @@
+"""Real nodes for tests: a domain each, a painted rig that publishes, and a listener that waits for conditions."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import cv2
+import numpy as np
+import rclpy
+from geometry_msgs.msg import TransformStamped
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+
+from kd_perception.bringup import use_middleware_profile
+from kd_perception.rig import Camera, ring_rig
+from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.geometry import to_transform_stamped
+from kd_perception.ros.images import to_image
+from kd_perception.ros.qos import TF_STATIC
+from kd_perception.ros.stamps import to_time
+from support.fake_student import paint
+
+IMAGE_SIZE = (256, 704)  # height, width
+_domains = itertools.count(os.getpid())
+
+
+def free_domain() -> int:
+    """A ROS_DOMAIN_ID that no other test of this run has, in the range that leaves ephemeral ports alone."""
+    return 1 + next(_domains) % 100
+
+
+class Peer:
+    """A node beside the tested ones, in a context of its own: publishes, listens, and waits for conditions."""
+
+    def __init__(self, domain_id: int, name: str = "peer") -> None:
+        use_middleware_profile()
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def listen(self, kind: type, topic: str, qos: QoSProfile | int = 1000) -> list:
+        """A list that fills with the topic's messages."""
+        messages: list = []
+        self.node.create_subscription(kind, topic, messages.append, qos)
+        return messages
+
+    def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> object:
+        """Spin until the condition is true and return its value; fails the test after the timeout."""
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
+            self._executor.spin_once(timeout_sec=0.05)
+        return value
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+class PaintedRig:
+    """Cameras that publish painted images, CameraInfo and tf on /<name>/..., as `bev_student_graph` expects them."""
+
+    def __init__(self, peer: Peer, count: int = 3, transport: str = "compressed") -> None:
+        self.peer = peer
+        self.cameras: Sequence[Camera] = ring_rig(count, IMAGE_SIZE[1], IMAGE_SIZE[0])
+        self.names = [camera.name for camera in self.cameras]
+        kind, suffix = (CompressedImage, "image/compressed") if transport == "compressed" else (Image, "image")
+        make = peer.node.create_publisher
+        self.images = [make(kind, f"/{name}/{suffix}", 10) for name in self.names]
+        self.infos = [make(CameraInfo, f"/{name}/camera_info", 10) for name in self.names]
+        self.tf = make(TFMessage, "/tf_static", TF_STATIC)
+
+    def connected(self) -> bool:
+        """Whether somebody listens to every camera."""
+        return all(publisher.get_subscription_count() for publisher in (*self.images, *self.infos))
+
+    def transforms(self) -> list[TransformStamped]:
+        """base_link -> each camera."""
+        return [to_transform_stamped("base_link", camera.name, 0, camera.ego_from_camera) for camera in self.cameras]
+
+    def calibrate(self) -> None:
+        """Publish tf_static and one CameraInfo of each camera."""
+        self.tf.publish(TFMessage(transforms=self.transforms()))
+        for camera, publisher in zip(self.cameras, self.infos, strict=True):
+            publisher.publish(to_camera_info(camera, camera.name))
+
+    def pictures(self, xy: Sequence[float] | None, class_name: str = "car") -> list[np.ndarray]:
+        """RGB images in which an object stands at x, y (None: nothing)."""
+        images = [np.full((*IMAGE_SIZE, 3), 60, np.uint8) for _ in self.cameras]
+        if xy is not None:
+            assert paint(images, self.cameras, xy, class_name)
+        return images
+
+    def shoot(self, stamp_ns: int, xy: Sequence[float] | None = (12.0, 1.0), leave_out: Sequence[int] = ()) -> None:
+        """Publish one image of every camera with this stamp."""
+        for index, (rgb, publisher) in enumerate(zip(self.pictures(xy), self.images, strict=True)):
+            if index not in leave_out:
+                publisher.publish(self.message(index, stamp_ns, rgb))
+
+    def message(self, index: int, stamp_ns: int, rgb: np.ndarray) -> CompressedImage | Image:
+        """An image message of one camera."""
+        if self.images[index].msg_type is Image:
+            message = to_image(rgb)
+        else:
+            jpeg = cv2.imencode(".jpg", rgb[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+            message = CompressedImage(format="jpeg", data=jpeg.tobytes())
+        message.header.stamp = to_time(stamp_ns)
+        message.header.frame_id = self.names[index]
+        return message
