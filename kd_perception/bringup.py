@@ -26,7 +26,7 @@ from kd_perception.errors import KdError
 from kd_perception.graph import SHIPPED_MODEL, Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
 from kd_perception.lifecycle_client import LifecycleClient, TransitionError
 from kd_perception.nuscenes import CAMERA_CHANNELS
-from kd_perception.resources import resource
+from kd_perception.resources import resource, use_middleware_profile
 
 POLL_S = 0.05
 STOP_GRACE_S = 5.0
@@ -187,11 +187,6 @@ def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
                 "rviz2 is not installed, so the graph cannot be shown; install ROS 2's rviz2 or leave out --rviz"
             )
         yield "rviz2", [rviz, "-d", str(graph.rviz)]
-
-
-def use_middleware_profile() -> None:
-    """Let participants of this process and its children use the profile for images, unless the user set another."""
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(resource("config/fastdds.xml")))
 
 
 def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Files that ship beside the code: launch/, config/, models/, in a checkout or installed under share/kd_perception."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,11 @@ def resource(relative: str) -> Path:
     raise DataError(
         f"{relative} is not in {' or '.join(map(str, folders))}; install the package again, or run from a checkout"
     )
+
+
+def use_middleware_profile() -> None:
+    """Let participants of this process and its children use the profile for images, unless the user set another."""
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(resource("config/fastdds.xml")))
 
 
 def _share_folders() -> list[Path]:

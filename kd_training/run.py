@@ -60,21 +60,19 @@ def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
     return {
         "data": data or ", ".join(f"{source.root} {source.version}" for source in config.data.roots),
         "training": f"{schedule.steps} steps of {schedule.batch} samples per process, seed {schedule.seed}, "
-        "{schedule.precision}",
+        f"{schedule.precision}",
         "commit": _commit(),
     }
 
 
 def _commit() -> str:
     """The checkout's commit, '+' if it has changes; 'unknown' outside one."""
-    here = Path(__file__).resolve().parent
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        return _git("rev-parse", "--short=12", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).resolve().parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()

@@ -2,15 +2,20 @@
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import rclpy
+from rclpy.client import Client
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 
+from kd_perception.resources import use_middleware_profile
+
 POLL_S = 0.02
+CALL_POLL_S = 0.1
 
 
 class HasSubscribers(Protocol):
@@ -33,6 +38,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
+    use_middleware_profile()
     rclpy.init(args=arguments)
     node = None
     code = 0
@@ -83,3 +89,19 @@ def wait_for_subscribers(
             names = ", ".join(missing)
             return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {names}; start who listens"
         time.sleep(POLL_S)
+
+
+def call_service(client: Client, request: object, timeout_s: float, give_up: Callable[[], bool]) -> object | None:
+    """A service's answer, or None after `timeout_s` or when `give_up()` turns true. Not for the thread that spins."""
+    deadline = time.monotonic() + timeout_s
+    while not client.wait_for_service(timeout_sec=CALL_POLL_S):
+        if give_up() or time.monotonic() > deadline:
+            return None
+    done = threading.Event()
+    future = client.call_async(request)
+    future.add_done_callback(lambda _: done.set())
+    while not done.wait(CALL_POLL_S):
+        if give_up() or time.monotonic() > deadline:
+            client.remove_pending_request(future)
+            return None
+    return future.result()

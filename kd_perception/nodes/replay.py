@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,6 @@ import typer
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
-from rclpy.client import Client
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
@@ -28,7 +26,8 @@ from kd_msgs.msg import FrameStatus, Sample
 from kd_perception.bags.reader import BagReader, Topic
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.process import POLL_S, ProcessNode, run, wait_for_subscribers
+from kd_perception.nodes.process import POLL_S, ProcessNode, call_service, run, wait_for_subscribers
+from kd_perception.ros.message_types import message_class
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds, to_time
@@ -37,7 +36,6 @@ SAMPLE_TYPE = "kd_msgs/msg/Sample"
 CLOCK_TOPIC = "/clock"
 QUEUE_DEPTH = 100
 LATCHED_DEPTH = 1000
-CALL_POLL_S = 0.1
 ACK_TIMEOUT_S = 2.0  # at the end, for the last messages to arrive: listeners may be gone or stuck
 
 
@@ -194,7 +192,7 @@ class Replay(ProcessNode):
         deadline_s = time.monotonic() + p.subscriber_timeout_s
         label = "absent"
         while not self._stop.is_set():
-            answer = self._call(self._detector, GetState.Request(), min(deadline_s, time.monotonic() + 1.0))
+            answer = call_service(self._detector, GetState.Request(), 1.0, self._stop.is_set)
             if answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
                 return
             label = label if answer is None else answer.current_state.label
@@ -203,20 +201,6 @@ class Replay(ProcessNode):
                     f"the detector {p.detector}, which lockstep waits for, is {label}; start and activate it"
                 )
             self._stop.wait(POLL_S)
-
-    def _call(self, client: Client, request: object, deadline_s: float) -> object | None:
-        """A service's answer, or None if none came until the deadline or the end of this node."""
-        while not client.wait_for_service(timeout_sec=CALL_POLL_S):
-            if self._stop.is_set() or time.monotonic() > deadline_s:
-                return None
-        done = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        while not done.wait(CALL_POLL_S):
-            if self._stop.is_set() or time.monotonic() > deadline_s:
-                client.remove_pending_request(future)
-                return None
-        return future.result()
 
     def _play_once(self) -> None:
         p = self._settings
@@ -286,7 +270,7 @@ class Replay(ProcessNode):
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, acked_by_s - time.monotonic())))
         if self._finished is None:
             return
-        answer = self._call(self._finished, Trigger.Request(), time.monotonic() + p.finished_timeout_s)
+        answer = call_service(self._finished, Trigger.Request(), p.finished_timeout_s, self._stop.is_set)
         if self._stop.is_set():
             return
         if answer is None:
@@ -296,17 +280,6 @@ class Replay(ProcessNode):
         if not answer.success:
             raise DataError(f"{p.finished_service}: {answer.message}")
         self.get_logger().info(answer.message)
-
-
-def message_class(type_name: str) -> type:
-    """The Python class of 'sensor_msgs/msg/Image'; raises DataError if its package is not installed."""
-    package, _, name = type_name.partition("/msg/")
-    try:
-        return getattr(import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(
-            f"message type '{type_name}' is not installed; install {package or 'its package'} or leave the topic out"
-        ) from error
 
 
 def _seconds(stamp: Time) -> str:

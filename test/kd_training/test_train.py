@@ -23,7 +23,7 @@ from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_we
 from kd_training.config import AugmentConfig, DataConfig, DataRoot, ModelConfig, ScheduleConfig, TrainConfig, ViewConfig
 from kd_training.engine import TorchEngine
 from kd_training.export import example_inputs, export_student
-from kd_training.run import load_model, measured_accuracy, validation_metrics
+from kd_training.run import load_model, measured_accuracy, provenance_of, validation_metrics
 from kd_training.students.bevdet import BevDet
 from kd_training.train import TrainingError, train
 
@@ -156,6 +156,12 @@ def test_exported_file_equals_torch_for_any_camera_count(kind, tmp_path):
             expected = model(*example.tensors())
         for name, reference in zip(("heatmap", "regression"), expected, strict=True):
             np.testing.assert_allclose(got[name], reference.numpy(), atol=1e-3, rtol=1e-3)
+
+
+def test_provenance_states_the_run(painted):
+    facts = provenance_of(make_config(painted, 7), "")
+    assert facts["training"] == "7 steps of 1 samples per process, seed 0, bf16-mixed"
+    assert facts["data"] == f"{painted.root} {VERSION}" and facts["commit"]
 
 
 def test_a_missing_camera_changes_nothing_whatever_its_image_shows(tmp_path):
