@@ -45,7 +45,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="LiDAR-taught camera 3D detection: make data, train and export a student, run it on a robot, evaluate bags.\n\n"
+    help="LiDAR-taught camera 3D detection: make data, train and export a student, run it on a robot, score bags.\n\n"
     "Start with [bold]kd demo[/bold]; every command explains itself with --help.",
     epilog="A student is one ONNX file; a data set is a nuScenes-format folder; a bag is a rosbag2.",
 )

@@ -28,7 +28,7 @@ from kd_perception.nodes.worker import LatestWorker
 from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.pipeline import Pipeline
 from kd_perception.ros.images import from_image
-from kd_perception.ros.qos import CAMERA_INFO, SENSOR, SENSOR_RELIABLE
+from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
 from kd_perception.ros.rig_source import Rig, RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
@@ -148,7 +148,7 @@ class BevStudent(ProcessNode):
         p = self._settings
         kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
         image_qos = SENSOR_RELIABLE if p.reliable_input else SENSOR
-        self._inputs = [self.create_subscription(Odometry, "~/input/odometry", self._receive_odometry, SENSOR)]
+        self._inputs = [self.create_subscription(Odometry, "~/input/odometry", self._receive_odometry, ODOMETRY)]
         for i in range(len(p.camera_names)):
             prefix = f"~/input/camera{i}"
             self._inputs.append(

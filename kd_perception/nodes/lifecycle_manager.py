@@ -11,6 +11,7 @@ from rclpy.executors import ExternalShutdownException
 from kd_perception.errors import KdError
 from kd_perception.lifecycle_client import LifecycleClient
 from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.process import STOP_SIGNALS
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class LifecycleManagerParameters:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the manager as a process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt
     rclpy.init(args=arguments)
     node = rclpy.create_node("lifecycle_manager")
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 1
     finally:
         rclpy.try_shutdown()
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

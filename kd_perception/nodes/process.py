@@ -14,6 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 
 from kd_perception.resources import use_middleware_profile
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_S = 0.02
 CALL_POLL_S = 0.1
 
@@ -36,7 +37,7 @@ class ProcessNode(LifecycleNode):
 
 def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> None:
     """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
     use_middleware_profile()
     rclpy.init(args=arguments)
@@ -59,6 +60,8 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
         if node is not None:
             node.close()
         rclpy.try_shutdown()
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # the interpreter's end restores the default, which kills
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ MS = 1_000_000
 
 
 def feed(sync, *entries):
-    """Add (camera, stamp in ms, arrival in s) in turn; images are named by camera and stamp. All frames that came out."""
+    """Add (camera, stamp in ms, arrival in s) in turn; images are named by camera and stamp. Returns the frames."""
     frames = []
     for camera, stamp, now in entries:
         frames += sync.add(camera, stamp * MS, f"{RIG[camera]}@{stamp}", now).frames
