@@ -9,7 +9,8 @@ NAME = "kd_perception"
 
 def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
     """Every file below the folders, kept at its own path under share/kd_perception."""
-    files = sorted(path for folder in folders for path in Path(folder).rglob("*") if path.is_file())
+    found = [path for folder in folders for path in Path(folder).rglob("*")]
+    files = sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
     parents = sorted({path.parent for path in files})
     return [(f"share/{NAME}/{parent}", [str(path) for path in files if path.parent == parent]) for parent in parents]
 

@@ -65,7 +65,7 @@ make_environment() {
 packages_digest() {
     { cat kd_msgs/package.xml kd_msgs/CMakeLists.txt kd_msgs/msg/* scripts/tf2_msgs/*.* scripts/tf2_msgs/msg/*
       cat setup.py setup.cfg package.xml pyproject.toml
-      find launch config models -type f | sort; requirements_digest; } | digest
+      find launch config models -type f -not -path '*/__pycache__/*' | sort; requirements_digest; } | digest
 }
 
 has_tf2_msgs() {
@@ -87,7 +87,7 @@ build_packages() {
         --cmake-args -DPython3_EXECUTABLE="$VENV/bin/python" -DBUILD_TESTING=OFF -Wno-dev \
         || fail "colcon could not build the packages; its logs are in .venv/log/latest_build"
     rm -f "$VENV"/lib/python3*/site-packages/kd*perception.egg-link  # colcon's, which pip would try to uninstall
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
+    PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
         || fail "pip could not install kd_perception; its message is above"
     "$VENV/bin/python" -c "import rclpy, kd_msgs.msg, tf2_msgs.msg, kd_perception" || fail "the new environment does not import; see above"
 }

@@ -134,26 +134,15 @@ def test_the_robot_side_imports_nothing_of_training():
 def test_shared_files_keep_their_folders(tmp_path):
     """launch, config and models land under share/kd_perception as they lie in the checkout."""
     result = subprocess.run(
-        [
-            sys.executable,
-            "setup.py",
-            "--quiet",
-            "egg_info",
-            "--egg-base",
-            str(tmp_path),
-            "install_data",
-            "--install-dir",
-            str(tmp_path),
-        ],
+        [sys.executable, "setup.py", "-q", "egg_info", f"-e{tmp_path}", "install_data", f"--install-dir={tmp_path}"],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
     share = tmp_path / "share" / "kd_perception"
-    sources = [
-        path for folder in ("launch", "config", "models") for path in (ROOT / folder).rglob("*") if path.is_file()
-    ]
+    found = [path for folder in ("launch", "config", "models") for path in (ROOT / folder).rglob("*")]
+    sources = [path for path in found if path.is_file() and "__pycache__" not in path.parts]
     assert sources
     for path in sources:
         assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
