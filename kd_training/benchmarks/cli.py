@@ -43,10 +43,10 @@ SHIPPED_STUDENT = "models/bevdet_demo.onnx"
 GRAPH_HEADINGS = ("stage", "median ms", "p95 ms")
 GRAPH_TIMEOUT_S = 600.0
 RENDERED_FRAMES = 20  # keyframes of the scene that is rendered where no data set is given
-METHOD = """Image network, view transform and BEV network are the student file cut in three and run one after the other;
-*whole network* is the file in one piece. Engine and PyTorch take turns on every frame and their outputs are compared;
-PyTorch's faster memory layout is shown. *Decode* is from output maps to boxes, *messages* the detection array and
-markers, serialised."""
+METHOD = """*Preprocess* is decoding, resizing and batching the images. *Whole network* is the file in one piece;
+image network, view transform and BEV network are the same file cut in three and run one after the other. Engine and
+PyTorch take turns on every frame and their outputs are compared; PyTorch's faster memory layout is shown. *Decode* is
+from output maps to boxes, *messages* the detection array and markers, serialised."""
 GRAPH_METHOD = """A bag of the same images replayed in real time into the running nodes: *end to end* is from the anchor
 image's arrival at the detector to the publication of its boxes, *wait* what it spent waiting for the other cameras."""
 

@@ -12,9 +12,7 @@ from rich.table import Table
 
 from kd_perception.atomic import write_text
 from kd_perception.evaluation.report import commit
-from kd_training.benchmarks.stages import BEV_NETWORK, DECODE, IMAGE_NETWORK, STAGES, VIEW_TRANSFORM, WHOLE, StageTimes
-
-PARTS = (IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK)
+from kd_training.benchmarks.stages import PARTS, STAGES, StageTimes
 
 
 def stage_rows(times: StageTimes) -> list[tuple[str, str, str, str, str]]:
@@ -27,7 +25,7 @@ def stage_rows(times: StageTimes) -> list[tuple[str, str, str, str, str]]:
         theirs = np.median(eager[stage]) if stage in eager else None
         compared = ("", "") if theirs is None else (f"{theirs:.1f}", f"{theirs / np.median(ours):.1f} x")
         rows.append((label, f"{np.median(ours):.1f}", f"{np.percentile(ours, 95):.1f}", *compared))
-    return rows[:2] + [rows[STAGES.index(WHOLE)]] + rows[2 : STAGES.index(WHOLE)] + rows[STAGES.index(DECODE) :]
+    return rows
 
 
 def graph_rows(stages: Sequence[Mapping[str, float]]) -> list[tuple[str, str, str]]:

@@ -24,7 +24,8 @@ from kd_training.students.bevdet import BevDet
 
 IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, WHOLE = "image network", "view transform", "BEV network", "whole network"
 JPEG_DECODE, PREPROCESS, DECODE, MESSAGES = "JPEG decode", "preprocess", "decode", "messages"
-STAGES = (JPEG_DECODE, PREPROCESS, IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, WHOLE, DECODE, MESSAGES)
+STAGES = (PREPROCESS, JPEG_DECODE, WHOLE, IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, DECODE, MESSAGES)
+PARTS = (JPEG_DECODE, IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK)  # contained in the stage above them
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -134,10 +135,8 @@ def _time_preprocessing(pipeline: Pipeline, frame: BenchFrame, watch: Stopwatch)
         for image, size, affine in zip(frame.images, sizes, affines, strict=True):
             if image is not None:
                 coarse_image(image, size, affine)
-    with watch("decode and resize"):
+    with watch(PREPROCESS):
         inputs, _, _ = pipeline.prepare(frame.images)
-    both, decoding = watch.times["decode and resize"][-1], watch.times[JPEG_DECODE][-1]
-    watch.times[PREPROCESS].append(max(0.0, both - decoding))
     return inputs
 
 

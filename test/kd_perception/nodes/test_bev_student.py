@@ -241,12 +241,17 @@ def test_nothing_is_computed_while_nobody_listens(tmp_path):
         with running(graph, domain_id=domain):
             peer.until(rig.connected)
             rig.calibrate()
-            rig.shoot(T0)
+            stamps = itertools.count(T0, S // 10)
 
             def values():
                 return {v.key: int(v.value) for d in diagnostics for v in d.status[0].values if v.value.isdigit()}
 
-            peer.until(lambda: values().get("images_ignored_without_listeners", 0) == len(rig.names))
+            def ignored():
+                """Shoots again and again: sensor data is best effort, some images may be lost."""
+                rig.shoot(next(stamps))
+                return values().get("images_ignored_without_listeners", 0) >= len(rig.names)
+
+            peer.until(ignored)
             assert "frames_answered" not in values()
 
 

@@ -105,7 +105,8 @@ def test_the_command_writes_its_table(student: Student, dataroot: Path, tmp_path
     for word in (*STAGES, student.model_id, "eager PyTorch ms", "cores of", "command: `kd "):
         assert word in text
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| of which")]
-    assert len(rows) == 3 and all(float(row[2]) > 0 and row[5].strip().endswith("x") for row in rows)
+    assert len(rows) == 4 and all(float(row[3]) > 0 for row in rows)
+    assert [row[5].strip().endswith("x") for row in rows] == [False, True, True, True]  # PyTorch decodes no JPEG
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pipeline.md"]
 
 
