@@ -1,6 +1,7 @@
 """`kd export`: a trained student as the one ONNX file of kd_perception.student, checked against PyTorch before it gets
 its name."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,10 +55,12 @@ def write_onnx(model: BevDet, target: Path) -> None:
     dynamic = {"images": {0: CAMERA_AXIS}, "camera_valid": {0: CAMERA_AXIS}}
     if model.spec.view.kind == "splat":
         dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
-    torch.onnx.export(
-        model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS),
-        dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter writes the plainest graph of the two
+        torch.onnx.export(
+            model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS),
+            dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
 
 
 def add_metadata(path: Path, spec: StudentSpec) -> None:
