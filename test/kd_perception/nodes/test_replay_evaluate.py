@@ -202,7 +202,9 @@ def test_evaluating_nothing_is_an_error_and_leaves_nothing(tmp_path):
 def test_the_visualizer_draws_boxes_points_and_overlays(world, tmp_path):
     _, _, bag, student = world
     domain = free_domain()
-    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", threads=1, visualize=True)
+    graph = replay_evaluate_graph(
+        bag, student, tmp_path / "out", "onnxruntime", lockstep=False, threads=1, visualize=True
+    )  # in real time: pictures are drawn at a bounded rate from best-effort images, a fast replay may leave none
     with Peer(domain) as peer:
         bev = peer.listen(Image, "/visualizer/output/bev/image", EVERY_RESULT)
         overlay = peer.listen(Image, "/visualizer/output/camera0/image", EVERY_RESULT)

@@ -95,14 +95,15 @@ def test_every_stage_is_timed_on_every_frame(student: Student, dataroot: Path):
     assert times.better_layout() in LAYOUTS and calls[-1] == (2, 2)
 
 
-def test_the_command_writes_its_table(student: Student, dataroot: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_the_command_writes_its_table(student: Student, dataroot: Path, tmp_path: Path, capsys, monkeypatch):
     pytest.importorskip("rclpy", reason="the message stage needs the ROS packages")
+    monkeypatch.setattr("sys.argv", ["kd", "bench"])
     out = tmp_path / "pipeline.md"
     options = {"dataroot": dataroot, "version": VERSION, "frames": 2, "engine": "onnxruntime", "threads": 1}
     bench(Measurement.pipeline, student=student.path, graph=False, out=out, **options)
     text = out.read_text()
     assert "onnxruntime" in capsys.readouterr().out
-    for word in (*STAGES, student.model_id, "eager PyTorch ms", "cores of", "command: `kd "):
+    for word in (*STAGES, student.model_id, "eager PyTorch ms", "cores of", "command: `kd bench`"):
         assert word in text
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| of which")]
     assert len(rows) == 4 and all(float(row[3]) > 0 for row in rows)
