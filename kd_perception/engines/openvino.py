@@ -1,6 +1,7 @@
 """OpenVINO: the default engine on CPUs (x86 and Arm)."""
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 import openvino
@@ -8,6 +9,13 @@ import openvino
 from kd_perception.engines.base import check_inputs
 from kd_perception.errors import EngineError
 from kd_perception.student import CAMERA_INPUTS, Student
+
+
+@cache
+def _core() -> openvino.Core:
+    """The process's one core, never freed: the CPU plugin gives the thread that loads it an alternate signal stack, and
+    frees it from whichever thread drops the last reference. Ctrl-C would then be delivered on unmapped memory."""
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -22,7 +30,7 @@ class OpenVinoEngine:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         try:
-            core = openvino.Core()
+            core = _core()
             model = core.read_model(student.path)
             shapes = {port.any_name: port.partial_shape for port in model.inputs}
             for name in shapes.keys() & CAMERA_INPUTS:

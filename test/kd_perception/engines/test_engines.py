@@ -1,5 +1,7 @@
 """Engines: both run a file to the same numbers for any camera count, and refuse what does not fit in one sentence."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,3 +115,26 @@ def test_auto_takes_openvino_and_falls_back(student: Student, monkeypatch: pytes
     )  # as if OpenVINO did not import
     engine: Engine = open_engine("auto", student, 6)
     assert engine.name == "onnxruntime"
+
+
+DROP_ELSEWHERE = """
+import faulthandler, os, signal, sys, threading
+from kd_perception.engines.base import open_engine
+from kd_perception.student import load_student
+faulthandler.enable()  # its handlers, like Python's own, run on the alternate signal stack
+engines = [open_engine(sys.argv[1], load_student(sys.argv[2]), 6, threads=1)]
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+caught = []
+signal.signal(signal.SIGINT, lambda *_: caught.append(True))
+os.kill(os.getpid(), signal.SIGINT)
+assert caught
+"""
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_ctrl_c_survives_an_engine_dropped_by_another_thread(student: Student, name: str):
+    command = [sys.executable, "-c", DROP_ELSEWHERE, name, str(student.path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
