@@ -141,16 +141,15 @@ def running(
     environment = _environment(domain_id, log_folder)
     started: list[NodeProcess] = []
     with ExitStack() as cleanup:
+        interrupts = cleanup.enter_context(_interrupts())
         scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kd_up_")))
-        cleanup.callback(_stop, started)
+        cleanup.callback(_stop, started, interrupts)
         if log_folder is not None:
             log_folder.mkdir(parents=True, exist_ok=True)
         for name, command in _commands(graph, scratch):
             log = None if log_folder is None else log_folder / f"{name}.log"
-            with _interrupt_as_event() as interrupted:  # between start and note of it, a process would be orphaned
+            with interrupts.held():  # between start and note of it, a process would be orphaned
                 started.append(NodeProcess(name, command, environment, log, echo))
-            if interrupted.is_set():
-                raise KeyboardInterrupt
         processes = Processes(graph, started)
         _activate(graph, processes, domain_id)
         yield processes
@@ -211,29 +210,55 @@ def _activate(graph: Graph, processes: Processes, domain_id: int | None) -> None
             raise GraphError(f"{error}: {node.last_words()}") from error
 
 
-def _stop(nodes: Sequence[NodeProcess]) -> None:
+def _stop(nodes: Sequence[NodeProcess], interrupts: "Interrupts") -> None:
     """SIGTERM, then SIGKILL for what is left; while this lasts a further Ctrl-C only shortens the grace."""
-    with _interrupt_as_event() as impatient:
-        for node in reversed(nodes):
-            node.signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_GRACE_S
-        while any(node.exit_code is None for node in nodes) and time.monotonic() < deadline and not impatient.is_set():
-            time.sleep(POLL_S)
-        for node in nodes:
-            node.signal(signal.SIGKILL)
-            node.finish()
+    interrupts.only_noted = True
+    before = interrupts.noted
+    for node in reversed(nodes):
+        node.signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_GRACE_S
+    while any(node.exit_code is None for node in nodes) and time.monotonic() < deadline and interrupts.noted == before:
+        time.sleep(POLL_S)
+    for node in nodes:
+        node.signal(signal.SIGKILL)
+        node.finish()
+
+
+class Interrupts:
+    """Ctrl-C raises KeyboardInterrupt once. Later ones, which would break the cleaning up, are only noted."""
+
+    def __init__(self) -> None:
+        self.only_noted = False
+        self.noted = 0
+
+    def __call__(self, *_: object) -> None:
+        """The handler of SIGINT."""
+        if self.only_noted:
+            self.noted += 1
+            return
+        self.only_noted = True
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside the block Ctrl-C waits for the block's end."""
+        self.only_noted, before = True, self.noted
+        yield
+        self.only_noted = self.noted > before
+        if self.only_noted:
+            raise KeyboardInterrupt
 
 
 @contextmanager
-def _interrupt_as_event() -> Iterator[threading.Event]:
-    """Inside the block Ctrl-C sets the event and interrupts nothing (in other threads it never does)."""
-    interrupted = threading.Event()
+def _interrupts() -> Iterator[Interrupts]:
+    """Handles SIGINT inside the block (in other threads than the main one it never comes)."""
+    interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
-        yield interrupted
+        yield interrupts
         return
-    previous = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    previous = signal.signal(signal.SIGINT, interrupts)
     try:
-        yield interrupted
+        yield interrupts
     finally:
         signal.signal(signal.SIGINT, previous)
 
