@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from kd_perception.errors import ConfigError
 
@@ -125,7 +125,8 @@ class TrainConfig:
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a configuration file and apply `key=value` overrides (dotted keys, YAML values).
+    """Read a configuration file and apply `key=value` overrides (dotted keys, YAML values; `data.roots.0.root=...`
+    changes an entry of a list).
 
     Raises ConfigError naming an unknown key and the nearest valid one, a wrong type, or a missing value.
     """
@@ -134,14 +135,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
         raise ConfigError(f"configuration {path} does not exist; the shipped ones are in config/training/")
     try:
         given = OmegaConf.load(path)
-    except (YAMLError, OSError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
-    for text in overrides:
-        if "=" not in text:
-            raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
     if not OmegaConf.is_dict(given):
         raise ConfigError(f"{path} is not a mapping of model, data, loss and schedule")
-    return _structured(OmegaConf.merge(given, OmegaConf.from_dotlist(list(overrides))), str(path))
+    for text in overrides:
+        _override(given, text)
+    return _structured(given, str(path))
 
 
 def config_from_yaml(text: str, where: str) -> TrainConfig:
@@ -152,6 +152,17 @@ def config_from_yaml(text: str, where: str) -> TrainConfig:
 def to_yaml(config: TrainConfig) -> str:
     """All keys with their values."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _override(given: DictConfig, text: str) -> None:
+    """Set one key from `key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
+    try:
+        OmegaConf.update(given, key, yaml.safe_load(value))
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError, AssertionError) as error:
+        raise ConfigError(f"override '{text}' cannot be applied ({' '.join(str(error).split())})") from error
 
 
 def _structured(given: DictConfig, where: str) -> TrainConfig:

@@ -35,6 +35,8 @@ def test_overrides_change_nested_values():
     )
     assert (config.schedule.steps, config.model.view.kind, config.data.augment.mirror) == (7, "splat", False)
     assert [(root.root, root.version) for root in config.data.roots] == [("a", "b")]
+    (root,) = load_config(DEMO, ["data.roots.0.root=elsewhere"]).data.roots
+    assert (root.root, root.version) == ("elsewhere", "v1.0-synth")
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,8 @@ def test_overrides_change_nested_values():
         ("data.roots=[{rot: a}]", "did you mean 'data.roots\\[\\].root'"),
         ("schedule.steps=many", "schedule.steps"),
         ("schedule.steps", "not of the form key=value"),
+        ("data.roots.7.root=a", "cannot be applied"),
+        ("schedule.steps=[1", "cannot be applied"),
     ],
 )
 def test_a_wrong_override_is_one_sentence(override, message):
