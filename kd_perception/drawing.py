@@ -94,7 +94,7 @@ def draw_camera(
         for line in lines:
             _polyline(canvas, line * scale, CLASS_COLORS[name], thickness)
         _label(canvas, np.concatenate(lines) * scale, f"{name} {detections.score[index]:.2f}", CLASS_COLORS[name])
-    _caption(canvas, camera.name)
+    caption(canvas, camera.name)
     return canvas
 
 
@@ -106,7 +106,8 @@ def box_lines(corners: np.ndarray, camera: Camera) -> list[np.ndarray]:
     local = apply(invert(camera.ego_from_camera), corners)
     lines = []
     for start, end in EDGES:
-        clipped = _clip_near(local[start], local[end])
+        around = camera.lens.max_angle > np.pi / 2.0  # then nothing has to be cut off at a plane in front
+        clipped = (local[start], local[end]) if around else _clip_near(local[start], local[end])
         if clipped is not None:
             lines.append(_to_pixels(np.linspace(*clipped, 2 if camera.distortion_model == "none" else 17), camera))
     pixels = np.concatenate(lines) if lines else np.zeros((0, 2))
@@ -150,11 +151,11 @@ def draw_bev(
     detections, truth: boxes in ego; points (N, >=3) in ego, coloured by height; arrows show the way of the next second.
     """
     canvas = np.full((size, size, 3), BACKGROUND, np.uint8)
-    view = _BevView(extent, size)
-    _range_rings(canvas, view)
+    view = BevView(extent, size)
+    range_rings(canvas, view)
     if points is not None:
         _points(canvas, view, points)
-    _ego(canvas, view)
+    ego_outline(canvas, view)
     if truth is not None:
         for outline in truth.corners()[:, :4, :2]:
             cv2.polylines(canvas, [view.fixed(outline)], True, TRUTH_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
@@ -169,7 +170,7 @@ def draw_bev(
     return canvas
 
 
-class _BevView:
+class BevView:
     """Metric x, y in ego -> picture pixels."""
 
     def __init__(self, extent: float, size: int) -> None:
@@ -184,7 +185,7 @@ class _BevView:
         return np.round(np.clip(self.pixels(xy), -1e6, 1e6) * (1 << SUBPIXEL)).astype(np.int32)
 
 
-def _bev_box(canvas: np.ndarray, view: _BevView, box: Boxes) -> None:
+def _bev_box(canvas: np.ndarray, view: BevView, box: Boxes) -> None:
     """Outline, heading tick, velocity arrow of a single box."""
     color = CLASS_COLORS[CLASSES[box.label[0]]]
     heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
@@ -205,7 +206,8 @@ def _bev_box(canvas: np.ndarray, view: _BevView, box: Boxes) -> None:
         cv2.arrowedLine(canvas, start.tolist(), end.tolist(), color, 1, cv2.LINE_AA, tipLength=0.2)
 
 
-def _range_rings(canvas: np.ndarray, view: _BevView) -> None:
+def range_rings(canvas: np.ndarray, view: BevView) -> None:
+    """Circles around the ego every ten metres."""
     middle = view.pixels(np.zeros(2))
     fixed = np.round(middle * (1 << SUBPIXEL)).astype(int).tolist()
     for metres in range(10, int(view.extent * 1.42) + 1, 10):
@@ -215,7 +217,7 @@ def _range_rings(canvas: np.ndarray, view: _BevView) -> None:
             cv2.putText(canvas, f"{metres} m", at.astype(int).tolist(), FONT, 0.38, (110, 120, 134), 1, cv2.LINE_AA)
 
 
-def _points(canvas: np.ndarray, view: _BevView, points: np.ndarray) -> None:
+def _points(canvas: np.ndarray, view: BevView, points: np.ndarray) -> None:
     """Points as pixels, the highest on top, from slate (ground) to pale (3 m and more)."""
     points = points[np.isfinite(points[:, :3]).all(axis=1)]
     pixels = view.pixels(points[:, :2]).astype(np.int64)
@@ -227,7 +229,7 @@ def _points(canvas: np.ndarray, view: _BevView, points: np.ndarray) -> None:
     canvas[pixels[order, 1], pixels[order, 0]] = (low + (high - low) * share).astype(np.uint8)
 
 
-def _ego(canvas: np.ndarray, view: _BevView) -> None:
+def ego_outline(canvas: np.ndarray, view: BevView) -> None:
     """A car's outline with its nose up; nuScenes' ego frame sits at the rear axle."""
     shape = np.array([[3.4, 0.6], [3.7, 0.0], [3.4, -0.6], [3.0, -0.9], [-0.9, -0.9], [-0.9, 0.9], [3.0, 0.9]])
     cv2.fillPoly(canvas, [view.fixed(shape)], (90, 100, 116), cv2.LINE_AA, SUBPIXEL)
@@ -255,13 +257,9 @@ def _clip_near(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _to_pixels(local: np.ndarray, camera: Camera) -> np.ndarray:
-    """Points (K, 3) in the camera frame, all in front -> pixels (K, 2); NaN where the lens model folds back."""
-    ideal = local[:, :2] / local[:, 2:]
-    distorted = camera.distort(ideal)
-    if camera.distortion_model != "none":
-        back = camera.undistort(distorted)
-        distorted = np.where(np.isclose(back, ideal, atol=1e-3).all(axis=1)[:, None], distorted, np.nan)
-    return distorted @ camera.intrinsics[:2, :2].T + camera.intrinsics[:2, 2]
+    """Points (K, 3) in the camera frame -> pixels (K, 2); NaN beyond the lens model's field of view."""
+    pixels, visible = camera.project_local(local)
+    return np.where(visible[:, None], pixels, np.nan)
 
 
 def _polyline(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: int) -> None:
@@ -303,6 +301,7 @@ def _label(canvas: np.ndarray, pixels: np.ndarray, text: str, color: Color) -> N
     cv2.putText(canvas, text, (x, y), FONT, 0.36, color, 1, cv2.LINE_AA)
 
 
-def _caption(canvas: np.ndarray, text: str) -> None:
+def caption(canvas: np.ndarray, text: str) -> None:
+    """Text in the lower left corner."""
     for color, thickness in ((BACKGROUND, 3), (TEXT_COLOR, 1)):
         cv2.putText(canvas, text, (8, canvas.shape[0] - 8), FONT, 0.45, color, thickness, cv2.LINE_AA)

@@ -9,7 +9,10 @@ import numpy as np
 import simplejpeg
 
 from kd_perception.errors import DataError
+from kd_perception.rig import Camera
 
+HORIZON = 0.2  # share of the network image's height above which a camera's horizon is not let
+STEEP = 0.9  # cosine between a camera's axis and the vertical from which there is no upright (26 degrees)
 MAX_REDUCTION = 8  # libjpeg decodes a block of 8x8 coefficients to 8x8, 4x4, 2x2 or 1x1 pixels
 JPEG_MAGIC = b"\xff\xd8"
 SCALE_TOLERANCE = 1e-6
@@ -26,8 +29,39 @@ def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np
     return np.array([[scale, 0.0, offset[0]], [0.0, scale, offset[1]], [0.0, 0.0, 1.0]])
 
 
+def fit_camera(camera: Camera, network_size: tuple[int, int]) -> np.ndarray:
+    """`fit_image` for a mounted camera: the picture is turned upright, and the horizon is not cropped away.
+
+    A camera mounted upside down or on its side is turned by the nearest quarter turns. If keeping the bottom rows would
+    put the horizon above `HORIZON` of the network image, the crop moves up until it stands there. Cameras that look
+    steeply up or down have neither an upright nor a horizon and are fitted as they are.
+    """
+    up = camera.ego_from_camera[2, :3]  # ego's z axis in the camera's frame
+    if abs(up[2]) > STEEP:
+        return fit_image((camera.height, camera.width), network_size)
+    upright = _quarter_turns(round(np.arctan2(-up[0], -up[1]) / (np.pi / 2.0)) % 4, camera.width, camera.height)
+    size = (camera.height, camera.width) if abs(upright[0, 0]) > 0.5 else (camera.width, camera.height)
+    fitted = fit_image(size, network_size)
+    affine = fitted @ upright
+    level = np.array([0.0, 0.0, 1.0]) - up[2] * up  # the camera's viewing direction, made horizontal
+    pixel, visible = camera.project_local(1e4 * level[None])
+    if visible[0]:
+        horizon = affine[1, :2] @ pixel[0] + affine[1, 2]
+        affine[1, 2] += np.clip(HORIZON * network_size[0] - horizon, 0.0, -fitted[1, 2])
+    return affine
+
+
+def _quarter_turns(turns: int, width: int, height: int) -> np.ndarray:
+    """Affine map (3, 3) that turns an image of this size clockwise by quarter turns, its corner back at the origin."""
+    quarter, turned = np.array([[0.0, -1.0], [1.0, 0.0]]), np.eye(3)  # u right, v down: u -> v is clockwise
+    turned[:2, :2] = np.linalg.matrix_power(quarter, turns)
+    corners = np.array([[0.0, 0.0], [width, height]]) @ turned[:2, :2].T
+    turned[:2, 2] = -corners.min(axis=0)
+    return turned
+
+
 def network_image(
-    image: bytes | np.ndarray,
+    image: bytes | memoryview | np.ndarray,
     source_size: tuple[int, int],
     network_from_image: np.ndarray,
     network_size: tuple[int, int],
@@ -50,7 +84,7 @@ def network_image(
 
 
 def coarse_image(
-    image: bytes | np.ndarray, source_size: tuple[int, int], network_from_image: np.ndarray
+    image: bytes | memoryview | np.ndarray, source_size: tuple[int, int], network_from_image: np.ndarray
 ) -> tuple[np.ndarray, int]:
     """First half of `network_image`: the RGB image at 1 / reduction of `source_size` (rounded up), and the reduction.
 
@@ -70,11 +104,11 @@ def _reduction(network_from_image: np.ndarray) -> int:
     return reduction
 
 
-def _decode(data: bytes, source_size: tuple[int, int], reduction: int) -> np.ndarray:
+def _decode(data: bytes | memoryview, source_size: tuple[int, int], reduction: int) -> np.ndarray:
     """Decoded RGB image, 1/reduction of `source_size` (rounded up)."""
     if not data:
         raise DataError("image is empty (0 bytes); check the camera driver or restore the file")
-    if not data.startswith(JPEG_MAGIC):
+    if bytes(data[:2]) != JPEG_MAGIC:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is None:
             raise DataError(

@@ -71,14 +71,14 @@ def compressed_image(stamp_ns: int, frame: str, data: bytes, encoding: str) -> M
 def camera_info(stamp_ns: int, camera: Camera) -> Message:
     """sensor_msgs/CameraInfo of a camera; an ideal lens is plumb_bob with five zeros, as drivers publish it."""
     k = camera.integer_centred_intrinsics()
-    distortion = camera.distortion if camera.distortion_model == "plumb_bob" else (0.0,) * 5
+    distortion_model, distortion = camera.info_distortion()
     roi = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     return make(
         "sensor_msgs/msg/CameraInfo",
         header=header(stamp_ns, camera.name),
         height=camera.height,
         width=camera.width,
-        distortion_model="plumb_bob",
+        distortion_model=distortion_model,
         d=np.array(distortion),
         k=k.ravel(),
         r=np.eye(3).ravel(),

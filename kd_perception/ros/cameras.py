@@ -10,8 +10,11 @@ from kd_perception.rig import Camera
 def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray) -> Camera:
     """The camera a message calibrates, mounted at `ego_from_camera`.
 
-    An empty distortion model, or plumb_bob with zero coefficients, means no distortion. Raises CalibrationError for
-    zero or NaN intrinsics, a distortion model the project does not know, binning or a region of interest.
+    The image is taken to be the raw one: K and D describe it; R and P, which describe the rectified image, are not
+    read. An empty distortion model, or plumb_bob or rational_polynomial with zero coefficients, means no distortion;
+    zeros beyond the eight coefficients of rational_polynomial (OpenCV's thin prism and tilt) are dropped. Raises
+    CalibrationError for zero or NaN intrinsics, a distortion model the project does not know, binning or a region of
+    interest.
     """
     if message.binning_x > 1 or message.binning_y > 1 or message.roi.width or message.roi.height:
         raise CalibrationError(
@@ -19,8 +22,10 @@ def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray
         )
     coefficients = tuple(float(value) for value in message.d)
     model = message.distortion_model
-    if model in ("", "none", "plumb_bob") and not any(coefficients):
+    if model in ("", "none", "plumb_bob", "rational_polynomial") and not any(coefficients):
         model, coefficients = "none", ()
+    if model == "rational_polynomial" and not any(coefficients[8:]):
+        coefficients = coefficients[:8]
     intrinsics = np.array(message.k, dtype=np.float64).reshape(3, 3)
     return Camera.from_integer_centred(
         name, intrinsics, ego_from_camera, message.width, message.height, model, coefficients
@@ -30,9 +35,9 @@ def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray
 def to_camera_info(camera: Camera, frame_id: str) -> CameraInfo:
     """The message (header stamp zero) of a camera; its mounting travels over tf."""
     intrinsics = camera.integer_centred_intrinsics()
-    message = CameraInfo(height=camera.height, width=camera.width, distortion_model="plumb_bob")
+    message = CameraInfo(height=camera.height, width=camera.width)
     message.header.frame_id = frame_id
-    message.d = [float(value) for value in camera.distortion] or [0.0] * 5
+    message.distortion_model, message.d = camera.info_distortion()
     message.k = intrinsics.ravel().tolist()
     message.r = np.eye(3).ravel().tolist()
     message.p = np.column_stack([intrinsics, np.zeros(3)]).ravel().tolist()

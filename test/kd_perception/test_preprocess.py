@@ -1,12 +1,16 @@
 """Preprocessing: where pixels land, encoded and raw images alike, and what bad images say."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
 
 from kd_perception.errors import DataError
-from kd_perception.preprocess import fit_image, network_image
+from kd_perception.preprocess import HORIZON, fit_camera, fit_image, network_image
+from kd_perception.rig import Camera, ring_rig
+from kd_perception.transforms import make_transform
 
 SIZES = [
     ((900, 1600), (128, 352)),
@@ -37,6 +41,55 @@ def test_fit_covers_centred_with_the_bottom_kept(source: tuple[int, int], networ
 
 def test_half_scale_fit_is_exact():
     np.testing.assert_array_equal(fit_image((256, 704), (128, 352)), np.diag([0.5, 0.5, 1.0]))
+
+
+def mounted(width: int, height: int, roll: float = 0.0, pitch: float = 0.0) -> Camera:
+    """A forward camera with its principal point in the middle, tipped down by `pitch`, then rolled (radians)."""
+    camera = ring_rig(1, width, height)[0]
+    tip = make_transform([np.cos(-pitch / 2), np.sin(-pitch / 2), 0.0, 0.0], np.zeros(3))
+    turn = make_transform([np.cos(roll / 2), 0.0, 0.0, np.sin(roll / 2)], np.zeros(3))
+    return replace(camera, ego_from_camera=camera.ego_from_camera @ tip @ turn)
+
+
+def test_a_camera_whose_horizon_stays_in_the_picture_is_fitted_as_its_image():
+    for pitch in (0.0, 0.05, -0.05):
+        camera = mounted(704, 256, 0.02, pitch)
+        np.testing.assert_array_equal(fit_camera(camera, (128, 352)), fit_image((256, 704), (128, 352)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (1280, 1024), (1000, 1000)])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_tall_pictures_keep_the_horizon_and_stand_upright_however_mounted(width: int, height: int, turns: int):
+    if turns % 2:
+        width, height = height, width
+    camera = mounted(width, height, roll=turns * np.pi / 2)
+    affine = fit_camera(camera, (128, 352))
+    ahead = camera.ego_from_camera[:3, 3] + np.array([[5000.0, 0.0, 0.0], [50.0, 0.0, 2.0], [50.0, 2.0, 0.0]])
+    pixels, _, seen = camera.project(ahead)
+    horizon, above, left = pixels @ affine[:2, :2].T + affine[:2, 2]
+    assert seen.all()
+    np.testing.assert_allclose(horizon, [176.0, HORIZON * 128], atol=1e-6)
+    assert above[1] < horizon[1] - 1 and left[0] < horizon[0] - 1  # up is up, and nothing is mirrored
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) @ affine[:2, :2].T + affine[:2, 2]
+    assert (corners.min(axis=0) <= 1e-9).all() and (corners.max(axis=0) >= np.array([352, 128]) - 1e-9).all()
+
+
+def test_what_a_turned_camera_sees_is_the_upright_picture():
+    """The image of a camera mounted upside down, turned back: the pixels that an upright camera gives."""
+    image = picture(480, 640)
+    upright = network_image(image, (480, 640), fit_camera(mounted(640, 480), (128, 352)), (128, 352))
+    turned = network_image(
+        np.ascontiguousarray(image[::-1, ::-1]),
+        (480, 640),
+        fit_camera(mounted(640, 480, np.pi), (128, 352)),
+        (128, 352),
+    )
+    np.testing.assert_allclose(turned.astype(int), upright.astype(int), atol=1)
+
+
+def test_a_camera_that_looks_down_is_left_as_it_is():
+    camera = mounted(640, 480, 1.0, np.radians(80.0))
+    np.testing.assert_array_equal(fit_camera(camera, (128, 352)), fit_image((480, 640), (128, 352)))
 
 
 @pytest.mark.parametrize(("source", "network"), SIZES)

@@ -7,6 +7,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
 from kd_msgs.msg import Detection3DArray
+from kd_perception.bags import messages as bag_messages
 from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.rig import Camera
@@ -31,6 +32,10 @@ def some_boxes(count=7):
 
 def over_the_wire(message):
     return deserialize_message(serialize_message(message), type(message))
+
+
+def in_a_bag(message):
+    return bytes(bag_messages.typestore().serialize_cdr(message, message.__msgtype__))
 
 
 def test_stamps_keep_every_nanosecond():
@@ -146,7 +151,33 @@ def test_opencv_agrees_where_a_point_lands():
     assert seen[0] and np.allclose(pixel[0] - 0.5, expected[0, 0], atol=1e-6)
 
 
-@pytest.mark.parametrize("model, coefficients", [("", []), ("plumb_bob", [0.0] * 5), ("none", [])])
+LENSES = [
+    ("plumb_bob", (-0.1, 0.02, 1e-3, -1e-3, 0.0)),
+    ("rational_polynomial", (0.3, -0.02, 1e-4, -2e-4, -0.001, 0.6, 0.02, -0.004)),
+    ("equidistant", (-0.01, 0.003, -0.002, 0.0004)),
+]
+
+
+@pytest.mark.parametrize("model, coefficients", LENSES)
+def test_lenses_travel_in_live_messages_and_in_bags(model, coefficients):
+    lens = camera(distortion_model=model, distortion=coefficients)
+    live = over_the_wire(to_camera_info(lens, "CAM_FRONT"))
+    recorded = deserialize_message(in_a_bag(bag_messages.camera_info(0, lens)), CameraInfo)
+    for message in (live, recorded):
+        back = from_camera_info(message, "CAM_FRONT", MOUNTING)
+        assert (back.distortion_model, back.distortion) == (model, coefficients)
+
+
+def test_trailing_zeros_of_a_rational_lens_are_dropped():
+    message = to_camera_info(camera(distortion_model="rational_polynomial", distortion=LENSES[1][1]), "CAM_FRONT")
+    message.d = [*LENSES[1][1], *[0.0] * 6]
+    assert from_camera_info(message, "CAM_FRONT", MOUNTING).distortion == LENSES[1][1]
+
+
+NO_LENS = [("", []), ("plumb_bob", [0.0] * 5), ("none", []), ("rational_polynomial", [0.0] * 8)]
+
+
+@pytest.mark.parametrize("model, coefficients", NO_LENS)
 def test_no_distortion_has_several_spellings(model, coefficients):
     message = to_camera_info(camera(), "CAM_FRONT")
     message.distortion_model, message.d = model, coefficients
@@ -159,7 +190,12 @@ def test_no_distortion_has_several_spellings(model, coefficients):
         ({"k": [0.0] * 9}, "focal lengths"),
         ({"k": [float("nan")] * 9}, "not nine finite numbers"),
         ({"width": 0}, "image size"),
-        ({"distortion_model": "equidistant", "d": [0.1] * 4}, "equidistant"),
+        (
+            {"distortion_model": "omnidirectional", "d": [0.1] * 4},
+            "'omnidirectional' is not supported .known: none, plumb",
+        ),
+        ({"distortion_model": "equidistant", "d": [0.1] * 5}, "4 finite coefficients"),
+        ({"distortion_model": "rational_polynomial", "d": [0.1] * 14}, "8 finite coefficients"),
         ({"distortion_model": "plumb_bob", "d": [0.1] * 4}, "5 finite coefficients"),
         ({"binning_x": 2}, "binning"),
     ],
