@@ -23,3 +23,11 @@ class EngineError(KdError):
 
 class ConfigError(KdError):
     """A configuration has an unknown key, a wrong type or values that do not fit together."""
+
+
+class InputError(EngineError):
+    """An engine was given inputs that its file does not take: the caller's mistake, no other engine would do better."""
+
+
+class MemoryLostError(EngineError):
+    """Temporal memory died with the engine that held it; the frame must be run again with an empty memory."""

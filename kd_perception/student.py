@@ -5,6 +5,10 @@ Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,
     geometry tables of the view transform (`kd_perception.view_tables`), computed at run time from the calibration.
 Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, 10, rows, columns) float32,
     the codes that `kd_perception.decode` names.
+A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (channels, rows, columns)
+    float32, the `bev_feature` of an earlier frame, on the grid of that frame; `bev_warp` (rows, columns, 2) float32,
+    where each cell lies in it (kd_perception.temporal.warp_table); `memory_valid` (1,) float32, 0 without an earlier
+    frame; `memory_interval` (1,) float32, seconds since that frame. And the output `bev_feature`, to be kept.
 """
 
 import hashlib
@@ -20,6 +24,9 @@ METADATA_KEY = "kd_student"
 CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
 CAMERA_INPUTS = frozenset({"images", "camera_valid"})
 OUTPUTS = ("heatmap", "regression")
+MEMORY_INPUT = "bev_memory"
+MEMORY_INPUTS = (MEMORY_INPUT, "bev_warp", "memory_valid", "memory_interval")
+MEMORY_OUTPUT = "bev_feature"
 FORMAT_VERSION = 1
 VIEW_TRANSFORMS = ("pull", "splat")
 
@@ -55,6 +62,19 @@ class ViewSpec:
 
 
 @dataclass(frozen=True)
+class MemorySpec:
+    """What a temporal student remembers: BEV features of `channels` channels.
+
+    It was trained with earlier frames `shortest_s` to `longest_s` seconds old and works best with one of `interval_s`.
+    """
+
+    channels: int
+    interval_s: float
+    shortest_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True)
 class StudentSpec:
     """Everything needed to run a student file and to trust it.
 
@@ -70,6 +90,7 @@ class StudentSpec:
     std: tuple[float, float, float]
     precision: str = "fp32"
     temporal_frames: int = 1
+    memory: MemorySpec | None = None  # of a student of two frames
     classes: tuple[str, ...] = CLASSES
     provenance: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -80,9 +101,22 @@ class StudentSpec:
         """(rows, columns) of one camera's feature map."""
         return self.image_size[0] // self.view.stride, self.image_size[1] // self.view.stride
 
+    @property
+    def memory_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of what is remembered; no channels without memory."""
+        return (0 if self.memory is None else self.memory.channels, *self.grid.shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the file's outputs, in order."""
+        return OUTPUTS if self.memory is None else (*OUTPUTS, MEMORY_OUTPUT)
+
     def to_json(self) -> str:
         """The metadata JSON."""
-        return json.dumps({"format": FORMAT_VERSION, **asdict(self)}, indent=1)
+        fields = asdict(self)
+        if self.memory is None:
+            del fields["memory"]  # readers that know of no memory read the file as before
+        return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1)
 
     @staticmethod
     def from_json(text: str, where: str) -> "StudentSpec":
@@ -94,7 +128,7 @@ class StudentSpec:
                 raise StudentError(
                     f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with kd export"
                 )
-            view = raw.pop("view")
+            view, memory = raw.pop("view"), raw.pop("memory", None)
             spec = StudentSpec(
                 grid=BevGrid(**raw.pop("grid")),
                 view=ViewSpec(
@@ -104,6 +138,7 @@ class StudentSpec:
                     heights=tuple(view["heights"]),
                     z_range=tuple(view["z_range"]),
                 ),
+                memory=None if memory is None else MemorySpec(**memory),
                 **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -122,6 +157,16 @@ class StudentSpec:
         if self.image_size[0] % self.view.stride or self.image_size[1] % self.view.stride:
             raise StudentError(
                 f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}"
+            )
+        if self.temporal_frames != (1 if self.memory is None else 2):
+            raise StudentError(
+                f"{where}: {self.temporal_frames} temporal frames are not what its memory needs (1 without, 2 with one)"
+            )
+        memory = self.memory
+        if memory is not None and not 0.0 < memory.shortest_s <= memory.interval_s <= memory.longest_s:
+            raise StudentError(
+                f"{where}: its memory's intervals must rise from shortest ({memory.shortest_s} s) over the best "
+                f"({memory.interval_s} s) to longest ({memory.longest_s} s)"
             )
         if self.classes != CLASSES:
             raise StudentError(

@@ -2,6 +2,7 @@
 bit."""
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,16 @@ def checkpoint_config(path: Path) -> TrainConfig:
     return config_from_yaml(text, str(path))
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill the whole model; raises DataError if a parameter is missing, unknown or of another shape."""
+def load_weights(model: nn.Module, path: Path, may_lack: Sequence[str] = ()) -> None:
+    """Fill the whole model; raises DataError if a tensor is missing, unknown or of another shape.
+
+    `may_lack` names modules that start as nothing: a file that has no tensor of any of them leaves them as they are.
+    """
     given, _ = read_weights(path)
     wanted = model.state_dict()
+    optional = {name for name in wanted if name.split(".")[0] in may_lack}
+    if not optional & set(given):
+        wanted = {name: value for name, value in wanted.items() if name not in optional}
     missing = [name for name in wanted if name not in given]
     unknown = [name for name in given if name not in wanted]
     shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
@@ -63,7 +70,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
                 f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); use "
                 "the configuration it was trained with"
             )
-    model.load_state_dict(given)
+    model.load_state_dict(given, strict=len(wanted) == len(model.state_dict()))
 
 
 def save_state(state: dict[str, Any], target: Path) -> None:

@@ -35,6 +35,16 @@ class ViewConfig:
 
 
 @dataclass
+class TemporalConfig:
+    """Memory: `frames` 1 has none, 2 fuses an earlier frame; its age in seconds: the best, and the range trained."""
+
+    frames: int = 1
+    interval: float = 0.5
+    shortest: float = 0.1
+    longest: float = 1.0
+
+
+@dataclass
 class ModelConfig:
     """Architecture: everything that fixes the shapes of the weights."""
 
@@ -51,6 +61,7 @@ class ModelConfig:
     head_hidden: int = 32
     grid: GridConfig = field(default_factory=GridConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
+    temporal: TemporalConfig = field(default_factory=TemporalConfig)
 
 
 @dataclass
@@ -71,7 +82,9 @@ class AugmentConfig:
     image_scale: float = 0.05  # relative, either way
     image_rotation: float = 0.02  # radians, either way
     colour: float = 0.2  # relative brightness and contrast, either way
-    camera_drop: float = 0.1  # probability that a sample loses one camera
+    camera_drop: float = 0.1  # probability that a sample loses cameras
+    camera_drop_most: int = 1  # how many it loses then: one to this many, never all
+    memory_drop: float = 0.15  # probability that a temporal student sees a sample as the first frame
 
 
 @dataclass
@@ -81,6 +94,7 @@ class DataConfig:
     roots: list[DataRoot] = MISSING
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
+    camera_motion: bool = False  # place each camera where it was at its own exposure (kd_perception.camera_motion)
     workers: int = 0
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 

@@ -9,42 +9,35 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import EngineError, KdError
 from kd_perception.student import Student
-from kd_training.export import OUTPUTS
+from kd_training.model_engine import ModelEngine
 from kd_training.run import load_model
+
+COMPARED = ("grid", "view", "image_size", "mean", "std", "memory_shape")  # facts that weights and file must share
 
 
 class TorchEngine:
     """A student in eager PyTorch on the CPU, float32."""
 
     name = "torch"
+    not_kept = ""
 
-    def __init__(self, student: Student, cameras: int, threads: int) -> None:
-        """Load the weights; `threads` 0 lets PyTorch choose. Raises EngineError without them or if they do not fit."""
+    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+        """Load the weights. Raises EngineError without them or if they do not fit."""
         weights = student.path.with_suffix(".safetensors")
         try:
-            self._model = load_model(weights).to(memory_format=torch.channels_last)
+            model = load_model(weights).to(memory_format=torch.channels_last)
         except KdError as error:
             raise EngineError(f"the torch engine needs the weights beside the student file: {error}") from error
-        theirs, ours = self._model.spec, student.spec
-        if (theirs.grid, theirs.view, theirs.image_size, theirs.mean, theirs.std) != (
-            ours.grid,
-            ours.view,
-            ours.image_size,
-            ours.mean,
-            ours.std,
-        ):
+        theirs, ours = model.spec, student.spec
+        if any(getattr(theirs, name) != getattr(ours, name) for name in COMPARED):
             raise EngineError(f"{weights} is another model than {student.path}; export both again with kd export")
-        if threads:
-            torch.set_num_threads(threads)
-        self._inputs = ("images", "camera_valid", *self._model.view.table_names)
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self._network = ModelEngine(model)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs -> named outputs."""
-        missing = [name for name in self._inputs if name not in inputs]
-        if missing:
-            raise EngineError(f"torch: input '{missing[0]}' is missing; it has {', '.join(sorted(inputs))}")
-        with torch.inference_mode():
-            outputs = self._model(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._inputs))
-        return dict(zip(OUTPUTS, (value.numpy() for value in outputs), strict=True))
+        return self._network.run(inputs)

@@ -12,7 +12,9 @@ import torch
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import StudentError
 from kd_perception.rig import ring_rig
-from kd_perception.student import CAMERA_AXIS, METADATA_KEY, OUTPUTS, StudentSpec
+from kd_perception.student import CAMERA_AXIS, METADATA_KEY, StudentSpec
+from kd_perception.temporal import memory_inputs
+from kd_perception.transforms import make_transform, quaternion_from_yaw
 from kd_perception.view_tables import build_tables
 from kd_training.students.bevdet import BevDet
 
@@ -58,8 +60,8 @@ def write_onnx(model: BevDet, target: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter writes the plainest graph of the two
         torch.onnx.export(
-            model, example.tensors(), str(target), input_names=list(example.names), output_names=list(OUTPUTS),
-            dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
+            model, example.tensors(), str(target), input_names=list(example.names),
+            output_names=list(model.spec.outputs), dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
 
 
@@ -79,13 +81,14 @@ def check_against_torch(model: BevDet, path: Path) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = list(model.spec.outputs)
     for cameras in (model.spec.trained_cameras, max(1, model.spec.trained_cameras - 2)):
         example = example_inputs(model, cameras)
         example.arrays[1][-1] = 0.0
-        got = session.run(list(OUTPUTS), dict(zip(example.names, example.arrays, strict=True)))
+        got = session.run(names, dict(zip(example.names, example.arrays, strict=True)))
         with torch.inference_mode():
             expected = [value.numpy() for value in model(*example.tensors())]
-        for name, left, right in zip(OUTPUTS, got, expected, strict=True):
+        for name, left, right in zip(names, got, expected, strict=True):
             error = float((np.abs(left - right) / np.maximum(1.0, np.abs(right))).max())
             if not error <= TOLERANCE:
                 raise StudentError(
@@ -95,10 +98,23 @@ def check_against_torch(model: BevDet, path: Path) -> None:
 
 
 def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
-    """Seeded noise images and the tables of `cameras` ideal cameras that look around evenly."""
-    height, width = model.spec.image_size
-    images = np.random.default_rng(0).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
-    rig = ring_rig(cameras, width, height)
-    tables = build_tables(model.spec, rig, [np.eye(3)] * cameras)
+    """Seeded noise images and the tables of `cameras` ideal cameras that look around evenly; of a student with memory
+    also a noise memory, half a second old, of an ego that drove 3 m and turned."""
+    spec = model.spec
+    height, width = spec.image_size
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
+    tables = build_tables(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
+    names = ("images", "camera_valid", *model.view.table_names)
     arrays = (images, np.ones(cameras, np.float32), *(tables[name] for name in model.view.table_names))
-    return ExampleInputs(("images", "camera_valid", *model.view.table_names), arrays)
+    if spec.memory is None:
+        return ExampleInputs(names, arrays)
+    feature = rng.random(spec.memory_shape, dtype=np.float32)
+    memory = example_memory(spec, feature)
+    return ExampleInputs((*names, *memory), (*arrays, *memory.values()))
+
+
+def example_memory(spec: StudentSpec, feature: np.ndarray) -> dict[str, np.ndarray]:
+    """Memory inputs of a feature as old as the student likes best, of an ego that drove 3 m since and turned."""
+    motion = make_transform(quaternion_from_yaw(0.1), np.array([3.0, 0.2, 0.0]))
+    return memory_inputs(spec.grid, feature, motion, spec.memory.interval_s)

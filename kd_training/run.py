@@ -14,6 +14,7 @@ from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config, load_weights
 from kd_training.config import DataRoot, TrainConfig
 from kd_training.data.frames import open_dataset
 from kd_training.evaluate import evaluate_model
+from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
 
 METRICS_FOLDER = "metrics"
@@ -26,7 +27,7 @@ def is_first_process() -> bool:
 
 def load_model(weights: Path) -> BevDet:
     """The student of a weights file that kd train wrote, in evaluation mode."""
-    model = BevDet(checkpoint_config(weights).model)
+    model = build_student(checkpoint_config(weights).model)
     load_weights(model, weights)
     return model.eval()
 
@@ -37,7 +38,8 @@ def validation_metrics(out: Path) -> Iterator[tuple[DataRoot, Metrics]]:
     config = checkpoint_config(out / WEIGHTS_FILE)
     model = load_model(out / WEIGHTS_FILE) if config.data.validation else None
     for index, source in enumerate(config.data.validation):
-        yield source, evaluate_model(model, open_dataset(source), out / f"{METRICS_FOLDER}{index or ''}")
+        dataset = open_dataset(source, config.data.camera_motion)
+        yield source, evaluate_model(model, dataset, out / f"{METRICS_FOLDER}{index or ''}")
 
 
 def measured_accuracy(summary: Path) -> dict[str, float]:

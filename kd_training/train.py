@@ -22,7 +22,7 @@ from kd_training.data.batches import StepBatches, to_device
 from kd_training.data.frames import open_frames
 from kd_training.losses import detection_losses
 from kd_training.optimise import Ema, build_optimizer, keep_memory, rate_factor
-from kd_training.students.bevdet import BevDet
+from kd_training.students import build_student
 
 
 class TrainingError(KdError):
@@ -32,17 +32,17 @@ class TrainingError(KdError):
 def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: bool = False) -> bool:
     """Train a student into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
 
-    `weights` initialises the whole model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError
-    or TrainingError with a sentence; what was saved stays.
+    `weights` initialises the whole model, or all of a temporal student but its memory; `resume` continues the run in
+    `out` bit by bit. Raises DataError, ConfigError or TrainingError with a sentence; what was saved stays.
     """
     schedule = config.schedule
     keep_memory()
     fabric = _fabric(config, out)
     fabric.seed_everything(schedule.seed, verbose=False)
-    model = BevDet(config.model)
+    model = build_student(config.model)
     model.backbone.freeze(schedule.freeze_stages)
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, may_lack=model.memory_modules)
     ema = Ema(model, schedule.ema_decay)
     first, state = 0, load_state(out, config) if resume else None
     if state is not None:
@@ -53,7 +53,7 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
     wrapped.mark_forward_method("train_forward")
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
-    frames = open_frames(config.data.roots)
+    frames = open_frames(config.data.roots, config.data.camera_motion)
     batches = StepBatches(
         model.spec, frames, config.data.augment, schedule.batch, schedule.seed, config.data.balance_classes,
         config.loss.depth > 0, fabric.global_rank, fabric.world_size,
@@ -84,9 +84,8 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * rate_factor(step, schedule)
             batch = to_device(batch, fabric.device)
-            losses = detection_losses(
-                wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs), batch, config.loss
-            )
+            outputs = wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs, batch.previous)
+            losses = detection_losses(outputs, batch, config.loss)
             _check_finite(losses, step)
             fabric.backward(sum(losses.values()))
             norm = fabric.clip_gradients(wrapped, optimizer, max_norm=schedule.clip_norm, error_if_nonfinite=False)

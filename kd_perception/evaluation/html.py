@@ -92,12 +92,12 @@ def _tiles(report: RunReport, metrics: Metrics) -> str:
 
 def _figure(picture: SamplePicture) -> str:
     counts = f"{picture.detections} detections drawn, {picture.truths} truth boxes"
-    images = _img(picture.grid(), "cameras", ".jpg") + _img(picture.bev, "bird’s-eye view", ".png")
+    images = image_tag(picture.grid(), "cameras", ".jpg") + image_tag(picture.bev, "bird’s-eye view", ".png")
     caption = escape(f"{picture.scene}, sample {picture.sample_token}: {counts}")
     return f'<figure><div class="pair">{images}</div><figcaption>{caption}</figcaption></figure>'
 
 
-def _img(picture: np.ndarray, alt: str, suffix: str) -> str:
+def image_tag(picture: np.ndarray, alt: str, suffix: str) -> str:
     kind = "jpeg" if suffix == ".jpg" else "png"
     return (
         f'<img alt="{alt}" src="data:image/{kind};base64,{base64.b64encode(encode_image(picture, suffix)).decode()}">'

@@ -36,10 +36,10 @@ def pull_tables(
         np.zeros((SOURCES, len(voxels))), *(np.zeros((SOURCES, len(voxels)), np.int32) for _ in range(2))
     )
     for i, (camera, affine) in enumerate(zip(cameras, network_from_image, strict=True)):
-        forward, position = camera.ego_from_camera[:3, 2], camera.ego_from_camera[:3, 3]
-        voxel = np.flatnonzero(
-            voxels @ forward > forward @ position
-        )  # half of them are behind the camera: not worth projecting
+        voxel = np.arange(len(voxels))
+        if camera.lens.max_angle <= np.pi / 2.0:  # half of them are behind the camera: not worth projecting
+            forward, position = camera.ego_from_camera[:3, 2], camera.ego_from_camera[:3, 3]
+            voxel = np.flatnonzero(voxels @ forward > forward @ position)
         uv, distance, seen = camera.project(voxels[voxel])
         voxel, uv, distance = voxel[seen], uv[seen] @ affine[:2, :2].T + affine[:2, 2], distance[seen]
         bins = bin_of_range(view.depth, distance, camera, affine)

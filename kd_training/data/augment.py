@@ -18,14 +18,14 @@ class Augmentation:
     """One sample's random choices.
 
     target_from_ego (4, 4), orthogonal, maybe a mirror; network_from_network (cameras, 3, 3) per image; gain, offset
-    (cameras,) of the pixel values; dropped: index of the missing camera or -1.
+    (cameras,) of the pixel values; dropped: indices of the missing cameras.
     """
 
     target_from_ego: np.ndarray
     network_from_network: np.ndarray
     gain: np.ndarray
     offset: np.ndarray
-    dropped: int
+    dropped: tuple[int, ...]
 
     def cameras(self, cameras: list[Camera]) -> list[Camera]:
         """The rig in the augmented ego frame."""
@@ -49,13 +49,19 @@ def draw_augmentation(
     affines = np.stack([_image_affine(rng, config, image_size, mirror) for _ in range(cameras)])
     gain = rng.uniform(1.0 - config.colour, 1.0 + config.colour, cameras)
     offset = rng.uniform(-config.colour, config.colour, cameras) * 64.0
-    dropped = int(rng.integers(cameras)) if rng.random() < config.camera_drop else -1
+    dropped = _draw_dropped(rng, config, cameras) if rng.random() < config.camera_drop else ()
     return Augmentation(target_from_ego, affines, gain, offset, dropped)
 
 
 def no_augmentation(cameras: int) -> Augmentation:
     """The sample as it is."""
-    return Augmentation(np.eye(4), np.tile(np.eye(3), (cameras, 1, 1)), np.ones(cameras), np.zeros(cameras), -1)
+    return Augmentation(np.eye(4), np.tile(np.eye(3), (cameras, 1, 1)), np.ones(cameras), np.zeros(cameras), ())
+
+
+def _draw_dropped(rng: np.random.Generator, config: AugmentConfig, cameras: int) -> tuple[int, ...]:
+    """Indices of one to `camera_drop_most` cameras, at least one of the rig staying (a rig of one may lose it)."""
+    most = max(1, min(config.camera_drop_most, cameras - 1))
+    return tuple(sorted(rng.choice(cameras, rng.integers(1, most + 1), replace=False).tolist()))
 
 
 def _image_affine(

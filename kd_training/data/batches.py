@@ -1,6 +1,7 @@
 """Batches as a function of the step: the same seed and step give the same batch, so that a resumed run continues bit by
 bit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -9,29 +10,55 @@ from torch import Tensor
 
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import DataError
-from kd_perception.preprocess import fit_image, network_image
+from kd_perception.nuscenes import Frame
+from kd_perception.preprocess import fit_camera, network_image
 from kd_perception.student import StudentSpec
+from kd_perception.temporal import warp_table
+from kd_perception.transforms import invert
 from kd_training.config import AugmentConfig
 from kd_training.data.augment import Augmentation, draw_augmentation, no_augmentation
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
+from kd_training.models.memory import PreviousFrames
 from kd_training.models.view import ViewTerms, view_terms
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One rig: images (N, H, W, 3) uint8, camera_valid (N,), depth labels (N, h, w), the view's terms, the targets."""
+class RigImages:
+    """One rig at one moment: images (N, H, W, 3) uint8, camera_valid (N,), network_from_image N x (3, 3), and the
+    view's terms."""
 
     images: np.ndarray
     camera_valid: np.ndarray
-    depth: np.ndarray
+    network_from_image: tuple[np.ndarray, ...]
     terms: ViewTerms
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A sample's earlier frame, `interval_s` seconds old; warp (rows, columns, 2): where its cells lie in it."""
+
+    rig: RigImages
+    warp: np.ndarray
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One rig with depth labels (N, h, w) and targets, and its earlier frame, if it has one."""
+
+    rig: RigImages
+    depth: np.ndarray
     targets: DetectionTargets
+    previous: Previous | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B rigs, their images behind each other. `objects` (K,): rig, group, row, column int64; codes (K, 10)."""
+    """B rigs, their images behind each other. `objects` (K,): rig, group, row, column int64; codes (K, 10).
+
+    `previous` is there for temporal students only.
+    """
 
     rigs: int
     images: Tensor
@@ -41,17 +68,45 @@ class Batch:
     heatmap: Tensor
     objects: dict[str, Tensor]
     codes: Tensor
+    previous: PreviousFrames | None = None
 
 
-def make_sample(spec: StudentSpec, frame: TrainingFrame, augmentation: Augmentation, with_depth: bool) -> Sample:
-    """Read a frame's files and build its arrays; raises DataError naming a file that is missing or damaged."""
-    images, affines = [], []
+def make_sample(
+    spec: StudentSpec,
+    frame: TrainingFrame,
+    augmentation: Augmentation,
+    with_depth: bool,
+    previous: Frame | None = None,
+) -> Sample:
+    """Read a frame's files and build its arrays; raises DataError naming a file that is missing or damaged.
+
+    `previous` is an earlier moment of the same scene; the same augmentation applies to both.
+    """
+    rig = _rig_images(spec, frame.frame, augmentation)
     rows, columns = spec.feature_size
-    for index, image in enumerate(frame.frame.images):
+    depth = np.full((len(rig.images), rows, columns), NO_DEPTH, np.int64)
+    if with_depth:
+        for index, (returns, affine) in enumerate(zip(frame.returns, rig.network_from_image, strict=True)):
+            if rig.camera_valid[index]:
+                depth[index] = depth_labels(spec, frame.cameras[index], returns, affine)
+    return Sample(
+        rig=rig,
+        depth=depth,
+        targets=detection_targets(frame.boxes.transformed(augmentation.target_from_ego), spec.grid),
+        previous=None if previous is None else _previous(spec, frame.frame, rig, previous, augmentation),
+    )
+
+
+def _rig_images(
+    spec: StudentSpec, frame: Frame, augmentation: Augmentation, known: tuple[Frame, ViewTerms] | None = None
+) -> RigImages:
+    """A moment's images, read and augmented. `known`: a frame whose terms are taken over if its rig is the same."""
+    images, affines = [], []
+    for index, image in enumerate(frame.images):
         source_size = (image.camera.height, image.camera.width)
-        affine = augmentation.network_from_network[index] @ fit_image(source_size, spec.image_size)
+        affine = augmentation.network_from_network[index] @ fit_camera(image.camera, spec.image_size)
         affines.append(affine)
-        if index == augmentation.dropped:
+        if index in augmentation.dropped:
             images.append(np.zeros((*spec.image_size, 3), np.uint8))
             continue
         if not image.path.is_file():
@@ -63,43 +118,36 @@ def make_sample(spec: StudentSpec, frame: TrainingFrame, augmentation: Augmentat
             augmentation.tint(network_image(image.path.read_bytes(), source_size, affine, spec.image_size), index)
         )
     valid = np.ones(len(images), np.float32)
-    valid[augmentation.dropped : augmentation.dropped + 1] = 0.0 if augmentation.dropped >= 0 else valid[-1:]
-    depth = np.full((len(images), rows, columns), NO_DEPTH, np.int64)
-    if with_depth:
-        for index, (returns, affine) in enumerate(zip(frame.returns, affines, strict=True)):
-            if index != augmentation.dropped:
-                depth[index] = depth_labels(spec, frame.cameras[index], returns, affine)
-    return Sample(
-        images=np.stack(images),
-        camera_valid=valid,
-        depth=depth,
-        terms=view_terms(spec, augmentation.cameras(frame.cameras), affines),
-        targets=detection_targets(frame.boxes.transformed(augmentation.target_from_ego), spec.grid),
+    valid[list(augmentation.dropped)] = 0.0
+    if known is not None and _same_rig(known[0], frame):
+        terms = known[1]
+    else:
+        terms = view_terms(spec, augmentation.cameras([image.camera for image in frame.images]), affines)
+    return RigImages(np.stack(images), valid, tuple(affines), terms)
+
+
+def _previous(
+    spec: StudentSpec, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation
+) -> Previous | None:
+    """The earlier moment as the sample sees it; None where it lacks cameras of the sample's."""
+    if [image.camera.name for image in previous.images] != [image.camera.name for image in frame.images]:
+        return None
+    motion = invert(previous.global_from_ego) @ frame.global_from_ego
+    turn = augmentation.target_from_ego
+    return Previous(
+        rig=_rig_images(spec, previous, augmentation, known=(frame, rig.terms)),
+        warp=warp_table(spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: its transpose undoes it
+        interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
     )
+
+
+def _same_rig(first: Frame, second: Frame) -> bool:
+    pairs = zip(first.images, second.images, strict=True)
+    return all(a.camera.fingerprint() == b.camera.fingerprint() for a, b in pairs)
 
 
 def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
     """Join samples: images behind each other, indices moved by what stands before."""
-    cells = spec.grid.shape[0] * spec.grid.shape[1]
-    pixels = spec.feature_size[0] * spec.feature_size[1]
-    cameras = np.cumsum([0] + [len(sample.images) for sample in samples])
-    steps = {
-        "cell": cells * np.arange(len(samples)),
-        "pixel": pixels * cameras,
-        "depth": pixels * spec.view.depth.count * cameras,
-        "weight": cameras * 0,
-    }
-    terms = {
-        name: torch.from_numpy(
-            np.concatenate(
-                [
-                    getattr(sample.terms, name) + step[i].astype(getattr(sample.terms, name).dtype)
-                    for i, sample in enumerate(samples)
-                ]
-            )
-        )
-        for name, step in steps.items()
-    }
     objects = {
         name: torch.from_numpy(np.concatenate([getattr(sample.targets, name) for sample in samples]))
         for name in ("group", "row", "column")
@@ -107,29 +155,73 @@ def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
     objects["rig"] = torch.from_numpy(
         np.repeat(np.arange(len(samples)), [len(sample.targets.row) for sample in samples])
     )
+    images, valid, terms = _join(spec, [sample.rig for sample in samples])
     return Batch(
         rigs=len(samples),
-        images=torch.from_numpy(np.concatenate([sample.images for sample in samples])),
-        camera_valid=torch.from_numpy(np.concatenate([sample.camera_valid for sample in samples])),
+        images=images,
+        camera_valid=valid,
         depth=torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
         terms=terms,
         heatmap=torch.from_numpy(np.stack([sample.targets.heatmap for sample in samples])),
         objects=objects,
         codes=torch.from_numpy(np.concatenate([sample.targets.codes for sample in samples])),
+        previous=None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples]),
+    )
+
+
+def _join(spec: StudentSpec, rigs: Sequence[RigImages | None]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Images, camera_valid and terms of several rigs; None is a rig without anything, which keeps its place."""
+    cells = spec.grid.shape[0] * spec.grid.shape[1]
+    pixels = spec.feature_size[0] * spec.feature_size[1]
+    there = [(place, rig) for place, rig in enumerate(rigs) if rig is not None]
+    if not there:
+        empty = {name: torch.zeros(0, dtype=torch.int64) for name in ("cell", "pixel", "depth")}
+        images = torch.zeros(0, *spec.image_size, 3, dtype=torch.uint8)
+        return images, torch.zeros(0), {**empty, "weight": torch.zeros(0)}
+    before = np.cumsum([0] + [len(rig.images) for _, rig in there])
+    terms = {
+        "cell": [rig.terms.cell + cells * place for place, rig in there],
+        "pixel": [rig.terms.pixel + pixels * start for (_, rig), start in zip(there, before, strict=False)],
+        "depth": [
+            rig.terms.depth + pixels * spec.view.depth.count * start
+            for (_, rig), start in zip(there, before, strict=False)
+        ],
+        "weight": [rig.terms.weight for _, rig in there],
+    }
+    return (
+        torch.from_numpy(np.concatenate([rig.images for _, rig in there])),
+        torch.from_numpy(np.concatenate([rig.camera_valid for _, rig in there])),
+        {name: torch.from_numpy(np.concatenate(parts)) for name, parts in terms.items()},
+    )
+
+
+def _join_previous(spec: StudentSpec, previous: Sequence[Previous | None]) -> PreviousFrames:
+    images, camera_valid, terms = _join(spec, [None if entry is None else entry.rig for entry in previous])
+    nowhere = np.zeros((*spec.grid.shape, 2), np.float32)
+    intervals = [spec.memory.interval_s if entry is None else entry.interval_s for entry in previous]
+    return PreviousFrames(
+        images=images,
+        camera_valid=camera_valid,
+        terms=terms,
+        warp=torch.from_numpy(np.stack([nowhere if entry is None else entry.warp for entry in previous])),
+        valid=torch.tensor([float(entry is not None) for entry in previous]),
+        interval=torch.tensor(intervals, dtype=torch.float32),
     )
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with every tensor on `device`."""
-    moved = {}
-    for entry in fields(Batch):
-        value = getattr(batch, entry.name)
-        if isinstance(value, Tensor):
-            value = value.to(device)
-        elif isinstance(value, dict):
-            value = {name: tensor.to(device) for name, tensor in value.items()}
-        moved[entry.name] = value
-    return Batch(**moved)
+    return Batch(**{entry.name: _moved(getattr(batch, entry.name), device) for entry in fields(Batch)})
+
+
+def _moved(value: object, device: torch.device) -> object:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {name: tensor.to(device) for name, tensor in value.items()}
+    if isinstance(value, PreviousFrames):
+        return PreviousFrames(*(_moved(part, device) for part in value))
+    return value
 
 
 class StepBatches(torch.utils.data.Dataset):
@@ -155,8 +247,16 @@ class StepBatches(torch.utils.data.Dataset):
             rng = np.random.default_rng([self.seed, position])
             frame = self.frames[self._frame_at(position, rng)]
             augmentation = draw_augmentation(rng, self.augment, len(frame.frame.images), self.spec.image_size)
-            samples.append(make_sample(self.spec, frame, augmentation, self.with_depth))
+            previous = self._previous_of(frame, rng)
+            samples.append(make_sample(self.spec, frame, augmentation, self.with_depth, previous))
         return collate(samples, self.spec)
+
+    def _previous_of(self, frame: TrainingFrame, rng: np.random.Generator) -> Frame | None:
+        """An earlier moment at a random interval; None for students without memory and for samples that start anew."""
+        memory = self.spec.memory
+        if memory is None or rng.random() < self.augment.memory_drop:
+            return None
+        return frame.earlier(rng, memory.shortest_s, memory.longest_s)
 
     def _frame_at(self, position: int, rng: np.random.Generator) -> int:
         if self.weights is not None:

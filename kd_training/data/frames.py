@@ -10,10 +10,12 @@ import numpy as np
 from nuscenes import NuScenes
 
 from kd_perception.boxes import Boxes
+from kd_perception.camera_frames import CameraTimeline, camera_timelines
 from kd_perception.errors import DataError
 from kd_perception.nuscenes import (
     LIDAR,
     Frame,
+    at_anchor,
     ego_pose,
     load_frame,
     open_nuscenes,
@@ -38,17 +40,30 @@ class CameraReturns:
 
 @dataclass(frozen=True)
 class TrainingFrame:
-    """A keyframe with its truth in ego: boxes that a LiDAR or RADAR point hit, as the metric counts them."""
+    """A keyframe with its truth in ego: boxes that a LiDAR or RADAR point hit, as the metric counts them.
+
+    With `camera_motion` each camera stands where it was at its own exposure, in this frame and in earlier ones.
+    """
 
     frame: Frame
     boxes: Boxes
     lidar: dict
     nusc: NuScenes = field(repr=False)
+    timeline: CameraTimeline = field(repr=False)
+    camera_motion: bool = False
 
     @property
     def cameras(self) -> list[Camera]:
         """The rig, in order."""
         return [image.camera for image in self.frame.images]
+
+    def earlier(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Frame | None:
+        """One of the same scene's moments, drawn evenly, that lie so many seconds before; None if there is none."""
+        indices = self.timeline.earlier(self.frame.timestamp_us, shortest_s, longest_s)
+        if not len(indices):
+            return None
+        frame = self.timeline.frame(int(rng.choice(indices)))
+        return at_anchor(frame) if self.camera_motion else frame
 
     @cached_property
     def returns(self) -> tuple[CameraReturns, ...]:
@@ -56,10 +71,8 @@ class TrainingFrame:
         points = read_lidar(self.nusc, self.lidar)[:, :3].astype(np.float64)
         in_global = apply(ego_pose(self.nusc, self.lidar) @ sensor_transform(self.nusc, self.lidar), points)
         seen_by = []
-        sample = self.nusc.get("sample", self.frame.sample_token)
         for image in self.frame.images:
-            exposure = self.nusc.get("sample_data", sample["data"][image.camera.name])
-            pixels, ranges, seen = image.camera.project(apply(invert(ego_pose(self.nusc, exposure)), in_global))
+            pixels, ranges, seen = image.camera.project(apply(invert(image.global_from_ego), in_global))
             seen_by.append(CameraReturns(pixels[seen].astype(np.float32), ranges[seen].astype(np.float32)))
         return tuple(seen_by)
 
@@ -73,25 +86,31 @@ class Dataset:
     frames: tuple[TrainingFrame, ...]
 
 
-def open_dataset(source: DataRoot) -> Dataset:
-    """Read a data set's keyframes; raises DataError naming what is missing."""
+def open_dataset(source: DataRoot, camera_motion: bool = False) -> Dataset:
+    """Read a data set's keyframes; `camera_motion` as in TrainingFrame. Raises DataError naming what is missing."""
     nusc = open_nuscenes(Path(source.root), source.version)
     scenes = tuple(source.scenes) or tuple(scene_names(nusc))
-    frames = tuple(_training_frame(nusc, token) for scene in scenes for token in scene_samples(nusc, scene))
+    timelines = camera_timelines(nusc, scenes)
+    frames = tuple(
+        _training_frame(nusc, token, timelines[scene], camera_motion)
+        for scene in scenes
+        for token in scene_samples(nusc, scene)
+    )
     return Dataset(nusc, scenes, frames)
 
 
-def open_frames(sources: Sequence[DataRoot]) -> tuple[TrainingFrame, ...]:
+def open_frames(sources: Sequence[DataRoot], camera_motion: bool = False) -> tuple[TrainingFrame, ...]:
     """All keyframes of several data sets; raises DataError if there are none."""
-    frames = tuple(frame for source in sources for frame in open_dataset(source).frames)
+    frames = tuple(frame for source in sources for frame in open_dataset(source, camera_motion).frames)
     if not frames:
         raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
     return frames
 
 
-def _training_frame(nusc: NuScenes, token: str) -> TrainingFrame:
+def _training_frame(nusc: NuScenes, token: str, timeline: CameraTimeline, camera_motion: bool) -> TrainingFrame:
     frame = load_frame(nusc, token)
     boxes, points = truth_boxes(nusc, token, frame.global_from_ego)
     sample = nusc.get("sample", token)
     lidar = nusc.get("sample_data", sample["data"][LIDAR]) if LIDAR in sample["data"] else {}
-    return TrainingFrame(frame, boxes[points > 0], lidar, nusc)
+    frame = at_anchor(frame) if camera_motion else frame
+    return TrainingFrame(frame, boxes[points > 0], lidar, nusc, timeline, camera_motion)

@@ -44,7 +44,10 @@ class BevEncoder(nn.Module):
         self.merge_full = ConvNormRelu(channels, channels)
 
     def forward(self, bev: Tensor) -> Tensor:
-        full = self.enter(bev)
+        return self.refine(self.enter(bev))
+
+    def refine(self, full: Tensor) -> Tensor:
+        """What `enter` gave, maybe joined with more -> (B, channels, rows, columns)."""
         half = self.down_half(full)
         quarter = self.down_quarter(half)
         half = self.merge_half(half + _doubled(self.lateral_quarter(quarter)))

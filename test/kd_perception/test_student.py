@@ -11,7 +11,7 @@ from support.fake_student import SPEC, write_fake_student
 
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import StudentError
-from kd_perception.student import METADATA_KEY, StudentSpec, load_student
+from kd_perception.student import METADATA_KEY, MemorySpec, StudentSpec, load_student
 
 
 def with_metadata(path: Path, change: dict | None = None, text: str | None = None) -> Path:
@@ -105,6 +105,34 @@ def test_metadata_that_is_no_json_object_is_damaged(tmp_path: Path, text: str):
     path = with_metadata(tmp_path / "damaged.onnx", text=text)
     with pytest.raises(StudentError, match=r"damaged\.onnx: its student metadata is damaged"):
         load_student(path)
+
+
+TEMPORAL = replace(SPEC, temporal_frames=2, memory=MemorySpec(64, 0.5, 0.1, 1.0))
+
+
+def test_a_temporal_students_metadata_round_trip(tmp_path: Path):
+    assert StudentSpec.from_json(TEMPORAL.to_json(), "here") == TEMPORAL
+    assert TEMPORAL.outputs == ("heatmap", "regression", "bev_feature") and TEMPORAL.memory_shape == (64, 64, 64)
+    assert SPEC.outputs == ("heatmap", "regression") and SPEC.memory_shape == (0, 64, 64)
+    assert "memory" not in json.loads(SPEC.to_json())  # a single-frame file is what it always was
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"temporal_frames": 1}, "1 temporal frames are not what its memory needs"),
+        ({"memory": None}, "2 temporal frames are not what its memory needs"),
+        ({"memory": {"channels": 64}}, "metadata is damaged"),
+        (
+            {"memory": {"channels": 64, "interval_s": 2.0, "shortest_s": 0.1, "longest_s": 1.0}},
+            r"intervals must rise from shortest \(0.1 s\) over the best \(2.0 s\)",
+        ),
+    ],
+)
+def test_a_memory_that_does_not_fit_is_refused(change: dict, sentence: str):
+    raw = {**json.loads(TEMPORAL.to_json()), **change}
+    with pytest.raises(StudentError, match=f"here: .*{sentence}"):
+        StudentSpec.from_json(json.dumps(raw), "here")
 
 
 def test_feature_size_follows_the_stride():

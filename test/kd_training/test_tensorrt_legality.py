@@ -15,6 +15,7 @@ from support.tensorrt_build import Report, tensorrt_report
 from kd_perception.student import load_student
 from kd_training.config import load_config
 from kd_training.export import example_inputs, export_student
+from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
 
 pytestmark = pytest.mark.skipif(
@@ -28,12 +29,13 @@ STUDENTS = {
     "demo": ("bevdet_demo.yaml", []),
     "demo with splat": ("bevdet_demo.yaml", ["model.view.kind=splat"]),
     "R50": ("bevdet_r50.yaml", []),
+    "temporal demo": ("bevdet4d_demo.yaml", []),
 }
 
 
 def untrained(config: str, overrides: list[str]) -> BevDet:
     torch.manual_seed(0)
-    return BevDet(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
+    return build_student(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
 
 
 def built(path: Path, model: BevDet) -> Report:

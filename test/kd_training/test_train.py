@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
 from kd_perception.student import load_student
 from kd_training import export as export_module
@@ -35,6 +36,8 @@ NARROW = {
     "head_shared": 16,
     "head_hidden": 16,
 }
+
+ONE_THREAD = EngineOptions(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +87,17 @@ def test_an_interrupted_and_resumed_run_is_bit_exact(painted, finished, tmp_path
     weights = [load_file(folder / WEIGHTS_FILE) for folder in (finished, tmp_path)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert list(finished.glob("events/**/events.out.tfevents.*"))
+
+
+def test_a_temporal_student_trains_from_single_frame_weights_and_is_validated(painted, finished, tmp_path):
+    config = make_config(painted, 3)
+    config.model.temporal.frames = 2
+    assert train(config, tmp_path, weights=finished / WEIGHTS_FILE)
+    before, after = (load_file(folder / WEIGHTS_FILE) for folder in (finished, tmp_path))
+    assert {name.split(".")[0] for name in after.keys() - before.keys()} == {"fusion", "motion"}
+    assert after["motion.displacement.weight"].any() and after["fusion.output.weight"].any()  # both began at zero
+    ((_, metrics),) = validation_metrics(tmp_path)
+    assert metrics.summary["meta"] is not None and (tmp_path / "metrics" / "metrics_summary.json").is_file()
 
 
 def test_resume_refuses_another_configuration_and_damaged_state(painted, finished, tmp_path):
@@ -151,7 +165,7 @@ def test_exported_file_equals_torch_for_any_camera_count(kind, tmp_path):
     for cameras in (1, 6, 8):
         example = example_inputs(model, cameras)
         example.arrays[1][0] = 0.0
-        got = OnnxRuntimeEngine(student, cameras, 1).run(dict(zip(example.names, example.arrays, strict=True)))
+        got = OnnxRuntimeEngine(student, cameras, ONE_THREAD).run(dict(zip(example.names, example.arrays, strict=True)))
         with torch.inference_mode():
             expected = model(*example.tensors())
         for name, reference in zip(("heatmap", "regression"), expected, strict=True):
@@ -190,12 +204,13 @@ def test_torch_engine_runs_the_weights_beside_the_file(finished, tmp_path):
     export_student(model, tmp_path / "student.onnx", {}, {}, {})
     student = load_student(tmp_path / "student.onnx")
     with pytest.raises(EngineError, match="does not exist"):
-        TorchEngine(student, 6, 1)
+        TorchEngine(student, 6, ONE_THREAD)
     (tmp_path / "student.safetensors").write_bytes((finished / WEIGHTS_FILE).read_bytes())
     example = example_inputs(model, 6)
     inputs = dict(zip(example.names, example.arrays, strict=True))
-    reference, got = OnnxRuntimeEngine(student, 6, 1).run(inputs), TorchEngine(student, 6, 1).run(inputs)
+    reference = OnnxRuntimeEngine(student, 6, ONE_THREAD).run(inputs)
+    got = TorchEngine(student, 6, ONE_THREAD).run(inputs)
     for name in reference:
         np.testing.assert_allclose(got[name], reference[name], atol=1e-3, rtol=1e-3)
     with pytest.raises(EngineError, match="camera_valid"):
-        TorchEngine(student, 6, 1).run({"images": inputs["images"]})
+        TorchEngine(student, 6, ONE_THREAD).run({"images": inputs["images"]})

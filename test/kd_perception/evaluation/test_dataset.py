@@ -88,11 +88,11 @@ def test_missing_dataroot_version_or_table_is_named(dataroot, student, tmp_path,
 def test_interruption_leaves_nothing(dataroot, student, tmp_path, monkeypatch) -> None:
     calls = []
 
-    def interrupt(self, images):  # noqa: ANN001, ANN202
+    def interrupt(self, images, *moment):  # noqa: ANN001, ANN002, ANN202
         calls.append(len(images))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return detect(self, images)
+        return detect(self, images, *moment)
 
     detect = Pipeline.detect
     monkeypatch.setattr(Pipeline, "detect", interrupt)

@@ -10,12 +10,22 @@ from kd_perception.engines.base import open_engine
 from kd_perception.errors import ConfigError, DataError, StudentError
 from kd_perception.pipeline import Pipeline
 from kd_perception.student import Student, load_student
-from kd_training.benchmarks.cli import Measurement, bench
+from kd_training.benchmarks.cli import pipeline as bench_pipeline
 from kd_training.benchmarks.frames import count_missing, read_frames
+from kd_training.benchmarks.parity import RAW_TOLERANCE, measure_parity
 from kd_training.benchmarks.split import split_student
 from kd_training.benchmarks.stages import LAYOUTS, STAGES, WHOLE, measure_stages
 from kd_training.benchmarks.untrained import untrained_student
-from kd_training.config import DataConfig, DataRoot, ModelConfig, ScheduleConfig, TrainConfig, ViewConfig
+from kd_training.config import (
+    DataConfig,
+    DataRoot,
+    ModelConfig,
+    ScheduleConfig,
+    TemporalConfig,
+    TrainConfig,
+    ViewConfig,
+)
+from kd_training.export import example_memory
 
 NARROW = {
     "image_height": 64, "image_width": 96, "neck_channels": 16, "context_channels": 8, "bev_channels": 16,
@@ -23,9 +33,10 @@ NARROW = {
 }  # fmt: skip
 
 
-def write_student(folder: Path, kind: str = "pull") -> Student:
+def write_student(folder: Path, kind: str = "pull", frames: int = 1) -> Student:
+    view, temporal = ViewConfig(kind=kind, heights=[0.5, 1.5]), TemporalConfig(frames=frames)
     config = TrainConfig(
-        model=ModelConfig(name="narrow", view=ViewConfig(kind=kind, heights=[0.5, 1.5]), **NARROW),
+        model=ModelConfig(name="narrow", view=view, temporal=temporal, **NARROW),
         data=DataConfig(roots=[DataRoot(root="none", version="none")]),
         schedule=ScheduleConfig(steps=1),
     )
@@ -61,14 +72,18 @@ def test_a_missing_image_file_is_named(tmp_path: Path):
         read_frames(root, VERSION, 2)
 
 
-@pytest.mark.parametrize("kind", ["pull", "splat"])
+@pytest.mark.parametrize(("kind", "frames"), [("pull", 1), ("splat", 1), ("pull", 2)])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_the_three_parts_one_after_the_other_are_the_whole(tmp_path: Path, dataroot: Path, kind: str, engine: str):
-    student = write_student(tmp_path, kind)
+def test_the_three_parts_one_after_the_other_are_the_whole(
+    tmp_path: Path, dataroot: Path, kind: str, frames: int, engine: str
+):
+    student = write_student(tmp_path, kind, frames)
     frame = read_frames(dataroot, VERSION, 1)[0]
     pipeline = Pipeline(student, engine, 6, threads=1)
     pipeline.set_rig(frame.cameras)
-    tensors, _, _ = pipeline.prepare(frame.images)
+    tensors = pipeline.prepare(frame.images).inputs
+    if frames == 2:
+        tensors |= example_memory(student.spec, np.random.default_rng(0).random(student.spec.memory_shape, np.float32))
     whole = {name: value.copy() for name, value in pipeline.engine.run(tensors).items()}
     split = split_student(student, 6, tmp_path)
     for part in (split.image_network, split.view_transform, split.bev_network):
@@ -85,9 +100,17 @@ def test_a_file_without_a_view_transform_cannot_be_split(tmp_path: Path):
         split_student(fake, 6, tmp_path)
 
 
-def test_every_stage_is_timed_on_every_frame(student: Student, dataroot: Path):
+def test_engines_are_compared_with_memory_too(tmp_path: Path, dataroot: Path):
+    student = write_student(tmp_path, frames=2)
+    (result,) = measure_parity(student, read_frames(dataroot, VERSION, 2), ["onnxruntime"], 1)
+    assert set(result.raw_error) == set(student.spec.outputs)  # random weights have ties, so boxes may differ
+    assert max(result.raw_error.values()) <= RAW_TOLERANCE
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_every_stage_is_timed_on_every_frame(tmp_path: Path, dataroot: Path, frames: int):
     pytest.importorskip("rclpy", reason="the message stage needs the ROS packages")
-    calls = []
+    student, calls = write_student(tmp_path, frames=frames), []
     times = measure_stages(student, read_frames(dataroot, VERSION, 2), "openvino", 1, lambda *done: calls.append(done))
     assert set(STAGES) <= set(times.engine) and all(len(times.engine[stage]) == 2 for stage in STAGES)
     assert set(times.eager) == set(LAYOUTS) and all(len(part[WHOLE]) == 2 for part in times.eager.values())
@@ -100,7 +123,7 @@ def test_the_command_writes_its_table(student: Student, dataroot: Path, tmp_path
     monkeypatch.setattr("sys.argv", ["kd", "bench"])
     out = tmp_path / "pipeline.md"
     options = {"dataroot": dataroot, "version": VERSION, "frames": 2, "engine": "onnxruntime", "threads": 1}
-    bench(Measurement.pipeline, student=student.path, graph=False, out=out, **options)
+    bench_pipeline(student=student.path, graph=False, out=out, **options)
     text = out.read_text()
     assert "onnxruntime" in capsys.readouterr().out
     for word in (*STAGES, student.model_id, "eager PyTorch ms", "cores of", "command: `kd bench`"):
@@ -113,4 +136,4 @@ def test_the_command_writes_its_table(student: Student, dataroot: Path, tmp_path
 
 def test_a_student_and_an_untrained_one_exclude_each_other(student: Student, tmp_path: Path):
     with pytest.raises(ConfigError, match="--student and --untrained exclude each other"):
-        bench(student=student.path, untrained=tmp_path / "any.yaml")
+        bench_pipeline(student=student.path, untrained=tmp_path / "any.yaml")

@@ -93,7 +93,7 @@ def test_a_mirrored_world_mirrors_headings_and_velocities(frames):
 def test_a_dropped_camera_is_black_invalid_and_without_depth(frames):
     augmentation = draw_augmentation(np.random.default_rng(0), AugmentConfig(camera_drop=1.0), 6, SPEC.image_size)
     sample = make_sample(SPEC, frames[0], augmentation, with_depth=True)
-    dropped = augmentation.dropped
-    assert sample.camera_valid.tolist() == [float(index != dropped) for index in range(6)]
-    assert not sample.images[dropped].any() and sample.images.any(axis=(1, 2, 3)).sum() == 5
+    (dropped,) = augmentation.dropped
+    assert sample.rig.camera_valid.tolist() == [float(index != dropped) for index in range(6)]
+    assert not sample.rig.images[dropped].any() and sample.rig.images.any(axis=(1, 2, 3)).sum() == 5
     assert (sample.depth[dropped] == -1).all()

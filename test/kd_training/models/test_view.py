@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd_perception.grid import BevGrid
-from kd_perception.preprocess import fit_image
+from kd_perception.preprocess import fit_camera, fit_image
 from kd_perception.rig import Camera, ring_rig
 from kd_perception.student import DepthBins, StudentSpec, ViewSpec
 from kd_perception.transforms import make_transform
@@ -15,7 +15,12 @@ from kd_perception.view_tables import build_tables
 from kd_perception.view_tables.depth import bin_of_range
 from kd_training.models.view import build_view, sum_terms, view_terms
 
-BARREL = (-0.25, 0.06, 0.001, -0.001, 0.0)
+LENSES = {
+    "none": (),
+    "plumb_bob": (-0.25, 0.06, 0.001, -0.001, 0.0),
+    "rational_polynomial": (7.3, 3.6, 1e-4, -2e-4, 0.18, 7.7, 6.0, 1.1),
+    "equidistant": (0.03, -0.002, 0.0, 0.0),
+}
 
 
 def make_spec(kind: str) -> StudentSpec:
@@ -25,20 +30,52 @@ def make_spec(kind: str) -> StudentSpec:
     )
 
 
-def tilted_rig(cameras: int, distorted: bool) -> list[Camera]:
-    """704x256 cameras, each turned by a few degrees about every axis and moved up to 0.5 m."""
+def tilted_rig(cameras: int, model: str) -> list[Camera]:
+    """704x256 cameras, turned a few degrees about every axis and moved up to 0.5 m; fisheyes are 704x528 and see
+    200 degrees."""
     rng = np.random.default_rng(cameras)
+    fisheye = model == "equidistant"
     rig = []
-    for camera in ring_rig(cameras, 704, 256):
+    for camera in ring_rig(cameras, 704, 528 if fisheye else 256):
         quaternion = np.array([1.0, *rng.uniform(-0.04, 0.04, 3)])
         pose = (
             make_transform(np.eye(3), rng.uniform(-0.5, 0.5, 3))
             @ camera.ego_from_camera
             @ make_transform(quaternion, np.zeros(3))
         )
-        lens = {"distortion_model": "plumb_bob", "distortion": BARREL} if distorted else {}
+        lens = {"distortion_model": model, "distortion": LENSES[model]}
+        if fisheye:
+            lens["intrinsics"] = np.array([[185.0, 0.0, 352.0], [0.0, 185.0, 264.0], [0.0, 0.0, 1.0]])
         rig.append(replace(camera, ego_from_camera=pose, **lens))
     return rig
+
+
+def turned(camera: Camera, roll: float, down: float = 0.0) -> Camera:
+    """The camera rolled about its axis, and tipped down, radians."""
+    tip = make_transform([np.cos(-down / 2), np.sin(-down / 2), 0.0, 0.0], np.zeros(3))
+    turn = make_transform([np.cos(roll / 2), 0.0, 0.0, np.sin(roll / 2)], np.zeros(3))
+    return replace(camera, ego_from_camera=camera.ego_from_camera @ tip @ turn)
+
+
+def odd_rig() -> list[Camera]:
+    """Five cameras that have nothing in common: lenses, sizes, upside down, on its side, tipped down by 30 degrees."""
+    front, left, back, right, low = ring_rig(5, 704, 256)
+    fisheye = tilted_rig(1, "equidistant")[0]
+    return [
+        front,
+        turned(replace(left, distortion_model="plumb_bob", distortion=LENSES["plumb_bob"]), np.pi),
+        turned(replace(ring_rig(1, 480, 640)[0], ego_from_camera=back.ego_from_camera), np.pi / 2),
+        replace(fisheye, ego_from_camera=right.ego_from_camera),
+        turned(replace(ring_rig(1, 640, 480)[0], ego_from_camera=low.ego_from_camera), 0.0, np.radians(30.0)),
+    ]
+
+
+RIGS = {
+    **{f"{count} without distortion": tilted_rig(count, "none") for count in (1, 2, 4, 8, 12)},
+    **{f"6 {model}": tilted_rig(6, model) for model in ("none", "plumb_bob", "rational_polynomial")},
+    **{f"{count} fisheyes": tilted_rig(count, "equidistant") for count in (1, 2, 4)},
+    "5 odd ones": odd_rig(),
+}
 
 
 def see(
@@ -53,7 +90,7 @@ def see(
         uv, ranges, seen = camera.project(points)
         column, row = np.floor((uv @ affine[:2, :2].T + affine[:2, 2]) / 8).astype(int).T
         bins = bin_of_range(spec.view.depth, ranges, camera, affine)
-        seen &= (column >= 0) & (column < 44) & (row >= 0) & (row < 16)
+        seen &= (column >= 0) & (column < 44) & (row >= 0) & (row < 16) & (bins >= 0) & (bins < 60)
         probability[index, bins[seen], row[seen], column[seen]] = 1.0
         context[index, 0, row[seen], column[seen]] = 1.0
         seen_at_all |= seen
@@ -61,14 +98,13 @@ def see(
 
 
 @pytest.mark.parametrize("kind", ["pull", "splat"])
-@pytest.mark.parametrize("cameras", [4, 6, 8])
-@pytest.mark.parametrize("distorted", [False, True])
-def test_truth_lands_within_one_cell(kind, cameras, distorted):
+@pytest.mark.parametrize("name", RIGS)
+def test_truth_lands_within_one_cell(kind, name):
     """Where cameras see an object 0.8 m across, features with certain depth: the BEV map lights up around the object's
     cell.
     """
-    spec, rig = make_spec(kind), tilted_rig(cameras, distorted)
-    affines = [fit_image((256, 704), spec.image_size)] * cameras
+    spec, rig = make_spec(kind), RIGS[name]
+    affines = [fit_camera(camera, spec.image_size) for camera in rig]
     view = build_view(spec.grid, spec.view)
     tables = build_tables(spec, rig, affines)
     inputs = [torch.from_numpy(tables[name]) for name in view.table_names]
@@ -96,7 +132,7 @@ def test_training_form_equals_file_form(kind):
     spec = make_spec(kind)
     view = build_view(spec.grid, spec.view)
     affines = [fit_image((256, 704), spec.image_size)] * 6
-    rigs = [ring_rig(6, 704, 256), tilted_rig(6, distorted=True)]
+    rigs = [ring_rig(6, 704, 256), tilted_rig(6, "plumb_bob")]
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(12, 60, 16, 44, generator=generator, dtype=torch.float32).requires_grad_()
     context = torch.randn(12, 8, 16, 44, generator=generator).requires_grad_()

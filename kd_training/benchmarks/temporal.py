@@ -1,0 +1,162 @@
+"""`kd bench temporal`: a temporal student beside the single-frame one, at several frame rates and memory intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from nuscenes import NuScenes
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from kd_perception.boxes import CLASSES
+from kd_perception.errors import StudentError
+from kd_perception.evaluation.dataset import detect_scenes
+from kd_perception.evaluation.metric import Metrics, evaluate_results
+from kd_perception.evaluation.results import write_results
+from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.pipeline import Pipeline
+from kd_perception.resources import resource
+from kd_perception.student import Student, load_student
+from kd_training.benchmarks.report import markdown_table, terminal_table, write_report
+
+SINGLE = "models/bevdet_demo.onnx"
+SCORE_THRESHOLD = 0.02
+KEYFRAMES_HZ = 2.0
+RESULTS_FILE, SUMMARY_FILE = "results_nusc.json", "metrics_summary.json"
+HEADINGS = ("student", "images at", "memory", "frames with it", "mAP", "NDS", "mATE m", "mAOE rad", "mAVE m/s")
+METHOD = """Keyframes are scored; at more than 2 Hz the temporal student also sees the images between them, as on a
+robot. *Memory* is the age of the frame that the ring was asked for: 0.5 s is what the student file states, the others
+show whether velocity is right for any interval. Where it says *none*, the same student runs without odometry and so
+without memory. mATE, mAOE and mAVE are means over classes of the errors of true positives at 2 m."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to run a student: images per second, and the memory's age in seconds, 0 for none."""
+
+    name: str
+    student: Student
+    camera_hz: float
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A case and what it reached; share: of keyframes whose memory was used."""
+
+    case: Case
+    metrics: Metrics
+    share: float
+
+
+def temporal(
+    student: Annotated[Path, typer.Option(help="The temporal student file.")],
+    dataroot: Annotated[Path, typer.Option(help="Data set to score on.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results of each case.")],
+    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = "v1.0-synth",
+    single: Annotated[Path | None, typer.Option(help="Single-frame student; default: the shipped one.")] = None,
+    scenes: Annotated[list[str] | None, typer.Option(help="Scene to use; repeat for more. Default: all.")] = None,
+    camera_hz: Annotated[
+        float, typer.Option(min=0.0, help="Also run at this rate, with images between keyframes; 0: do not.")
+    ] = 10.0,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
+    report: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
+) -> None:
+    """Score a temporal student beside the single-frame one: mAP, NDS, mAVE at 2 Hz and more, over memory intervals."""
+    console = Console()
+    remembering, forgetful = load_student(student), load_student(single or resource(SINGLE))
+    if remembering.spec.memory is None:
+        raise StudentError(f"{student} has no memory; give a temporal student with --student")
+    nusc = open_nuscenes(dataroot, version)
+    chosen = scenes or scene_names(nusc)
+    cases = planned_cases(forgetful, remembering, camera_hz)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    measured = []
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        for number, case in enumerate(cases):
+            task = bars.add_task(f"{case.name}, {case.camera_hz:g} Hz, {_memory(case)}", total=None)
+            shown = partial(_show, bars, task)
+            measured.append(measure(case, nusc, chosen, out / f"{number}", engine, threads, shown))
+    rows = [row_of(entry) for entry in measured]
+    console.print(terminal_table(f"temporal memory, {len(chosen)} scenes of {dataroot.name}", HEADINGS, rows))
+    if report is not None:
+        facts = {
+            "single frame": forgetful.model_id,
+            "temporal": remembering.model_id,
+            "data": f"{dataroot.name}, {len(chosen)} scenes, score threshold {SCORE_THRESHOLD}",
+        }
+        parts = (markdown_table(HEADINGS, rows), METHOD, "## Velocity error by class, m/s", velocities(measured))
+        write_report(report, "Temporal memory", facts, "\n\n".join(parts))
+
+
+def planned_cases(single: Student, remembering: Student, camera_hz: float) -> list[Case]:
+    """What is run: the single-frame student, the other without memory, with the best, and with other intervals."""
+    memory = remembering.spec.memory
+    name = remembering.spec.name
+    cases = [Case(single.spec.name, single, KEYFRAMES_HZ, 0.0), Case(name, remembering, KEYFRAMES_HZ, 0.0)]
+    rates = [KEYFRAMES_HZ, camera_hz] if camera_hz > KEYFRAMES_HZ else [KEYFRAMES_HZ]
+    for rate in rates:
+        intervals = {memory.interval_s, memory.longest_s if rate == KEYFRAMES_HZ else memory.shortest_s}
+        if rate > KEYFRAMES_HZ:
+            intervals.add(2.0 * memory.shortest_s)
+        cases += [Case(name, remembering, rate, interval) for interval in sorted(intervals, reverse=True)]
+    return cases
+
+
+def measure(
+    case: Case,
+    nusc: NuScenes,
+    scenes: Sequence[str],
+    out: Path,
+    engine: str,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> Measured:
+    """Run one case and score it; results and the metric's summary go to `out`, `progress(done, total)` hears of it."""
+    first = load_frame(nusc, scene_samples(nusc, scenes[0])[0])
+    spec = case.student.spec
+    if spec.memory is not None and case.interval_s:
+        spec = replace(spec, memory=replace(spec.memory, interval_s=case.interval_s))
+    pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), SCORE_THRESHOLD, threads)
+    answers = detect_scenes(
+        pipeline,
+        nusc,
+        scenes,
+        progress,
+        case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0,
+        with_pose=case.interval_s > 0.0,
+    )
+    pipeline.close()
+    write_results(out / RESULTS_FILE, answers.results)
+    metrics = evaluate_results(nusc, out / RESULTS_FILE, scenes, out / SUMMARY_FILE)
+    return Measured(case, metrics, answers.with_memory / len(answers.results))
+
+
+def row_of(measured: Measured) -> tuple[str, ...]:
+    """A line of the table, as HEADINGS names it."""
+    case, metrics = measured.case, measured.metrics
+    errors: Mapping[str, float] = metrics.summary["tp_errors"]
+    return (
+        case.name, f"{case.camera_hz:g} Hz", _memory(case), f"{100 * measured.share:.0f} %", f"{metrics.mean_ap:.3f}",
+        f"{metrics.nds:.3f}", *(f"{errors[key]:.2f}" for key in ("trans_err", "orient_err", "vel_err")),
+    )  # fmt: skip
+
+
+def velocities(measured: Sequence[Measured]) -> str:
+    """Markdown table of each class's velocity error, one column a case."""
+    moving = [name for name in CLASSES if all(entry.metrics.classes[name].velocity >= 0 for entry in measured)]
+    names = [f"{entry.case.name}, {entry.case.camera_hz:g} Hz, {_memory(entry.case)}" for entry in measured]
+    rows = [(name, *(f"{entry.metrics.classes[name].velocity:.2f}" for entry in measured)) for name in moving]
+    return markdown_table(("class", *names), rows)
+
+
+def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
+    bars.update(task, completed=done, total=total)
+
+
+def _memory(case: Case) -> str:
+    return f"{case.interval_s:g} s" if case.interval_s else "none"
