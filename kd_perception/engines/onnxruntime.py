@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from kd_perception.engines.base import check_inputs
+from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
 from kd_perception.errors import EngineError
 from kd_perception.student import CAMERA_AXIS, Student
 
@@ -16,16 +16,18 @@ class OnnxRuntimeEngine:
     """A student in an ONNX Runtime session, its camera axis fixed to the rig's count."""
 
     name = "onnxruntime"
+    not_kept = ""
 
-    def __init__(self, student: Student, cameras: int, threads: int) -> None:
-        """Open a session; `threads` 0 lets ONNX Runtime choose. Raises EngineError if it refuses the file."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_free_dimension_override_by_name(CAMERA_AXIS, cameras)
+    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+        """Open a session. Raises EngineError if ONNX Runtime refuses the file."""
+        data = read_unchanged(student)
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = ERRORS_ONLY
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.add_free_dimension_override_by_name(CAMERA_AXIS, cameras)
         try:
-            self._session = onnxruntime.InferenceSession(str(student.path), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # the binding raises a dozen types that share only Exception
             reason = str(error).strip().splitlines()[0]
             raise EngineError(

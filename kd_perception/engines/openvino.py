@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import openvino
 
-from kd_perception.engines.base import check_inputs
+from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
 from kd_perception.errors import EngineError
 from kd_perception.student import CAMERA_INPUTS, Student
 
@@ -22,21 +22,23 @@ class OpenVinoEngine:
     """A student compiled for the CPU at the precision its file states, its camera axis fixed to the rig's count."""
 
     name = "openvino"
+    not_kept = ""
 
-    def __init__(self, student: Student, cameras: int, threads: int) -> None:
-        """Read, reshape and compile; `threads` 0 lets OpenVINO choose. Raises EngineError if it refuses the file."""
+    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+        """Read, reshape and compile. Raises EngineError if OpenVINO refuses the file."""
         # Without the precision hint OpenVINO picks bfloat16 where the CPU has it.
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+        settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if options.threads:
+            settings["INFERENCE_NUM_THREADS"] = options.threads
+        read_unchanged(student)
         try:
             core = _core()
-            model = core.read_model(student.path)
+            model = core.read_model(student.path)  # from bytes it would name constant outputs otherwise
             shapes = {port.any_name: port.partial_shape for port in model.inputs}
             for name in shapes.keys() & CAMERA_INPUTS:
                 shapes[name][0] = cameras
             model.reshape(shapes)
-            self._compiled = core.compile_model(model, "CPU", options)
+            self._compiled = core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(

@@ -1,5 +1,6 @@
 """Engines: both run a file to the same numbers for any camera count, and refuse what does not fit in one sentence."""
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,6 +37,12 @@ def inputs_for(cameras: int) -> dict[str, np.ndarray]:
         "camera_valid": np.ones(cameras, np.float32),
         **build_tables(SPEC, rig, [affine] * cameras),
     }
+
+
+def with_content(student: Student, path: Path, content: bytes) -> Student:
+    """Another file that claims to be a student: its hash is right."""
+    path.write_bytes(content)
+    return replace(student, path=path, sha256=hashlib.sha256(content).hexdigest())
 
 
 def copied(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -83,24 +90,29 @@ def test_other_shapes_and_absent_inputs_are_named(student: Student, name: str):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_file_that_vanished_or_broke_is_refused(student: Student, tmp_path: Path, name: str):
-    broken = tmp_path / "broken.onnx"
-    for content in (None, student.path.read_bytes()[:1000]):
-        if content is not None:
-            broken.write_bytes(content)
-        with pytest.raises(
-            EngineError, match=r"no engine could open .*broken\.onnx: .* refuses .*broken\.onnx for 6 cameras"
-        ):
-            open_engine(name, replace(student, path=broken), 6)
+def test_a_file_that_vanished_or_changed_since_it_was_loaded_is_refused(student: Student, tmp_path: Path, name: str):
+    """Its metadata are no longer those that the pipeline works with."""
+    path = tmp_path / "student.onnx"
+    with pytest.raises(EngineError, match=r"no engine could open .*: student file .* cannot be read any more"):
+        open_engine(name, replace(student, path=path), 6)
+    path.write_bytes(student.path.read_bytes()[:1000])
+    with pytest.raises(EngineError, match=r"no engine could open .*: student file .* changed since it was loaded"):
+        open_engine(name, replace(student, path=path), 6)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_file_that_is_no_model_is_refused(student: Student, tmp_path: Path, name: str):
+    with pytest.raises(EngineError, match=r"no engine could open .*: .* refuses .*broken\.onnx for 6 cameras"):
+        open_engine(name, with_content(student, tmp_path / "broken.onnx", student.path.read_bytes()[:1000]), 6)
 
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_an_operator_that_nobody_knows_is_refused(student: Student, tmp_path: Path, name: str):
     model = onnx.load(student.path)
     model.graph.node[0].op_type = "Teleport"
-    onnx.save(model, tmp_path / "unknown.onnx")
+    unknown = with_content(student, tmp_path / "unknown.onnx", model.SerializeToString())
     with pytest.raises(EngineError, match=r"unknown\.onnx"):
-        open_engine(name, replace(student, path=tmp_path / "unknown.onnx"), 6)
+        open_engine(name, unknown, 6)
 
 
 def test_an_unknown_engine_lists_the_known(student: Student):

@@ -1,0 +1,199 @@
+"""TensorRT: the engine on NVIDIA GPUs (TensorRT 10.x and 11.x), from Jetson modules to workstations.
+
+Buffers are bound once, inputs and outputs pass through pinned memory, one stream orders everything. The temporal
+memory stays on the device: it comes back as a handle and goes in again without being copied.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from kd_perception.engines.build_cache import default_folder
+from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool
+from kd_perception.engines.protocol import EngineOptions, Tensor, check_inputs
+from kd_perception.engines.tensorrt_build import Plan, PlanRequest, Shapes, built_plan, input_shapes, kept_plan, logger
+from kd_perception.errors import EngineError, InputError
+from kd_perception.student import MEMORY_OUTPUT, Student
+
+OLDEST_MAJOR = 10
+
+
+class GpuTensor:
+    """A tensor in the memory of the engine's GPU, which it holds as long as it lives."""
+
+    def __init__(self, cuda: Cuda, pool: MemoryPool, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self._cuda = cuda
+        self.shape, self.dtype = shape, dtype
+        self.memory = pool.lend(self)
+
+    def numpy(self) -> np.ndarray:
+        """A copy on the host; raises EngineError if the GPU does not answer any more."""
+        result = np.empty(self.shape, self.dtype)
+        self._cuda.make_current()
+        self._cuda.download(result, self.memory)
+        self._cuda.synchronize()
+        return result
+
+
+@dataclass
+class _Buffer:
+    """A tensor's pinned array and device memory; `constant`: the read-only array that was uploaded last, if it was."""
+
+    host: np.ndarray
+    device: DeviceMemory
+    constant: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """The temporal memory's sizes, and where its tensors live."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    pool: MemoryPool
+
+
+class TensorRtEngine:
+    """A student as a TensorRT engine at the precision its file states, its camera axis fixed to the rig's count."""
+
+    name = "tensorrt"
+
+    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+        """Take the plan from the cache or build it, and bind its buffers.
+
+        Raises EngineError without TensorRT or a GPU, or if TensorRT refuses the file.
+        """
+        self._trt = trt = import_tensorrt()
+        self._cuda = open_cuda(trt)
+        self._log = logger(trt)
+        shapes = input_shapes(student.spec, cameras)
+        folder = options.cache_folder or default_folder()
+        request = PlanRequest(trt, self._cuda.gpu, student, cameras, shapes, folder, options.report)
+        self._runtime = trt.Runtime(self._log)
+        plan = self._load(request)
+        self.not_kept = plan.not_kept
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(f"TensorRT cannot run {student.path} on {self._cuda.gpu.name}: {self._complaint()}")
+        self._addresses: dict[str, int] = {}  # what the context has been told
+        self._inputs: dict[str, _Buffer] = {}
+        self._outputs: dict[str, _Buffer] = {}
+        self._memory: _Memory | None = None
+        self._bind(shapes)
+        self._shapes = {name: buffer.host.shape for name, buffer in self._inputs.items()}
+
+    def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Named inputs -> named outputs, overwritten by the next call; the temporal memory as a GpuTensor of its own.
+
+        Raises InputError for inputs that the file does not take, EngineError if TensorRT or the GPU fails.
+        """
+        self._cuda.make_current()
+        for name, value in check_inputs(self.name, self._shapes, inputs).items():
+            self._enter(name, value)
+        results: dict[str, Tensor] = {}
+        if self._memory is not None:
+            kept = GpuTensor(self._cuda, self._memory.pool, self._memory.shape, self._memory.dtype)
+            self._tell_address(MEMORY_OUTPUT, kept.memory)
+            results[MEMORY_OUTPUT] = kept
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise EngineError(f"TensorRT did not run: {self._complaint()}")
+        for name, buffer in self._outputs.items():
+            self._cuda.download(buffer.host, buffer.device)
+            results[name] = buffer.host
+        self._cuda.synchronize()
+        return results
+
+    def _load(self, request: PlanRequest) -> Plan:
+        """The plan, kept or built, after the runtime took it; a kept one that it refuses is built again."""
+        plan = kept_plan(request)
+        if plan is not None:
+            self._engine = self._runtime.deserialize_cuda_engine(plan.data)
+            if self._engine is not None:
+                return plan
+            request.report(f"TensorRT refuses the kept engine ({self._complaint()}); it is built again")
+        plan = built_plan(request)
+        self._engine = self._runtime.deserialize_cuda_engine(plan.data)
+        if self._engine is None:
+            raise EngineError(f"TensorRT cannot load its engine of {request.student.path}: {self._complaint()}")
+        return plan
+
+    def _bind(self, shapes: Shapes) -> None:
+        """Fix the inputs' sizes, then give every tensor its memory."""
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        inputs = [name for name in names if self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT]
+        for name in inputs:
+            shape = tuple(self._engine.get_tensor_shape(name))
+            if min(shape, default=0) < 0 and not self._context.set_input_shape(name, shapes[name]):
+                raise EngineError(f"TensorRT refuses {shapes[name]} for input '{name}': {self._complaint()}")
+        unknown = self._context.infer_shapes()
+        if unknown:
+            raise EngineError(f"TensorRT does not know the sizes of {', '.join(unknown)}; export the file again")
+        for name in names:
+            shape = tuple(self._context.get_tensor_shape(name))
+            dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            if name == MEMORY_OUTPUT:
+                size = int(np.prod(shape)) * dtype.itemsize
+                self._memory = _Memory(shape, dtype, MemoryPool(self._cuda, size))
+                continue
+            host = self._cuda.pinned_array(shape, dtype)
+            buffer = _Buffer(host, self._cuda.device_memory(host.nbytes))
+            (self._inputs if name in inputs else self._outputs)[name] = buffer
+            self._tell_address(name, buffer.device)
+
+    def _enter(self, name: str, value: Tensor) -> None:
+        """Have one input on the device when the stream gets there."""
+        buffer = self._inputs[name]
+        if value.dtype != buffer.host.dtype:
+            raise InputError(
+                f"engine {self.name}: input '{name}' is {value.dtype} but the student file wants {buffer.host.dtype}; "
+                "convert it"
+            )
+        if isinstance(value, GpuTensor):
+            self._tell_address(name, value.memory)
+            return
+        if not isinstance(value, np.ndarray):
+            raise InputError(f"engine {self.name}: input '{name}' is held by another engine; pass its numpy()")
+        self._tell_address(name, buffer.device)
+        if buffer.constant is not None and value is buffer.constant:
+            return
+        np.copyto(buffer.host, value)
+        self._cuda.upload(buffer.device, buffer.host)
+        buffer.constant = None if value.flags.writeable else value
+
+    def _tell_address(self, name: str, memory: DeviceMemory) -> None:
+        if self._addresses.get(name) == memory.address:
+            return
+        if not self._context.set_tensor_address(name, memory.address):
+            raise EngineError(f"TensorRT refuses the memory of '{name}': {self._complaint()}")
+        self._addresses[name] = memory.address
+
+    def _complaint(self) -> str:
+        """TensorRT's last error, in one line."""
+        return " ".join(self._log.complaints[-1].split()) if self._log.complaints else "it does not say why"
+
+
+def import_tensorrt() -> ModuleType:
+    """TensorRT's Python bindings; raises EngineError if they are not installed or too old."""
+    try:
+        trt = importlib.import_module("tensorrt")
+    except (ImportError, OSError) as error:  # OSError: bindings without their libraries
+        raise EngineError(
+            f"TensorRT is not installed ({error}); install TensorRT 10 or 11 (JetPack brings it) or use engine openvino"
+        ) from error
+    if int(trt.__version__.split(".")[0]) < OLDEST_MAJOR:
+        raise EngineError(f"TensorRT {trt.__version__} is too old; install 10 or 11, or use engine openvino")
+    return trt
+
+
+def open_cuda(trt: ModuleType) -> Cuda:
+    """The GPU, its context current in this thread; raises EngineError where TensorRT is of no use without one."""
+    try:
+        return Cuda()
+    except EngineError as error:
+        raise EngineError(
+            f"TensorRT {trt.__version__} is installed but no GPU can be used ({error}); look at what nvidia-smi says, "
+            "or use engine openvino"
+        ) from error

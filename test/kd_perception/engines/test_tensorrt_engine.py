@@ -1,0 +1,329 @@
+"""The TensorRT engine driven end to end over stand-ins (support.tensorrt_standin, support.host_cuda).
+
+What no stand-in can tell, whether TensorRT computes the right numbers, is in test/gpu; whether the calls are the
+bindings' calls is in test_tensorrt_contract.py.
+"""
+
+import gc
+import sys
+from dataclasses import replace
+from enum import IntEnum
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from support.fake_student import SPEC, TEMPORAL_SPEC, write_fake_student
+from support.host_cuda import LAUNCH_FAILED, HostCuda
+
+from kd_perception.engines import tensorrt_build
+from kd_perception.engines.base import open_engine
+from kd_perception.engines.protocol import EngineOptions, keep
+from kd_perception.engines.tensorrt import GpuTensor, TensorRtEngine
+from kd_perception.errors import EngineError, InputError, MemoryLostError
+from kd_perception.grid import BevGrid
+from kd_perception.preprocess import fit_image
+from kd_perception.rig import ring_rig
+from kd_perception.student import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student, load_student
+from kd_perception.temporal import empty_memory, memory_inputs
+from kd_perception.view_tables import build_tables
+
+SMALL = replace(SPEC, grid=BevGrid(-16.0, 16.0, -16.0, 16.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "fake.onnx", SMALL))
+
+
+@pytest.fixture(scope="module")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    spec = replace(TEMPORAL_SPEC, grid=SMALL.grid)
+    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "temporal.onnx", spec))
+
+
+def inputs_for(cameras: int, seed: int = 0) -> dict[str, np.ndarray]:
+    height, width = SMALL.image_size
+    rig = ring_rig(cameras, width, height, np.radians(95.0))
+    images = np.random.default_rng(seed).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
+    tables = build_tables(SMALL, rig, [fit_image((height, width), SMALL.image_size)] * cameras)
+    return {"images": images, "camera_valid": np.ones(cameras, np.float32), **tables}
+
+
+def opened(student: Student, folder: Path, cameras: int = 4, told: list[str] | None = None) -> TensorRtEngine:
+    report = (lambda sentence: None) if told is None else told.append
+    return TensorRtEngine(student, cameras, EngineOptions(cache_folder=folder, report=report))
+
+
+@pytest.mark.parametrize("cameras", [1, 4, 12])
+def test_it_answers_like_another_engine(tensorrt: ModuleType, student: Student, tmp_path: Path, cameras: int):
+    engine = opened(student, tmp_path, cameras)
+    reference = open_engine("onnxruntime", student, cameras, threads=1)
+    for seed in range(3):  # buffers must not leak one frame into the next
+        inputs = inputs_for(cameras, seed)
+        got, expected = engine.run(inputs), reference.run(inputs)
+        assert got.keys() == expected.keys() == {"heatmap", "regression"}
+        for name, value in expected.items():
+            np.testing.assert_array_equal(got[name], value)
+    assert tensorrt.executions == 3
+
+
+@pytest.mark.parametrize("version", ["10.0.1", "11.1.0.106"])
+def test_10_and_11_are_told_what_each_needs(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path, version: str
+):
+    """11 is always strongly typed; here its flag is gone, as it may be one day."""
+    tensorrt.__version__ = version
+    if version.startswith("11"):
+        monkeypatch.setattr(tensorrt, "NetworkDefinitionCreationFlag", IntEnum("Flag", "PREFER_JIT_PYTHON_PLUGINS"))
+    assert opened(student, tmp_path).run(inputs_for(4))["heatmap"].shape == (10, 32, 32)
+
+
+def test_constant_inputs_go_up_once_and_others_always(
+    tensorrt: ModuleType, host_cuda: HostCuda, student: Student, tmp_path: Path
+):
+    engine = opened(student, tmp_path)
+    inputs = inputs_for(4)
+    constants = [name for name in inputs if name not in ("images", "camera_valid")]
+    for name in constants:
+        inputs[name].flags.writeable = False
+    counts = []
+    for _ in range(3):
+        before = host_cuda["uploads"]
+        engine.run(inputs)
+        counts.append(host_cuda["uploads"] - before)
+    assert counts == [len(inputs), 2, 2]
+    inputs["images"][...] = 0  # the same array with new content, as the pipeline's buffers
+    assert engine.run(inputs)["heatmap"].max() == 0.0
+    moved = {**inputs, "weight": np.zeros_like(inputs["weight"])}
+    assert engine.run({**moved, **inputs_for(4), "weight": moved["weight"]})["heatmap"].max() == 0.0
+
+
+def test_memory_stays_on_the_device(tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path):
+    """The same numbers as with memory on the host, without it ever being copied; handles outlive later frames."""
+    spec, grid = temporal.spec, temporal.spec.grid
+    engine = opened(temporal, tmp_path)
+    reference = open_engine("onnxruntime", temporal, 4, threads=1)
+    motion = np.eye(4)
+    motion[:2, 3] = 1.3, -0.4
+    first, empty = inputs_for(4), empty_memory(spec.memory, grid)
+    ours = keep(engine.run({**first, **empty})[MEMORY_OUTPUT])
+    theirs = keep(reference.run({**first, **empty})[MEMORY_OUTPUT])
+    assert isinstance(ours, GpuTensor) and (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    engine.run({**inputs_for(4, seed=9), **empty})  # another frame between does not write over it
+    np.testing.assert_array_equal(ours.numpy(), theirs)
+    assert theirs.any()
+
+    second = inputs_for(4, seed=1)
+    before = host_cuda["uploads"]
+    got = engine.run({**second, **memory_inputs(grid, ours, motion, 0.5)})
+    assert host_cuda["uploads"] - before == len(second) + len(MEMORY_INPUTS) - 1
+    expected = reference.run({**second, **memory_inputs(grid, theirs, motion, 0.5)})
+    np.testing.assert_array_equal(got["heatmap"], expected["heatmap"])
+    without = reference.run({**second, **empty})["heatmap"]
+    assert np.abs(got["heatmap"] - without).max() > 0.01  # or this test would show nothing
+    on_host = engine.run({**second, **memory_inputs(grid, theirs, motion, 0.5)})
+    np.testing.assert_array_equal(on_host["heatmap"], expected["heatmap"])
+
+
+def test_memory_of_dropped_handles_is_used_again(
+    tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path
+):
+    engine = opened(temporal, tmp_path)
+    inputs = {**inputs_for(4), **empty_memory(temporal.spec.memory, temporal.spec.grid)}
+    ring = [engine.run(inputs)[MEMORY_OUTPUT] for _ in range(5)]
+    allocated = host_cuda["device_allocations"]
+    for _ in range(20):
+        ring.append(engine.run(inputs | {MEMORY_INPUT: ring[-3]})[MEMORY_OUTPUT])
+        del ring[0]
+    assert host_cuda["device_allocations"] <= allocated + 1
+    assert len({handle.memory.address for handle in ring}) == len(ring)
+
+
+def test_closing_frees_everything(tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path):
+    gc.collect()
+    names = ("device_allocations", "pinned_allocations", "streams")
+    before = [host_cuda[name] for name in names]
+    for _ in range(3):
+        engine = opened(temporal, tmp_path)
+        kept = engine.run({**inputs_for(4), **empty_memory(temporal.spec.memory, temporal.spec.grid)})[MEMORY_OUTPUT]
+        del engine
+        assert kept.numpy().shape == kept.shape  # a handle may outlive its engine
+        del kept
+        gc.collect()
+        assert [host_cuda[name] for name in names] == before
+
+
+def test_wrong_inputs_are_named(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    engine = opened(student, tmp_path)
+    with pytest.raises(InputError, match="input 'images' is 5x64x176x3 but the student file wants 4x64x176x3"):
+        engine.run(inputs_for(5))
+    with pytest.raises(InputError, match="input 'weight' is float64 but the student file wants float32"):
+        engine.run(inputs_for(4) | {"weight": inputs_for(4)["weight"].astype(np.float64)})
+
+
+# Kept engines
+
+
+def test_the_second_start_builds_nothing(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    told: list[str] = []
+    expected = opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"].copy()
+    assert tensorrt.builds == 1
+    assert told[0].startswith("building painted@") and "for 4 cameras on Host GPU" in told[0]
+    assert told[-1].startswith("built in")
+    told.clear()
+    np.testing.assert_array_equal(opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"], expected)
+    assert tensorrt.builds == 1
+    (sentence,) = told
+    assert sentence.startswith("TensorRT engine taken from ")
+    opened(student, tmp_path, cameras=5)
+    assert tensorrt.builds == 2
+
+
+def test_a_new_model_finds_the_timings_of_the_old(
+    tensorrt: ModuleType, student: Student, temporal: Student, tmp_path: Path
+):
+    opened(student, tmp_path)
+    opened(temporal, tmp_path)
+    assert tensorrt.timings_given == [b"", b"timings"]
+
+
+@pytest.mark.parametrize("suffix", ["plan", "timing"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "junk"])
+def test_damaged_files_are_built_again_and_replaced(
+    tensorrt: ModuleType, student: Student, tmp_path: Path, suffix: str, damage: str
+):
+    opened(student, tmp_path)
+    (path,) = tmp_path.glob(f"*.{suffix}")
+    whole = path.read_bytes()
+    broken = {"truncated": whole[:-3], "flipped": whole[:-1] + bytes([whole[-1] ^ 1]), "junk": b"junk"}[damage]
+    path.write_bytes(broken)
+    if suffix == "timing":
+        next(tmp_path.glob("*.plan")).unlink()
+    told: list[str] = []
+    opened(student, tmp_path, told=told)
+    assert tensorrt.builds == 2 and tensorrt.timings_given[-1] == (b"timings" if suffix == "plan" else b"")
+    assert any(str(path) in sentence and "again" in sentence for sentence in told)
+    assert path.read_bytes() == whole
+
+
+def test_an_engine_that_tensorrt_refuses_is_built_again(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    opened(student, tmp_path)
+    tensorrt.refused_plans = 1
+    told: list[str] = []
+    opened(student, tmp_path, told=told)
+    assert tensorrt.builds == 2
+    assert (
+        "TensorRT refuses the kept engine (Serialization assertion failed: versions differ); it is built again" in told
+    )
+
+
+def test_timings_that_tensorrt_refuses_are_taken_again(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    monkeypatch.setattr(tensorrt_build, "_kept_timings", lambda *_: b"of another device")
+    told: list[str] = []
+    opened(student, tmp_path, told=told)
+    assert "TensorRT refuses the kept timings of kernels; they are taken again" in told
+    assert tensorrt.timings_given == [b""]
+
+
+@pytest.mark.parametrize("change", ["version", "gpu"])
+def test_another_tensorrt_or_gpu_builds_its_own(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path, change: str
+):
+    opened(student, tmp_path)
+    if change == "version":
+        tensorrt.__version__ = "10.4.0"
+    else:
+        monkeypatch.setattr("kd_perception.engines.cuda.MULTIPROCESSORS", 75)  # the driver says 8 there, not 14
+    opened(student, tmp_path)
+    assert tensorrt.builds == 2 and len(list(tmp_path.glob("*.plan"))) == 2
+
+
+def test_an_engine_that_cannot_be_kept_still_runs_and_says_so(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    told: list[str] = []
+    engine = opened(student, blocked / "folder", told=told)
+    assert "could not be kept in" in engine.not_kept and engine.not_kept in told
+    assert engine.run(inputs_for(4))["heatmap"].shape == (10, 32, 32)
+
+
+def test_progress_is_told_while_building(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    monkeypatch.setattr(tensorrt_build, "REPORT_EVERY_S", 0.0)
+    told: list[str] = []
+    opened(student, tmp_path, told=told)
+    assert [line for line in told if line.startswith("building: ")] == [
+        "building: Timing, step 1 of 2, 0 s so far", "building: Timing, step 2 of 2, 0 s so far",
+    ]  # fmt: skip
+
+
+# Where it cannot run
+
+
+def test_without_tensorrt_or_gpu_it_refuses_and_auto_goes_on(
+    tensorrt: ModuleType, host_cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    host_cuda["devices"] = 0
+    told: list[str] = []
+    assert open_engine("auto", student, 4, 1, tmp_path, told.append).name == "openvino"
+    assert told == [
+        "engine tensorrt: TensorRT 10.3.0 is installed but no GPU can be used (the NVIDIA driver shows no GPU (is "
+        "CUDA_VISIBLE_DEVICES empty?)); look at what nvidia-smi says, or use engine openvino; engine openvino runs "
+        "instead"
+    ]
+    monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed
+    with pytest.raises(EngineError, match=r"TensorRT is not installed .*; install TensorRT 10 or 11"):
+        open_engine("tensorrt", student, 4)
+
+
+def test_old_tensorrt_is_refused(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    tensorrt.__version__ = "8.6.1"
+    with pytest.raises(EngineError, match=r"TensorRT 8\.6\.1 is too old"):
+        opened(student, tmp_path)
+
+
+def test_auto_prefers_it_and_leaves_it_when_the_gpu_fails(
+    tensorrt: ModuleType, host_cuda: HostCuda, student: Student, tmp_path: Path
+):
+    engine = open_engine("auto", student, 4, 1, tmp_path)
+    assert engine.name == "tensorrt"
+    expected = engine.run(inputs_for(4))["heatmap"].copy()
+    host_cuda["failure"] = LAUNCH_FAILED
+    np.testing.assert_allclose(engine.run(inputs_for(4))["heatmap"], expected, atol=1e-6)
+    assert engine.name == "openvino"
+    assert engine.failures == (
+        "engine tensorrt failed while running (cuCtxSetCurrent: unspecified launch failure); engine openvino answers "
+        "from now on",
+    )
+
+
+def test_an_execution_that_fails_says_what_tensorrt_said(tensorrt: ModuleType, student: Student, tmp_path: Path):
+    engine = opened(student, tmp_path)
+    tensorrt.failing = True
+    with pytest.raises(EngineError, match="TensorRT did not run: Cuda failure: 719"):
+        engine.run(inputs_for(4))
+
+
+def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
+    tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path
+):
+    empty = empty_memory(temporal.spec.memory, temporal.spec.grid)
+    for dead in (False, True):
+        engine = open_engine("auto", temporal, 4, 1, tmp_path)
+        memory = engine.run({**inputs_for(4), **empty})[MEMORY_OUTPUT]
+        recalled = {**inputs_for(4), **memory_inputs(temporal.spec.grid, memory, np.eye(4), 0.5)}
+        if dead:
+            host_cuda["failure"] = LAUNCH_FAILED
+            with pytest.raises(MemoryLostError, match="engine tensorrt failed, and the temporal memory with it"):
+                engine.run(recalled)
+            assert engine.name == "openvino"
+            engine.run({**inputs_for(4), **empty})
+        else:
+            tensorrt.failing = True
+            expected = open_engine("openvino", temporal, 4, 1).run(recalled | {MEMORY_INPUT: memory.numpy()})["heatmap"]
+            np.testing.assert_array_equal(engine.run(recalled)["heatmap"], expected)
+            tensorrt.failing = False
