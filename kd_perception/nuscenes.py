@@ -6,13 +6,14 @@ centres -> .5.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.camera_motion import seen_from_anchor
 from kd_perception.errors import DataError
 from kd_perception.rig import Camera
 from kd_perception.transforms import invert, make_transform
@@ -27,11 +28,13 @@ LIDAR = "LIDAR_TOP"
 
 @dataclass(frozen=True)
 class CameraImage:
-    """One exposure: its calibration, file (maybe absent), time stamp in microseconds."""
+    """One exposure: its calibration, file (maybe absent), time stamp in microseconds, and the pose of the ego that the
+    camera is mounted on: the one at its own exposure, or at the anchor's after `at_anchor`."""
 
     camera: Camera
     path: Path
     timestamp_us: int
+    global_from_ego: np.ndarray
 
     def read(self) -> bytes:
         """The encoded image as the file has it; raises DataError naming a missing file."""
@@ -119,8 +122,23 @@ def camera_image(nusc: "NuScenes", sample_data_token: str) -> CameraImage:
         ego_from_camera=make_transform(np.asarray(calibration["rotation"]), np.asarray(calibration["translation"])),
         width=row["width"],
         height=row["height"],
+        distortion_model=calibration.get("distortion_model", "none"),  # beside nuScenes' schema, which has no lens
+        distortion=tuple(calibration.get("distortion", ())),
     )
-    return CameraImage(camera, Path(nusc.dataroot) / row["filename"], row["timestamp"])
+    return CameraImage(camera, Path(nusc.dataroot) / row["filename"], row["timestamp"], ego_pose(nusc, row))
+
+
+def at_anchor(frame: Frame) -> Frame:
+    """The frame with every camera where it was at its own exposure, seen from the ego at the anchor's."""
+    images = tuple(
+        replace(
+            image,
+            camera=seen_from_anchor(image.camera, frame.global_from_ego, image.global_from_ego),
+            global_from_ego=frame.global_from_ego,
+        )
+        for image in frame.images
+    )
+    return replace(frame, images=images)
 
 
 def ego_pose(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
