@@ -43,6 +43,16 @@ def sample_size(name: str, rng: np.random.Generator) -> Size:
     return tuple(np.round(mean + deviation * draw, 3).tolist())
 
 
+def row_at(rows: np.ndarray, step: float) -> np.ndarray:
+    """The row of (K, ...) at a time step, linear between two; beyond the last whole step it stays, beyond either end
+    by a fraction it goes on.
+    """
+    if len(rows) == 1 or float(step).is_integer():
+        return rows[min(int(step), len(rows) - 1)]
+    low = int(np.clip(np.floor(step), 0, len(rows) - 2))
+    return rows[low] + (step - low) * (rows[low + 1] - rows[low])
+
+
 @dataclass(frozen=True, eq=False)
 class Motion:
     """Pose at every time step: xy (K, 2) of the box centre in the world, yaw (K,). One row means it never moves."""
@@ -50,16 +60,16 @@ class Motion:
     xy: np.ndarray
     yaw: np.ndarray
 
-    def at(self, step: int) -> tuple[float, float, float]:
-        """x, y, yaw at a time step."""
-        index = min(step, len(self.yaw) - 1)
-        return float(self.xy[index, 0]), float(self.xy[index, 1]), float(self.yaw[index])
+    def at(self, step: float) -> tuple[float, float, float]:
+        """x, y, yaw at a time step, or between two."""
+        x, y = row_at(self.xy, step)
+        return float(x), float(y), float(row_at(self.yaw, step))
 
-    def speed(self, step: int, dt: float) -> float:
+    def speed(self, step: float, dt: float) -> float:
         """Speed in m/s around a time step of `dt` seconds."""
         if len(self.yaw) < 2:
             return 0.0
-        low, high = max(0, step - 1), min(len(self.yaw) - 1, step + 1)
+        low, high = max(0, round(step) - 1), min(len(self.yaw) - 1, round(step) + 1)
         return float(np.linalg.norm(self.xy[high] - self.xy[low]) / ((high - low) * dt))
 
 
@@ -83,13 +93,13 @@ class Actor:
     moving: str  # attribute while moving
     animated: bool = False
 
-    def attribute(self, step: int, dt: float) -> str:
+    def attribute(self, step: float, dt: float) -> str:
         """nuScenes attribute name at a time step, '' for classes that have none."""
         return self.moving if self.motion.speed(step, dt) > 0.25 else self.at_rest
 
-    def travelled(self, step: int) -> float:
+    def travelled(self, step: float) -> float:
         """Distance covered up to a time step, metres."""
-        return float(np.linalg.norm(np.diff(self.motion.xy[: step + 1], axis=0), axis=1).sum())
+        return float(np.linalg.norm(np.diff(self.motion.xy[: int(step) + 1], axis=0), axis=1).sum())
 
 
 def overlap(

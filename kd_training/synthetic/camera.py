@@ -1,6 +1,4 @@
-"""Pictures: one ray a pixel, NumPy shading (sun with shadow rays, sky, reflections, haze), then lens and sensor
-effects.
-"""
+"""Pictures: one ray a pixel, shaded, then the effects of lens, weather and sensor."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,101 +6,78 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from kd_training.synthetic.buildings import FACADE_METRES
-from kd_training.synthetic.ground import GroundMap
-from kd_training.synthetic.light import Light
-from kd_training.synthetic.mesh import Material, Mesh
+from kd_training.synthetic.glow import lamp_glow
+from kd_training.synthetic.mesh import Material
+from kd_training.synthetic.rain import LensDrops, falling_streaks, wet_road
 from kd_training.synthetic.sensors import CameraSensor
-from kd_training.synthetic.textures import remap, wrap_sample
-from kd_training.synthetic.world import AO_CELL, AO_REACH, Geometry, Hits, World
+from kd_training.synthetic.shading import Shader
+from kd_training.synthetic.world import Geometry, World
 
 _TONE = (1.0 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2)
 _GAMMA = ((0.65 * _TONE + 0.35 * _TONE**2 * (3.0 - 2.0 * _TONE)) * 255.0).astype(
     np.float32
 )  # tone curve, index = exposed radiance / 6 * 4095
-# Share of light that a surface mirrors at normal incidence.
-MIRROR = {Material.PAINT: 0.045, Material.METAL: 0.12, Material.GLASS: 0.07}
-_LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A picture (H, W, 3) uint8 RGB and, for every pixel, the actor's index or -1 (H, W)."""
+    """A picture (H, W, 3) uint8 RGB and for every pixel the actor's index or -1, and the range along its ray in metres
+    or infinity, both (H, W).
+    """
 
     image: np.ndarray
     owner: np.ndarray
+    distance: np.ndarray
 
 
 class CameraRenderer:
     """Renders one camera of a world, frame after frame."""
 
     def __init__(self, world: World, camera: CameraSensor, gain: float) -> None:
-        self._world, self._camera, self._gain = world, camera, gain
-        self._rays_ego = camera.rays()
-        self._pixel = 1.0 / camera.intrinsics[0, 0]  # radians a pixel covers, about
-        self._facades = _facade_levels(world.facades)
+        self._world, self.camera, self._gain = world, camera, gain
+        rays = camera.rays()
+        self.blind = np.isnan(rays[:, 0])  # (H * W,) pixels behind the lens' edge: black
+        self._rays_ego = np.where(self.blind[:, None], camera.ego_from_camera[:3, 2].astype(np.float32), rays)
+        self._shader = Shader(world, 1.0 / camera.intrinsics[0, 0])  # radians a pixel covers, about
 
     @cached_property
     def _vignette(self) -> np.ndarray:
-        height, width = self._camera.height, self._camera.width
+        height, width = self.camera.height, self.camera.width
         y, x = np.mgrid[0:height, 0:width]
-        radius = ((x - self._camera.intrinsics[0, 2]) ** 2 + (y - self._camera.intrinsics[1, 2]) ** 2) / (
-            width / 2
-        ) ** 2
+        radius = ((x - self.camera.intrinsics[0, 2]) ** 2 + (y - self.camera.intrinsics[1, 2]) ** 2) / (width / 2) ** 2
         return (1.0 - 0.16 * radius).astype(np.float32)[..., None]
 
     def rays(self, world_from_ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Origins and unit directions (H * W, 3) float32 in the geometry's axes."""
         directions = self._rays_ego @ world_from_ego[:3, :3].T.astype(np.float32)
-        centre = self._world.to_local((world_from_ego @ self._camera.ego_from_camera)[:3, 3])
+        centre = self._world.to_local((world_from_ego @ self.camera.ego_from_camera)[:3, 3])
         return np.ascontiguousarray(np.broadcast_to(centre, directions.shape)), directions
 
     def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> Frame:
         """The picture at a time step; `rng` makes the sensor noise."""
-        origins, directions = self.rays(world_from_ego)
-        hits = geometry.tracer.closest(origins, directions)
-        light = self._world.light
-        radiance = np.empty((len(directions), 3), np.float32)
-        hit = hits.triangle >= 0
-        sky = np.flatnonzero(~hit)
-        radiance[sky] = light.sky_colour(directions[sky])
-        material = np.where(hit, geometry.mesh.material[hits.triangle], 255)
-        points = origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
-        ground = np.flatnonzero(material == Material.GROUND)
-        radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
-        solid = np.flatnonzero(hit & (material != Material.GROUND))
-        radiance[solid] = _shade_solid(
-            geometry,
-            light,
-            self._facades,
-            self._world.ground.detail,
-            hits,
-            solid,
-            points[solid],
-            directions[solid],
-            self._pixel,
-        )
-        covered = np.flatnonzero(hit)
-        clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
-        radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
+        rays = self.rays(world_from_ego)
+        hits = geometry.tracer.closest(*rays)
+        shaded = self._shader.shade(geometry, *rays, hits)
+        hit, shape = hits.triangle >= 0, (self.camera.height, self.camera.width)
         owner = np.where(hit, geometry.owner[hits.triangle], -1).astype(np.int16)
-        shape = (self._camera.height, self._camera.width)
-        return Frame(self._expose(radiance.reshape(*shape, 3), rng), owner.reshape(shape))
+        distance = np.where(hit, hits.distance, np.inf)
+        owner[self.blind], distance[self.blind] = -1, np.inf
+        radiance, light = shaded.radiance.reshape(*shape, 3), self._world.light
+        if light.wet:
+            radiance = wet_road(self._shader, geometry, rays, hits, shaded, shape)
+        if geometry.lamps is not None:
+            ground = (shaded.material == Material.GROUND).reshape(shape) if light.wet else None
+            pose = self._world.local_from_ego(world_from_ego)
+            radiance = radiance + lamp_glow(geometry.lamps, self.camera, pose, geometry.tracer, ground)
+        if light.wet:
+            radiance = self._drops.through(falling_streaks(radiance, light.rain, rng))
+        radiance[self.blind.reshape(shape)] = 0.0
+        return Frame(self._expose(radiance, rng), owner.reshape(shape), distance.reshape(shape))
 
-    def _shade_ground(
-        self, geometry: Geometry, points: np.ndarray, distance: np.ndarray, directions: np.ndarray
-    ) -> np.ndarray:
-        light, ground = self._world.light, self._world.ground
-        xy = points[:, :2] - self._world.local_ground_origin
-        footprint = distance * self._pixel / np.sqrt(np.maximum(-directions[:, 2], 0.02))
-        albedo = _ground_albedo(ground, xy, footprint)
-        lit = ~geometry.tracer.blocked(
-            points + np.float32(0.01) * light.to_sun + np.array((0, 0, 0.004), np.float32), _towards(light, len(points))
-        )
-        grid = (points[:, :2] - geometry.contact_centre + AO_REACH) / AO_CELL - 0.5
-        contact = remap(geometry.contact, grid[:, 0], grid[:, 1], cv2.BORDER_CONSTANT)[:, 0]
-        sun = light.sun * light.to_sun[2]
-        return albedo * (lit[:, None] * sun + light.sky * (1.0 - 0.85 * contact)[:, None])
+    @cached_property
+    def _drops(self) -> LensDrops:
+        camera = self.camera
+        return LensDrops(self._world.name + camera.channel, self._world.light.rain, camera.width, camera.height)
 
     def _expose(self, radiance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         light = self._world.light
@@ -110,142 +85,3 @@ class CameraRenderer:
         coded = _GAMMA[np.clip(exposed * (4095 / 6.0), 0, 4095).astype(np.int16)]
         noise = rng.standard_normal(coded.shape, dtype=np.float32)
         return np.clip(coded + noise * np.float32(light.noise) + 0.5, 0, 255).astype(np.uint8)
-
-
-def _towards(light: Light, count: int) -> np.ndarray:
-    return np.ascontiguousarray(np.broadcast_to(light.to_sun, (count, 3)))
-
-
-def _ground_albedo(ground: GroundMap, xy: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Linear reflectance (N, 3) at positions (N, 2) in the picture's metres."""
-    image = ground.pyramid.levels[0]
-    size = np.array((image.shape[1], image.shape[0])) * ground.pyramid.texel
-    inside = ((xy > 0) & (xy < size)).all(1)
-    albedo = np.broadcast_to(ground.far_colour, (len(xy), 3)).copy()
-    index = np.flatnonzero(inside)
-    coded = ground.pyramid.sample(xy[index, 0], xy[index, 1], footprint[index])
-    albedo[index] = _LINEAR[np.clip(coded + 0.5, 0, 255).astype(np.uint8)]
-    near = np.flatnonzero(footprint < 0.12)
-    tile = xy[near] / ground.detail_size
-    fine = wrap_sample(ground.detail, tile[:, 0], tile[:, 1]) - 1.0
-    albedo[near] *= 1.0 + fine * np.clip(1.0 - footprint[near] / 0.12, 0, 1)[:, None]
-    return albedo
-
-
-def _facade_levels(facades: np.ndarray) -> list[np.ndarray]:
-    """Mip levels, each (styles * size, size, 4): the styles stacked."""
-    levels = []
-    size = facades.shape[1]
-    while size >= 8:
-        levels.append(
-            np.concatenate([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in facades])
-        )
-        size //= 2
-    return levels
-
-
-def _facade_sample(levels: list[np.ndarray], uv: np.ndarray, layer: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Samples (N, 4) float32 in [0, 255]; footprint in tiles a pixel."""
-    out = np.empty((len(uv), 4), np.float32)
-    size = levels[0].shape[1]
-    level = np.clip(np.rint(np.log2(np.maximum(footprint * size, 1e-6))), 0, len(levels) - 1).astype(np.int8)
-    part = uv - np.floor(uv)
-    for index, image in enumerate(levels):
-        mask = np.flatnonzero(level == index)
-        if len(mask):
-            side = image.shape[1]
-            x = part[mask, 0] * side - 0.5
-            y = np.clip(part[mask, 1] * side - 0.5, 0, side - 1) + layer[mask].astype(np.float32) * side
-            out[mask] = remap(image, x, y, cv2.BORDER_REPLICATE)
-    return out
-
-
-def _surfaces(
-    mesh: Mesh,
-    facades: list[np.ndarray],
-    detail: np.ndarray,
-    triangle: np.ndarray,
-    u: np.ndarray,
-    v: np.ndarray,
-    points: np.ndarray,
-    facing: np.ndarray,
-    distance: np.ndarray,
-    pixel: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reflectance (N, 3) and mirror reflectance at normal incidence (N,) of N hits, textures included."""
-    material, albedo = mesh.material[triangle], mesh.colour[triangle]
-    gloss = np.zeros(len(triangle), np.float32)
-    for kind, value in MIRROR.items():
-        gloss[material == kind] = value
-    wall = np.flatnonzero(material == Material.FACADE)
-    if len(wall):
-        corner_uv = mesh.uv[triangle[wall]]
-        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
-        footprint = distance[wall] * pixel / FACADE_METRES[0] / np.sqrt(np.maximum(facing[wall], 0.1))
-        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
-        glass = texel[:, 3:] / 255.0
-        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
-        gloss[wall] = 0.07 * glass[:, 0]
-    leaves = np.flatnonzero(material == Material.FOLIAGE)
-    if len(leaves):
-        p = points[leaves]
-        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
-        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
-        near = np.clip(1.5 - distance[leaves] / 60.0, 0.2, 1.0)
-        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
-    return albedo, gloss
-
-
-def _shade_solid(
-    geometry: Geometry,
-    light: Light,
-    facades: list[np.ndarray],
-    detail: np.ndarray,
-    hits: Hits,
-    index: np.ndarray,
-    points: np.ndarray,
-    directions: np.ndarray,
-    pixel: float,
-) -> np.ndarray:
-    """Radiance (N, 3) of the hits `index` on anything but the ground."""
-    mesh, triangle = geometry.mesh, hits.triangle[index]
-    u, v = hits.u[index, None], hits.v[index, None]
-    corner = mesh.normals[triangle]
-    normal = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
-    normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None] + 1e-6
-    facing = np.einsum("ni,ni->n", normal, directions)
-    normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
-    facing = np.abs(facing)
-    material = mesh.material[triangle]
-    albedo, gloss = _surfaces(mesh, facades, detail, triangle, u, v, points, facing, hits.distance[index], pixel)
-
-    towards = np.einsum("ni,i->n", normal, light.to_sun)
-    lit = np.zeros(len(index), np.float32)
-    sunny = np.flatnonzero(towards > 0)
-    clear = ~geometry.tracer.blocked(points[sunny] + np.float32(0.012) * normal[sunny], _towards(light, len(sunny)))
-    lit[sunny] = towards[sunny] * clear
-    up = 0.5 + 0.5 * normal[:, 2]
-    low = 0.62 + 0.38 * np.clip(points[:, 2] / 0.9, 0, 1)
-    diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
-    result = albedo * diffuse
-    shiny = np.flatnonzero(gloss > 0)
-    if len(shiny):
-        result[shiny] += _reflections(
-            light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0
-        )
-    lamp = material == Material.LIGHT
-    result[lamp] += mesh.colour[triangle[lamp]] * 0.5
-    return result
-
-
-def _reflections(
-    light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
-) -> np.ndarray:
-    """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
-    mirrored = directions + 2 * facing[:, None] * normal
-    fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8
-    sky = light.sky_colour(mirrored)
-    street = light.bounce * 0.9
-    above = np.clip((mirrored[:, 2] - 0.02) / 0.18, 0, 1)[:, None]
-    glint = np.clip(mirrored @ light.to_sun, 0, 1) ** 350 * lit * 10.0
-    return fresnel[:, None] * (sky * above + street * (1 - above)) + (glint * fresnel)[:, None] * light.sun

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kd_perception.errors import KdError
-from kd_training.synthetic.generate import SynthConfig, generate
+from kd_training.synthetic.config import SynthConfig
+from kd_training.synthetic.generate import generate
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -29,6 +30,25 @@ def synth(
     ] = "704x256",
     sweeps: Annotated[int, typer.Option(help="LiDAR turns between two keyframes, 0 to 9.")] = 9,
     jobs: Annotated[int, typer.Option(help="Scenes rendered at the same time.")] = 2,
+    rig: Annotated[
+        str,
+        typer.Option(
+            help="nuscenes; moved (by 20 cm, 2 degrees, 10 % of the focal length); distorted (barrel lenses); "
+            "fisheye (four of 190 degrees). Streets and traffic stay the same."
+        ),
+    ] = "nuscenes",
+    camera_hz: Annotated[int, typer.Option(help="Pictures a second: 2 (keyframes only), 4, 10 or 20.")] = 2,
+    camera_spread_ms: Annotated[
+        float, typer.Option(help="Time between the first and the last camera of a rig to fire, 0 to 50 ms.")
+    ] = 0.0,
+    city: Annotated[
+        str,
+        typer.Option(help="A: winding roads, traffic on the right; B: a grid of narrow streets, on the left; mixed."),
+    ] = "A",
+    light: Annotated[str, typer.Option(help="day, dusk, night or mixed.")] = "day",
+    weather: Annotated[str, typer.Option(help="dry, rain or mixed.")] = "dry",
+    masks: Annotated[bool, typer.Option("--masks", help="Write instance masks of the keyframes.")] = False,
+    depth: Annotated[bool, typer.Option("--depth", help="Write depth (range) of the keyframes.")] = False,
 ) -> None:
     """Render a synthetic driving world: six cameras and a LiDAR in nuScenes format, which nuscenes-devkit loads
     (version v1.0-synth, split synth).
@@ -43,7 +63,8 @@ def synth(
         TimeRemainingColumn(),
     )
     try:
-        config = SynthConfig(out, scenes, frames, seed, width, height, sweeps, jobs)
+        sensors = (width, height, sweeps, jobs, rig, camera_hz, camera_spread_ms)
+        config = SynthConfig(out, scenes, frames, seed, *sensors, city, light, weather, masks, depth)
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("scenes", total=scenes)
             generate(config, lambda done, total: progress.update(task, completed=done))

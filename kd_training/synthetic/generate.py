@@ -10,140 +10,25 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
-import cv2
-import numpy as np
-import simplejpeg
-
-from kd_perception.atomic import atomic_path, write_text
+from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
-from kd_training.synthetic.annotate import Annotation, annotate
-from kd_training.synthetic.camera import CameraRenderer
 from kd_training.synthetic.card import Fact, write_card
-from kd_training.synthetic.lidar import points_in_world, scan
-from kd_training.synthetic.sensors import LIDAR_CHANNEL, STEPS_PER_KEYFRAME, scaled_intrinsics
-from kd_training.synthetic.tables import SceneTables, write_tables
-from kd_training.synthetic.world import World, build_world
+from kd_training.synthetic.config import SynthConfig
+from kd_training.synthetic.scene import render_scene
+from kd_training.synthetic.tables import write_tables
 
-JPEG_QUALITY = 90
-CONTENT_VERSION = 1  # raise it when the rendered world changes: data sets of different versions do not mix
 TABLES_EVERY = 8  # scenes; so that readers can start on what is finished
-
-
-@dataclass(frozen=True)
-class SynthConfig:
-    """What to render: `scenes` scenes of `frames` keyframes (2 Hz) with `sweeps` LiDAR turns between them, cameras
-    of width x height.
-    """
-
-    out: Path
-    scenes: int
-    frames: int = 20
-    seed: int = 0
-    width: int = 704
-    height: int = 256
-    sweeps: int = 9
-    jobs: int = 2
-
-    def __post_init__(self) -> None:
-        if self.scenes < 1 or self.frames < 1 or self.jobs < 1 or self.seed < 0:
-            raise ValueError(
-                f"scenes, frames and jobs must be at least 1 and the seed at least 0, "
-                f"got {self.scenes}, {self.frames}, {self.jobs} and {self.seed}"
-            )
-        if not 0 <= self.sweeps < STEPS_PER_KEYFRAME:
-            raise ValueError(f"sweeps between keyframes must be 0 to {STEPS_PER_KEYFRAME - 1}, got {self.sweeps}")
-        scaled_intrinsics(1.0, (0.0, 0.0), self.width, self.height)
-
-    @property
-    def content(self) -> dict[str, int]:
-        """The settings that a finished scene's bytes depend on."""
-        return {
-            "version": CONTENT_VERSION,
-            "frames": self.frames,
-            "seed": self.seed,
-            "width": self.width,
-            "height": self.height,
-            "sweeps": self.sweeps,
-        }
-
-    def scene_name(self, index: int) -> str:
-        """Name of scene `index`, unique among seeds."""
-        return f"synth-{self.seed}-{index:04d}"
-
-    def scene_file(self, index: int) -> Path:
-        """The file that says scene `index` is finished, and holds its rows."""
-        return self.out / "scenes" / f"{self.scene_name(index)}.json"
-
-
-def render_scene(config: SynthConfig, index: int) -> None:
-    """Render and write scene `index`; its scene file comes last, atomically."""
-    cv2.setNumThreads(1)
-    seed = np.random.SeedSequence(config.seed, spawn_key=(index,))
-    for_world, for_noise = seed.spawn(2)
-    noise = np.random.default_rng(for_noise)
-    steps = (config.frames - 1) * STEPS_PER_KEYFRAME + 1
-    world = build_world(config.scene_name(index), for_world, steps, config.width, config.height)
-    renderers = [
-        CameraRenderer(world, camera, float(gain))
-        for camera, gain in zip(world.rig.cameras, world.camera_gain, strict=True)
-    ]
-    tables = SceneTables(world, index, config.seed)
-    between = [round(STEPS_PER_KEYFRAME * i / (config.sweeps + 1)) for i in range(1, config.sweeps + 1)]
-    facts = []
-    for frame in range(config.frames):
-        step = frame * STEPS_PER_KEYFRAME
-        tables.add_sample(step)
-        annotations = _keyframe(config.out, world, renderers, tables, step, noise)
-        tables.add_annotations(annotations)
-        facts.append([astuple(_fact(world, step, annotation)) for annotation in annotations])
-        for later in between if frame < config.frames - 1 else ():
-            cloud = scan(world, world.geometry(step + later), step + later, noise)
-            _write_cloud(config.out / tables.add_sensor(LIDAR_CHANNEL, step + later, keyframe=False), cloud)
-    write_text(
-        config.scene_file(index), json.dumps({"content": config.content, "tables": tables.finish(), "facts": facts})
-    )
-
-
-def _keyframe(
-    out: Path, world: World, renderers: list[CameraRenderer], tables: SceneTables, step: int, noise: np.random.Generator
-) -> list[Annotation]:
-    geometry, pose = world.geometry(step), world.world_from_ego(step)
-    frames = []
-    for renderer, camera in zip(renderers, world.rig.cameras, strict=True):
-        frames.append(renderer.render(geometry, pose, noise))
-        jpeg = simplejpeg.encode_jpeg(frames[-1].image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
-        with atomic_path(out / tables.add_sensor(camera.channel, step, keyframe=True)) as path:
-            path.write_bytes(jpeg)
-    cloud = scan(world, geometry, step, noise)
-    _write_cloud(out / tables.add_sensor(LIDAR_CHANNEL, step, keyframe=True), cloud)
-    return annotate(world, geometry, step, frames, renderers, points_in_world(world, step, cloud))
-
-
-def _write_cloud(target: Path, cloud: np.ndarray) -> None:
-    with atomic_path(target) as path:
-        path.write_bytes(cloud.astype("<f4").tobytes())
-
-
-def _fact(world: World, step: int, annotation: Annotation) -> Fact:
-    x, y, _ = world.ego.at(step)
-    distance = float(np.hypot(annotation.centre[0] - x, annotation.centre[1] - y))
-    return Fact(
-        world.actors[annotation.actor].name,
-        round(distance, 2),
-        annotation.lidar_points,
-        annotation.visibility,
-        round(annotation.speed, 2),
-    )
+FOLDERS = ("samples", "sweeps", "masks", "depth")
+SETTINGS = "settings.json"  # what a folder was begun with
 
 
 def finished(config: SynthConfig) -> list[int]:
-    """Indices of the scenes already rendered. Raises DataError if the folder holds other content."""
-    done = []
-    for index in range(config.scenes):
-        path = config.scene_file(index)
+    """Indices of the scenes already rendered. Raises DataError if the folder was begun with other settings."""
+    begun = config.out / SETTINGS
+    scenes = sorted((config.out / "scenes").glob("*.json"))
+    for path in [begun, *scenes[:1], *(config.scene_file(index) for index in range(config.scenes))]:
         if path.exists():
             found = json.loads(path.read_text())["content"]
             if found != config.content:
@@ -151,8 +36,7 @@ def finished(config: SynthConfig) -> list[int]:
                     f"{path} was rendered with other settings ({found}, not {config.content}); "
                     "choose another --out or delete that folder"
                 )
-            done.append(index)
-    return done
+    return [index for index in range(config.scenes) if config.scene_file(index).exists()]
 
 
 @contextmanager
@@ -176,6 +60,8 @@ def generate(config: SynthConfig, on_scene: Callable[[int, int], None] | None = 
     """
     done = finished(config)
     missing = [index for index in range(config.scenes) if index not in done]
+    if not (config.out / SETTINGS).exists():
+        write_text(config.out / SETTINGS, json.dumps({"content": config.content}))
     report = on_scene or (lambda count, total: None)
     report(len(done), config.scenes)
     _remove_temporaries(config.out)
@@ -187,7 +73,9 @@ def generate(config: SynthConfig, on_scene: Callable[[int, int], None] | None = 
     files = [config.scene_file(index) for index in range(config.scenes)]
     write_tables(config.out, files)
     facts = [[Fact(*row) for row in frame] for path in files for frame in json.loads(path.read_text())["facts"]]
-    settings = {name: value for name, value in asdict(config).items() if name not in ("out", "jobs")}
+    settings = {"scenes": config.scenes} | {
+        name: value for name, value in config.content.items() if "version" not in name
+    }
     write_card(config.out, [fact for frame in facts for fact in frame], len(facts), settings)
 
 
@@ -229,6 +117,6 @@ def _ignore_interrupts() -> None:
 
 def _remove_temporaries(out: Path) -> None:
     """Remove what a killed worker was writing (`atomic_path` names it with a leading dot)."""
-    for folder in (*out.glob("samples/*"), *out.glob("sweeps/*"), out / "scenes"):
+    for folder in (*(f for kind in FOLDERS for f in out.glob(f"{kind}/*")), out / "scenes"):
         for path in folder.glob(".*"):
             path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from kd_training.synthetic.cities import CITY_A, City
 from kd_training.synthetic.mesh import Colour
 from kd_training.synthetic.roads import Path, RoadNetwork
 from kd_training.synthetic.textures import Pyramid, smooth_noise
@@ -93,13 +94,16 @@ def _surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> n
     return np.ascontiguousarray(cv2.resize(coded, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
-def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour) -> None:
+def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour, yellow_centre: bool) -> None:
     main, half, lane = roads.main, roads.half_width, roads.lane_width
     for span in _gaps(
         [(c.s - c.half_width - 6.0, c.s + c.half_width + 6.0) for c in roads.crossings], (0.0, main.length)
     ):
-        for d in (-0.14, 0.14):
-            paint.band(main, span, (d - 0.06, d + 0.06), yellow)
+        if yellow_centre:
+            for d in (-0.14, 0.14):
+                paint.band(main, span, (d - 0.06, d + 0.06), yellow)
+        else:
+            paint.dashes(main, span, 0.0, white, 2.0, 4.0)
         for index in range(1, roads.lanes):
             for side in (-1, 1):
                 paint.dashes(main, span, side * index * lane, white, 3.0, 6.0)
@@ -118,7 +122,7 @@ def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour
             paint.band(
                 main,
                 (stop - 0.2, stop + 0.2),
-                ((0.3, half - roads.parking) if side > 0 else (-half + roads.parking, -0.3)),
+                ((0.3, half - roads.parking) if side != roads.keep else (-half + roads.parking, -0.3)),
                 white,
             )
             station = c.middle + side * (half + 2.5)
@@ -126,10 +130,13 @@ def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour
                 paint.band(c.path, (station - 1.5, station + 1.5), (d, d + 0.5), white)
             stop = c.middle + side * (half + 5.4)
             paint.band(
-                c.path, (stop - 0.2, stop + 0.2), ((0.2, c.half_width) if side > 0 else (-c.half_width, -0.2)), white
+                c.path,
+                (stop - 0.2, stop + 0.2),
+                ((0.2, c.half_width) if side != roads.keep else (-c.half_width, -0.2)),
+                white,
             )
             arm = (c.middle + half + 6, c.path.length) if side > 0 else (0.0, c.middle - half - 6)
-            paint.dashes(c.path, arm, 0.0, yellow, 3.0, 3.0)
+            paint.dashes(c.path, arm, 0.0, yellow if yellow_centre else white, 3.0, 3.0)
 
 
 def _wear(
@@ -151,14 +158,14 @@ def _wear(
         paint.polygon(circle, asphalt * 0.45)
 
 
-def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator) -> GroundMap:
+def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator, city: City = CITY_A) -> GroundMap:
     """The ground around the ego's way (K, 2)."""
     low, high = way.min(0) - MARGIN, way.max(0) + MARGIN
     shape = tuple(int(value) for value in np.ceil((high - low)[::-1] / TEXEL))
-    green = rng.random() < 0.5
+    green = rng.random() < city.grass
     paint = _Painter(low, high, _surface(shape, rng, green))
-    asphalt = np.array((1.0, 0.99, 0.97)) * rng.uniform(0.05, 0.16)
-    pavement = np.array((1.0, 0.97, 0.92)) * rng.uniform(0.2, 0.38)
+    asphalt = np.array(city.asphalt_tint) * rng.uniform(*city.asphalt)
+    pavement = np.array(city.pavement_tint) * rng.uniform(0.2, 0.38)
     kerb = pavement * 1.25
     centre = roads.main.station_of(way[len(way) // 2])
     reach = np.linalg.norm(high - low) / 2 + 20
@@ -177,7 +184,8 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator) 
         paint.band(path, along, (-half, half), asphalt)
     _wear(paint, roads, asphalt, span, rng)
     fade = rng.uniform(0.75, 1.0)
-    _markings(paint, roads, (0.62 * fade, 0.62 * fade, 0.6 * fade), (0.55 * fade, 0.36 * fade, 0.05))
+    white, yellow = (0.62 * fade, 0.62 * fade, 0.6 * fade), (0.55 * fade, 0.36 * fade, 0.05)
+    _markings(paint, roads, white, yellow, city.yellow_centre)
     grime = smooth_noise((shape[0] // 6 + 1, shape[1] // 6 + 1), 40, 4, rng)
     factor = cv2.resize(np.clip(1.0 + 0.045 * grime, 0.8, 1.15).astype(np.float32), (shape[1], shape[0]))
     for channel in range(3):

@@ -8,7 +8,7 @@ from kd_perception.transforms import apply
 from kd_training.synthetic.ground import GroundMap
 from kd_training.synthetic.mesh import Material
 from kd_training.synthetic.sensors import lidar_rays
-from kd_training.synthetic.world import Geometry, World
+from kd_training.synthetic.world import Geometry, Hits, World
 
 RANGE_NOISE = 0.02  # metres, one deviation
 MIN_RANGE, MAX_RANGE = 1.2, 105.0
@@ -31,8 +31,23 @@ def _reflectivity(geometry: Geometry, triangle: np.ndarray, ground: GroundMap) -
     return np.clip(value, 0.02, 1.0)
 
 
-def scan(world: World, geometry: Geometry, step: int, rng: np.random.Generator) -> np.ndarray:
-    """One turn at a time step: (N, 5) float32 x, y, z (LiDAR frame: x right, y forward), intensity 0-255, ring."""
+def _rain_echoes(
+    hits: Hits, rain: float, directions: np.ndarray, ring: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Echoes of drops near the sensor: points (N, 5), and the rays (M,) that ended there."""
+    distance = 1.0 + rng.exponential(2.2, len(ring))
+    struck = (rng.random(len(ring)) < 0.012 * rain) & (distance < np.where(hits.triangle >= 0, hits.distance, np.inf))
+    struck &= distance > MIN_RANGE
+    index = np.flatnonzero(struck)
+    intensity = rng.integers(0, 6, len(index))
+    return np.column_stack([directions[index] * distance[index, None], intensity, ring[index]]), index
+
+
+def scan(world: World, geometry: Geometry, step: float, rng: np.random.Generator) -> np.ndarray:
+    """One turn at a time step: (N, 5) float32 x, y, z (LiDAR frame: x right, y forward), intensity 0-255, ring.
+
+    In rain echoes fade with the range, wet ground mirrors the beam away at flat angles, and drops answer near by.
+    """
     world_from_lidar = world.world_from_ego(step) @ world.rig.ego_from_lidar
     in_lidar, ring = lidar_rays()
     directions = in_lidar @ world_from_lidar[:3, :3].T.astype(np.float32)
@@ -44,6 +59,11 @@ def scan(world: World, geometry: Geometry, step: int, rng: np.random.Generator) 
     cosine = np.abs(np.einsum("ni,ni->n", normal, directions[index])) / (np.linalg.norm(normal, axis=1) + 1e-6)
     strength = _reflectivity(geometry, triangle, world.ground) * (0.25 + 0.75 * cosine)
     retro = geometry.mesh.material[triangle] == Material.RETRO
+    rain = world.light.rain
+    if rain:
+        strength = strength * np.exp(-0.03 * rain * distance)
+        ground = geometry.mesh.material[triangle] == Material.GROUND
+        strength[ground] *= np.clip(cosine[ground] / 0.35, 0.1, 1.0)
     strength[retro] = 1.0
     echo = strength * (1.0 + 0.1 * rng.standard_normal(len(index))) * (32.0 / np.maximum(distance, 8.0)) ** 2
     kept = (rng.random(len(index)) < np.clip(echo / 0.05, 0.0, 1.0)) & (rng.random(len(index)) > 0.015)
@@ -52,7 +72,11 @@ def scan(world: World, geometry: Geometry, step: int, rng: np.random.Generator) 
     intensity = np.clip(
         np.where(retro, 190 + 50 * cosine, strength * 60.0) + 2.0 * rng.standard_normal(len(index)), 0, 255
     ).round()
-    return np.column_stack([xyz, intensity, ring[index]]).astype(np.float32)[kept]
+    points = np.column_stack([xyz, intensity, ring[index]]).astype(np.float32)
+    if not rain:
+        return points[kept]
+    drops, struck = _rain_echoes(hits, rain, in_lidar, ring, rng)
+    return np.concatenate([points[kept & ~np.isin(index, struck)], drops.astype(np.float32)])
 
 
 def points_in_world(world: World, step: int, points: np.ndarray) -> np.ndarray:

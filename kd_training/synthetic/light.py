@@ -2,7 +2,7 @@
 haze, exposure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -27,6 +27,10 @@ class Light:
     exposure: float
     noise: float
     panorama: np.ndarray  # (H, W, 3) float32 linear; row 0 is the zenith, the last row the horizon
+    lamp_scale: float = 0.0  # how bright lamps are; 0 by day, when they are off
+    lamp_colour: np.ndarray = field(default_factory=lambda: np.ones(3, np.float32))  # of the street lamps
+    wet: bool = False
+    rain: float = 0.0  # 0 none to 1 heavy
 
     def sky_colour(self, directions: np.ndarray) -> np.ndarray:
         """Sky radiance (N, 3) along unit directions (N, 3); below the horizon the horizon's."""
@@ -35,7 +39,7 @@ class Light:
         return remap(self.panorama, column, row, cv2.BORDER_WRAP)
 
 
-def _skyline(rng: np.random.Generator) -> np.ndarray:
+def skyline(rng: np.random.Generator) -> np.ndarray:
     """Elevation (rad) of the far buildings and trees for every column of the panorama."""
     x = np.arange(SKY_WIDTH)
     trees = 0.012 + 0.006 * np.interp(x, np.linspace(0, SKY_WIDTH, 400), rng.standard_normal(400))
@@ -68,19 +72,19 @@ def _sun_glow(sine: np.ndarray, azimuth: float, elevation: float, cover: float) 
 
 def _with_skyline(sky: np.ndarray, sine: np.ndarray, horizon: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The sky behind a hazy skyline."""
-    line = np.sin(_skyline(rng))
+    line = np.sin(skyline(rng))
     city = np.clip((line[None] - sine) / 0.0015, 0, 1)[..., None]
     tint = np.interp(np.arange(SKY_WIDTH), np.linspace(0, SKY_WIDTH, 90), rng.uniform(0.35, 0.75, 90))[None, :, None]
     return sky * (1 - city) + city * horizon * tint
 
 
-def build_light(rng: np.random.Generator) -> Light:
-    """A random time of a day with clear, cloudy or overcast sky."""
+def build_day(rng: np.random.Generator, overcast: bool = False) -> Light:
+    """A random time of a day with clear, cloudy or overcast sky, or certainly overcast."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(14, 68))
     flat = np.cos(elevation)
     to_sun = np.array([np.cos(azimuth) * flat, np.sin(azimuth) * flat, np.sin(elevation)])
     covers = (rng.uniform(0, 0.35), rng.uniform(0.35, 0.7), rng.uniform(0.8, 1.0))
-    cover = float(np.clip(rng.choice(covers, p=(0.45, 0.3, 0.25)), 0, 1))
+    cover = 1.0 if overcast else float(np.clip(rng.choice(covers, p=(0.45, 0.3, 0.25)), 0, 1))
     warm = np.clip((0.6 - elevation) / 0.6, 0, 1)
     colour = np.array((1.0, 0.95 - 0.13 * warm, 0.87 - 0.32 * warm))
     sun = colour * 3.0 * np.sqrt(np.sin(elevation)) * (1 - 0.93 * cover**2)

@@ -8,19 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_training.synthetic.actors import Actor, Motion, sample_size
+from kd_training.synthetic.cities import CITY_A, RIGHT, City, Shares
 from kd_training.synthetic.crowd import EGO_CENTRE_AHEAD, EGO_SIZE, Crowd
 from kd_training.synthetic.mesh import Size
 from kd_training.synthetic.roads import CrossRoad, Path, RoadNetwork, turning_path
 from kd_training.synthetic.roadside import add_forecourts, add_parked_rows, add_people, add_road_works
 from kd_training.synthetic.traffic import Driver, Light, simulate
-
-TRAFFIC_MIX = (
-    ("car", 0.56),
-    ("truck", 0.1),
-    ("bus", 0.11),
-    ("motorcycle", 0.12),
-    ("trailer", 0.11),
-)  # 'trailer' = lorry with trailer
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +52,16 @@ def _ego_driver(roads: RoadNetwork, lights: list[Light], rng: np.random.Generato
     """The ego on a lane of the main road, or turning at its first crossing."""
     lane_index = int(rng.integers(roads.lanes))
     draw, first = rng.random(), roads.crossings[0]
-    right, left = draw < 0.16, 0.16 <= draw < 0.3
-    if right or left:
-        lane_index = roads.lanes - 1 if right else 0
+    near, far = draw < 0.16, 0.16 <= draw < 0.3  # a turn that stays on its side, or crosses the other one's lanes
+    if near or far:
+        lane_index = roads.lanes - 1 if near else 0
     lane = roads.lane(lane_index)
     path, at = lane, lane.station_of(roads.main.at(first.s)[0])
-    if right or left:
-        target = roads.cross_lane(first, backwards=right)
+    if near or far:
+        target = roads.cross_lane(first, backwards=near if roads.keep == RIGHT else far)
         joined = target.station_of(lane.at(at)[0])
         path = turning_path(
-            lane, at - first.half_width - 4.5, target, joined + (5.5 if right else roads.half_width + 5.0)
+            lane, at - first.half_width - 4.5, target, joined + (5.5 if near else roads.half_width + 5.0)
         )
     desired = float(rng.choice((rng.uniform(3, 6), rng.uniform(6, 10), rng.uniform(9, 13)), p=(0.2, 0.45, 0.35)))
     s0 = float(np.clip(at - rng.uniform(2.0, 13.0) * desired, 30, 200))
@@ -82,13 +75,14 @@ def _lane_drivers(
     reach: float,
     gap: float,
     rng: np.random.Generator,
+    mix: Shares,
     free: tuple[float, float] | None = None,
 ) -> list[tuple[str, Driver, list[Size]]]:
     """Vehicles on one lane from around - reach to around + reach, none starting within `free`; each with its kind
     and the sizes of its units.
     """
     result, s, speed = [], max(8.0, around - reach), rng.uniform(5, 12)
-    names, weights = zip(*TRAFFIC_MIX, strict=True)
+    names, weights = zip(*mix, strict=True)
     while s < min(path.length - 10, around + reach):
         kind = str(rng.choice(names, p=weights))
         sizes = [sample_size("truck" if kind == "trailer" else kind, rng)]
@@ -127,7 +121,7 @@ def _add_driver(crowd: Crowd, kind: str, driver: Driver, sizes: list[Size]) -> N
 
 
 def _lanes(
-    roads: RoadNetwork, lights: list[Light], ego: Driver, ego_lane: int, rng: np.random.Generator
+    roads: RoadNetwork, lights: list[Light], ego: Driver, ego_lane: int, rng: np.random.Generator, city: City
 ) -> list[list[tuple[str, Driver, list[Size]]]]:
     """All drivers by lane: the main road's, the crossings' and the cyclists' at the road's edge; the ego among them."""
     expected = ego.s + 13 * ego.desired * 0.6  # about where the ego is in the middle of the recording
@@ -139,30 +133,33 @@ def _lanes(
             own = index == ego_lane and not backwards
             around = lane.length - expected if backwards else expected
             free = (ego.s - 9, ego.s + 12) if own else None
-            drivers = _lane_drivers(lane, _stops(lane, roads, lights, True), around, 130, density, rng, free)
+            drivers = _lane_drivers(
+                lane, _stops(lane, roads, lights, True), around, 130, density, rng, city.traffic, free
+            )
             lanes.append(drivers + ([("ego", ego, [EGO_SIZE])] if own else []))
     for crossing in roads.crossings:
         for backwards in (False, True):
             lane = roads.cross_lane(crossing, backwards)
             stops = _stops(lane, roads, lights, False, crossing)
-            lanes.append(_lane_drivers(lane, stops, lane.length / 2 - 40, 70, density * 1.2, rng))
+            lanes.append(_lane_drivers(lane, stops, lane.length / 2 - 40, 70, density * 1.2, rng, city.traffic))
     edge = roads.half_width - roads.parking - 0.35
     for side in (-1, 1):
-        strip = roads.main.offset(side * edge, side > 0)
-        around = expected if side < 0 else strip.length - expected
+        backwards = side != roads.keep
+        strip = roads.main.offset(side * edge, backwards)
+        around = strip.length - expected if backwards else expected
         cyclists = [
             Driver(strip, around + rng.uniform(-70, 70), 2.0, float(rng.uniform(3, 7)))
-            for _ in range(int(rng.poisson(1.6)))
+            for _ in range(int(rng.poisson(city.cyclists)))
         ]
         lanes.append([("bicycle", cyclist, []) for cyclist in cyclists])
     return lanes
 
 
-def populate(roads: RoadNetwork, steps: int, rng: np.random.Generator) -> Population:
+def populate(roads: RoadNetwork, steps: int, rng: np.random.Generator, city: City = CITY_A) -> Population:
     """Fill the road network for `steps` time steps of 0.05 s."""
     lights = _lights(roads, rng)
     ego, ego_lane = _ego_driver(roads, lights, rng)
-    lanes = _lanes(roads, lights, ego, ego_lane, rng)
+    lanes = _lanes(roads, lights, ego, ego_lane, rng, city)
     simulate([[driver for _, driver, _ in lane] for lane in lanes], steps)
 
     xy, yaw = ego.path.at(np.array(ego.track) - EGO_CENTRE_AHEAD)
@@ -179,7 +176,7 @@ def populate(roads: RoadNetwork, steps: int, rng: np.random.Generator) -> Popula
         start = rng.uniform(min(station) - 16, max(station) + 24)
         if len(works) < wanted and not roads.near_crossing(start, 8) and not roads.near_crossing(start + 18, 8):
             works.append(add_road_works(crowd, roads, start, int(rng.choice((-1, 1)))))
-    add_parked_rows(crowd, roads, span, works)
+    add_parked_rows(crowd, roads, span, works, city)
     add_forecourts(crowd, roads, span)
-    add_people(crowd, roads, lights, span, steps)
+    add_people(crowd, roads, lights, span, steps, city)
     return Population(Motion(xy, yaw), tuple(crowd.actors))

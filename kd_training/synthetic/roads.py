@@ -1,11 +1,13 @@
 """The road network of one scene: a winding main road, roads that cross it, and the paths vehicles and people follow.
 
-Traffic keeps to the right. Along a path s is the distance travelled and d the offset to its left, both in metres.
+Along a path s is the distance travelled and d the offset to its left, both in metres.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from kd_training.synthetic.cities import CITY_A, RIGHT, City
 
 STEP = 0.5  # metres between the points of a path
 MAIN_LENGTH = 560.0
@@ -78,7 +80,9 @@ class CrossRoad:
 
 @dataclass(frozen=True, eq=False)
 class RoadNetwork:
-    """Main road (lanes a side, lane and parking width, sidewalk width) and its crossings."""
+    """Main road (lanes a side, lane and parking width, sidewalk width) and its crossings. Traffic keeps to the side
+    `keep` (-1 right, 1 left) of a path.
+    """
 
     main: Path
     lanes: int
@@ -86,6 +90,7 @@ class RoadNetwork:
     parking: float
     sidewalk: float
     crossings: tuple[CrossRoad, ...]
+    keep: int = RIGHT
 
     @property
     def half_width(self) -> float:
@@ -93,12 +98,12 @@ class RoadNetwork:
 
     def lane(self, index: int, backwards: bool = False) -> Path:
         """Lane `index` from the centre of the road, forwards or backwards."""
-        d = -(index + 0.5) * self.lane_width
+        d = self.keep * (index + 0.5) * self.lane_width
         return self.main.offset(-d if backwards else d, backwards)
 
     def cross_lane(self, crossing: CrossRoad, backwards: bool) -> Path:
         """The single lane of a crossing road in one direction."""
-        d = -crossing.half_width / 2
+        d = self.keep * crossing.half_width / 2
         return crossing.path.offset(-d if backwards else d, backwards)
 
     def near_crossing(self, s: float, margin: float = 0.0) -> bool:
@@ -115,8 +120,42 @@ class RoadNetwork:
         return best
 
 
-def build_roads(rng: np.random.Generator) -> RoadNetwork:
-    """A random road network: curves of 60-300 m radius, one to three crossings."""
+def build_roads(rng: np.random.Generator, city: City = CITY_A) -> RoadNetwork:
+    """A random road network of a city."""
+    return _grid_roads(rng, city) if city.grid else _winding_roads(rng, city)
+
+
+def _grid_roads(rng: np.random.Generator, city: City) -> RoadNetwork:
+    """A straight narrow street with up to seven crossings at right angles."""
+    heading = rng.uniform(-np.pi, np.pi)
+    s = np.arange(0, MAIN_LENGTH, STEP)[:, None]
+    main = path_through(s * np.array([np.cos(heading), np.sin(heading)]) + rng.uniform(600, 1500, 2))
+    stations, at = [], rng.uniform(130, 170)
+    while at < MAIN_LENGTH - 100 and len(stations) < 7:
+        stations.append(float(at))
+        at += rng.uniform(48, 74)
+    return RoadNetwork(
+        main,
+        1,
+        float(rng.uniform(2.9, 3.3)),
+        float(rng.choice((0.0, 2.1), p=(0.2, 0.8))),
+        float(rng.uniform(1.9, 2.7)),
+        tuple(_crossing(main, station, float(rng.uniform(2.9, 3.4))) for station in stations),
+        city.keep,
+    )
+
+
+def _crossing(main: Path, station: float, half_width: float) -> CrossRoad:
+    """A straight road over the main road at a station."""
+    centre, direction = main.at(station)
+    turn = direction + np.pi / 2
+    along = np.arange(-CROSS_LENGTH, CROSS_LENGTH + STEP, STEP)
+    path = path_through(centre + along[:, None] * np.array([np.cos(turn), np.sin(turn)]))
+    return CrossRoad(station, path, CROSS_LENGTH, half_width)
+
+
+def _winding_roads(rng: np.random.Generator, city: City) -> RoadNetwork:
+    """Curves of 60-300 m radius, one to three crossings."""
     stations = [float(rng.uniform(150, 230))]
     while stations[-1] + 90 < MAIN_LENGTH - 120 and len(stations) < 3:
         stations.append(stations[-1] + float(rng.uniform(85, 150)))
@@ -134,13 +173,7 @@ def build_roads(rng: np.random.Generator) -> RoadNetwork:
     xy = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], -1) * STEP, axis=0) + rng.uniform(600, 1500, 2)
     main = path_through(xy)
     lane_width = float(rng.uniform(3.2, 3.7))
-    crossings = []
-    for station in stations:
-        centre, direction = main.at(station)
-        turn = direction + np.pi / 2
-        along = np.arange(-CROSS_LENGTH, CROSS_LENGTH + STEP, STEP)
-        path = path_through(centre + along[:, None] * np.array([np.cos(turn), np.sin(turn)]))
-        crossings.append(CrossRoad(station, path, CROSS_LENGTH, float(rng.uniform(3.3, 4.2))))
+    crossings = [_crossing(main, station, float(rng.uniform(3.3, 4.2))) for station in stations]
     return RoadNetwork(
         main,
         int(rng.choice((1, 2), p=(0.45, 0.55))),
@@ -148,6 +181,7 @@ def build_roads(rng: np.random.Generator) -> RoadNetwork:
         float(rng.choice((0.0, 2.4), p=(0.15, 0.85))),
         float(rng.uniform(2.6, 4.5)),
         tuple(crossings),
+        city.keep,
     )
 
 

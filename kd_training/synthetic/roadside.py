@@ -3,6 +3,7 @@
 import numpy as np
 
 from kd_training.synthetic.actors import Motion, sample_size, still
+from kd_training.synthetic.cities import City
 from kd_training.synthetic.crowd import Crowd
 from kd_training.synthetic.roads import RoadNetwork
 from kd_training.synthetic.street_objects import build_barrier, build_traffic_cone
@@ -10,17 +11,16 @@ from kd_training.synthetic.traffic import DT, Light
 
 
 def add_parked_rows(
-    crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], works: list[tuple[float, float, int]]
+    crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], works: list[tuple[float, float, int]], city: City
 ) -> None:
     """Vehicles in the parking strips, motorcycles between them."""
     rng = crowd.rng
+    kinds, shares = zip(*city.parked, strict=True)
     if roads.parking:
         for side in (-1, 1):
             occupancy, s = rng.uniform(0.35, 0.95), span[0]
             while s < span[1]:
-                kind = str(
-                    rng.choice(("car", "truck", "motorcycles", "trailer", "bus"), p=(0.78, 0.09, 0.05, 0.05, 0.03))
-                )
+                kind = str(rng.choice(kinds, p=shares))
                 size = sample_size("car" if kind == "motorcycles" else kind, rng)
                 centre = s + size[0] / 2
                 blocked = any(a - 3 < centre < b + 3 and side == which for a, b, which in works)
@@ -28,7 +28,7 @@ def add_parked_rows(
                     xy, yaw = roads.main.beside(
                         centre, side * (roads.half_width - roads.parking / 2 + 0.1 + rng.normal(0, 0.08))
                     )
-                    direction = yaw + (np.pi if side > 0 else 0) + rng.normal(0, 0.02)
+                    direction = yaw + (0 if side == roads.keep else np.pi) + rng.normal(0, 0.02)
                     if kind == "motorcycles":
                         for i in range(int(rng.integers(2, 5))):
                             spot, along = roads.main.beside(
@@ -106,9 +106,9 @@ def add_road_works(crowd: Crowd, roads: RoadNetwork, start: float, side: int) ->
     return start - 9, end + 6, side
 
 
-def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t: np.ndarray) -> None:
+def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t: np.ndarray, expected: float) -> None:
     rng, pavement = crowd.rng, _pavement(roads)
-    for _ in range(int(rng.poisson(13))):
+    for _ in range(int(rng.poisson(expected))):
         side, speed = rng.choice((-1, 1)), rng.choice((-1, 1)) * np.clip(rng.normal(1.3, 0.25), 0.6, 2.2)
         xy, yaw = roads.main.beside(
             rng.uniform(*span) + speed * t, side * rng.uniform(*pavement) + 0.15 * np.sin(0.3 * t + rng.uniform(0, 6))
@@ -148,9 +148,9 @@ def _add_groups(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float]) -> 
             crowd.person(still(*spot, angle + np.pi), pose)
 
 
-def _add_parked_bicycles(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float]) -> None:
+def _add_parked_bicycles(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], expected: float) -> None:
     rng = crowd.rng
-    for _ in range(int(rng.poisson(3.2))):
+    for _ in range(int(rng.poisson(expected))):
         centre = rng.uniform(*span)
         side, d = rng.choice((-1, 1)), roads.half_width + roads.sidewalk - 0.5
         for i in range(int(rng.integers(1, 4))):
@@ -163,10 +163,12 @@ def _pavement(roads: RoadNetwork) -> tuple[float, float]:
     return roads.half_width + 0.8, roads.half_width + roads.sidewalk - 0.3
 
 
-def add_people(crowd: Crowd, roads: RoadNetwork, lights: list[Light], span: tuple[float, float], steps: int) -> None:
+def add_people(
+    crowd: Crowd, roads: RoadNetwork, lights: list[Light], span: tuple[float, float], steps: int, city: City
+) -> None:
     """Walkers on the pavements, people who cross where lights let them, groups that stand or sit, parked bicycles."""
     t = np.arange(steps) * DT
-    _add_walkers(crowd, roads, span, t)
+    _add_walkers(crowd, roads, span, t, city.walkers)
     _add_crossing_people(crowd, roads, lights, t)
     _add_groups(crowd, roads, span)
-    _add_parked_bicycles(crowd, roads, span)
+    _add_parked_bicycles(crowd, roads, span, city.parked_bicycles)

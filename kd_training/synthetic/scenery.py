@@ -2,121 +2,28 @@
 bins.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from kd_training.synthetic.actors import overlap
 from kd_training.synthetic.buildings import FACADE_STYLES, build_house
-from kd_training.synthetic.mesh import Colour, Material, Mesh, box, ellipsoid, join, quads, tube
+from kd_training.synthetic.cities import CITY_A, City
+from kd_training.synthetic.furniture import (
+    LAMP_HEIGHT,
+    LAMP_REACH,
+    furniture,
+    lamp_post,
+    palm,
+    sign,
+    traffic_light,
+    tree,
+)
+from kd_training.synthetic.mesh import Colour, Material, Mesh, Size, ellipsoid, join, quads
 from kd_training.synthetic.parts import vary
 from kd_training.synthetic.roads import Path, RoadNetwork
 
-STEEL: Colour = (0.22, 0.23, 0.24)
-WALLS: tuple[Colour, ...] = (
-    (0.5, 0.46, 0.4),
-    (0.3, 0.13, 0.09),
-    (0.45, 0.45, 0.46),
-    (0.55, 0.5, 0.35),
-    (0.2, 0.24, 0.28),
-)
 KERB_GREY: Colour = (0.42, 0.41, 0.39)
-
-
-def _tree(rng: np.random.Generator) -> Mesh:
-    height, green = rng.uniform(4.5, 11), vary((0.045, 0.085, 0.02), rng, 0.35)
-    trunk = tube(
-        (0, 0, 0),
-        (rng.normal(0, 0.15), rng.normal(0, 0.15), height * 0.5),
-        (0.16, 0.09),
-        (0.07, 0.05, 0.035),
-        sides=7,
-        caps=False,
-    )
-    if rng.random() < 0.2:  # conifer
-        return join(
-            [
-                trunk,
-                *[
-                    tube(
-                        (0, 0, z * height),
-                        (0, 0, (z + 0.32) * height),
-                        (0.24 * height * (1.1 - z), 0.03),
-                        green,
-                        Material.FOLIAGE,
-                        sides=9,
-                    )
-                    for z in (0.18, 0.4, 0.62)
-                ],
-            ]
-        )
-    crown, spread = [], height * rng.uniform(0.17, 0.27)
-    for _ in range(int(rng.integers(6, 10))):
-        offset = rng.normal(0, 0.55, 3) * (spread, spread, spread * 0.8)
-        radius = spread * rng.uniform(0.45, 0.8)
-        crown.append(
-            ellipsoid(
-                offset + (0, 0, height * 0.68),
-                (radius, radius, radius * rng.uniform(0.7, 0.95)),
-                vary(green, rng, 0.12),
-                Material.FOLIAGE,
-                sides=9,
-                rings=6,
-            )
-        )
-    return join([trunk, *crown])
-
-
-def _lamp_post(reach: float) -> Mesh:
-    return join(
-        [
-            tube((0, 0, 0), (0, 0, 8.0), (0.11, 0.06), STEEL, Material.METAL, sides=7),
-            tube((0, 0, 7.9), (reach, 0, 8.2), 0.05, STEEL, Material.METAL, sides=5),
-            box((reach, 0, 8.15), (0.7, 0.25, 0.12), (0.5, 0.5, 0.48)),
-        ]
-    )
-
-
-def _traffic_light(reach: float) -> Mesh:
-    parts = [
-        tube((0, 0, 0), (0, 0, 5.6), (0.1, 0.08), STEEL, Material.METAL, sides=7),
-        tube((0, 0, 5.5), (reach, 0, 5.6), 0.06, STEEL, Material.METAL, sides=6),
-    ]
-    for x, z in ((reach, 5.3), (0.0, 3.0)):
-        parts.append(box((x, 0, z), (0.36, 0.3, 0.95), (0.03, 0.03, 0.03)))
-        for i, colour in enumerate(((0.05, 0.5, 0.2), (0.12, 0.1, 0.02), (0.1, 0.02, 0.02))):
-            parts.append(box((x, 0, z - 0.3 + 0.3 * i), (0.2, 0.34, 0.2), colour, Material.LIGHT))
-    return join(parts)
-
-
-def _sign(rng: np.random.Generator) -> Mesh:
-    colour = ((0.02, 0.08, 0.4), (0.5, 0.02, 0.02), (0.7, 0.7, 0.7), (0.7, 0.5, 0.02), (0.02, 0.2, 0.08))[
-        rng.integers(5)
-    ]
-    plate = tube((0.04, 0, 2.5), (0.07, 0, 2.5), 0.36, colour, Material.RETRO, sides=16 if rng.random() < 0.5 else 4)
-    return join([tube((0, 0, 0), (0, 0, 2.9), 0.035, STEEL, Material.METAL, sides=6), plate])
-
-
-def _furniture(rng: np.random.Generator) -> Mesh:
-    kind = rng.integers(5)
-    if kind == 0:
-        return join(
-            [
-                box((0, 0, 0.45), (0.5, 1.7, 0.06), (0.2, 0.12, 0.06)),
-                box((-0.24, 0, 0.75), (0.05, 1.7, 0.4), (0.2, 0.12, 0.06)),
-                *[box((0, y, 0.22), (0.4, 0.08, 0.44), STEEL) for y in (-0.7, 0.7)],
-            ]
-        )
-    if kind == 1:
-        return tube((0, 0, 0), (0, 0, 1.0), (0.26, 0.3), vary((0.05, 0.15, 0.07), rng), sides=10)
-    if kind == 2:
-        return join(
-            [
-                tube((0, 0, 0), (0, 0, 0.7), 0.13, (0.5, 0.04, 0.03), sides=8),
-                ellipsoid((0, 0, 0.7), (0.14, 0.14, 0.12), (0.5, 0.04, 0.03)),
-                tube((0, -0.22, 0.5), (0, 0.22, 0.5), 0.07, (0.5, 0.04, 0.03), sides=6),
-            ]
-        )
-    if kind == 3:
-        return box((0, 0, 0.65), (0.5, 0.9, 1.3), vary((0.15, 0.2, 0.16), rng))
-    return tube((0, 0, 0), (0, 0, 0.9), 0.09, (0.12, 0.12, 0.13), sides=8)
 
 
 def _kerb(path: Path, span: tuple[float, float], d: float, colour: Colour) -> Mesh:
@@ -135,11 +42,13 @@ def _kerb(path: Path, span: tuple[float, float], d: float, colour: Colour) -> Me
 class _Site:
     """What has been put beside the roads so far; refuses places that people, vehicles, roads or houses need."""
 
-    def __init__(self, roads: RoadNetwork, taken: np.ndarray, rng: np.random.Generator) -> None:
-        self.roads, self._taken, self.rng = roads, taken, rng
-        self.urban = rng.random() < 0.55
-        self._trees = [_tree(rng) for _ in range(6)]
+    def __init__(self, roads: RoadNetwork, taken: np.ndarray, rng: np.random.Generator, city: City) -> None:
+        self.roads, self._taken, self.rng, self._city = roads, taken, rng, city
+        self.urban = rng.random() < city.urban
+        self._trees = [(palm if city.palms and i % 3 else tree)(rng) for i in range(6)]
+        self.lamps: list[tuple[float, float, float]] = []
         self._houses: list[tuple[np.ndarray, float]] = []
+        self._walls: list[tuple[np.ndarray, np.ndarray, Size]] = []
         self.parts: list[Mesh] = []
 
     def free(self, xy: np.ndarray, distance: float) -> bool:
@@ -149,23 +58,24 @@ class _Site:
     def add_houses(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
         """A row of buildings along one side of a road of half width `half`."""
         rng, s = self.rng, begin
+        storeys, shares = zip(*self._city.storeys, strict=True)
         while s < end:
             if self.urban:
                 length, depth = rng.uniform(12, 32), rng.uniform(9, 16)
-                height = float(rng.choice((3, 4, 5, 7, 11), p=(0.25, 0.3, 0.25, 0.12, 0.08))) * 3.2
-                setback = rng.uniform(0.3, 3)
+                height = float(rng.choice(storeys, p=shares)) * 3.2
+                setback = rng.uniform(*self._city.setback)
             else:
                 length, depth = rng.uniform(8, 16), rng.uniform(7, 10)
                 height, setback = rng.uniform(3.0, 6.5), rng.uniform(4, 11)
             centre, yaw = path.beside(s + length / 2, side * (half + self.roads.sidewalk + depth / 2 + setback))
             if self._claim(centre, float(yaw), length, depth):
-                colour = vary(WALLS[rng.integers(len(WALLS))], rng, 0.25)
+                colour = vary(self._city.walls[rng.integers(len(self._city.walls))], rng, 0.25)
                 layer = int(rng.integers(FACADE_STYLES))
                 gable = not self.urban and rng.random() < 0.8
                 self.parts.append(
                     build_house(length, depth, height, layer, colour, gable, rng).moved(*centre, float(yaw))
                 )
-            s += length + (rng.uniform(0.0, 5) if self.urban else rng.uniform(3, 14))
+            s += length + (rng.uniform(0.0, self._city.gap) if self.urban else rng.uniform(3, 14))
 
     def _claim(self, centre: np.ndarray, yaw: float, length: float, depth: float) -> bool:
         """Reserve a rectangle for a house, if it is free of roads, objects and other houses."""
@@ -173,20 +83,27 @@ class _Site:
         steps = [(a, b) for a in np.linspace(-1, 1, 7) for b in np.linspace(-1, 1, 5)]
         grid = np.array([centre + a * length / 2 * along + b * depth / 2 * across for a, b in steps])
         radius = np.hypot(length, depth) / 2
-        apart = all(np.linalg.norm(centre - other) > 0.75 * (radius + reach) for other, reach in self._houses)
+        walls = (centre[None], np.array([yaw]), (length, depth, 1.0))
+        if self._city.rows > 1:
+            apart = not any(overlap(walls, other, 0.05) for other in self._walls)
+        else:
+            apart = all(np.linalg.norm(centre - other) > 0.75 * (radius + reach) for other, reach in self._houses)
         clear = (
             apart and self.roads.clearance(grid).min() > self.roads.sidewalk and all(self.free(p, 2.6) for p in grid)
         )
         if clear:
             self._houses.append((centre, radius))
+            self._walls.append(walls)
         return clear
 
     def add_lamps(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
         """Street lamps at the kerb."""
-        for s in np.arange(begin + self.rng.uniform(0, 20), end, 27.0):
+        for s in np.arange(begin + self.rng.uniform(0, 20), end, self._city.lamp_spacing):
             xy, yaw = path.beside(s, side * (half + 0.7))
             if self.roads.clearance(xy[None])[0] > 0.4 and self.free(xy, 1.5):
-                self.parts.append(_lamp_post(1.8).moved(*xy, float(yaw - side * np.pi / 2)))
+                turn = float(yaw - side * np.pi / 2)
+                self.parts.append(lamp_post(LAMP_REACH).moved(*xy, turn))
+                self.lamps.append((*(xy + LAMP_REACH * np.array((np.cos(turn), np.sin(turn)))), LAMP_HEIGHT))
 
     def add_greenery_and_furniture(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
         """Trees, bushes, signs and street furniture on and behind the pavement."""
@@ -203,9 +120,9 @@ class _Site:
                 tree = self._trees[rng.integers(len(self._trees))].scaled((scale, scale, scale))
                 self.parts.append(tree.moved(*xy, rng.uniform(0, 6.28)))
             elif roll < 0.72:
-                self.parts.append(_furniture(rng).moved(*xy, float(yaw - side * np.pi / 2)))
+                self.parts.append(furniture(rng).moved(*xy, float(yaw - side * np.pi / 2)))
             elif roll < 0.8:
-                self.parts.append(_sign(rng).moved(*xy, float(yaw + (0 if side > 0 else np.pi))))
+                self.parts.append(sign(rng).moved(*xy, float(yaw + (np.pi if side == self.roads.keep else 0))))
             elif roll < 0.92:
                 radii = (rng.uniform(0.8, 2.2), 0.6, rng.uniform(0.5, 0.9))
                 green = vary((0.05, 0.09, 0.03), rng, 0.3)
@@ -224,22 +141,34 @@ class _Site:
                 gap = roads.half_width + 1.5
                 for arm in ((0.0, c.middle - gap), (c.middle + gap, c.path.length)):
                     self.parts.append(_kerb(c.path, arm, side * c.half_width, KERB_GREY))
-                xy, yaw = roads.main.beside(c.s + side * (c.half_width + 4.5), side * (roads.half_width + 0.8))
+                beside = -roads.keep * side  # where who comes to this end of the crossing looks for it
+                xy, yaw = roads.main.beside(c.s + side * (c.half_width + 4.5), beside * (roads.half_width + 0.8))
                 if self.free(xy, 1.2):
-                    light = _traffic_light(min(4.5, roads.half_width * 0.6))
-                    self.parts.append(light.moved(*xy, float(yaw - side * np.pi / 2)))
+                    light = traffic_light(min(4.5, roads.half_width * 0.6))
+                    self.parts.append(light.moved(*xy, float(yaw - beside * np.pi / 2)))
 
 
-def build_scenery(roads: RoadNetwork, way: np.ndarray, taken: np.ndarray, rng: np.random.Generator) -> Mesh:
+@dataclass(frozen=True, eq=False)
+class Scenery:
+    """What stands around, and where street lamps hang (L, 3)."""
+
+    mesh: Mesh
+    lamps: np.ndarray
+
+
+def build_scenery(
+    roads: RoadNetwork, way: np.ndarray, taken: np.ndarray, rng: np.random.Generator, city: City = CITY_A
+) -> Scenery:
     """Everything static around the ego's way (K, 2), clear of the points `taken` (N, 2) where annotated objects are."""
-    site = _Site(roads, taken, rng)
+    site = _Site(roads, taken, rng, city)
     low, high = roads.main.station_of(way[0]) - 110, roads.main.station_of(way[-1]) + 130
     lines = [(roads.main, low, high, roads.half_width)]
     lines += [(c.path, 0.0, c.path.length, c.half_width) for c in roads.crossings if low - 30 < c.s < high + 30]
     for line in lines:
         for side in (-1, 1):
-            site.add_houses(*line, side)
+            for row in range(city.rows):
+                site.add_houses(line[0], line[1], line[2], line[3] + 19.0 * row, side)
             site.add_lamps(*line, side)
             site.add_greenery_and_furniture(*line, side)
     site.add_kerbs_and_lights(low, high)
-    return join(site.parts)
+    return Scenery(join(site.parts), np.array(site.lamps).reshape(-1, 3))

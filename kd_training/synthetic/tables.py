@@ -13,7 +13,8 @@ import numpy as np
 from kd_perception.atomic import write_bytes, write_text
 from kd_perception.transforms import quaternion_from_yaw, quaternion_of
 from kd_training.synthetic.annotate import Annotation
-from kd_training.synthetic.sensors import CHANNELS, LIDAR_CHANNEL
+from kd_training.synthetic.config import DEFAULT_CONDITIONS, Conditions
+from kd_training.synthetic.sensors import CHANNELS, LIDAR_CHANNEL, CameraSensor
 from kd_training.synthetic.world import World
 
 VERSION = "v1.0-synth"
@@ -79,22 +80,23 @@ def _link(rows: list[dict]) -> list[dict]:
 class SceneTables:
     """Collects the rows of one scene, keyframe by keyframe."""
 
-    def __init__(self, world: World, index: int, seed: int) -> None:
-        self._world, self._seed = world, seed
+    def __init__(self, world: World, index: int, seed: int, conditions: Conditions) -> None:
+        self._world, self._seed, self._conditions = world, seed, conditions
         self._start = EPOCH_US + index * SCENE_SPACING_US
-        self._chains: dict[str, list[dict]] = {channel: [] for channel in CHANNELS}
+        channels = (*(camera.channel for camera in world.rig.cameras), LIDAR_CHANNEL)
+        self._chains: dict[str, list[dict]] = {channel: [] for channel in channels}
         self._samples: list[dict] = []
         self._poses: list[dict] = []
         self._annotations: dict[int, list[dict]] = {}
 
-    def timestamp(self, step: int) -> int:
-        """Microseconds of a time step."""
-        return self._start + step * 50_000
+    def timestamp(self, step: float) -> int:
+        """Microseconds of a time step, or between two."""
+        return self._start + round(step * 50_000)
 
     def _token(self, *parts: object) -> str:
         return token(self._seed, self._world.name, *parts)
 
-    def add_sensor(self, channel: str, step: int, keyframe: bool) -> str:
+    def add_sensor(self, channel: str, step: float, keyframe: bool) -> str:
         """A sample_data row and its ego pose; returns the file's path below the data root. Sweeps belong to the
         keyframe before them.
         """
@@ -163,6 +165,12 @@ class SceneTables:
                 }
             )
 
+    def annotation_tokens(self) -> dict[int, str]:
+        """Token of every actor's annotation in the keyframe begun last."""
+        sample = self._samples[-1]["token"]
+        last = {actor: rows[-1] for actor, rows in self._annotations.items()}
+        return {actor: row["token"] for actor, row in last.items() if row["sample_token"] == sample}
+
     def finish(self) -> dict[str, list[dict]]:
         """All rows of the scene by table."""
         name, actors = self._world.name, self._world.actors
@@ -184,6 +192,7 @@ class SceneTables:
                 camera.ego_from_camera,
                 camera.intrinsics.tolist(),
             )
+            | _lens(camera)
             for camera in rig.cameras
         ]
         calibrated.append(_calibrated(self._token("calibrated", LIDAR_CHANNEL), LIDAR_CHANNEL, rig.ego_from_lidar, []))
@@ -194,7 +203,7 @@ class SceneTables:
                     "logfile": name,
                     "vehicle": "synthetic",
                     "date_captured": "2023-11-14",
-                    "location": "synthetic",
+                    "location": "synthetic" if self._conditions.city == "A" else f"synthetic-{self._conditions.city}",
                 }
             ],
             "scene": [
@@ -205,12 +214,12 @@ class SceneTables:
                     "first_sample_token": self._samples[0]["token"],
                     "last_sample_token": self._samples[-1]["token"],
                     "name": name,
-                    "description": "Synthetic driving scene",
+                    "description": self._conditions.description,
                 }
             ],
             "calibrated_sensor": calibrated,
             "sample": _link(self._samples),
-            "sample_data": [row for channel in CHANNELS for row in _link(self._chains[channel])],
+            "sample_data": [row for chain in self._chains.values() for row in _link(chain)],
             "ego_pose": self._poses,
             "instance": instances,
             "sample_annotation": [row for _, rows in sorted(self._annotations.items()) for row in _link(rows)],
@@ -225,6 +234,24 @@ def _calibrated(row_token: str, channel: str, ego_from_sensor: np.ndarray, intri
         "rotation": quaternion_of(ego_from_sensor).tolist(),
         "camera_intrinsic": intrinsics,
     }
+
+
+def _lens(camera: CameraSensor) -> dict:
+    """The lens, in fields beside nuScenes' own: its schema has none for it, and its devkit ignores them."""
+    if camera.distortion_model == "none":
+        return {}
+    return {"distortion_model": camera.distortion_model, "distortion": list(camera.distortion)}
+
+
+def _splits(scenes: list[str]) -> dict[str, list[str]]:
+    """All scenes as one split, and in sets that are not all of city A by day one for every condition that occurs."""
+    splits = {SPLIT: scenes}
+    conditions = {name: Conditions.of_scene(name) for name in scenes}
+    if any(value != DEFAULT_CONDITIONS for value in conditions.values()):
+        for name, value in conditions.items():
+            for word in (value.city.lower(), value.light, value.weather):
+                splits.setdefault(f"{SPLIT}_{word}", []).append(name)
+    return splits
 
 
 def write_tables(out: Path, scene_files: list[Path]) -> None:
@@ -264,4 +291,4 @@ def write_tables(out: Path, scene_files: list[Path]) -> None:
     write_bytes(out / MAP_FILE, png.tobytes())
     for name, rows in merged.items():
         write_text(out / VERSION / f"{name}.json", json.dumps(rows))
-    write_text(out / VERSION / "splits.json", json.dumps({SPLIT: [row["name"] for row in merged["scene"]]}))
+    write_text(out / VERSION / "splits.json", json.dumps(_splits([row["name"] for row in merged["scene"]])))

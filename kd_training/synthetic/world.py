@@ -2,7 +2,7 @@
 step, ready for rays.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -11,15 +11,19 @@ from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
 
 from kd_perception.transforms import make_transform
-from kd_training.synthetic.actors import Actor, Motion
+from kd_training.synthetic.actors import Actor, Motion, row_at
 from kd_training.synthetic.buildings import facade_atlas
+from kd_training.synthetic.cities import CITIES
+from kd_training.synthetic.config import DEFAULT_CONDITIONS, Conditions
 from kd_training.synthetic.crowd import EGO_CENTRE_AHEAD
 from kd_training.synthetic.ground import GroundMap, paint_ground
-from kd_training.synthetic.light import Light, build_light
-from kd_training.synthetic.mesh import Material, Mesh, join, quads
+from kd_training.synthetic.hours import build_light
+from kd_training.synthetic.lamps import STREET_LAYER, Lamps, light_up
+from kd_training.synthetic.light import Light
+from kd_training.synthetic.mesh import Material, Mesh, box, join, quads
 from kd_training.synthetic.population import populate
 from kd_training.synthetic.roads import build_roads
-from kd_training.synthetic.scenery import build_scenery
+from kd_training.synthetic.scenery import Scenery, build_scenery
 from kd_training.synthetic.sensors import Rig, build_rig
 
 FAR = 1500.0  # half the side of the ground plane, metres
@@ -49,9 +53,9 @@ class Tracer:
         out = self._scene.run(origins, directions, output=True)
         return Hits(out["tfar"], out["primID"], out["u"], out["v"])
 
-    def blocked(self, origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Whether anything lies along each ray (N,)."""
-        return self._scene.run(origins, directions, query="OCCLUDED") >= 0
+    def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
+        """Whether anything lies along each ray (N,), at most `reach` (N,) float32 away if given."""
+        return self._scene.run(origins, directions, dists=reach, query="OCCLUDED") >= 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,7 @@ class Geometry:
     tracer: Tracer
     contact: np.ndarray  # (G, G) how much of the sky actors hide from the ground, around contact_centre
     contact_centre: np.ndarray
+    lamps: Lamps | None  # while they are lit
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +81,17 @@ class World:
     ego: Motion
     tilt: np.ndarray  # (K, 2) pitch and roll of the ego, radians
     actors: tuple[Actor, ...]
-    scenery: Mesh
+    scenery: Scenery
     ground: GroundMap
     light: Light
     rig: Rig
     facades: np.ndarray
-    camera_gain: np.ndarray  # (6,) exposure of each camera relative to the scene's
+    camera_gain: np.ndarray  # (6,) exposure of the first, second ... camera relative to the scene's
 
-    def world_from_ego(self, step: int) -> np.ndarray:
-        """Pose (4, 4) of base_link at a time step."""
+    def world_from_ego(self, step: float) -> np.ndarray:
+        """Pose (4, 4) of base_link at a time step, or between two."""
         x, y, yaw = self.ego.at(step)
-        pitch, roll = self.tilt[min(step, len(self.tilt) - 1)]
+        pitch, roll = row_at(self.tilt, step)
         cy, sy, cp, sp, cr, sr = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch), np.cos(roll), np.sin(roll)
         rz = np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
         ry = np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
@@ -102,7 +107,7 @@ class World:
         """World points (..., 3) in the geometry's float32 axes (shifted, not turned)."""
         return np.asarray(xyz - self._offset, np.float32)
 
-    def geometry(self, step: int) -> Geometry:
+    def geometry(self, step: float) -> Geometry:
         """All triangles at a time step, in axes shifted by `to_local`."""
         x, y, _ = self.ego.at(step)
         parts, owners, slices, count = [self._static], [np.full(len(self._static), -1, np.int16)], {}, len(self._static)
@@ -131,8 +136,26 @@ class World:
         mesh = join(parts)
         contact = cv2.GaussianBlur(footprint.astype(np.float32) / 255.0, (0, 0), 1.6)
         return Geometry(
-            mesh, np.concatenate(owners), slices, Tracer(mesh.vertices), contact, np.array([x, y]) - self._offset[:2]
+            mesh,
+            np.concatenate(owners),
+            slices,
+            Tracer(mesh.vertices),
+            contact,
+            np.array([x, y]) - self._offset[:2],
+            self._lamps(mesh, slices, step) if self.light.lamp_scale else None,
         )
+
+    def local_from_ego(self, world_from_ego: np.ndarray) -> np.ndarray:
+        """A pose (4, 4) of the ego in the geometry's axes."""
+        return make_transform(world_from_ego[:3, :3], world_from_ego[:3, 3] - self._offset)
+
+    def _lamps(self, mesh: Mesh, slices: dict[int, slice], step: float) -> Lamps:
+        ox, oy, _ = self._offset
+        poses = {index: self.actors[index].motion.at(step) for index in slices}
+        there = [(self.actors[i], slices[i], (x - ox, y - oy, yaw)) for i, (x, y, yaw) in poses.items()]
+        ego = self.local_from_ego(self.world_from_ego(step))
+        street = self.scenery.lamps - self._offset
+        return light_up(mesh, there, street, self.light.lamp_colour, self.light.lamp_scale, ego)
 
     @cached_property
     def _static(self) -> Mesh:
@@ -141,16 +164,26 @@ class World:
             (0.2, 0.2, 0.2),
             Material.GROUND,
         )
-        shifted = self.scenery.vertices.astype(np.float64) - self._offset
+        scenery = self.scenery.mesh
+        shifted = scenery.vertices.astype(np.float64) - self._offset
         return join(
             [
                 plane,
+                *self._lit_lamp_heads(),
                 Mesh(
                     shifted.astype(np.float32),
-                    *(getattr(self.scenery, n) for n in ("normals", "colour", "material", "uv", "layer")),
+                    *(getattr(scenery, n) for n in ("normals", "colour", "material", "uv", "layer")),
                 ),
             ]
         )
+
+    def _lit_lamp_heads(self) -> list[Mesh]:
+        """The light of the street lamps, while they are lit."""
+        if not self.light.lamp_scale:
+            return []
+        colour = tuple(self.light.lamp_colour.tolist())
+        heads = [box(centre, (0.55, 0.3, 0.05), colour, Material.LIGHT) for centre in self.scenery.lamps - self._offset]
+        return [replace(head, layer=np.full_like(head.layer, STREET_LAYER)) for head in heads]
 
     @property
     def local_ground_origin(self) -> np.ndarray:
@@ -168,23 +201,35 @@ def _tilts(steps: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack(waves, -1) * np.radians((0.35, 0.3)) + np.radians(0.15) * rng.standard_normal(2)
 
 
-def build_world(name: str, seed: np.random.SeedSequence, steps: int, width: int, height: int) -> World:
-    """The scene that belongs to a seed, for `steps` time steps of 0.05 s and images of `width` x `height`."""
-    for_roads, for_crowd, for_scenery, for_ground, for_light, for_rig = (
-        np.random.default_rng(child) for child in seed.spawn(6)
+def build_world(
+    name: str,
+    seed: np.random.SeedSequence,
+    steps: int,
+    width: int,
+    height: int,
+    rig: str = "nuscenes",
+    conditions: Conditions = DEFAULT_CONDITIONS,
+) -> World:
+    """The scene that belongs to a seed, for `steps` time steps of 0.05 s and images of `width` x `height`.
+
+    The rig changes neither streets nor traffic.
+    """
+    for_roads, for_crowd, for_scenery, for_ground, for_light, for_rig, for_variation = (
+        np.random.default_rng(child) for child in seed.spawn(7)
     )
-    roads = build_roads(for_roads)
-    crowd = populate(roads, steps, for_crowd)
+    city = CITIES[conditions.city]
+    roads = build_roads(for_roads, city)
+    crowd = populate(roads, steps, for_crowd, city)
     taken = np.concatenate([crowd.ego.xy[::5] + EGO_CENTRE_AHEAD, *[actor.motion.xy[::5] for actor in crowd.actors]])
     return World(
         name,
         crowd.ego,
         _tilts(steps, for_rig),
         crowd.actors,
-        build_scenery(roads, crowd.ego.xy, taken, for_scenery),
-        paint_ground(roads, crowd.ego.xy, for_ground),
-        build_light(for_light),
-        build_rig(width, height, for_rig),
+        build_scenery(roads, crowd.ego.xy, taken, for_scenery, city),
+        paint_ground(roads, crowd.ego.xy, for_ground, city),
+        build_light(conditions, for_light),
+        build_rig(width, height, for_rig, rig, for_variation),
         facade_atlas(for_scenery),
         1.0 + 0.05 * for_rig.standard_normal(6),
     )

@@ -6,7 +6,7 @@ import pytest
 
 from kd_perception.boxes import Boxes
 from kd_perception.transforms import apply, invert
-from kd_training.synthetic.annotate import VISIBILITY_EDGES, Annotation, annotate
+from kd_training.synthetic.annotate import VISIBILITY_EDGES, Annotation, View, annotate
 from kd_training.synthetic.camera import CameraRenderer, Frame
 from kd_training.synthetic.lidar import points_in_boxes, points_in_world, scan
 from kd_training.synthetic.world import Geometry, Tracer, World, build_world
@@ -15,14 +15,24 @@ Keyframe = tuple[World, Geometry, list[CameraRenderer], list[Frame], np.ndarray,
 STEP = 5
 
 
+def render_keyframe(rig: str) -> Keyframe:
+    world = build_world("test", np.random.SeedSequence(3), STEP + 1, 352, 128, rig)
+    geometry, rng, pose = world.geometry(STEP), np.random.default_rng(0), world.world_from_ego(STEP)
+    renderers = [CameraRenderer(world, camera, 1.0) for camera in world.rig.cameras]
+    frames = [renderer.render(geometry, pose, rng) for renderer in renderers]
+    cloud = points_in_world(world, STEP, scan(world, geometry, STEP, rng))
+    views = [View(*parts, geometry, frame) for *parts, frame in zip(renderers, [pose] * 6, frames, strict=False)]
+    return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, views, cloud)
+
+
 @pytest.fixture(scope="module")
 def keyframe() -> Keyframe:
-    world = build_world("test", np.random.SeedSequence(3), STEP + 1, 352, 128)
-    geometry, rng = world.geometry(STEP), np.random.default_rng(0)
-    renderers = [CameraRenderer(world, camera, 1.0) for camera in world.rig.cameras]
-    frames = [renderer.render(geometry, world.world_from_ego(STEP), rng) for renderer in renderers]
-    cloud = points_in_world(world, STEP, scan(world, geometry, STEP, rng))
-    return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, frames, renderers, cloud)
+    return render_keyframe("nuscenes")
+
+
+@pytest.fixture(scope="module", params=["nuscenes", "fisheye", "distorted"])
+def any_keyframe(request: pytest.FixtureRequest, keyframe: Keyframe) -> Keyframe:
+    return keyframe if request.param == "nuscenes" else render_keyframe(request.param)
 
 
 def test_every_pixel_of_an_object_lies_in_its_projected_box(keyframe: Keyframe) -> None:
@@ -65,13 +75,13 @@ def test_nothing_is_annotated_that_no_sensor_sees(keyframe: Keyframe) -> None:
         assert far or pixels[index] == 0
 
 
-def test_visibility_is_that_of_all_pixels(keyframe: Keyframe) -> None:
+def test_visibility_is_that_of_all_pixels(any_keyframe: Keyframe) -> None:
     """The sub-grid's level against the share over every single pixel, away from the levels' edges."""
-    world, geometry, renderers, frames, _, annotations = keyframe
+    world, geometry, renderers, frames, _, annotations = any_keyframe
     pose, checked = world.world_from_ego(STEP), 0
     for annotation in sorted(annotations, key=lambda a: -a.pixels)[:25]:
         tracer = Tracer(geometry.mesh.vertices[geometry.slices[annotation.actor]])
-        alone = sum(int(tracer.blocked(*renderer.rays(pose)).sum()) for renderer in renderers)
+        alone = sum(int((tracer.blocked(*renderer.rays(pose)) & ~renderer.blind).sum()) for renderer in renderers)
         share = sum(int((frame.owner == annotation.actor).sum()) for frame in frames) / alone
         assert share <= 1.0
         if min(abs(share - edge) for edge in VISIBILITY_EDGES) > 0.08 and alone > 300:

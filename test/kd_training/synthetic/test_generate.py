@@ -1,6 +1,7 @@
 """The same bytes whatever the jobs, after an interruption too; clear refusals."""
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ from typer.testing import CliRunner
 from kd_perception.errors import DataError
 from kd_training.synthetic.cli import synth
 from kd_training.synthetic.generate import SynthConfig, generate
+
+BASIC = {"frames", "seed", "width", "height", "sweeps"}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -83,14 +86,31 @@ def test_a_lost_scene_is_rendered_again_and_finished_ones_are_not(dataset: Synth
 
 
 def test_other_settings_in_the_same_folder_are_refused(dataset: SynthConfig) -> None:
-    with pytest.raises(DataError, match="other settings"):
-        generate(replace(dataset, sweeps=2))
+    for other in ({"sweeps": 2}, {"rig": "moved"}, {"camera_hz": 10}, {"light": "night"}, {"depth": True}):
+        with pytest.raises(DataError, match="other settings"):
+            generate(replace(dataset, **other))
+    for path in (dataset.out / "scenes").glob("*.json"):  # what rendered before this option came stays valid
+        assert set(json.loads(path.read_text())["content"]) == {"version", *BASIC}
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"scenes": 0}, {"frames": 0}, {"sweeps": 10}, {"jobs": 0}, {"seed": -1}, {"height": 65}]
+    "wrong",
+    [
+        {"scenes": 0},
+        {"frames": 0},
+        {"sweeps": 10},
+        {"jobs": 0},
+        {"seed": -1},
+        {"height": 65},
+        {"rig": "tower"},
+        {"camera_hz": 5},
+        {"camera_spread_ms": 51.0},
+        {"city": "C"},
+        {"light": "noon"},
+        {"weather": "snow"},
+    ],
 )
-def test_impossible_settings_are_refused(wrong: dict[str, int]) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, int | float | str]) -> None:
     with pytest.raises(ValueError):
         SynthConfig(**({"out": Path("x"), "scenes": 1, "width": 100, "height": 50} | wrong))
 

@@ -5,7 +5,14 @@ import pytest
 from support.real_data import real_data
 
 from kd_perception.transforms import make_transform
-from kd_training.synthetic.sensors import CAMERA_MOUNTS, LIDAR_COLUMNS, build_rig, lidar_rays, scaled_intrinsics
+from kd_training.synthetic.sensors import (
+    CAMERA_MOUNTS,
+    LIDAR_COLUMNS,
+    RIGS,
+    build_rig,
+    lidar_rays,
+    scaled_intrinsics,
+)
 
 
 def test_scaled_intrinsics_are_a_resize_and_a_crop() -> None:
@@ -32,6 +39,49 @@ def test_rays_project_back_onto_their_pixels() -> None:
         pixel = (pixel[:, :2] / pixel[:, 2:]).reshape(32, 88, 2)
         np.testing.assert_allclose(pixel[..., 0], np.broadcast_to(np.arange(88), (32, 88)), atol=1e-3)
         np.testing.assert_allclose(pixel[..., 1], np.broadcast_to(np.arange(32)[:, None], (32, 88)), atol=1e-3)
+
+
+@pytest.mark.parametrize("rig", RIGS)
+def test_rays_meet_the_pixels_that_the_rig_projects_to(rig: str) -> None:
+    """The cast ray of a pixel, through the projection that the rest of the project uses, for every lens."""
+    for sensor in build_rig(176, 64, np.random.default_rng(0), rig, np.random.default_rng(1)).cameras:
+        rays = sensor.rays().astype(np.float64)
+        seen = np.isfinite(rays[:, 0])
+        assert seen.mean() > 0.9
+        pixels, distance, visible = sensor.camera.project(sensor.ego_from_camera[:3, 3] + 9.0 * rays[seen])
+        v, u = np.divmod(np.flatnonzero(seen), 176)
+        assert visible.all()
+        np.testing.assert_allclose(pixels, np.column_stack([u, v]) + 0.5, atol=1e-3)
+        np.testing.assert_allclose(distance, 9.0, atol=1e-5)
+
+
+def test_the_moved_rig_is_moved_as_far_as_promised() -> None:
+    shifts, angles, factors = [], [], []
+    for seed in range(20):
+        original = build_rig(704, 256, np.random.default_rng(seed)).cameras
+        moved = build_rig(704, 256, np.random.default_rng(seed), "moved", np.random.default_rng(100 + seed)).cameras
+        for before, after in zip(original, moved, strict=True):
+            shifts.append(after.ego_from_camera[:3, 3] - before.ego_from_camera[:3, 3])
+            turn = after.ego_from_camera[:3, :3] @ before.ego_from_camera[:3, :3].T
+            angles.append(np.degrees([turn[2, 1], turn[0, 2], turn[1, 0]]))
+            factors.append(after.intrinsics[0, 0] / before.intrinsics[0, 0])
+    assert 0.18 < np.abs(shifts).max() <= 0.2 and 1.8 < np.abs(angles).max() < 2.1
+    assert 0.9 <= min(factors) < 0.91 and 1.09 < max(factors) <= 1.1
+
+
+def test_a_fisheye_sees_beyond_its_side() -> None:
+    for sensor in build_rig(352, 128, np.random.default_rng(0), "fisheye", np.random.default_rng(1)).cameras:
+        forward = sensor.rays() @ sensor.ego_from_camera[:3, 2]
+        assert np.degrees(np.arccos(np.nanmin(forward))) > 92
+
+
+def test_cameras_fire_one_after_the_other_within_the_spread() -> None:
+    cameras = build_rig(88, 32, np.random.default_rng(0)).cameras
+    offsets = {camera.channel: camera.firing_offset(0.05) for camera in cameras}
+    assert abs(offsets["CAM_FRONT"]) < 1e-3 and 0.02 < abs(offsets["CAM_BACK"]) <= 0.025
+    order = ["CAM_BACK_LEFT", "CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT"]
+    assert sorted(order, key=offsets.__getitem__) == order
+    assert all(camera.firing_offset(0.0) == 0.0 for camera in cameras)
 
 
 def test_lidar_fires_32_rings_all_around() -> None:
