@@ -1,0 +1,1 @@
+"""`kd rig check`: what a bag says about its cameras, drawn and examined, without a model."""

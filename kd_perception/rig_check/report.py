@@ -1,0 +1,132 @@
+"""What `kd rig check` shows: a table and sentences in the terminal, a page with pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape as escape_markup
+from rich.table import Table
+
+from kd_perception.atomic import write_bytes, write_text
+from kd_perception.drawing import encode_image
+from kd_perception.evaluation.html import STYLE, image_tag
+from kd_perception.rig import Camera
+from kd_perception.rig_check.finding import Finding, Severity
+from kd_perception.rig_check.recording import Recording
+from kd_perception.rig_check.timing import anchor_of, offsets_s
+
+PAGE = "rig_check.html"
+COLUMNS = ("camera", "images", "size", "lens", "yaw, pitch, roll", "to anchor", "cloud fit", "")
+MARKS = {Severity.error: "[bold red]error[/]", Severity.warning: "[yellow]warning[/]", Severity.note: "[cyan]note[/]"}
+
+
+@dataclass(frozen=True)
+class RigReport:
+    """Everything that was found: cameras that can be used, agreements with the cloud, findings, pictures by name."""
+
+    recording: Recording
+    cameras: Mapping[str, Camera]
+    agreements: Mapping[str, float]
+    findings: Sequence[Finding]
+    pictures: Mapping[str, np.ndarray]
+    footprints: np.ndarray
+
+    @property
+    def bad(self) -> bool:
+        """Whether something must be mended."""
+        return any(finding.severity is Severity.error for finding in self.findings)
+
+
+def table_rows(report: RigReport) -> list[tuple[str, ...]]:
+    """One row of COLUMNS per camera."""
+    rows = []
+    anchor = anchor_of(report.recording)
+    for record in report.recording.cameras:
+        camera = report.cameras.get(record.name)
+        offsets = offsets_s(record, anchor)
+        fit = report.agreements.get(record.name, np.nan)
+        worst = [f.severity for f in report.findings if record.name in f.cameras]
+        verdict = next((s.value for s in (Severity.error, Severity.warning) if s in worst), "ok")
+        rows.append((
+            record.name,
+            f"{len(record.stamps_ns)}",
+            f"{camera.width}x{camera.height}" if camera else "-",
+            _lens(camera) if camera else "-",
+            "{:.0f}°, {:.0f}°, {:.0f}°".format(*_angles(camera)) if camera else "-",
+            f"{1e3 * np.median(offsets):+.0f} ms" if len(offsets) else "-",
+            f"{fit:.1f}" if np.isfinite(fit) else "-",
+            verdict,
+        ))  # fmt: skip
+    return rows
+
+
+def print_report(report: RigReport, console: Console) -> None:
+    """Table and sentences."""
+    table = Table(title=f"cameras of {report.recording.path.name}")
+    for index, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=index in (0, 7))
+    for row in table_rows(report):
+        color = {"ok": "green", "warning": "yellow", "error": "red"}[row[-1]]
+        table.add_row(*map(escape_markup, row[:-1]), f"[{color}]{row[-1]}[/]")
+    console.print(table)
+    for finding in report.findings:
+        console.print(f"{MARKS[finding.severity]}: {escape_markup(finding.sentence)}", highlight=False, soft_wrap=True)
+    if not report.findings:
+        console.print("[green]nothing wrong was found[/]")
+
+
+def write_report(report: RigReport, folder: Path) -> Path:
+    """The page and its pictures in `folder`; returns the page's path."""
+    for name, picture in report.pictures.items():
+        write_bytes(folder / f"{name.replace('/', '_')}.jpg", encode_image(picture))
+    write_bytes(folder / "footprints.png", encode_image(report.footprints, ".png"))
+    title = f"Cameras of {report.recording.path.name}"
+    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table_rows(report))
+    findings = "".join(
+        f'<li class="{finding.severity.value}"><b>{finding.severity.value}</b>: {escape(finding.sentence)}</li>'
+        for finding in report.findings
+    )
+    cameras = "".join(image_tag(picture, escape(name), ".jpg") for name, picture in report.pictures.items())
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{STYLE}{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
+        f"<ul>{findings or '<li>Nothing wrong was found.</li>'}</ul>"
+        f"<table><tr>{head}</tr>{body}</table>"
+        '<h2>The cloud in every camera</h2><p class="sub">Near is red, far is blue. Points must lie on what they hit: '
+        "look at poles, cars' edges and the kerb.</p>"
+        f'<div class="cameras">{cameras}</div>'
+        '<h2>What the cameras see of the ground</h2><p class="sub">x (forward) is up, y (left) is left; brighter where '
+        "cameras overlap; arrows: optical axes.</p>"
+        f"<div>{image_tag(report.footprints, 'footprints', '.png')}</div></body></html>\n"
+    )
+    write_text(folder / PAGE, page)
+    return folder / PAGE
+
+
+_STYLE = """
+li { margin: .3rem 0; } li.error b { color: #ff6b5e; } li.warning b { color: #ffc24a; } li.note b { color: #6fc8ff; }
+.cameras { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: .6rem; }
+"""
+
+
+def _lens(camera: Camera) -> str:
+    """Distortion model and the angle from the left to the right border of the picture."""
+    middle = camera.intrinsics[1, 2]
+    rays = camera.unproject(np.array([[0.5, middle], [camera.width - 0.5, middle]]))
+    if not np.isfinite(rays).all():
+        return f"{camera.distortion_model}, up to {2 * np.degrees(camera.lens.max_angle):.0f}°"
+    angle = np.degrees(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).sum())
+    return f"{camera.distortion_model}, {angle:.0f}°"
+
+
+def _angles(camera: Camera) -> tuple[float, float, float]:
+    """Degrees: yaw of the optical axis to the left of x, its pitch above the horizon, roll clockwise of upright."""
+    forward, up = camera.ego_from_camera[:3, 2], camera.ego_from_camera[2, :3]
+    yaw, pitch = np.arctan2(forward[1], forward[0]), np.arcsin(np.clip(forward[2], -1.0, 1.0))
+    roll = np.arctan2(-up[0], -up[1])
+    return tuple(float(value) + 0.0 for value in np.round(np.degrees([yaw, pitch, roll])))
