@@ -1,102 +1,30 @@
-"""Brings a graph up as plain processes where ros2cli is absent: start, configure, activate, watch, tear down (`kd up`).
-
-Node logs are passed on line by line and the last error of each node is kept, so that a failure is one sentence.
-"""
+"""Brings a graph up as plain processes where ros2cli is absent: start, configure, activate, watch, tear down."""
 
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
-import typer
 import yaml
 
 from kd_perception.errors import KdError
-from kd_perception.graph import SHIPPED_MODEL, Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
+from kd_perception.graph import Graph, NodeSpec
 from kd_perception.lifecycle_client import LifecycleClient, TransitionError
-from kd_perception.nuscenes import CAMERA_CHANNELS
-from kd_perception.resources import resource, use_middleware_profile
+from kd_perception.node_process import NodeProcess
+from kd_perception.resources import use_middleware_profile
 
 POLL_S = 0.05
 STOP_GRACE_S = 5.0
-LAST_LINES = 20
-_LOG_LINE = re.compile(r"^\[(?P<level>\w+)\] \[[\d.]+\] \[[^\]]+\]: (?P<text>.*)$")
 
 
 class GraphError(KdError):
     """A node of the graph could not be started, configured or activated, or ended when it should not."""
-
-
-class NodeProcess:
-    """One node as a child process in a session of its own, so that Ctrl-C reaches it only through us."""
-
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        environment: dict[str, str],
-        log: Path | None,
-        echo: Callable[[str], None],
-    ) -> None:
-        self.name = name
-        self.errors: deque[str] = deque(maxlen=LAST_LINES)
-        self._lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._echo = echo
-        self._stopping = False
-        self.process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, errors="replace", start_new_session=True,
-        )  # fmt: skip
-        self._log = open(log, "w", encoding="utf-8") if log is not None else None  # noqa: SIM115 - closed by `finish`
-        self._reader = threading.Thread(target=self._read, name=f"log-{name}", daemon=True)
-        self._reader.start()
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self.process.poll()
-
-    def last_words(self) -> str:
-        """Its last logged error, or what it printed last."""
-        self._reader.join(timeout=1.0 if self.exit_code is not None else 0.0)
-        return next(iter([*reversed(self.errors), *reversed(self._lines)]), "it printed nothing")
-
-    def signal(self, number: int) -> None:
-        """Send a signal if it still runs."""
-        self._stopping = True
-        if self.exit_code is None:
-            self.process.send_signal(number)
-
-    def finish(self) -> None:
-        """Wait for its end and close its log."""
-        self.process.wait()
-        self._reader.join(timeout=2.0)
-        if self._log is not None:
-            self._log.close()
-
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            line = line.rstrip("\n")
-            match = _LOG_LINE.match(line)
-            if match and match["level"] in ("ERROR", "FATAL"):
-                self.errors.append(match["text"])
-            self._lines.append(line)
-            if self._log is not None:
-                self._log.write(line + "\n")
-                self._log.flush()
-            if not self._stopping:
-                self._echo(f"[{self.name}] {match['text'] if match else line}")
 
 
 class Processes:
@@ -261,84 +189,3 @@ def _interrupts() -> Iterator[Interrupts]:
         yield interrupts
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-class GraphName(StrEnum):
-    """Graphs that `kd up` knows."""
-
-    BEV_STUDENT = "bev_student"
-    REPLAY_EVALUATE = "replay_evaluate"
-
-
-def up(
-    graph: Annotated[
-        GraphName,
-        typer.Argument(help="bev_student: the detector on live topics; replay_evaluate: a bag through it, judged."),
-    ],
-    model: Annotated[
-        Path | None, typer.Option(help="Student file written by kd export; default: the shipped one.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Inference engine: auto, openvino, onnxruntime, ...")] = "auto",
-    cameras: Annotated[
-        str, typer.Option(help="The rig's cameras in order, the anchor first, separated by commas.")
-    ] = ",".join(CAMERA_CHANNELS),
-    transport: Annotated[
-        str, typer.Option(help="bev_student: what cameras publish, compressed or raw.")
-    ] = "compressed",
-    score_threshold: Annotated[float, typer.Option(help="Lowest score of a published box.", min=0.0, max=1.0)] = 0.1,
-    threads: Annotated[int, typer.Option(help="Threads of the engine; 0 lets it choose.", min=0)] = 0,
-    use_sim_time: Annotated[bool, typer.Option(help="bev_student: follow /clock.")] = False,
-    build_only: Annotated[
-        bool, typer.Option("--build-only", help="bev_student: open (build and cache) the engine, then end.")
-    ] = False,
-    bag: Annotated[Path | None, typer.Option(help="replay_evaluate: the rosbag2.")] = None,
-    out: Annotated[Path, typer.Option(help="replay_evaluate: folder of the results.")] = Path("out/replay"),
-    dataroot: Annotated[
-        Path | None, typer.Option(help="replay_evaluate: data set with the truth, for the metric.")
-    ] = None,
-    version: Annotated[str, typer.Option(help="replay_evaluate: name of its tables' folder.")] = "",
-    lockstep: Annotated[
-        bool, typer.Option(help="replay_evaluate: wait for every answer; --no-lockstep plays in real time.")
-    ] = True,
-    rate: Annotated[float, typer.Option(help="replay_evaluate: speed in real time.")] = 1.0,
-    loop: Annotated[bool, typer.Option("--loop", help="replay_evaluate: play again and again.")] = False,
-    visualize: Annotated[
-        bool, typer.Option("--visualize", help="Also publish pictures: bird's-eye view and camera overlays.")
-    ] = False,
-    rviz: Annotated[bool, typer.Option("--rviz", help="Also open RViz.")] = False,
-) -> None:
-    """Bring a node graph up as plain processes, configured and activated, until it ends or Ctrl-C.
-
-    Without ros2cli this is what `ros2 launch kd_perception <graph>.launch.py` does.
-    """
-    from rich.console import Console
-
-    model = model or resource(SHIPPED_MODEL)
-    channels = tuple(name for name in cameras.split(",") if name)
-    if graph is GraphName.REPLAY_EVALUATE:
-        if bag is None:
-            raise GraphError("replay_evaluate needs a bag; pass --bag (kd bag writes one)")
-        description = replay_evaluate_graph(
-            bag,
-            model,
-            out,
-            engine,
-            channels,
-            dataroot,
-            version,
-            lockstep,
-            rate,
-            loop,
-            score_threshold,
-            threads,
-            True,
-            visualize,
-            rviz,
-        )
-    else:
-        description = bev_student_graph(
-            model, engine, channels, transport, score_threshold, threads, use_sim_time, build_only, visualize, rviz
-        )
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    with running(description, echo=console.print) as processes:
-        processes.wait()

@@ -6,42 +6,24 @@ become one sentence on standard error and exit status 1; Ctrl-C exits with 130 a
 
 import signal
 import sys
-from importlib.metadata import entry_points
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
 
 from kd_perception import __version__
+from kd_perception.command_group import CommandGroup
 from kd_perception.errors import KdError
 
-ENTRY_POINT_GROUP = "kd.commands"
-ORDER = ("demo", "synth", "train", "eval", "export", "bag", "replay", "up", "bench")
 
+class Commands(CommandGroup):
+    """What `kd` offers."""
 
-class CommandGroup(TyperGroup):
-    """Lists the installed commands and imports only the one that is run (all of them for the short help texts)."""
-
-    def list_commands(self, ctx) -> list[str]:  # noqa: ANN001 - typer's own context type is private
-        names = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
-        return [name for name in ORDER if name in names] + sorted(names - set(ORDER))
-
-    def get_command(self, ctx, cmd_name: str):  # noqa: ANN001, ANN201
-        for entry in entry_points(group=ENTRY_POINT_GROUP, name=cmd_name):
-            loaded = entry.load()
-            if isinstance(loaded, typer.Typer):
-                command = typer.main.get_command(loaded)
-            else:
-                wrapper = typer.Typer(add_completion=False, rich_markup_mode="rich")
-                wrapper.command(cmd_name)(loaded)
-                command = typer.main.get_command(wrapper)
-            command.name = cmd_name
-            return command
-        return None
+    entry_point_group = "kd.commands"
+    order = ("demo", "synth", "train", "eval", "export", "bag", "replay", "up", "bench")
 
 
 app = typer.Typer(
-    cls=CommandGroup,
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -115,19 +115,27 @@ def replay_evaluate_graph(
         (("~/input/objects", OBJECTS), ("~/input/status", STATUS), ("~/input/sample", "/sample")),
     )  # fmt: skip
     topics = [f"/{camera}/{kind}={1 + visualize}" for camera in cameras for kind in ("image/compressed", "camera_info")]
-    replay = NodeSpec(
-        "replay", "replay",
-        {
-            "bag": str(bag), "lockstep": lockstep, "rate": rate, "loop": loop,
-            "finished_service": "/evaluator/evaluate",
-            "wait_for_subscribers": (*topics, "/sample=1", f"/tf={2 + visualize}", f"/tf_static={2 + visualize}"),
-        },
-        _defaults("replay"),
-        (("~/input/status", STATUS),),
-        required=True,
-    )  # fmt: skip
+    waits = (*topics, "/sample=1", f"/tf={2 + visualize}", f"/tf_static={2 + visualize}")
+    replay = replay_node(bag, lockstep, rate, loop, waits, {"finished_service": "/evaluator/evaluate"})
     listeners = [evaluator, *([_visualizer(cameras, "compressed", use_sim_time)] if visualize else [])]
     return Graph((*listeners, student, replay), resource("config/rviz/bev_student.rviz") if rviz else None)
+
+
+def replay_node(
+    bag: Path,
+    lockstep: bool = False,
+    rate: float = 1.0,
+    loop: bool = False,
+    wait_for_subscribers: Sequence[str] = (),
+    extra: Mapping[str, Value] | None = None,
+) -> NodeSpec:
+    """The node that plays a bag; the graph ends with it. `wait_for_subscribers`: entries topic=count."""
+    parameters = {
+        "bag": str(bag), "lockstep": lockstep, "rate": rate, "loop": loop,
+        "wait_for_subscribers": tuple(wait_for_subscribers), **(extra or {}),
+    }  # fmt: skip
+    remappings = (("~/input/status", STATUS),)
+    return NodeSpec("replay", "replay", parameters, _defaults("replay"), remappings, required=True)
 
 
 def _defaults(executable: str) -> Path:

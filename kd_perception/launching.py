@@ -5,16 +5,54 @@ Imports launch and launch_ros, which a ROS 2 installation has and the wheels do 
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from kd_perception.graph import Graph, NodeSpec
+from kd_perception.graph import SHIPPED_MODEL, Graph, NodeSpec
+from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.resources import PACKAGE, resource
 from launch import Action, Event, LaunchContext, LaunchDescription
 
 MANAGER = "lifecycle_manager"
+YES_NO = ("true", "false")
+
+
+def argument(name: str, default: str, description: str, choices: Sequence[str] | None = None) -> DeclareLaunchArgument:
+    """A launch argument with a default."""
+    return DeclareLaunchArgument(
+        name, default_value=default, description=description, choices=list(choices) if choices else None
+    )
+
+
+def detector_arguments(use_sim_time: bool) -> list[DeclareLaunchArgument]:
+    """Arguments of every launch file that starts the detector; `detector_options` reads them."""
+    return [
+        argument("model", "", "student file of kd export; empty: the shipped one"),
+        argument("engine", "auto", "auto, openvino, onnxruntime, ..."),
+        argument("cameras", ",".join(CAMERA_CHANNELS), "the rig's cameras, the anchor first, separated by commas"),
+        argument("score_threshold", "0.1", "lowest score of a published box"),
+        argument("threads", "0", "of the engine; 0 lets it choose"),
+        argument("use_sim_time", str(use_sim_time).lower(), "follow /clock", YES_NO),
+        argument("visualize", "false", "also publish pictures", YES_NO),
+        argument("rviz", "false", "also open RViz", YES_NO),
+    ]
+
+
+def detector_options(value: Callable[[str], str]) -> dict[str, Path | str | list[str] | float | int | bool]:
+    """The keyword arguments of kd_perception.graph's functions that `detector_arguments` stand for."""
+    return {
+        "model": Path(value("model")) if value("model") else resource(SHIPPED_MODEL),
+        "engine": value("engine"),
+        "cameras": [name for name in value("cameras").split(",") if name],
+        "score_threshold": float(value("score_threshold")),
+        "threads": int(value("threads")),
+        "use_sim_time": is_true(value("use_sim_time")),
+        "visualize": is_true(value("visualize")),
+        "rviz": is_true(value("rviz")),
+    }
 
 
 def describe(
@@ -50,7 +88,7 @@ def graph_actions(graph: Graph) -> list[Action]:
 
 def is_true(value: str) -> bool:
     """Whether a launch argument says yes; raises ValueError unless it is true or false."""
-    if value.lower() not in ("true", "false"):
+    if value.lower() not in YES_NO:
         raise ValueError(f"launch argument '{value}' must be true or false")
     return value.lower() == "true"
 

@@ -16,7 +16,8 @@ from rclpy.executors import SingleThreadedExecutor
 from kd_perception.errors import KdError
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
-_DONE = {CONFIGURE: "configured", ACTIVATE: "activated"}
+DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
+_DONE = {CONFIGURE: "configured", ACTIVATE: "activated", DEACTIVATE: "deactivated", CLEANUP: "cleaned up"}
 POLL_S = 0.05
 START_TIMEOUT_S = 60.0
 TRANSITION_TIMEOUT_S = 600.0  # configuring may build an engine
@@ -51,9 +52,10 @@ class LifecycleClient:
         """
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
-                self._change(name, transition, stop)
+                self.change(name, transition, stop)
 
-    def _change(self, name: str, transition: int, stop: Callable[[], bool]) -> None:
+    def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:
+        """Bring one node through CONFIGURE, ACTIVATE, DEACTIVATE or CLEANUP; raises TransitionError if it refuses."""
         request = self._requests[name]
         if not self._wait(request.service_is_ready, START_TIMEOUT_S, stop):
             raise TransitionError(name, f"{name} did not offer its lifecycle services within {START_TIMEOUT_S:.0f} s")

@@ -1,12 +1,12 @@
 """The detector node: images, calibration, tf, odometry in; boxes in base_link at the anchor's exposure out (REP-103).
 
-Callbacks only sort messages; a worker thread detects, on the newest frame, while somebody listens. Nothing that arrives
-on a topic ends the node: it is counted, reported in diagnostics and answered with a FrameStatus that says why.
+Callbacks only sort messages; three threads decode, infer and publish, on the newest frame, while somebody listens.
+Nothing that arrives on a topic ends the node: it is counted, reported in diagnostics and answered with a FrameStatus
+that says why.
 """
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,57 +18,31 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kd_msgs.msg import FrameStatus
-from kd_perception.errors import CalibrationError, DataError, KdError
+from kd_perception.camera_motion import CameraMotion
+from kd_perception.errors import DataError, KdError
+from kd_perception.nodes.bev_student_parameters import BevStudentParameters
+from kd_perception.nodes.camera_watch import CameraWatch
+from kd_perception.nodes.detection import FrameDetector, Inferred, ReadyFrame, Trigger
 from kd_perception.nodes.health import DelayMonitor, Health
-from kd_perception.nodes.odometry import OdometryWatch
+from kd_perception.nodes.odometry import OdometryWatch, PoseSource
 from kd_perception.nodes.outputs import Answer, Outputs
-from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.parameters import declare_parameters, read_parameters
 from kd_perception.nodes.process import ProcessNode, run, wait_for_subscribers
-from kd_perception.nodes.worker import LatestWorker
-from kd_perception.nuscenes import CAMERA_CHANNELS
+from kd_perception.nodes.stages import OverlappedStages
 from kd_perception.pipeline import Pipeline
-from kd_perception.ros.images import from_image
+from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
-from kd_perception.ros.rig_source import Rig, RigSource
+from kd_perception.ros.received import ReceivedImage, read_compressed_image, read_image
+from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 from kd_perception.student import load_student
-from kd_perception.sync import SyncedFrame, Synchroniser, SyncResult
+from kd_perception.sync import Synchroniser, SyncResult
 
-CALIBRATION_POLL_S = 0.01
-
-
-@dataclass(frozen=True)
-class BevStudentParameters:
-    """Parameters of the detector node; read on configure."""
-
-    model: str = parameter("", "student file (.onnx) written by kd export")
-    engine: str = parameter("auto", "inference engine: auto, openvino, onnxruntime or another that is installed")
-    camera_names: tuple[str, ...] = parameter(
-        CAMERA_CHANNELS, "the rig's cameras in order, the anchor first; camera{i} is the i-th"
-    )
-    transport: str = parameter("compressed", "what cameras publish", choices=("compressed", "raw"))
-    base_frame: str = parameter("base_link", "frame of the boxes")
-    score_threshold: float = parameter(0.1, "lowest score of a published box", 0.0, 1.0)
-    threads: int = parameter(0, "threads of the inference engine; 0 lets it choose", 0, 256)
-    sync_tolerance_ms: float = parameter(
-        60.0, "greatest distance of a camera's exposure from the anchor's, ms", 0.0, 1000.0
-    )
-    sync_deadline_ms: float = parameter(
-        100.0, "longest wait for other cameras, and for calibration, after the anchor image came, ms", 0.0, 60000.0
-    )
-    reliable_input: bool = parameter(False, "ask cameras for reliable delivery (evaluation from a bag)")
-    max_allowed_processing_time_ms: float = parameter(
-        200.0, "a slower frame is a warning in diagnostics, ms", 0.0, 60000.0
-    )
-    max_acceptable_consecutive_delay_ms: float = parameter(
-        1000.0, "slow for longer than this is an error in diagnostics, ms", 0.0, 600000.0
-    )
-    build_only: bool = parameter(False, "open the engine (which may build and cache it), then exit")
-    wait_for_subscribers: tuple[str, ...] = parameter(
-        (), "entries output=count (objects, markers, status): activation waits for them"
-    )
-    subscriber_timeout_s: float = parameter(30.0, "longest wait for subscribers on activation, s", 0.0, 600.0)
+READERS = {
+    "compressed": (CompressedImage, "image/compressed", read_compressed_image),
+    "raw": (Image, "image", read_image),
+}
 
 
 class BevStudent(ProcessNode):
@@ -78,7 +52,7 @@ class BevStudent(ProcessNode):
         super().__init__("bev_student")
         declare_parameters(self, BevStudentParameters)
         self._pipeline: Pipeline | None = None
-        self._worker: LatestWorker[SyncedFrame] | None = None
+        self._stages: OverlappedStages[Trigger, ReadyFrame, Inferred] | None = None
 
     # Lifecycle
 
@@ -87,15 +61,22 @@ class BevStudent(ProcessNode):
         try:
             self._settings = p = read_parameters(self, BevStudentParameters)
             student = load_student(Path(p.model))
-            self._pipeline = Pipeline(student, p.engine, len(p.camera_names), p.score_threshold, p.threads)
+            cache = Path(p.engine_cache) if p.engine_cache else None
+            self._pipeline = Pipeline(
+                student, p.engine, len(p.camera_names), p.score_threshold, p.threads, cache, self.get_logger().info
+            )
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         self.get_logger().info(
             f"{student.model_id} runs on {self._pipeline.engine.name} for {len(p.camera_names)} cameras"
         )
+        self._engine_failures = 0  # those that were told
         if p.build_only:
-            self.exit_code = 0
+            not_kept = self._pipeline.engine.not_kept
+            if not_kept:
+                self.get_logger().error(not_kept)
+            self.exit_code = 1 if not_kept else 0
         self._health = Health(
             self, DelayMonitor(p.max_allowed_processing_time_ms, p.max_acceptable_consecutive_delay_ms)
         )
@@ -112,20 +93,25 @@ class BevStudent(ProcessNode):
         if problem:
             self.get_logger().error(problem)
             return TransitionCallbackReturn.FAILURE
-        self._sync = Synchroniser[Image | CompressedImage](
-            p.camera_names, int(p.sync_tolerance_ms * 1e6), p.sync_deadline_ms / 1e3
-        )
+        deadline_s = p.sync_deadline_ms / 1e3
+        self._sync = Synchroniser[ReceivedImage](p.camera_names, int(p.sync_tolerance_ms * 1e6), deadline_s)
+        self._watch = CameraWatch(p.camera_names)
         self._odometry = OdometryWatch()
-        self._reset_reason = ""  # told with the next frame
+        self._resets, self._reset_reason = 0, ""
         self._outputs.restart()
+        if self._pipeline.needs_pose:
+            self._pipeline.reset("the node was activated")
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
         self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms)
-        self._worker = LatestWorker(self._work)
+        self._poses = PoseSource(self._transforms, p.odometry_frame, p.base_frame)
+        motion = CameraMotion(self._poses.lookup) if p.camera_motion else None
+        self._detector = FrameDetector(self._pipeline, self._rig_source, self._poses, self._watch, deadline_s, motion)
+        self._stages = OverlappedStages(self._detector.prepare, self._detector.infer, self._finish)
         self._listen()
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; the frame at work is finished."""
+        """Stop listening; the frames at work are finished."""
         self._stop_listening()
         return super().on_deactivate(state)
 
@@ -140,25 +126,21 @@ class BevStudent(ProcessNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Stop the worker and free the student."""
+        """Stop the threads and free the student."""
         self._stop_listening()
         self._release()
 
     def _listen(self) -> None:
         p = self._settings
-        kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
+        kind, suffix, read = READERS[p.transport]
         image_qos = SENSOR_RELIABLE if p.reliable_input else SENSOR
         self._inputs = [self.create_subscription(Odometry, "~/input/odometry", self._receive_odometry, ODOMETRY)]
         for i in range(len(p.camera_names)):
             prefix = f"~/input/camera{i}"
-            self._inputs.append(
-                self.create_subscription(kind, f"{prefix}/{suffix}", partial(self._receive_image, i), image_qos)
-            )
-            self._inputs.append(
-                self.create_subscription(
-                    CameraInfo, f"{prefix}/camera_info", partial(self._rig_source.set_info, i), CAMERA_INFO
-                )
-            )
+            receive = partial(self._receive_image, i, read)
+            self._inputs.append(self.create_subscription(kind, f"{prefix}/{suffix}", receive, image_qos, raw=True))
+            set_info = partial(self._rig_source.set_info, i)
+            self._inputs.append(self.create_subscription(CameraInfo, f"{prefix}/camera_info", set_info, CAMERA_INFO))
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = min(max(p.sync_deadline_ms / 4e3, 0.005), 0.1)
         self._timer = self.create_timer(period_s, lambda: self._handle(self._sync.poll(time.monotonic())), clock=steady)
@@ -166,16 +148,17 @@ class BevStudent(ProcessNode):
         self._jump_handle = self.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
 
     def _stop_listening(self) -> None:
-        if self._worker is None:
+        if self._stages is None:
             return
         self._jump_handle.unregister()
         self.destroy_timer(self._timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        waiting = self._worker.stop()
-        self._worker = None
+        self._detector.hurry()
+        waiting = self._stages.stop()
+        self._stages = None
         if waiting is not None:
-            self._drop(waiting.stamp_ns, "the node was deactivated")
+            self._drop(waiting.frame.stamp_ns, "the node was deactivated")
         self._transforms.close()
 
     def _release(self) -> None:
@@ -183,132 +166,135 @@ class BevStudent(ProcessNode):
             return
         self._health.close()
         self._outputs.close()
+        self._pipeline.close()
         self._pipeline = None
 
     # Callbacks: sort messages, never block
 
-    def _receive_image(self, camera: int, message: Image | CompressedImage) -> None:
+    def _receive_image(self, camera: int, read, cdr: bytes, info: dict) -> None:  # noqa: ANN001 - one of READERS
         self._health.count("images_received")
         if not self._outputs.wanted():
             self._health.count("images_ignored_without_listeners")
             return
-        self._handle(self._sync.add(camera, to_nanoseconds(message.header.stamp), message, time.monotonic()))
+        publisher = info.get("publisher_gid", {}).get("data", b"")
+        lost, several = self._watch.arrived(camera, publisher, info.get("publication_sequence_number"))
+        if lost:
+            self._health.count("images_lost", lost)
+        if several:
+            self._health.problem("images_of_several_publishers", several)
+        try:
+            image = read(cdr)
+        except DataError as error:
+            self._health.problem("camera_problems", f"camera '{self._settings.camera_names[camera]}': {error}")
+            return
+        self._handle(self._sync.add(camera, image.stamp_ns, image, time.monotonic()))
 
     def _receive_odometry(self, message: Odometry) -> None:
+        stamp_ns = to_nanoseconds(message.header.stamp)
         position, linear = message.pose.pose.position, message.twist.twist.linear
         speed = float(np.linalg.norm([linear.x, linear.y, linear.z]))
-        reason = self._odometry.add(
-            to_nanoseconds(message.header.stamp), np.array([position.x, position.y, position.z]), speed
-        )
+        reason = self._odometry.add(stamp_ns, np.array([position.x, position.y, position.z]), speed)
         if reason:
             self._reset(reason)
+        frames = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+        try:
+            self._poses.add(stamp_ns, *frames, from_pose(message.pose.pose))
+        except KdError as error:
+            self._health.problem("refused_odometry", f"odometry was refused: {error}")
 
     def _clock_jumped(self, jump: TimeJump) -> None:
         """The clock went back: a bag loops, or a simulation was reset. What came before belongs to another time."""
         for stamp_ns in self._sync.flush():
             self._drop(stamp_ns, "time jumped back before the other cameras came")
-        self._transforms.clear()
+        self._forget_poses()
         self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
 
+    def _forget_poses(self) -> None:
+        self._transforms.clear()
+        self._poses.clear()
+
     def _reset(self, reason: str) -> None:
-        self._reset_reason = reason
+        """Frames that come from now on have no past; the first that is answered tells why."""
+        self._resets, self._reset_reason = self._resets + 1, reason
         self._health.problem("resets", reason)
 
-    def _handle(self, result: SyncResult[Image | CompressedImage]) -> None:
+    def _handle(self, result: SyncResult[ReceivedImage]) -> None:
         if result.late:
             self._health.count("images_late", result.late)
         for stamp_ns in result.flushed:
             self._drop(stamp_ns, result.reset_reason)
         if result.reset_reason:
-            self._transforms.clear()
+            self._forget_poses()
             self._reset(result.reset_reason)
         for frame in result.frames:
-            replaced = self._worker.submit(frame)
+            replaced = self._stages.submit(Trigger(frame, self._resets, self._reset_reason))
             if replaced is not None:
-                self._drop(replaced.stamp_ns, "a newer frame came while the detector was busy")
+                self._overloaded(replaced.frame.stamp_ns)
+
+    def _overloaded(self, stamp_ns: int) -> None:
+        reason = "a newer frame came while the detector was busy"
+        self._health.problem("frames_overtaken", f"more frames come than can be answered: {reason}")
+        self._drop(stamp_ns, reason)
 
     def _drop(self, stamp_ns: int, reason: str) -> None:
         self._health.count("frames_dropped")
         self._outputs.status(Answer(stamp_ns, FrameStatus.DROPPED, reason))
 
-    # The worker's thread
+    # The publishing thread
 
-    def _work(self, frame: SyncedFrame[Image | CompressedImage]) -> None:
-        """Answer one frame, whatever happens."""
-        self._reset_reason, reset_reason = "", self._reset_reason
+    def _finish(self, trigger: Trigger, result: Inferred | Exception) -> None:
+        """Answer one frame, whatever became of it."""
         try:
-            self._outputs_of(frame, reset_reason)
+            if isinstance(result, Exception):
+                raise result
+            self._answer(trigger, result)
         except KdError as error:
-            self._reject(frame, str(error), reset_reason)
+            self._reject(trigger, str(error))
         except Exception as error:  # a fault of the engine or a bug must not end the robot's detector
-            self._reject(
-                frame,
-                f"the detector failed on this frame ({type(error).__name__}: {error}); please report it",
-                reset_reason,
-            )
+            sentence = f"the detector failed on this frame ({type(error).__name__}: {error}); please report it"
+            self._reject(trigger, sentence)
 
-    def _reject(self, frame: SyncedFrame[Image | CompressedImage], reason: str, reset_reason: str) -> None:
+    def _reject(self, trigger: Trigger, reason: str) -> None:
         self._health.problem("frames_rejected", reason)
-        self._outputs.status(Answer(frame.stamp_ns, FrameStatus.REJECTED, reason, {}, frame.ages_ns, (), reset_reason))
+        frame = trigger.frame
+        self._outputs.status(Answer(frame.stamp_ns, FrameStatus.REJECTED, reason, ages_ns=frame.ages_ns))
 
-    def _outputs_of(self, frame: SyncedFrame[Image | CompressedImage], reset_reason: str) -> None:
+    def _answer(self, trigger: Trigger, result: Inferred) -> None:
+        frame, ready, detections = trigger.frame, result.ready, result.detections
         started_s = time.monotonic()
-        rig = self._wait_for_rig(frame)
-        self._pipeline.set_rig(rig.cameras)
-        images, unreadable = self._images(frame, rig)
-        detections = self._pipeline.detect(images)
-        detected_s = time.monotonic()
         self._outputs.boxes(detections.boxes, frame.stamp_ns)
         done_s = time.monotonic()
-        refused = {**unreadable, **detections.rejected}
-        for sentence in (*rig.problems.values(), *refused.values()):
-            self._health.problem("camera_problems", sentence)
-        missing = [name for name in self._settings.camera_names if name in {*detections.missing, *refused}]
+        for kind, sentences in ready.problems.items():
+            for sentence in sentences:
+                self._health.problem(kind, sentence)
+        self._tell_engine_failures()
+        missing = [name for name in self._settings.camera_names if name in ready.masked]
         for name in missing:
             self._health.count(f"missing_{name}")
+        wait_ms, messages_ms = 1e3 * (ready.started_s - frame.arrival_s), 1e3 * (done_s - started_s)
+        end_to_end_ms = 1e3 * (done_s - frame.arrival_s)
+        worked_ms = ready.calibration_ms + detections.stage_ms["total"] + messages_ms
         stage_ms = {
-            "wait": 1e3 * (started_s - frame.arrival_s), **detections.stage_ms,
-            "messages": 1e3 * (done_s - detected_s), "end_to_end": 1e3 * (done_s - frame.arrival_s),
+            "wait": wait_ms, "calibration": ready.calibration_ms, **detections.stage_ms, "messages": messages_ms,
+            "hand_over": end_to_end_ms - wait_ms - worked_ms, "end_to_end": end_to_end_ms,
         }  # fmt: skip
-        answer = Answer(frame.stamp_ns, FrameStatus.ANSWERED, "", stage_ms, frame.ages_ns, missing, reset_reason)
+        answer = Answer(
+            frame.stamp_ns, FrameStatus.ANSWERED, "", stage_ms, frame.ages_ns, missing, detections.reset_reason,
+            detections.memory_state,
+        )  # fmt: skip
         self._outputs.status(answer)
         self._outputs.latency(answer)
         self._health.count("frames_answered")
         self._health.processed(detections.stage_ms["total"])
 
-    def _wait_for_rig(self, frame: SyncedFrame[Image | CompressedImage]) -> Rig:
-        """The calibration of the cameras that have an image, waited for until the deadline; the anchor's must come."""
-        names = self._settings.camera_names
-        needed = {name for name, image in zip(names, frame.images, strict=True) if image is not None}
-        while True:
-            rig = self._rig_source.rig(frame.stamp_ns)
-            waiting = needed & set(rig.problems)
-            if (
-                not waiting
-                or self._worker.stopping
-                or time.monotonic() - frame.arrival_s > self._settings.sync_deadline_ms / 1e3
-            ):
-                break
-            time.sleep(CALIBRATION_POLL_S)
-        if names[0] in rig.problems:
-            raise CalibrationError(rig.problems[names[0]])
-        return rig
-
-    def _images(
-        self, frame: SyncedFrame[Image | CompressedImage], rig: Rig
-    ) -> tuple[list[bytes | np.ndarray | None], dict[str, str]]:
-        """Images as the pipeline takes them (None: missing or uncalibrated); camera name -> why one is unreadable."""
-        images: list[bytes | np.ndarray | None] = []
-        unreadable = {}
-        for name, message in zip(self._settings.camera_names, frame.images, strict=True):
-            image = None
-            if message is not None and name not in rig.problems:
-                try:
-                    image = bytes(message.data) if isinstance(message, CompressedImage) else from_image(message)
-                except DataError as error:
-                    unreadable[name] = f"camera '{name}': {error}"
-            images.append(image)
-        return images, unreadable
+    def _tell_engine_failures(self) -> None:
+        """Another engine may have taken over from one that failed."""
+        failures = self._pipeline.engine.failures
+        for sentence in failures[self._engine_failures :]:
+            self.get_logger().error(sentence)
+            self._health.problem("engine_failures", sentence)
+            self._health.detail({"engine": self._pipeline.engine.name})
+        self._engine_failures = len(failures)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

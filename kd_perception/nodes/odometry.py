@@ -1,8 +1,16 @@
-"""Watches odometry: REP-105 promises a continuous odom frame; whoever remembers the past must know when that breaks."""
+"""Odometry of the robot: its poses in odom at any time, and when REP-105's promise of a continuous frame breaks.
+
+Poses come from tf (odom <- base_link) or, where nobody publishes that, from the odometry topic itself.
+"""
 
 import numpy as np
 
+from kd_perception.errors import CalibrationError
+from kd_perception.ros.tf import TransformSource
+from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+
 JUMP_METRES = 2.0  # further than the reported speed explains
+HISTORY_S = 10.0
 
 
 class OdometryWatch:
@@ -29,3 +37,34 @@ class OdometryWatch:
         if not moved <= explained + JUMP_METRES:  # also when a value is not finite
             return f"odometry jumped {moved:.1f} m within {elapsed:.3f} s, where its speed explains {explained:.1f} m"
         return ""
+
+
+class PoseSource:
+    """`odom_from_base` at a time, from tf or else from the odometry topic. Thread-safe."""
+
+    def __init__(self, transforms: TransformSource, odometry_frame: str, base_frame: str) -> None:
+        self._transforms = transforms
+        self._frames = odometry_frame, base_frame
+        self._topic = TransformBuffer(HISTORY_S)
+
+    def add(self, stamp_ns: int, parent: str, child: str, pose: np.ndarray) -> None:
+        """Take a message of the odometry topic: the pose (4, 4) of frame `child` in `parent`.
+
+        Raises TransformError if it is not finite; messages between other frames are left aside.
+        """
+        if (parent, child) == self._frames:
+            self._topic.set_transform(parent, child, stamp_ns, pose)
+
+    def lookup(self, stamp_ns: int) -> np.ndarray:
+        """`odom_from_base` (4, 4); raises TransformError with tf's sentence where neither knows it (yet)."""
+        try:
+            return self._transforms.lookup(*self._frames, stamp_ns)
+        except CalibrationError as error:
+            try:
+                return self._topic.lookup(*self._frames, stamp_ns)
+            except TransformError:
+                raise error from None
+
+    def clear(self) -> None:
+        """Forget all poses, as after a jump of time."""
+        self._topic.clear()

@@ -32,10 +32,11 @@ class Answer:
     ages_ns: Sequence[int | None] = ()
     missing: Sequence[str] = ()
     reset_reason: str = ""
+    memory_state: str = FrameStatus.MEMORY_NONE
 
 
 class Outputs:
-    """The detector's publishers. Thread-safe: drops are told by callbacks while the worker answers."""
+    """The detector's publishers. Thread-safe: drops are told by callbacks while frames are answered."""
 
     def __init__(self, node: LifecycleNode, frame_id: str, camera_names: Sequence[str], model: str) -> None:
         self._node = node
@@ -91,7 +92,7 @@ class Outputs:
                         for age in answer.ages_ns or [None] * len(self._camera_names)
                     ],
                     missing_cameras=list(answer.missing),
-                    memory_state=FrameStatus.MEMORY_NONE,  # students of format 1 see a single frame
+                    memory_state=answer.memory_state,
                     reset_reason=answer.reset_reason,
                     frames_received=self._received,
                     frames_answered=self._answered,

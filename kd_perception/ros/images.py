@@ -1,5 +1,7 @@
 """sensor_msgs/Image -> RGB arrays: cv_bridge where it is installed, else a NumPy converter of the same behaviour."""
 
+from typing import Protocol
+
 import numpy as np
 from sensor_msgs.msg import Image
 
@@ -15,42 +17,49 @@ _ENCODINGS = {
 }
 
 
+class RawImage(Protocol):
+    """Fields of sensor_msgs/Image without its header."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: bytes | memoryview
+
+
 def from_image(message: Image) -> np.ndarray:
     """RGB uint8 (height, width, 3); raises DataError for encodings other than 8-bit mono or colour, or short data."""
-    check_image(message)
     try:
         from cv_bridge import CvBridge
     except ImportError:
-        return from_image_numpy(message)
+        return rgb_pixels(message)
+    check_image(message)
     return CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
 
 
-def from_image_numpy(message: Image) -> np.ndarray:
-    """The same by NumPy alone."""
-    channels, rgb = check_image(message)
-    rows = np.frombuffer(message.data, dtype=np.uint8, count=message.step * message.height).reshape(
-        message.height, message.step
-    )
-    pixels = rows[:, : message.width * channels].reshape(message.height, message.width, channels)
-    return np.ascontiguousarray(pixels[:, :, list(rgb)])
+def rgb_pixels(image: RawImage) -> np.ndarray:
+    """The same by NumPy alone; of rgb8 a view of the image's own bytes."""
+    channels, rgb = check_image(image)
+    rows = np.frombuffer(image.data, dtype=np.uint8, count=image.step * image.height).reshape(image.height, image.step)
+    pixels = rows[:, : image.width * channels].reshape(image.height, image.width, channels)
+    return pixels if rgb == (0, 1, 2) and channels == 3 else np.ascontiguousarray(pixels[:, :, list(rgb)])
 
 
-def check_image(message: Image) -> tuple[int, tuple[int, int, int]]:
+def check_image(image: RawImage) -> tuple[int, tuple[int, int, int]]:
     """Channels per pixel, indices of red, green, blue; raises DataError if the message does not hold such an image."""
-    where = f"image in frame '{message.header.frame_id}'"
-    if message.encoding not in _ENCODINGS:
-        raise DataError(f"{where} has encoding '{message.encoding}'; publish one of: {', '.join(_ENCODINGS)}")
-    channels, rgb = _ENCODINGS[message.encoding]
-    if not message.width or not message.height:
-        raise DataError(f"{where} is {message.width}x{message.height} pixels; check the camera driver")
-    if message.step < message.width * channels:
+    if image.encoding not in _ENCODINGS:
+        raise DataError(f"a raw image has encoding '{image.encoding}'; publish one of: {', '.join(_ENCODINGS)}")
+    channels, rgb = _ENCODINGS[image.encoding]
+    if not image.width or not image.height:
+        raise DataError(f"a raw image is {image.width}x{image.height} pixels; check the camera driver")
+    if image.step < image.width * channels:
         raise DataError(
-            f"{where} has rows of {message.step} bytes, but {message.width} {message.encoding} pixels need "
-            f"{message.width * channels}; check the camera driver"
+            f"a raw image has rows of {image.step} bytes, but {image.width} {image.encoding} pixels need "
+            f"{image.width * channels}; check the camera driver"
         )
-    if len(message.data) < message.step * message.height:
+    if len(image.data) < image.step * image.height:
         raise DataError(
-            f"{where} is cut: {len(message.data)} of {message.step * message.height} bytes; check the camera driver"
+            f"a raw image is cut: {len(image.data)} of {image.step * image.height} bytes; check the camera driver"
         )
     return channels, rgb
 

@@ -1,8 +1,7 @@
-"""`kd bench`: how long every stage takes beside eager PyTorch, and whether the engines agree."""
+"""`kd bench pipeline` and `kd bench parity`: time per stage beside eager PyTorch, and whether the engines agree."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.engines.base import engine_names
+from kd_perception.engines.base import engine_names, open_engine
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.replay import GraphRun, replay_bag
 from kd_perception.nuscenes import open_nuscenes, scene_names
@@ -51,40 +50,58 @@ GRAPH_METHOD = """A bag of the same images replayed in real time into the runnin
 image's arrival at the detector to the publication of its boxes, *wait* what it spent waiting for the other cameras."""
 
 
-class Measurement(StrEnum):
-    """What `kd bench` measures."""
+StudentFile = Annotated[
+    Path | None, typer.Option(help="Student file, its .safetensors beside it; default: the shipped one.")
+]
+Untrained = Annotated[
+    Path | None, typer.Option(help="Training configuration: measure its network with random weights instead.")
+]
+DataFolder = Annotated[Path | None, typer.Option(help="Data set to take frames from; default: a scene rendered now.")]
+Version = Annotated[str, typer.Option(help="Name of the data set's tables folder.")]
+Frames = Annotated[int, typer.Option(min=1, help="Frames to measure; a smaller data set repeats, varied.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of the engine and of PyTorch; 0 lets them choose.")]
+Out = Annotated[Path | None, typer.Option(help="Markdown file for the table, e.g. docs/benchmarks/pipeline.md.")]
 
-    pipeline = "pipeline"
-    parity = "parity"
 
-
-def bench(
-    what: Annotated[
-        Measurement, typer.Argument(help="pipeline: time per stage. parity: engines against PyTorch.")
-    ] = Measurement.pipeline,
-    student: Annotated[
-        Path | None, typer.Option(help="Student file, its .safetensors beside it; default: the shipped one.")
-    ] = None,
-    untrained: Annotated[
-        Path | None,
-        typer.Option(help="Training configuration: measure its network with random weights instead of a student."),
-    ] = None,
-    dataroot: Annotated[
-        Path | None, typer.Option(help="Data set to take frames from; default: a scene rendered now.")
-    ] = None,
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to measure; a smaller data set repeats, varied.")] = 50,
+def pipeline(
+    student: StudentFile = None,
+    untrained: Untrained = None,
+    dataroot: DataFolder = None,
+    version: Version = SYNTHETIC_VERSION,
+    frames: Frames = 50,
     engine: Annotated[str, typer.Option(help="Engine to time: auto or an installed one.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine and of PyTorch; 0 lets them choose.")] = 0,
+    threads: Threads = 0,
     graph: Annotated[
         bool, typer.Option(help="Also replay a bag through the node graph (needs the ROS packages).")
     ] = True,
-    out: Annotated[
-        Path | None, typer.Option(help="Markdown file for the table, e.g. docs/benchmarks/pipeline.md.")
-    ] = None,
+    out: Out = None,
 ) -> None:
-    """Measure a student: time per stage beside eager PyTorch in the same run, or the engines' agreement with it."""
+    """Time every stage of a student beside eager PyTorch in the same run, alone and through the node graph."""
     console = Console()
+    with _prepared(student, untrained, dataroot, version, frames, console) as (opened, root, tables, scratch):
+        _pipeline(opened, root, tables, frames, engine, threads, graph, scratch, out, console)
+
+
+def parity(
+    student: StudentFile = None,
+    untrained: Untrained = None,
+    dataroot: DataFolder = None,
+    version: Version = SYNTHETIC_VERSION,
+    frames: Frames = 50,
+    threads: Threads = 0,
+    out: Out = None,
+) -> None:
+    """Compare the engines' answers with PyTorch's; exit status 1 where they differ by more than allowed."""
+    console = Console()
+    with _prepared(student, untrained, dataroot, version, frames, console) as (opened, root, tables, _):
+        _parity(opened, root, tables, frames, threads, out, console)
+
+
+@contextmanager
+def _prepared(
+    student: Path | None, untrained: Path | None, dataroot: Path | None, version: str, frames: int, console: Console
+) -> Iterator[tuple[Student, Path, str, Path]]:
+    """The student, its frames' data set and tables (rendered where none is given), and a folder for scratch files."""
     if student is not None and untrained is not None:
         raise ConfigError("--student and --untrained exclude each other; give the one to measure")
     with TemporaryDirectory() as scratch:
@@ -93,10 +110,7 @@ def bench(
             with console.status("rendering a synthetic scene"):
                 folder = Path(scratch) / "synthetic"
                 dataroot, version = render_frames(folder, min(frames, RENDERED_FRAMES)), SYNTHETIC_VERSION
-        if what is Measurement.parity:
-            _parity(opened, dataroot, version, frames, threads, out, console)
-        else:
-            _pipeline(opened, dataroot, version, frames, engine, threads, graph, Path(scratch), out, console)
+        yield opened, dataroot, version, Path(scratch)
 
 
 def _open(student: Path | None, untrained: Path | None, scratch: Path) -> Student:
@@ -109,7 +123,17 @@ def _parity(
     student: Student, dataroot: Path, version: str, frames: int, threads: int, out: Path | None, console: Console
 ) -> None:
     loaded = read_frames(dataroot, version, frames)
-    others = [name for name in engine_names() if name != REFERENCE]
+    others, refused = [], []
+    for name in engine_names():
+        try:
+            if name != REFERENCE:
+                open_engine(name, student, len(loaded[0].cameras), threads)
+                others.append(name)
+        except EngineError as error:
+            refused.append(name)
+            console.print(f"[yellow]not compared:[/yellow] {error}")
+    if not others:
+        raise EngineError(f"no engine could be compared with PyTorch; none of {', '.join(refused)} opens the student")
     with _bar("comparing engines", console) as progress:
         results = measure_parity(student, loaded, others, threads, progress)
     console.print(parity_table(results))
@@ -118,6 +142,7 @@ def _parity(
             "student": student.model_id,
             "frames": f"{len(loaded)} of {dataroot.name}, {count_missing(loaded)} of them with a camera missing",
             "required": f"raw error at most {RAW_TOLERANCE:g} max(1, |reference|), {100 * MATCHED_SHARE:g} % matched",
+            "not usable here": ", ".join(refused) or "none",
         }
         write_report(out, "Engines against eager PyTorch", facts, parity_markdown(results))
     differing = [row.engine for row in results if not row.passed]

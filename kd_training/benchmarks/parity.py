@@ -9,9 +9,10 @@ from rich.table import Table
 from kd_perception.boxes import Boxes
 from kd_perception.decode import decode
 from kd_perception.pipeline import Pipeline
-from kd_perception.student import Student
+from kd_perception.student import MEMORY_OUTPUT, Student
 from kd_perception.transforms import wrap_angle
 from kd_training.benchmarks.frames import BenchFrame
+from kd_training.export import example_memory
 
 SCORE_THRESHOLD = 0.1
 RAW_TOLERANCE = 1e-3  # of max(1, |reference|)
@@ -61,15 +62,19 @@ def measure_parity(
     others = {name: Pipeline(student, name, cameras, SCORE_THRESHOLD, threads).engine for name in engines}
     errors: dict[str, dict[str, float]] = {name: {} for name in engines}
     counts = {name: np.zeros(2, np.int64) for name in engines}  # detections, matched
+    remembered = np.zeros(student.spec.memory_shape, np.float32)
     for done, frame in enumerate(frames):
         reference.set_rig(frame.cameras)
-        inputs, _, _ = reference.prepare(frame.images)
+        inputs = reference.prepare(frame.images).inputs
+        if student.spec.memory is not None:
+            inputs |= example_memory(student.spec, remembered)
         expected = {key: value.copy() for key, value in reference.engine.run(inputs).items()}
         for name, engine in others.items():
             outputs = engine.run(inputs)
             for key, error in raw_errors(outputs, expected).items():
                 errors[name][key] = max(error, errors[name].get(key, 0.0))
             counts[name] += count_matches(student, outputs, expected)
+        remembered = expected.get(MEMORY_OUTPUT, remembered)
         progress(done + 1, len(frames))
     return [Parity(name, len(frames), errors[name], *map(int, counts[name])) for name in engines]
 

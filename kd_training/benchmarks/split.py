@@ -4,6 +4,7 @@ The cuts are where the module `view` begins and ends in the exported graph: imag
 and context), view transform (to the bird's-eye-view map), BEV network (to the outputs).
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import onnx
 from onnx.utils import Extractor
 
 from kd_perception.errors import StudentError
-from kd_perception.student import CAMERA_AXIS, OUTPUTS, Student
+from kd_perception.student import CAMERA_AXIS, CAMERA_INPUTS, MEMORY_INPUTS, Student
 
 VIEW_SCOPE = "/view/"  # what the exporter prefixes the view transform's nodes with
 
@@ -36,16 +37,18 @@ def split_student(student: Student, cameras: int, folder: Path) -> SplitStudent:
     del model.graph.value_info[:]  # shapes written down for any camera count
     extractor = Extractor(onnx.shape_inference.infer_shapes(model, data_prop=True))
     inputs = [value.name for value in model.graph.input]
-    images, tables = [name for name in inputs if name in ("images", "camera_valid")], inputs[2:]
+    images = [name for name in inputs if name in CAMERA_INPUTS]
+    memory = [name for name in inputs if name in MEMORY_INPUTS]
+    tables = [name for name in inputs if name not in (*images, *memory)]
     parts = []
     for name, sources, targets in (
         ("image_network", images, lifted),
         ("view_transform", [*lifted, *tables], bev),
-        ("bev_network", bev, list(OUTPUTS)),
+        ("bev_network", [*bev, *memory], list(student.spec.outputs)),
     ):
         path = folder / f"{name}.onnx"
         onnx.save(extractor.extract_model(sources, targets), str(path))
-        parts.append(replace(student, path=path))
+        parts.append(replace(student, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
     return SplitStudent(*parts)
 
 

@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from torch import nn
 
 from kd_perception.engines.base import Engine, open_engine
 from kd_perception.pipeline import Pipeline
-from kd_perception.preprocess import coarse_image, fit_image
-from kd_perception.student import OUTPUTS, Student
+from kd_perception.preprocess import coarse_image, fit_camera
+from kd_perception.student import MEMORY_INPUTS, Student
 from kd_training.benchmarks.frames import BenchFrame
 from kd_training.benchmarks.parity import RAW_TOLERANCE, raw_errors
 from kd_training.benchmarks.split import split_student
+from kd_training.export import example_memory
 from kd_training.run import load_model
 from kd_training.students.bevdet import BevDet
 
@@ -105,13 +105,17 @@ class EagerStudent:
         self.model = model.to(memory_format=layout)
         for module in (model.backbone, model.encoder):  # convolutions follow their input's layout
             module.register_forward_pre_hook(lambda _, args: (args[0].contiguous(memory_format=layout),))
-        self.activation: nn.Module = nn.Sigmoid()
 
     def run(self, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray], watch: Stopwatch) -> None:
         """Time the parts and the whole; raises RuntimeError if the answers are not the engine's."""
         model = self.model
-        names = ("images", "camera_valid", *model.view.table_names)
-        images, valid, *tables = (torch.from_numpy(inputs[name]) for name in names)
+        images, valid, *tables = (
+            torch.from_numpy(np.require(inputs[name], requirements="CW"))
+            for name in ("images", "camera_valid", *model.view.table_names)
+        )
+        memory = [
+            torch.from_numpy(np.require(inputs[name], requirements="CW")) for name in MEMORY_INPUTS if name in inputs
+        ]
         with torch.inference_mode():
             with watch(IMAGE_NETWORK):
                 logits, context = model.lift(images)
@@ -119,25 +123,29 @@ class EagerStudent:
             with watch(VIEW_TRANSFORM):
                 bev = model.view(probability, context, *tables)
             with watch(BEV_NETWORK):
-                heatmap, _ = model.head(model.encoder(bev))
-                self.activation(heatmap)
+                model.bev_network(bev, *memory)
             with watch(WHOLE):
-                outputs = model(images, valid, *tables)
-        errors = raw_errors(dict(zip(OUTPUTS, (value.numpy() for value in outputs), strict=True)), expected)
+                outputs = model(images, valid, *tables, *memory)
+        errors = raw_errors(dict(zip(model.spec.outputs, (value.numpy() for value in outputs), strict=True)), expected)
         if max(errors.values()) > RAW_TOLERANCE:
             raise RuntimeError(f"PyTorch and the engine disagree by {max(errors.values()):.1e}: times would mislead")
 
 
 def _time_preprocessing(pipeline: Pipeline, frame: BenchFrame, watch: Stopwatch) -> dict[str, np.ndarray]:
     sizes = [(camera.height, camera.width) for camera in frame.cameras]
-    affines = [fit_image(size, pipeline.student.spec.image_size) for size in sizes]
+    affines = [fit_camera(camera, pipeline.student.spec.image_size) for camera in frame.cameras]
     with watch(JPEG_DECODE):
         for image, size, affine in zip(frame.images, sizes, affines, strict=True):
             if image is not None:
                 coarse_image(image, size, affine)
     with watch(PREPROCESS):
-        inputs, _, _ = pipeline.prepare(frame.images)
-    return inputs
+        inputs = pipeline.prepare(frame.images).inputs
+    spec = pipeline.student.spec
+    if spec.memory is None:
+        return inputs
+    return inputs | example_memory(
+        spec, np.zeros(spec.memory_shape, np.float32)
+    )  # times do not depend on what is remembered
 
 
 def _time_engine(

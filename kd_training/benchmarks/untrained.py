@@ -8,13 +8,13 @@ from kd_perception.student import Student, load_student
 from kd_training.checkpoint import save_weights
 from kd_training.config import TrainConfig
 from kd_training.export import export_student
-from kd_training.students.bevdet import BevDet
+from kd_training.students import build_student
 
 
 def untrained_student(config: TrainConfig, folder: Path, seed: int = 0) -> Student:
     """Export the configuration's network, weights drawn from `seed`, into `folder`, with its .safetensors beside it."""
     torch.manual_seed(seed)
-    model = BevDet(config.model).eval()
+    model = build_student(config.model).eval()
     target = folder / f"{config.model.name}.onnx"
     export_student(model, target, {"data": "none: random weights"}, {}, {})
     save_weights(model.state_dict(), config, target.with_suffix(".safetensors"))

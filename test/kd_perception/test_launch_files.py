@@ -1,9 +1,15 @@
 """The standard launch files: they load, declare what the README says, and start what the graph describes."""
 
-import ast
+import importlib
+import runpy
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+from kd_perception.graph import SHIPPED_MODEL, bev_student_graph, replay_evaluate_graph
+from kd_perception.resources import resource
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 EXPECTED = {
@@ -12,17 +18,59 @@ EXPECTED = {
 }
 
 
+class Recorded:
+    """Stands in for any launch action: keeps how it was made."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        self.args, self.kwargs = args, kwargs
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Loads a launch file without launch: its arguments by name, and the function that builds its graph."""
+    for name in ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions"):
+        module = ModuleType(name)
+        module.__getattr__ = lambda attribute: Recorded
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "kd_perception.launching", raising=False)
+
+    def load_file(name):
+        launching = importlib.import_module("kd_perception.launching")
+        made = {}
+        monkeypatch.setattr(
+            launching, "describe", lambda arguments, build: made.update(arguments=arguments, build=build)
+        )
+        runpy.run_path(str(LAUNCH / f"{name}.launch.py"))["generate_launch_description"]()
+        return {item.args[0]: item.kwargs for item in made["arguments"]}, made["build"]
+
+    yield load_file
+    sys.modules.pop("kd_perception.launching", None)
+
+
+GRAPHS = {
+    "bev_student": lambda: bev_student_graph(resource(SHIPPED_MODEL)),
+    "replay_evaluate": lambda: replay_evaluate_graph(Path("some_bag"), resource(SHIPPED_MODEL), Path("out/replay")),
+}
+
+
 @pytest.mark.parametrize("name", EXPECTED)
-def test_launch_files_use_the_arguments_that_they_declare(name):
-    """Read from the source, so that it also holds where launch is not installed."""
-    calls = [
-        node for node in ast.walk(ast.parse((LAUNCH / f"{name}.launch.py").read_text())) if isinstance(node, ast.Call)
-    ]
-    first = {"DeclareLaunchArgument": set(), "argument": set()}
-    for call in calls:
-        if isinstance(call.func, ast.Name) and call.func.id in first:
-            first[call.func.id].add(call.args[0].value)
-    assert first["DeclareLaunchArgument"] == first["argument"] >= EXPECTED[name]
+def test_the_arguments_defaults_build_the_graph_of_its_name(name, load):
+    arguments, build = load(name)
+    assert set(arguments) >= EXPECTED[name] and all(given["description"] for given in arguments.values())
+    defaults = {key: given.get("default_value", "some_bag") for key, given in arguments.items()}
+    assert build(defaults.__getitem__) == GRAPHS[name]()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_arguments_reach_the_graph(name, load):
+    arguments, build = load(name)
+    values = {key: given.get("default_value", "some_bag") for key, given in arguments.items()}
+    graph = build({**values, "model": "other.onnx", "cameras": "a,b", "threads": "3", "visualize": "true"}.__getitem__)
+    parameters = {node.name: node.parameters for node in graph.nodes}
+    assert parameters["bev_student"]["model"] == "other.onnx" and parameters["bev_student"]["threads"] == 3
+    assert parameters["visualizer"]["camera_names"] == parameters["bev_student"]["camera_names"] == ("a", "b")
+    with pytest.raises(ValueError, match="must be true or false"):
+        build({**values, "visualize": "perhaps"}.__getitem__)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -6,6 +6,7 @@ and decoding.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,21 @@ from kd_perception.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.decode import REGRESSION_CODES
 from kd_perception.grid import BevGrid
 from kd_perception.rig import Camera
-from kd_perception.student import METADATA_KEY, DepthBins, StudentSpec, ViewSpec
+from kd_perception.student import (
+    MEMORY_INPUTS,
+    MEMORY_OUTPUT,
+    METADATA_KEY,
+    DepthBins,
+    MemorySpec,
+    StudentSpec,
+    ViewSpec,
+)
 
 SIZE = (4.0, 2.0, 1.5)  # length, width, height of every box it finds
 HEIGHT = 0.75  # z of their centres in base_link
 YAW = 0.3
 LEVELS_PER_CLASS, LEVELS_PER_BIN = 25, 6  # steps of the green and the blue channel
+REMEMBERED = 0.5  # share of the score of what only the memory knows
 DARK = 0.4  # red below this share of 255 is background
 SPEC = StudentSpec(
     name="painted",
@@ -34,6 +44,12 @@ SPEC = StudentSpec(
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
     provenance={"data": "none: reads painted images"},
+)
+TEMPORAL_SPEC = replace(
+    SPEC,
+    name="remembers",
+    temporal_frames=2,
+    memory=MemorySpec(len(CLASSES), interval_s=0.5, shortest_s=0.1, longest_s=1.0),
 )
 
 
@@ -116,11 +132,25 @@ def write_fake_student(path: Path, spec: StudentSpec = SPEC) -> Path:
         node("Mul", ["cell_terms", "class_mask"], ["class_terms"]),
         node("ReduceSum", ["class_terms", "source_axis"], ["class_sums"], keepdims=0),
         node("Reshape", ["class_sums", "heatmap_shape"], ["raw_heatmap"]),
-        node("Clip", ["raw_heatmap", "zero", "one"], ["heatmap"]),
+        node("Clip", ["remembered_heatmap" if spec.memory else "raw_heatmap", "zero", "one"], ["heatmap"]),
         node("Identity", ["codes"], ["regression"]),
     ]
-    table = [2, len(spec.view.heights) * rows * columns]
     value = helper.make_tensor_value_info
+    memory_inputs, memory_outputs = [], []
+    if spec.memory:
+        nodes[-2:-2] = _memory_nodes()
+        constants |= {
+            "remembered": np.float32(REMEMBERED),
+            "nothing": np.float32(0.0),
+            "batch": np.array([0], np.int64),
+        }
+        memory = [len(CLASSES), rows, columns]
+        memory_inputs = [
+            value(name, TensorProto.FLOAT, shape)
+            for name, shape in zip(MEMORY_INPUTS, (memory, [rows, columns, 2], [1], [1]), strict=True)
+        ]
+        memory_outputs = [value(MEMORY_OUTPUT, TensorProto.FLOAT, memory)]
+    table = [2, len(spec.view.heights) * rows * columns]
     graph = helper.make_graph(
         nodes,
         "painted",
@@ -130,10 +160,12 @@ def write_fake_student(path: Path, spec: StudentSpec = SPEC) -> Path:
             value("pixel_index", TensorProto.INT32, table),
             value("depth_index", TensorProto.INT32, table),
             value("weight", TensorProto.FLOAT, table),
+            *memory_inputs,
         ],
         [
             value("heatmap", TensorProto.FLOAT, [len(CLASSES), rows, columns]),
             value("regression", TensorProto.FLOAT, [len(HEAD_GROUPS), len(REGRESSION_CODES), rows, columns]),
+            *memory_outputs,
         ],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
     )
@@ -142,6 +174,24 @@ def write_fake_student(path: Path, spec: StudentSpec = SPEC) -> Path:
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
     return path
+
+
+def _memory_nodes() -> list[onnx.NodeProto]:
+    """What was seen before is seen again with a part of its score, where the warp puts it."""
+    node = helper.make_node
+    memory, warp, valid, interval = MEMORY_INPUTS
+    return [
+        node("Identity", ["raw_heatmap"], [MEMORY_OUTPUT]),
+        node("Unsqueeze", [memory, "batch"], ["memory_batch"]),
+        node("Unsqueeze", [warp, "batch"], ["warp_batch"]),
+        node("GridSample", ["memory_batch", "warp_batch"], ["warped_batch"], mode="bilinear", align_corners=0),
+        node("Squeeze", ["warped_batch", "batch"], ["warped"]),
+        node("Mul", [valid, "remembered"], ["share"]),
+        node("Mul", [interval, "zero"], ["no_matter_how_old"]),
+        node("Add", ["share", "no_matter_how_old"], ["weight_of_memory"]),
+        node("Mul", ["warped", "weight_of_memory"], ["memories"]),
+        node("Max", ["raw_heatmap", "memories"], ["remembered_heatmap"]),
+    ]
 
 
 def _regression_codes(rows: int, columns: int) -> np.ndarray:

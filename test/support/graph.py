@@ -1,9 +1,12 @@
 """Real nodes for tests: a domain each, a painted rig that publishes, and a listener that waits for conditions."""
 
+import fcntl
 import itertools
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -27,11 +30,24 @@ from support.fake_student import paint
 
 IMAGE_SIZE = (256, 704)  # height, width
 _domains = itertools.count(os.getpid())
+_locks = []  # held until this process ends
 
 
 def free_domain() -> int:
-    """A ROS_DOMAIN_ID that no other test of this run has, in the range that leaves ephemeral ports alone."""
-    return 1 + next(_domains) % 100
+    """A ROS_DOMAIN_ID that no other test has, of this run or another on this machine, in the range that leaves
+    ephemeral ports alone."""
+    while True:
+        domain = 1 + next(_domains) % 100
+        lock = open(Path(tempfile.gettempdir()) / f"kd_test_domain_{domain}", "w")  # noqa: SIM115 - held
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            if len(_locks) >= 90:
+                _locks.pop(0).close()  # this run has had so many: its first are long idle
+            continue
+        _locks.append(lock)
+        return domain
 
 
 class Peer:
@@ -82,6 +98,7 @@ class PaintedRig:
         self.images = [make(kind, f"/{name}/{suffix}", 10) for name in self.names]
         self.infos = [make(CameraInfo, f"/{name}/camera_info", 10) for name in self.names]
         self.tf = make(TFMessage, "/tf_static", TF_STATIC)
+        self._shots = 0
 
     def connected(self) -> bool:
         """Whether somebody listens to every camera."""
@@ -98,8 +115,11 @@ class PaintedRig:
             publisher.publish(to_camera_info(camera, camera.name))
 
     def pictures(self, xy: Sequence[float] | None, class_name: str = "car") -> list[np.ndarray]:
-        """RGB images in which an object stands at x, y (None: nothing)."""
+        """RGB images in which an object stands at x, y (None: nothing); no two are the same, as with real cameras."""
         images = [np.full((*IMAGE_SIZE, 3), 60, np.uint8) for _ in self.cameras]
+        for bit, image in itertools.product(range(16), images):
+            image[:8, 8 * bit : 8 * bit + 8] = 40 + 20 * (self._shots >> bit & 1)
+        self._shots += 1
         if xy is not None:
             assert paint(images, self.cameras, xy, class_name)
         return images

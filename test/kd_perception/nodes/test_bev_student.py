@@ -2,9 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,75 +9,18 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Float64
+from support.detector import T0, S, bench, values
 from support.fake_student import write_fake_student
 from support.graph import PaintedRig, Peer, free_domain
 from tf2_msgs.msg import TFMessage
 
-from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_msgs.msg import FrameStatus
 from kd_perception.bringup import GraphError, running
-from kd_perception.graph import Graph, bev_student_graph
+from kd_perception.graph import bev_student_graph
 from kd_perception.ros.cameras import to_camera_info
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
 pytestmark = pytest.mark.ros
-S = 1_000_000_000
-T0 = 1_700_000_000 * S
-
-
-class Bench:
-    """A running detector, the rig that feeds it, and what it has published."""
-
-    def __init__(self, rig: PaintedRig, peer: Peer) -> None:
-        self.rig, self.peer = rig, peer
-        self.objects = peer.listen(Detection3DArray, "/bev_student/output/objects")
-        self.statuses = peer.listen(FrameStatus, "/bev_student/output/status")
-        self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
-        self.totals = peer.listen(Float64, "/bev_student/debug/processing_time/total_ms")
-
-    def status(self, stamp_ns: int) -> FrameStatus:
-        """Wait for the status of a frame."""
-        return self._stamped(self.statuses, stamp_ns)
-
-    def found(self, stamp_ns: int) -> Detection3DArray:
-        """Wait for the detections of a frame."""
-        return self._stamped(self.objects, stamp_ns)
-
-    def _stamped(self, messages: list, stamp_ns: int):
-        return self.peer.until(lambda: next((m for m in messages if to_nanoseconds(m.header.stamp) == stamp_ns), None))
-
-    def told(self, text: str) -> DiagnosticArray:
-        """Wait for diagnostics whose message contains a text."""
-        return self.peer.until(lambda: next((d for d in self.diagnostics if text in d.status[0].message), None))
-
-    def counter(self, name: str) -> int:
-        """The newest value of a counter in diagnostics."""
-        values = {entry.key: entry.value for entry in self.diagnostics[-1].status[0].values} if self.diagnostics else {}
-        return int(values.get(name, "0"))
-
-    def works(self, stamp_ns: int) -> None:
-        """The node still answers a good frame well."""
-        self.rig.shoot(stamp_ns)
-        assert self.status(stamp_ns).outcome == FrameStatus.ANSWERED
-        assert len(self.found(stamp_ns).detections) == 1
-
-
-@contextmanager
-def bench(tmp_path, calibrate=True, count=3, transport="compressed", **overrides) -> Iterator[Bench]:
-    domain = free_domain()
-    with Peer(domain) as peer:
-        rig = PaintedRig(peer, count, transport)
-        model = write_fake_student(tmp_path / "s.onnx")
-        (node,) = bev_student_graph(model, "onnxruntime", rig.names, transport, threads=1).nodes
-        spec = replace(node, parameters={**node.parameters, **overrides})
-        with running(Graph((spec,)), domain_id=domain) as processes:
-            result = Bench(rig, peer)
-            peer.until(lambda: rig.connected() and peer.node.count_publishers("/bev_student/output/status"))
-            peer.until(lambda: result.diagnostics)  # its publishers know this listener by now
-            if calibrate:
-                rig.calibrate()
-            yield result
-            assert processes.nodes[0].exit_code is None, "the node must survive all this"
 
 
 def test_finds_a_painted_car_and_reports_the_frame(tmp_path):
@@ -151,16 +91,10 @@ def test_calibration_that_is_zero_or_nan(tmp_path, value):
         bad = to_camera_info(b.rig.cameras[1], b.rig.names[1])
         bad.k = [value] * 9
         b.rig.infos[1].publish(bad)
-        b.peer.until(lambda: _shoot_until(b, lambda status: list(status.missing_cameras) == [b.rig.names[1]]))
+        b.shoot_until(lambda status: list(status.missing_cameras) == [b.rig.names[1]])
         b.told(b.rig.names[1])
         b.rig.calibrate()
-        b.peer.until(lambda: _shoot_until(b, lambda status: not status.missing_cameras))
-
-
-def _shoot_until(b: Bench, good) -> bool:  # CameraInfo and images travel on different topics: their order is not fixed
-    stamp = (to_nanoseconds(b.statuses[-1].header.stamp) if b.statuses else T0) + S
-    b.rig.shoot(stamp)
-    return good(b.status(stamp))
+        b.shoot_until(lambda status: not status.missing_cameras)
 
 
 def test_without_tf_or_calibration_frames_are_refused_with_a_sentence_until_they_come(tmp_path):
@@ -170,10 +104,10 @@ def test_without_tf_or_calibration_frames_are_refused_with_a_sentence_until_they
         assert status.outcome == FrameStatus.REJECTED and "no CameraInfo" in status.reason
         for camera, publisher in zip(b.rig.cameras, b.rig.infos, strict=True):
             publisher.publish(to_camera_info(camera, camera.name))
-        b.peer.until(lambda: _shoot_until(b, lambda status: "unknown to tf" in status.reason))
+        b.shoot_until(lambda status: "unknown to tf" in status.reason)
         b.told("unknown to tf")
         b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()))
-        b.peer.until(lambda: _shoot_until(b, lambda status: status.outcome == FrameStatus.ANSWERED))
+        b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED)
         b.works(to_nanoseconds(b.statuses[-1].header.stamp) + S)
 
 
@@ -220,7 +154,7 @@ def test_odometry_that_jumps_resets(tmp_path):
 
 
 def test_every_anchor_image_is_answered_also_when_the_detector_is_too_slow(tmp_path):
-    with bench(tmp_path, reliable_input=True) as b:
+    with bench(tmp_path) as b:
         stamps = [T0 + step * S // 10 for step in range(30)]
         for stamp in stamps:
             b.rig.shoot(stamp)
@@ -243,16 +177,14 @@ def test_nothing_is_computed_while_nobody_listens(tmp_path):
             rig.calibrate()
             stamps = itertools.count(T0, S // 10)
 
-            def values():
-                return {v.key: int(v.value) for d in diagnostics for v in d.status[0].values if v.value.isdigit()}
-
             def ignored():
                 """Shoots again and again: sensor data is best effort, some images may be lost."""
                 rig.shoot(next(stamps))
-                return values().get("images_ignored_without_listeners", 0) >= len(rig.names)
+                reached = values(diagnostics[-1]) if diagnostics else {}
+                return int(reached.get("images_ignored_without_listeners", "0")) >= len(rig.names)
 
             peer.until(ignored)
-            assert "frames_answered" not in values()
+            assert "frames_answered" not in values(diagnostics[-1])
 
 
 def test_slow_processing_is_reported(tmp_path):

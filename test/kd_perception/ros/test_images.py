@@ -5,7 +5,7 @@ import pytest
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from kd_perception.errors import DataError
-from kd_perception.ros.images import from_image, from_image_numpy, to_image
+from kd_perception.ros.images import from_image, rgb_pixels, to_image
 from kd_perception.ros.pointclouds import finite_xyz, from_cloud, from_cloud_numpy
 
 ENCODINGS = {"mono8": "m", "rgb8": "rgb", "bgr8": "bgr", "rgba8": "rgba", "bgra8": "bgra"}
@@ -49,7 +49,7 @@ def test_images_round_trip():
 def test_cv_bridge_agrees(encoding, padding):
     cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed: nothing to compare with")
     message = image_message(picture(), encoding, padding)
-    assert np.array_equal(from_image_numpy(message), cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"))
+    assert np.array_equal(rgb_pixels(message), cv_bridge.CvBridge().imgmsg_to_cv2(message, "rgb8"))
 
 
 def broken(**changes):

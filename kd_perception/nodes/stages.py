@@ -1,0 +1,132 @@
+"""Three threads for a frame's three stages, so that decoding, inference and publishing of successive frames overlap.
+
+One item waits at the entrance and a newer one takes its place: work is never on the past, and nothing queues. Past the
+entrance the order is kept and nothing is lost. Preparation starts as late as the engine allows: a frame that were
+decoded long before the engine is free would only grow old.
+"""
+
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
+Result = TypeVar("Result")
+
+RECENT = 8  # durations from which the next ones are foretold
+_END = object()
+
+
+class OverlappedStages(Generic[Item, Prepared, Result]):
+    """prepare -> infer -> finish, each in a thread of its own, `finish` in the order in which items were begun.
+
+    What `prepare` or `infer` raises is handed to `finish` in place of the result, in order; `finish` must not raise.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Item], Prepared],
+        infer: Callable[[Item, Prepared], Result],
+        finish: Callable[[Item, Result | Exception], None],
+    ) -> None:
+        self._prepare, self._infer, self._finish = prepare, infer, finish
+        self._waiting: Item | None = None
+        self._handed_over = False  # a prepared item waits for the engine
+        self._engine_since_s: float | None = None
+        self._prepare_s: deque[float] = deque(maxlen=RECENT)
+        self._infer_s: deque[float] = deque(maxlen=RECENT)
+        self._stopping = False
+        self._changed = threading.Condition()
+        self._to_infer: queue.Queue = queue.Queue(1)
+        self._to_finish: queue.Queue = queue.Queue(1)
+        self._threads = [
+            threading.Thread(target=run, name=run.__name__.strip("_"), daemon=True)
+            for run in (self._run_prepare, self._run_infer, self._run_finish)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, item: Item) -> Item | None:
+        """Offer an item; returns the one that it replaced, which will not be worked on."""
+        with self._changed:
+            replaced, self._waiting = self._waiting, item
+            self._changed.notify_all()
+            return replaced
+
+    def stop(self) -> Item | None:
+        """Finish what has begun, end the threads and return the item that still waited."""
+        with self._changed:
+            self._stopping = True
+            waiting, self._waiting = self._waiting, None
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        return waiting
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called: long waits inside a stage should end."""
+        return self._stopping
+
+    def _delay_s(self) -> float:
+        """How long preparation should still wait: for ever while a prepared item waits, 0 when the engine is idle."""
+        if self._handed_over:
+            return math.inf
+        if self._engine_since_s is None or not self._prepare_s or not self._infer_s:
+            return 0.0
+        # The shortest recent inference and the longest recent preparation: rather early than that the engine waits.
+        return self._engine_since_s + min(self._infer_s) - max(self._prepare_s) - time.monotonic()
+
+    def _take(self) -> Item | None:
+        """Wait for the newest item and for the moment to begin it; None when stopping."""
+        with self._changed:
+            while not self._stopping:
+                delay_s = self._delay_s() if self._waiting is not None else math.inf
+                if delay_s <= 0.0:
+                    item, self._waiting = self._waiting, None
+                    return item
+                self._changed.wait(None if math.isinf(delay_s) else delay_s)
+        return None
+
+    def _run_prepare(self) -> None:
+        while (item := self._take()) is not None:
+            started_s = time.monotonic()
+            try:
+                prepared = self._prepare(item)
+            except Exception as error:
+                prepared = error
+            with self._changed:
+                self._prepare_s.append(time.monotonic() - started_s)
+                self._handed_over = True
+            self._to_infer.put((item, prepared))
+        self._to_infer.put(_END)
+
+    def _run_infer(self) -> None:
+        while (entry := self._to_infer.get()) is not _END:
+            item, result = entry
+            started_s = time.monotonic()
+            self._engine_state(started_s)
+            if not isinstance(result, Exception):
+                try:
+                    result = self._infer(item, result)
+                    self._infer_s.append(time.monotonic() - started_s)
+                except Exception as error:
+                    result = error
+            self._engine_state(None)
+            self._to_finish.put((item, result))
+        self._to_finish.put(_END)
+
+    def _engine_state(self, since_s: float | None) -> None:
+        with self._changed:
+            self._engine_since_s = since_s
+            if since_s is not None:
+                self._handed_over = False
+            self._changed.notify_all()
+
+    def _run_finish(self) -> None:
+        while (entry := self._to_finish.get()) is not _END:
+            self._finish(*entry)

@@ -1,0 +1,105 @@
+"""A running detector for tests: fed by a painted rig, and what it has published."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray
+from std_msgs.msg import Float64
+
+from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_perception.bringup import Processes, running
+from kd_perception.graph import Graph, Value, bev_student_graph
+from kd_perception.ros.stamps import to_nanoseconds
+from kd_perception.student import StudentSpec
+from support.fake_student import SPEC, write_fake_student
+from support.graph import PaintedRig, Peer, free_domain
+
+S = 1_000_000_000
+T0 = 1_700_000_000 * S
+
+
+class Bench:
+    """A running detector, the rig that feeds it, and what it has published."""
+
+    def __init__(self, rig: PaintedRig, peer: Peer, processes: Processes, domain: int) -> None:
+        self.rig, self.peer, self.processes, self.domain = rig, peer, processes, domain
+        self.objects = peer.listen(Detection3DArray, "/bev_student/output/objects")
+        self.statuses = peer.listen(FrameStatus, "/bev_student/output/status")
+        self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        self.totals = peer.listen(Float64, "/bev_student/debug/processing_time/total_ms")
+
+    def status(self, stamp_ns: int) -> FrameStatus:
+        """Wait for the status of a frame."""
+        return self._stamped(self.statuses, stamp_ns)
+
+    def found(self, stamp_ns: int) -> Detection3DArray:
+        """Wait for the detections of a frame."""
+        return self._stamped(self.objects, stamp_ns)
+
+    def _stamped(self, messages: list, stamp_ns: int) -> object:
+        return self.peer.until(lambda: next((m for m in messages if to_nanoseconds(m.header.stamp) == stamp_ns), None))
+
+    def told(self, text: str) -> DiagnosticArray:
+        """Wait for diagnostics whose message contains a text."""
+        return self.peer.until(lambda: next((d for d in self.diagnostics if text in d.status[0].message), None))
+
+    def counter(self, name: str) -> int:
+        """The newest value of a counter in diagnostics."""
+        return int(values(self.diagnostics[-1]).get(name, "0")) if self.diagnostics else 0
+
+    def counted(self, name: str, count: int) -> None:
+        """Wait until a counter has reached a value."""
+        self.peer.until(lambda: self.counter(name) >= count)
+
+    def shoot_until(self, good: Callable[[FrameStatus], bool], timeout_s: float = 30.0) -> FrameStatus:
+        """Shoot frame after frame until one's status is good: other topics than images keep their own time."""
+        found = []
+
+        def shot() -> bool:
+            stamp_ns = (to_nanoseconds(self.statuses[-1].header.stamp) if self.statuses else T0) + S // 10
+            self.rig.shoot(stamp_ns)
+            found.append(self.status(stamp_ns))
+            return good(found[-1])
+
+        self.peer.until(shot, timeout_s)
+        return found[-1]
+
+    def works(self, stamp_ns: int) -> None:
+        """The node still answers a good frame well."""
+        self.rig.shoot(stamp_ns)
+        assert self.status(stamp_ns).outcome == FrameStatus.ANSWERED
+        assert len(self.found(stamp_ns).detections) == 1
+
+
+def values(diagnostics: DiagnosticArray) -> dict[str, str]:
+    """What one report holds."""
+    return {entry.key: entry.value for entry in diagnostics.status[0].values}
+
+
+@contextmanager
+def bench(
+    folder: Path,
+    calibrate: bool = True,
+    count: int = 3,
+    transport: str = "compressed",
+    spec: StudentSpec = SPEC,
+    **overrides: Value,
+) -> Iterator[Bench]:
+    """Run the detector on a painted rig; `overrides` are its parameters. Nothing is lost on the way, and cameras have
+    a second to come: a busy machine must not decide what a test sees."""
+    domain = free_domain()
+    with Peer(domain) as peer:
+        rig = PaintedRig(peer, count, transport)
+        model = write_fake_student(folder / "s.onnx", spec)
+        (node,) = bev_student_graph(model, "onnxruntime", rig.names, transport, threads=1).nodes
+        parameters = {**node.parameters, "reliable_input": True, "sync_deadline_ms": 1000.0, **overrides}
+        with running(Graph((replace(node, parameters=parameters),)), domain_id=domain) as processes:
+            result = Bench(rig, peer, processes, domain)
+            peer.until(lambda: rig.connected() and peer.node.count_publishers("/bev_student/output/status"))
+            peer.until(lambda: result.diagnostics)  # its publishers know this listener by now
+            if calibrate:
+                rig.calibrate()
+            yield result
+            assert processes.nodes[0].exit_code is None, "the node must survive all this"
