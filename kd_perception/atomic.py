@@ -1,10 +1,13 @@
 """Files that are either whole or absent: write beside the target, flush to disk, then rename."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+DISK_REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -22,6 +25,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; the result is an ordinary one
         os.replace(temporary, target)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from error  # a failed write does not name its file
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -37,6 +44,14 @@ def write_bytes(target: Path, data: bytes) -> None:
 def write_text(target: Path, text: str) -> None:
     """Write `text` (UTF-8) to `target` atomically."""
     write_bytes(target, text.encode())
+
+
+def disk_refusal(error: OSError) -> str:
+    """A sentence if the disk is what failed (full, over quota, read-only, broken, not ours), else empty."""
+    if error.errno not in DISK_REFUSALS:
+        return ""
+    where = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"
+    return f"{where} ({error.strerror}); make room or choose another folder, then try again"
 
 
 def _umask() -> int:

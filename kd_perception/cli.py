@@ -1,7 +1,7 @@
 """`kd`, the one command line. Commands join through the entry-point group `kd.commands` and are imported when used.
 
-A command is a plain function with typer annotations, in the module that does the work. Errors a user can mend (KdError)
-become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
+A command is a plain function with typer annotations, in the module that does the work. Errors a user can mend (KdError,
+a full disk) become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
 """
 
 import signal
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from kd_perception import __version__
+from kd_perception.atomic import disk_refusal
 from kd_perception.command_group import CommandGroup
 from kd_perception.errors import KdError
 
@@ -45,8 +46,11 @@ def main() -> None:
     """Entry point of the `kd` script."""
     try:
         app()
-    except KdError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {error}", highlight=False, soft_wrap=True)
+    except (KdError, OSError) as error:
+        sentence = disk_refusal(error) if isinstance(error, OSError) else str(error)
+        if not sentence:
+            raise
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {sentence}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted", style="yellow")

@@ -55,7 +55,8 @@ def demo(
     started = time.monotonic()
     console = Console()
     opened = load_student(student or resource(SHIPPED_STUDENT))
-    engine = open_engine(engine, opened, len(CAMERA_CHANNELS)).name  # 'auto' settled once, before anything is rendered
+    # 'auto' is settled once, before anything is rendered.
+    engine = open_engine(engine, opened, len(CAMERA_CHANNELS), report=console.print).name
     dataroot = render_scenes(out / "data", scenes, frames, seed, console)
     nusc = open_nuscenes(dataroot, VERSION)
     names = scene_names(nusc)[:scenes]

@@ -31,3 +31,12 @@ class InputError(EngineError):
 
 class MemoryLostError(EngineError):
     """Temporal memory died with the engine that held it; the frame must be run again with an empty memory."""
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an exception came of Ctrl-C: libraries turn a KeyboardInterrupt while they load into an ImportError."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -50,4 +50,8 @@ def replay(
                 node.trigger_activate()
             return node
 
-        run(create, arguments)
+        code = run(create, arguments)
+    if Replay.interrupted.is_set():
+        raise KeyboardInterrupt
+    if code:
+        raise typer.Exit(code)

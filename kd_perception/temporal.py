@@ -17,8 +17,10 @@ from kd_perception.transforms import apply, invert
 MEMORY_NONE, MEMORY_EMPTY, MEMORY_USED = "none", "empty", "used"  # as kd_msgs/FrameStatus names them
 STARTED = "the first frame since the model was loaded"
 SLACK_S = 0.01  # stamps of a camera's frames jitter
+SPACING = 0.1  # of the best interval: entries nearer to each other serve alike
 MAX_SPEED = 60.0  # metres per second: no robot of this project's kind is faster
 MAX_ACCELERATION = 10.0  # metres per second squared, in any direction: full braking
+STEADY_S = 0.1  # the velocity between two poses may be as old as this
 MAX_TURN_RATE = 4.0  # radians per second
 JUMP_METRES, JUMP_RADIANS = 1.0, 0.2  # beyond what those limits explain
 
@@ -85,14 +87,15 @@ class _Entry:
 class BevMemory:
     """Ring of a student's BEV features. For every frame, in order: `recall`, run the engine, `remember`.
 
-    It holds only what can still be asked for: about interval / spacing entries, the spacing being half the shortest
-    trained interval. Features are held as the engine gives them: arrays are copied, handles on a device stay there.
+    It holds only what can still be asked for, a dozen entries at most at a steady rate: none that a younger one near
+    the best interval replaces, and none closer than `SPACING` of that interval to the one before. Features are held as
+    the engine gives them: arrays are copied, handles on a device stay there.
     """
 
     def __init__(self, memory: MemorySpec, grid: BevGrid) -> None:
         self._spec, self._grid = memory, grid
         self._empty = empty_memory(memory, grid)
-        self._entries: deque[_Entry] = deque(maxlen=int(2.0 * memory.longest_s / memory.shortest_s) + 2)
+        self._entries: deque[_Entry] = deque(maxlen=int(memory.longest_s / (SPACING * memory.interval_s)) + 2)
         self._last: _Pose | None = None
         self._reason = STARTED
 
@@ -134,7 +137,7 @@ class BevMemory:
         """Keep this frame's features, unless the last ones are so near in time that they serve as well."""
         if odom_from_base is None or not np.isfinite(odom_from_base).all():
             return
-        spacing_ns = int(1e9 * (self._spec.shortest_s / 2.0 - SLACK_S))
+        spacing_ns = int(1e9 * (SPACING * self._spec.interval_s - SLACK_S))
         if self._entries and stamp_ns - self._entries[-1].stamp_ns < spacing_ns:
             return
         self._entries.append(_Entry(stamp_ns, odom_from_base.copy(), keep(feature)))
@@ -157,13 +160,13 @@ class BevMemory:
         if elapsed < 0.0:
             return f"time went back by {-elapsed:.3f} s"
         if elapsed > self._spec.longest_s + SLACK_S:
-            return f"no frame for {elapsed:.2f} s, memory reaches back {self._spec.longest_s:.2f} s"
+            return f"no frame with a pose for {elapsed:.2f} s, memory reaches back {self._spec.longest_s:.2f} s"
         moved = odom_from_base[:3, 3] - last.odom_from_base[:3, 3]
         if last.velocity is None:
             surprise, explained = float(np.linalg.norm(moved)), MAX_SPEED * elapsed
         else:
             surprise = float(np.linalg.norm(moved - last.velocity * elapsed))
-            explained = MAX_ACCELERATION * elapsed * max(elapsed, self._spec.shortest_s)
+            explained = MAX_ACCELERATION * elapsed * max(elapsed, STEADY_S)
         if surprise > explained + JUMP_METRES:
             return f"the pose jumped: {surprise:.1f} m from where {elapsed:.3f} s of driving explain {explained:.1f} m"
         rotation = last.odom_from_base[:3, :3].T @ odom_from_base[:3, :3]

@@ -1,6 +1,7 @@
 """Checkpoints: weights as safetensors that carry their configuration, and a state file from which a run resumes bit by
 bit."""
 
+import io
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from kd_perception.atomic import atomic_path
+from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
 from kd_training.config import TrainConfig, config_from_yaml, to_yaml
 
@@ -22,12 +23,8 @@ STATE_FILE = "state.pt"
 
 def save_weights(state: dict[str, Tensor], config: TrainConfig, target: Path) -> None:
     """Write weights with their configuration, atomically."""
-    with atomic_path(target) as temporary:
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in state.items()},
-            str(temporary),
-            {CONFIG_KEY: to_yaml(config)},
-        )
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    write_bytes(target, save(tensors, {CONFIG_KEY: to_yaml(config)}))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
@@ -75,8 +72,9 @@ def load_weights(model: nn.Module, path: Path, may_lack: Sequence[str] = ()) -> 
 
 def save_state(state: dict[str, Any], target: Path) -> None:
     """Write what a run needs to resume, atomically."""
-    with atomic_path(target) as temporary:
-        torch.save(state, temporary)
+    buffer = io.BytesIO()  # written by us: torch's own writer does not say that the disk is full
+    torch.save(state, buffer)
+    write_bytes(target, buffer.getvalue())
 
 
 def load_state(folder: Path, config: TrainConfig) -> dict[str, Any]:

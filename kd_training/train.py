@@ -19,7 +19,7 @@ from kd_perception.errors import KdError
 from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights, save_state, save_weights
 from kd_training.config import TrainConfig, to_yaml
 from kd_training.data.batches import StepBatches, to_device
-from kd_training.data.frames import open_frames
+from kd_training.data.frames import check_intervals, open_frames
 from kd_training.losses import detection_losses
 from kd_training.optimise import Ema, build_optimizer, keep_memory, rate_factor
 from kd_training.students import build_student
@@ -54,6 +54,8 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     frames = open_frames(config.data.roots, config.data.camera_motion)
+    if model.spec.memory is not None:
+        check_intervals(frames, model.spec.memory)
     batches = StepBatches(
         model.spec, frames, config.data.augment, schedule.batch, schedule.seed, config.data.balance_classes,
         config.loss.depth > 0, fabric.global_rank, fabric.world_size,

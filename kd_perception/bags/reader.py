@@ -1,23 +1,16 @@
-"""Reads rosbag2 bags (MCAP or sqlite3, folder or single file), messages untouched; of a damaged bag what can be read.
+"""Reads rosbag2 bags (MCAP or sqlite3, folder or file), messages untouched; of a damaged bag what can be read."""
 
-A recording that was killed lacks its index and metadata: MCAP data is then read front to back as far as it goes.
-"""
-
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcap.exceptions import McapError
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
 from rosbags.interfaces import QosDurability
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 
+from kd_perception.bags.salvage import salvaged_messages, salvaged_topics
 from kd_perception.errors import DataError
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
-_BROKEN = (ReaderError, McapError, sqlite3.Error, OSError, ValueError, KeyError, EOFError, AssertionError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ class BagReader:
         self._salvaged: list[Path] = []
         try:
             self._readers = [_open(self.path)]
-        except _BROKEN as error:
+        except Exception as error:  # storage libraries have their own types
             self._open_files(error)
         self.topics = self._topics()
         if not self.topics:
@@ -64,8 +57,8 @@ class BagReader:
                 for connection, stamp_ns, data in reader.messages():
                     yield connection.topic, stamp_ns, bytes(data)
             for path in self._salvaged:
-                yield from _salvage_messages(path)
-        except _BROKEN as error:
+                yield from salvaged_messages(path)
+        except Exception as error:
             self.damage = f"bag {self.path} is damaged ({_reason(error)}); what could be read until there was played"
 
     def close(self) -> None:
@@ -75,7 +68,7 @@ class BagReader:
         self._readers = []
 
     def _open_files(self, error: Exception) -> None:
-        """Without a usable index: storage file by storage file, whole ones by theirs, cut MCAP front to back."""
+        """Without a usable index: storage file by storage file, whole ones by theirs, cut ones front to back."""
         files = (
             [self.path]
             if self.path.is_file()
@@ -89,11 +82,7 @@ class BagReader:
         for path in files:
             try:
                 self._readers.append(_open(path))
-            except _BROKEN as broken:
-                if path.suffix != ".mcap":
-                    raise DataError(
-                        f"bag file {path} cannot be read ({_reason(broken)}); record it again or restore it from a copy"
-                    ) from broken
+            except Exception:
                 self._salvaged.append(path)
 
     def _topics(self) -> tuple[Topic, ...]:
@@ -113,7 +102,7 @@ class BagReader:
                     ),
                 )
         for path in self._salvaged:
-            for name, type_name, count in _salvage_topics(path):
+            for name, type_name, count in salvaged_topics(path):
                 _add(found, Topic(name, type_name, count, name == "/tf_static"))
         return tuple(found.values())
 
@@ -131,45 +120,6 @@ def _add(found: dict[str, Topic], topic: Topic) -> None:
     found[topic.name] = Topic(
         topic.name, topic.type_name, count, topic.latched or (before is not None and before.latched)
     )
-
-
-def _salvage_topics(path: Path) -> list[tuple[str, str, int]]:
-    """Topics, types and counts of the readable part of an MCAP file."""
-    schemas: dict[int, str] = {}
-    channels: dict[int, Channel] = {}
-    counts: dict[int, int] = {}
-    for record in _records(path):
-        if isinstance(record, Schema):
-            schemas[record.id] = record.name
-        elif isinstance(record, Channel):
-            channels[record.id] = record
-        elif isinstance(record, Message):
-            counts[record.channel_id] = counts.get(record.channel_id, 0) + 1
-    return [
-        (channel.topic, schemas.get(channel.schema_id, ""), counts.get(id_, 0)) for id_, channel in channels.items()
-    ]
-
-
-def _salvage_messages(path: Path) -> Iterator[tuple[str, int, bytes]]:
-    topics: dict[int, str] = {}
-    for record in _records(path):
-        if isinstance(record, Channel):
-            topics[record.id] = record.topic
-        elif isinstance(record, Message):
-            yield topics[record.channel_id], record.log_time, record.data
-
-
-def _records(path: Path) -> Iterator[object]:
-    """Records of an MCAP file front to back, up to where it breaks."""
-    with open(path, "rb") as stream:
-        records = iter(StreamReader(stream).records)
-        while True:
-            try:
-                yield next(records)
-            except (StopIteration, *_BROKEN):
-                return
-            except Exception:  # decompressors raise their own types on a cut chunk
-                return
 
 
 def _reason(error: Exception) -> str:

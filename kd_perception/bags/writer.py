@@ -2,8 +2,10 @@
 
 import secrets
 import shutil
+import sqlite3
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -21,8 +23,8 @@ LATCHED_TOPICS = ("/tf_static",)
 class BagWriter:
     """A context manager: the bag appears at `path` when the block ends well, and not at all when it raises.
 
-    Written in a hidden folder beside `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`) or
-    the storage is unknown.
+    Written in a hidden folder beside `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`), the
+    storage is unknown, or the disk takes no more: nothing of the bag is left then, and an older one stays.
     """
 
     def __init__(self, path: Path, storage: str = "mcap", overwrite: bool = False) -> None:
@@ -37,13 +39,13 @@ class BagWriter:
         self._connections: dict[str, Connection] = {}
 
     def __enter__(self) -> "BagWriter":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._scratch = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}"
         # Ctrl-C may strike between here and the with block, where __exit__ is not called yet: then this cleans up.
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
-        self._scratch.mkdir()
-        self._writer = Writer(self._scratch / self.path.name, version=BAG_VERSION, storage_plugin=self._storage)
-        self._writer.open()
+        with self._telling():
+            self._scratch.mkdir(parents=True)
+            self._writer = Writer(self._scratch / self.path.name, version=BAG_VERSION, storage_plugin=self._storage)
+            self._writer.open()
         return self
 
     def write(self, topic: str, message: Message, stamp_ns: int) -> None:
@@ -54,25 +56,38 @@ class BagWriter:
 
     def write_cdr(self, topic: str, type_name: str, cdr: bytes, stamp_ns: int) -> None:
         """Append a serialised message of `type_name` ('sensor_msgs/msg/Image')."""
-        if topic not in self._connections:
-            qos = [_qos(latched=topic in LATCHED_TOPICS)]
-            self._connections[topic] = self._writer.add_connection(
-                topic, type_name, typestore=typestore(), offered_qos_profiles=qos
-            )
-        self._writer.write(self._connections[topic], stamp_ns, cdr)
+        with self._telling():
+            if topic not in self._connections:
+                qos = [_qos(latched=topic in LATCHED_TOPICS)]
+                self._connections[topic] = self._writer.add_connection(
+                    topic, type_name, typestore=typestore(), offered_qos_profiles=qos
+                )
+            self._writer.write(self._connections[topic], stamp_ns, cdr)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             if kind is None:
-                self._writer.close()
-                self._publish()
+                with self._telling():
+                    self._writer.close()
+                    self._publish()
             else:
                 with suppress(Exception):  # the storage may be what failed
                     self._writer.abort()
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """What the disk refuses, as a sentence."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(
+                f"bag {self.path} cannot be written ({reason}); make room or choose another disk, then write it again"
+            ) from error
 
     def _publish(self) -> None:
         """Move the finished bag into place; an older one goes only when the new one is complete."""

@@ -13,6 +13,7 @@ from tf2_msgs.msg import TFMessage
 from kd_perception.bags.reader import BagReader
 from kd_perception.errors import DataError
 from kd_perception.nodes.stages import OverlappedStages
+from kd_perception.nuscenes import CAMERA_CHANNELS
 from kd_perception.pipeline import Detections, Pipeline
 from kd_perception.rig import Camera
 from kd_perception.ros.cameras import from_camera_info
@@ -27,7 +28,7 @@ BASE_FRAME = "base_link"
 
 @dataclass(frozen=True)
 class BagFrames:
-    """A bag's rig (anchor first) and its complete sets of encoded images, in order."""
+    """A bag's rig in nuScenes' order (other names as they come), and its sets of encoded images in order of time."""
 
     cameras: tuple[Camera, ...]
     images: tuple[tuple[memoryview, ...], ...]
@@ -59,7 +60,7 @@ class Alone:
 
 
 def read_bag_frames(bag: Path) -> BagFrames:
-    """All frames of a bag with compressed images; raises DataError if it has no complete one."""
+    """All frames of a bag with compressed images of cameras at one rate; raises DataError if it has none."""
     infos, mountings, images = {}, {}, {}
     reader = BagReader(bag)
     for topic, _, cdr in reader.messages():
@@ -71,12 +72,12 @@ def read_bag_frames(bag: Path) -> BagFrames:
                 if entry.header.frame_id == BASE_FRAME:
                     mountings[entry.child_frame_id] = from_transform(entry.transform)
         elif kind == "image/compressed":
-            image = read_compressed_image(cdr)
-            images.setdefault(image.stamp_ns, {})[name] = image.data
+            images.setdefault(name, []).append(read_compressed_image(cdr).data)
     reader.close()
-    names = [name for name in infos if infos[name].header.frame_id in mountings]
+    names = [name for name in infos if infos[name].header.frame_id in mountings and name in images]
+    names.sort(key=lambda name: CAMERA_CHANNELS.index(name) if name in CAMERA_CHANNELS else len(CAMERA_CHANNELS))
     cameras = tuple(from_camera_info(infos[n], n, mountings[infos[n].header.frame_id]) for n in names)
-    whole = tuple(tuple(found[n] for n in names) for found in images.values() if set(names) <= set(found))
+    whole = tuple(zip(*(images[name] for name in names), strict=False))  # the n-th image of every camera
     if not names or not whole:
         raise DataError(f"{bag} has no moment with an image of every camera; give a bag of JPEGs, CameraInfo and tf")
     return BagFrames(cameras, whole)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from kd_perception.engines.protocol import Engine, Tensor, ignore
-from kd_perception.errors import EngineError, InputError, MemoryLostError
+from kd_perception.errors import EngineError, InputError, MemoryLostError, was_interrupted
 
 
 class FallbackEngine:
@@ -72,6 +72,8 @@ class FallbackEngine:
             try:
                 engine = self._open_one(name)
             except (ImportError, EngineError) as error:
+                if was_interrupted(error):
+                    raise KeyboardInterrupt from error
                 refusals.append(f"{name}: {error}")
                 continue
             for refusal in refusals:

@@ -66,8 +66,18 @@ class TensorRtEngine:
 
         Raises EngineError without TensorRT or a GPU, or if TensorRT refuses the file.
         """
-        self._trt = trt = import_tensorrt()
+        trt = import_tensorrt()
         self._cuda = open_cuda(trt)
+        try:
+            self._open(trt, student, cameras, options)
+        except (RuntimeError, TypeError) as error:  # what the bindings raise where TensorRT gives no object
+            raise EngineError(
+                f"TensorRT {trt.__version__} does not work here ({error}); use engine openvino"
+            ) from error
+
+    def _open(self, trt: ModuleType, student: Student, cameras: int, options: EngineOptions) -> None:
+        """Everything that needs TensorRT."""
+        self._trt = trt
         self._log = logger(trt)
         shapes = input_shapes(student.spec, cameras)
         folder = options.cache_folder or default_folder()

@@ -172,12 +172,18 @@ class ParsedNetwork:
         if not config.set_timing_cache(config.create_timing_cache(timings), False):
             report("TensorRT refuses the kept timings of kernels; they are taken again")
             config.set_timing_cache(config.create_timing_cache(b""), False)
-        config.progress_monitor = _progress_monitor(trt, report)
+        self._progress = _progress_monitor(trt, report)
+        config.progress_monitor = self._progress
         return config
 
     def build(self, config: Any) -> bytes:  # noqa: ANN401 (bindings)
-        """The serialised engine; raises EngineError with TensorRT's words if there is none, or after Ctrl-C."""
+        """The serialised engine; raises EngineError with TensorRT's words if there is none.
+
+        What `report` raises, or Ctrl-C while it runs, ends the build and comes out here.
+        """
         built = self.builder.build_serialized_network(self.network, config)
+        if built is None and self._progress.interruption is not None:
+            raise self._progress.interruption
         if built is None:
             raise self._refusal([])
         return bytes(memoryview(built))
@@ -205,27 +211,32 @@ def logger(trt: Bindings) -> Any:  # noqa: ANN401 (bindings)
 
 
 def _progress_monitor(trt: Bindings, report: Callable[[str], None]) -> Any:  # noqa: ANN401 (bindings)
-    """Tells every REPORT_EVERY_S how far the build is. Called from TensorRT's threads.
-
-    An exception in it, such as Ctrl-C, ends the build.
-    """
+    """Tells every REPORT_EVERY_S how far the build is; an exception, Ctrl-C too, ends the build and is kept in
+    `interruption`. Called from TensorRT's threads, through which no exception could pass."""
 
     class Progress(trt.IProgressMonitor):
         def __init__(self) -> None:
             super().__init__()
             self.steps: dict[str, int] = {}
             self.started_s = self.reported_s = time.monotonic()
+            self.interruption: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                self.tell(phase_name, step)
+            except BaseException as error:  # returning False is how a build is ended
+                self.interruption = error
+            return self.interruption is None
+
+        def tell(self, phase_name: str, step: int) -> None:
             now_s = time.monotonic()
             if now_s - self.reported_s >= REPORT_EVERY_S:
                 self.reported_s = now_s
                 steps = self.steps.get(phase_name, 0)
                 report(f"building: {phase_name}, step {step + 1} of {steps}, {now_s - self.started_s:.0f} s so far")
-            return True
 
         def phase_finish(self, phase_name: str) -> None:
             self.steps.pop(phase_name, None)

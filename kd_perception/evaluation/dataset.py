@@ -154,7 +154,7 @@ def evaluate(
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
     first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
-    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads)
+    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads, report=console.print)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

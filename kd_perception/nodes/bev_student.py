@@ -5,6 +5,7 @@ Nothing that arrives on a topic ends the node: it is counted, reported in diagno
 that says why.
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,6 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from kd_msgs.msg import FrameStatus
 from kd_perception.camera_motion import CameraMotion
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.bev_student_parameters import BevStudentParameters
@@ -25,9 +25,10 @@ from kd_perception.nodes.camera_watch import CameraWatch
 from kd_perception.nodes.detection import FrameDetector, Inferred, ReadyFrame, Trigger
 from kd_perception.nodes.health import DelayMonitor, Health
 from kd_perception.nodes.odometry import OdometryWatch, PoseSource
-from kd_perception.nodes.outputs import Answer, Outputs
+from kd_perception.nodes.outputs import Outputs
 from kd_perception.nodes.parameters import declare_parameters, read_parameters
 from kd_perception.nodes.process import ProcessNode, run, wait_for_subscribers
+from kd_perception.nodes.reporting import FrameReporter
 from kd_perception.nodes.stages import OverlappedStages
 from kd_perception.pipeline import Pipeline
 from kd_perception.ros.geometry import from_pose
@@ -71,7 +72,6 @@ class BevStudent(ProcessNode):
         self.get_logger().info(
             f"{student.model_id} runs on {self._pipeline.engine.name} for {len(p.camera_names)} cameras"
         )
-        self._engine_failures = 0  # those that were told
         if p.build_only:
             not_kept = self._pipeline.engine.not_kept
             if not_kept:
@@ -82,6 +82,9 @@ class BevStudent(ProcessNode):
         )
         self._health.detail({"model": student.model_id, "engine": self._pipeline.engine.name})
         self._outputs = Outputs(self, p.base_frame, p.camera_names, student.model_id)
+        self._reporter = FrameReporter(
+            p.camera_names, self._outputs, self._health, self._pipeline.engine, self.get_logger().error
+        )
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -106,7 +109,7 @@ class BevStudent(ProcessNode):
         self._poses = PoseSource(self._transforms, p.odometry_frame, p.base_frame)
         motion = CameraMotion(self._poses.lookup) if p.camera_motion else None
         self._detector = FrameDetector(self._pipeline, self._rig_source, self._poses, self._watch, deadline_s, motion)
-        self._stages = OverlappedStages(self._detector.prepare, self._detector.infer, self._finish)
+        self._stages = OverlappedStages(self._detector.prepare, self._detector.infer, self._reporter.finished)
         self._listen()
         return super().on_activate(state)
 
@@ -158,7 +161,7 @@ class BevStudent(ProcessNode):
         waiting = self._stages.stop()
         self._stages = None
         if waiting is not None:
-            self._drop(waiting.frame.stamp_ns, "the node was deactivated")
+            self._reporter.dropped(waiting.frame.stamp_ns, "the node was deactivated")
         self._transforms.close()
 
     def _release(self) -> None:
@@ -178,14 +181,17 @@ class BevStudent(ProcessNode):
             return
         publisher = info.get("publisher_gid", {}).get("data", b"")
         lost, several = self._watch.arrived(camera, publisher, info.get("publication_sequence_number"))
+        name = self._settings.camera_names[camera]
         if lost:
             self._health.count("images_lost", lost)
+            self._health.count(f"lost_{name}", lost)
+            self._health.problem("transport_losses", f"camera '{name}': images are lost on the way, or come too fast")
         if several:
             self._health.problem("images_of_several_publishers", several)
         try:
             image = read(cdr)
         except DataError as error:
-            self._health.problem("camera_problems", f"camera '{self._settings.camera_names[camera]}': {error}")
+            self._health.problem("camera_problems", f"camera '{name}': {error}")
             return
         self._handle(self._sync.add(camera, image.stamp_ns, image, time.monotonic()))
 
@@ -205,7 +211,7 @@ class BevStudent(ProcessNode):
     def _clock_jumped(self, jump: TimeJump) -> None:
         """The clock went back: a bag loops, or a simulation was reset. What came before belongs to another time."""
         for stamp_ns in self._sync.flush():
-            self._drop(stamp_ns, "time jumped back before the other cameras came")
+            self._reporter.dropped(stamp_ns, "time jumped back before the other cameras came")
         self._forget_poses()
         self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
 
@@ -222,7 +228,7 @@ class BevStudent(ProcessNode):
         if result.late:
             self._health.count("images_late", result.late)
         for stamp_ns in result.flushed:
-            self._drop(stamp_ns, result.reset_reason)
+            self._reporter.dropped(stamp_ns, result.reset_reason)
         if result.reset_reason:
             self._forget_poses()
             self._reset(result.reset_reason)
@@ -234,72 +240,12 @@ class BevStudent(ProcessNode):
     def _overloaded(self, stamp_ns: int) -> None:
         reason = "a newer frame came while the detector was busy"
         self._health.problem("frames_overtaken", f"more frames come than can be answered: {reason}")
-        self._drop(stamp_ns, reason)
-
-    def _drop(self, stamp_ns: int, reason: str) -> None:
-        self._health.count("frames_dropped")
-        self._outputs.status(Answer(stamp_ns, FrameStatus.DROPPED, reason))
-
-    # The publishing thread
-
-    def _finish(self, trigger: Trigger, result: Inferred | Exception) -> None:
-        """Answer one frame, whatever became of it."""
-        try:
-            if isinstance(result, Exception):
-                raise result
-            self._answer(trigger, result)
-        except KdError as error:
-            self._reject(trigger, str(error))
-        except Exception as error:  # a fault of the engine or a bug must not end the robot's detector
-            sentence = f"the detector failed on this frame ({type(error).__name__}: {error}); please report it"
-            self._reject(trigger, sentence)
-
-    def _reject(self, trigger: Trigger, reason: str) -> None:
-        self._health.problem("frames_rejected", reason)
-        frame = trigger.frame
-        self._outputs.status(Answer(frame.stamp_ns, FrameStatus.REJECTED, reason, ages_ns=frame.ages_ns))
-
-    def _answer(self, trigger: Trigger, result: Inferred) -> None:
-        frame, ready, detections = trigger.frame, result.ready, result.detections
-        started_s = time.monotonic()
-        self._outputs.boxes(detections.boxes, frame.stamp_ns)
-        done_s = time.monotonic()
-        for kind, sentences in ready.problems.items():
-            for sentence in sentences:
-                self._health.problem(kind, sentence)
-        self._tell_engine_failures()
-        missing = [name for name in self._settings.camera_names if name in ready.masked]
-        for name in missing:
-            self._health.count(f"missing_{name}")
-        wait_ms, messages_ms = 1e3 * (ready.started_s - frame.arrival_s), 1e3 * (done_s - started_s)
-        end_to_end_ms = 1e3 * (done_s - frame.arrival_s)
-        worked_ms = ready.calibration_ms + detections.stage_ms["total"] + messages_ms
-        stage_ms = {
-            "wait": wait_ms, "calibration": ready.calibration_ms, **detections.stage_ms, "messages": messages_ms,
-            "hand_over": end_to_end_ms - wait_ms - worked_ms, "end_to_end": end_to_end_ms,
-        }  # fmt: skip
-        answer = Answer(
-            frame.stamp_ns, FrameStatus.ANSWERED, "", stage_ms, frame.ages_ns, missing, detections.reset_reason,
-            detections.memory_state,
-        )  # fmt: skip
-        self._outputs.status(answer)
-        self._outputs.latency(answer)
-        self._health.count("frames_answered")
-        self._health.processed(detections.stage_ms["total"])
-
-    def _tell_engine_failures(self) -> None:
-        """Another engine may have taken over from one that failed."""
-        failures = self._pipeline.engine.failures
-        for sentence in failures[self._engine_failures :]:
-            self.get_logger().error(sentence)
-            self._health.problem("engine_failures", sentence)
-            self._health.detail({"engine": self._pipeline.engine.name})
-        self._engine_failures = len(failures)
+        self._reporter.dropped(stamp_ns, reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    run(BevStudent, arguments)
+    sys.exit(run(BevStudent, arguments))
 
 
 if __name__ == "__main__":

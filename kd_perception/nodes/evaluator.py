@@ -5,6 +5,7 @@ Global poses come from tf (map <- base_link at the anchor's exposure). What a Sa
 
 import json
 import math
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -12,14 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import rclpy
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.serialization import serialize_message
 from std_srvs.srv import Trigger
 
 from kd_msgs.msg import Detection3DArray, FrameStatus, Sample
-from kd_perception.atomic import write_text
+from kd_perception.atomic import disk_refusal, write_text
 from kd_perception.bags.writer import BagWriter
 from kd_perception.errors import CalibrationError, ConfigError, DataError, KdError
 from kd_perception.evaluation.metric import evaluate_results
@@ -73,6 +73,7 @@ class Evaluator(ProcessNode):
         except (KdError, OSError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
+        self._bag_problem, self._written = "", False
         self._health = Health(self)
         self._answers = Answers()
         self._statuses: list[str] = []
@@ -139,8 +140,12 @@ class Evaluator(ProcessNode):
         self._health.count(topic.strip("/"))
         with self._lock:
             self._last_input_s = time.monotonic()
-            if self._bag is not None:
-                self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
+            if self._bag is not None and not self._bag_problem:
+                try:
+                    self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
+                except DataError as error:  # the scores need no bag
+                    self._bag_problem = str(error)
+                    self._health.problem("bag_problems", self._bag_problem)
             self._locate()
 
     def _locate(self) -> None:
@@ -156,14 +161,14 @@ class Evaluator(ProcessNode):
     def _evaluate(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """~/evaluate: in a thread of its own, wait for answers that are on their way, then write and score."""
         deadline_s = time.monotonic() + self._settings.settle_s
-        while not self._settled() and time.monotonic() < deadline_s and rclpy.ok():
+        while not self._settled() and time.monotonic() < deadline_s and not self.interrupted.is_set():
             time.sleep(SETTLE_POLL_S)
         try:
             with self._lock:
                 response.message = self._write()
             response.success = True
         except (KdError, OSError) as error:
-            response.message = str(error)
+            response.message = (disk_refusal(error) if isinstance(error, OSError) else "") or str(error)
             response.success = False
             self.get_logger().error(response.message)
         return response
@@ -178,12 +183,11 @@ class Evaluator(ProcessNode):
     def _write(self) -> str:
         """Write all files; returns a sentence that sums up. Raises DataError if there was nothing to judge."""
         out = Path(self._settings.out)
-        if self._bag is None:
+        if self._written:
             raise DataError("the evaluation was written already; configure the evaluator again for another")
         if not self._answers.samples:
             raise DataError("no Sample message came, so there is nothing to evaluate; replay a bag made by kd bag")
-        bag, self._bag = self._bag, None
-        bag.__exit__(None, None, None)
+        self._finish_bag()
         write_text(out / STATUS, "".join(line + "\n" for line in self._statuses))
         write_results(out / RESULTS, self._answers.results())
         missing = self._answers.missing()
@@ -197,7 +201,19 @@ class Evaluator(ProcessNode):
         if self._nusc is not None:
             metrics = evaluate_results(self._nusc, out / RESULTS, self._answers.scenes(), out / SUMMARY)
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
-        return f"{text}; results in {out}"
+        self._written = True
+        return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")
+
+    def _finish_bag(self) -> None:
+        """The bag appears, or its problem is told: what was scored must not be lost with it."""
+        bag, self._bag = self._bag, None
+        if bag is None:  # an earlier call got this far
+            return
+        try:
+            bag.__exit__(DataError if self._bag_problem else None, None, None)
+        except DataError as error:
+            self._bag_problem = str(error)
+            self._health.problem("bag_problems", self._bag_problem)
 
 
 def _status_row(stamp_ns: int, message: FrameStatus) -> dict[str, object]:
@@ -215,12 +231,13 @@ def _status_row(stamp_ns: int, message: FrameStatus) -> dict[str, object]:
         "memory_state": message.memory_state,
         "reset_reason": message.reset_reason,
         "model": message.model,
+        "engine": message.engine,
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    run(Evaluator, arguments, threads=2)
+    sys.exit(run(Evaluator, arguments, threads=2))
 
 
 if __name__ == "__main__":

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
 
 from kd_perception.errors import KdError
 from kd_perception.lifecycle_client import LifecycleClient
 from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.process import STOP_SIGNALS
+from kd_perception.nodes.process import STOP_SIGNALS, ProcessNode, listen_to_signals
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,14 @@ class LifecycleManagerParameters:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the manager as a process."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt
-    rclpy.init(args=arguments)
+    listen_to_signals()
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("lifecycle_manager")
     code = 0
     try:
         declare_parameters(node, LifecycleManagerParameters)
         with LifecycleClient(read_parameters(node, LifecycleManagerParameters).nodes) as client:
-            client.bring_up(stop=lambda: not rclpy.ok())
-    except ExternalShutdownException:
-        pass  # interrupted, or the graph ended while nodes were brought up
+            client.bring_up(stop=ProcessNode.interrupted.is_set)
     except KdError as error:
         node.get_logger().error(f"{error}; the log of that node says why")
         code = 1

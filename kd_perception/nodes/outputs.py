@@ -33,6 +33,7 @@ class Answer:
     missing: Sequence[str] = ()
     reset_reason: str = ""
     memory_state: str = FrameStatus.MEMORY_NONE
+    engine: str = ""
 
 
 class Outputs:
@@ -98,6 +99,7 @@ class Outputs:
                     frames_answered=self._answered,
                     frames_dropped=self._received - self._answered,
                     model=self._model,
+                    engine=answer.engine,
                 ),
             )
 

@@ -5,17 +5,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import rclpy
 from rclpy.client import Client
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
+from rclpy.signals import SignalHandlerOptions
 
 from kd_perception.resources import use_middleware_profile
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_S = 0.02
+SPIN_S = 0.1  # how soon a signal is noticed
 CALL_POLL_S = 0.1
 
 
@@ -27,42 +29,49 @@ class HasSubscribers(Protocol):
 
 
 class ProcessNode(LifecycleNode):
-    """A lifecycle node that can end its own process by setting `exit_code` (from any thread)."""
+    """A lifecycle node that can end its own process by setting `exit_code` (from any thread).
 
+    `interrupted` is set by the first SIGINT or SIGTERM, for the whole process; long waits should end then. The
+    middleware goes on until everything is closed in order: a signal never invalidates it between two lines.
+    """
+
+    interrupted: ClassVar[threading.Event] = threading.Event()
     exit_code: int | None = None
 
     def close(self) -> None:
         """Release threads and files; called once when the process ends, in whatever state the node is."""
 
 
-def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> None:
+def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> int:
     """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: None)  # rclpy chains to this: no KeyboardInterrupt, neither now nor later
+    listen_to_signals()
     use_middleware_profile()
-    rclpy.init(args=arguments)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     code = 0
     try:
         node = create()
         executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
         executor.add_node(node)
-        while rclpy.ok() and node.exit_code is None:
-            executor.spin_once(timeout_sec=0.2)
+        while not node.interrupted.is_set() and node.exit_code is None:
+            executor.spin_once(timeout_sec=SPIN_S)
         code = node.exit_code or 0
-    except ExternalShutdownException:
-        pass
     except Exception as error:  # a bad command line or parameter file: rclpy has many exception types for them
-        if rclpy.ok():
-            print(f"the node cannot run: {error}", file=sys.stderr)
-            code = 1
+        print(f"the node cannot run: {error}", file=sys.stderr)
+        code = 1
     finally:
         if node is not None:
             node.close()
         rclpy.try_shutdown()
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter's end restores the default, which kills
-    sys.exit(code)
+    return code
+
+
+def listen_to_signals() -> None:
+    """From now on SIGINT and SIGTERM set `ProcessNode.interrupted` and do nothing else."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: ProcessNode.interrupted.set())
 
 
 def wait_for_subscribers(
@@ -88,7 +97,7 @@ def wait_for_subscribers(
         ]
         if not missing:
             return ""
-        if time.monotonic() > deadline or not rclpy.ok() or give_up():
+        if time.monotonic() > deadline or ProcessNode.interrupted.is_set() or give_up():
             names = ", ".join(missing)
             return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {names}; start who listens"
         time.sleep(POLL_S)

@@ -3,6 +3,7 @@
 Lockstep sends as fast as the graph answers: after every Sample it waits for the FrameStatus with the same stamp.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -286,7 +287,7 @@ def _seconds(stamp: Time) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    run(Replay, arguments)
+    sys.exit(run(Replay, arguments))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Triggered by detections, it takes the images and the cloud nearest to their stamp, and draws what somebody looks at.
 """
 
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -228,7 +229,7 @@ class Visualizer(ProcessNode):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    run(Visualizer, arguments)
+    sys.exit(run(Visualizer, arguments))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from kd_perception.rig_check.evidence import Evidence, check_evidence
+from kd_perception.rig_check.evidence import Evidence
 from kd_perception.rig_check.finding import Finding, Severity
+from kd_perception.rig_check.mistakes import check_mistakes
 from kd_perception.rig_check.mounting import (
     calibrated_cameras,
     check_coverage,
@@ -80,7 +81,7 @@ def examine(recording: Recording, moments: Sequence[Moment], base_frame: str = "
     footprints = {name: footprint(cameras[name]) for name in cameras}
     findings += check_coverage(cameras, footprints)
     evidence = Evidence(recording, base_frame, cameras, moments)
-    findings += check_evidence(evidence)
+    findings += check_mistakes(evidence)
     if not any(len(moment.points) for moment in moments):
         sentence = "no cloud to compare pictures with: swapped or turned cameras can only be told from their names"
         findings.append(Finding(Severity.note, sentence))

@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
@@ -19,7 +20,10 @@ from kd_perception.rig_check.recording import Recording
 from kd_perception.rig_check.timing import anchor_of, offsets_s
 
 PAGE = "rig_check.html"
-COLUMNS = ("camera", "images", "size", "lens", "yaw, pitch, roll", "to anchor", "cloud fit", "")
+COLUMNS = ("camera", "n", "size", "lens", "looks at °", "ms", "fit", "")
+LEGEND = (
+    "n: images; looks at: yaw, pitch, roll; ms: from the anchor's images; fit: agreement with the cloud, good from 5"
+)
 MARKS = {Severity.error: "[bold red]error[/]", Severity.warning: "[yellow]warning[/]", Severity.note: "[cyan]note[/]"}
 
 
@@ -55,8 +59,8 @@ def table_rows(report: RigReport) -> list[tuple[str, ...]]:
             f"{len(record.stamps_ns)}",
             f"{camera.width}x{camera.height}" if camera else "-",
             _lens(camera) if camera else "-",
-            "{:.0f}°, {:.0f}°, {:.0f}°".format(*_angles(camera)) if camera else "-",
-            f"{1e3 * np.median(offsets):+.0f} ms" if len(offsets) else "-",
+            "{:.0f} {:.0f} {:.0f}".format(*_angles(camera)) if camera else "-",
+            f"{1e3 * np.median(offsets):+.0f}" if len(offsets) else "-",
             f"{fit:.1f}" if np.isfinite(fit) else "-",
             verdict,
         ))  # fmt: skip
@@ -65,9 +69,15 @@ def table_rows(report: RigReport) -> list[tuple[str, ...]]:
 
 def print_report(report: RigReport, console: Console) -> None:
     """Table and sentences."""
-    table = Table(title=f"cameras of {report.recording.path.name}")
+    table = Table(
+        title=f"cameras of {report.recording.path.name}",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+        caption=LEGEND,
+    )
     for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=index in (0, 7))
+        table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=True)
     for row in table_rows(report):
         color = {"ok": "green", "warning": "yellow", "error": "red"}[row[-1]]
         table.add_row(*map(escape_markup, row[:-1]), f"[{color}]{row[-1]}[/]")
@@ -96,7 +106,7 @@ def write_report(report: RigReport, folder: Path) -> Path:
         '<meta name="viewport" content="width=device-width">'
         f"<title>{escape(title)}</title><style>{STYLE}{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
         f"<ul>{findings or '<li>Nothing wrong was found.</li>'}</ul>"
-        f"<table><tr>{head}</tr>{body}</table>"
+        f'<table><tr>{head}</tr>{body}</table><p class="sub">{escape(LEGEND)}</p>'
         '<h2>The cloud in every camera</h2><p class="sub">Near is red, far is blue. Points must lie on what they hit: '
         "look at poles, cars' edges and the kerb.</p>"
         f'<div class="cameras">{cameras}</div>'
@@ -119,9 +129,9 @@ def _lens(camera: Camera) -> str:
     middle = camera.intrinsics[1, 2]
     rays = camera.unproject(np.array([[0.5, middle], [camera.width - 0.5, middle]]))
     if not np.isfinite(rays).all():
-        return f"{camera.distortion_model}, up to {2 * np.degrees(camera.lens.max_angle):.0f}°"
+        return f"{camera.distortion_model} up to {2 * np.degrees(camera.lens.max_angle):.0f}°"
     angle = np.degrees(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).sum())
-    return f"{camera.distortion_model}, {angle:.0f}°"
+    return f"{camera.distortion_model} {angle:.0f}°"
 
 
 def _angles(camera: Camera) -> tuple[float, float, float]:

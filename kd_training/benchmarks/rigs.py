@@ -124,7 +124,7 @@ def rigs(
             folder = out / "results" / opened.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
             nusc = open_nuscenes(roots[case.data], VERSION)
             results = answers(case, opened, nusc, folder, engine, threads, show)
-            for restricted in (False, True) if case.cameras else (False,):
+            for restricted in (False, True) if case.data == "original" else (False,):
                 score = score_of(case, nusc, results, folder, restricted)
                 original = original or score
                 rows.append(row_of(case, score, original, restricted, len(next(iter(_rigs(nusc).values())))))
@@ -170,7 +170,7 @@ def score_of(case: Case, nusc: NuScenes, results: Results, folder: Path, restric
         return Score(**json.loads(kept.read_text()))
     if restricted:
         rig_of = _rigs(nusc)
-        seen = {token: lambda points, token=token: _seen(rig_of[token], case.cameras or (), points) for token in rig_of}
+        seen = {token: lambda points, token=token: _seen(rig_of[token], case.cameras, points) for token in rig_of}
         results = {
             token: [row for row, is_seen in zip(rows, seen[token](_centers(rows)), strict=True) if is_seen]
             for token, rows in results.items()
@@ -201,11 +201,11 @@ def _rigs(nusc: NuScenes) -> dict[str, tuple[np.ndarray, list[Camera]]]:
     return {token: (frame.global_from_ego, [image.camera for image in frame.images]) for token, frame in frames.items()}
 
 
-def _seen(rig: tuple[np.ndarray, list[Camera]], names: Sequence[str], in_global: np.ndarray) -> np.ndarray:
-    """Which of the points (N, 3) fall into the picture of one of the named cameras."""
+def _seen(rig: tuple[np.ndarray, list[Camera]], names: Sequence[str] | None, in_global: np.ndarray) -> np.ndarray:
+    """Which of the points (N, 3) fall into the picture of one of the named cameras, or of any of them."""
     global_from_ego, cameras = rig
     points = apply(invert(global_from_ego), in_global.reshape(-1, 3))
-    return np.any([camera.project(points)[2] for camera in cameras if camera.name in names], axis=0)
+    return np.any([camera.project(points)[2] for camera in cameras if names is None or camera.name in names], axis=0)
 
 
 def _with_truth_seen(nusc: NuScenes, seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> NuScenes:

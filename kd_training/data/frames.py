@@ -11,7 +11,7 @@ from nuscenes import NuScenes
 
 from kd_perception.boxes import Boxes
 from kd_perception.camera_frames import CameraTimeline, camera_timelines
-from kd_perception.errors import DataError
+from kd_perception.errors import ConfigError, DataError
 from kd_perception.nuscenes import (
     LIDAR,
     Frame,
@@ -26,8 +26,11 @@ from kd_perception.nuscenes import (
     truth_boxes,
 )
 from kd_perception.rig import Camera
+from kd_perception.student import MemorySpec
 from kd_perception.transforms import apply, invert
 from kd_training.config import DataRoot
+
+INTERVAL_TOLERANCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,26 @@ def open_frames(sources: Sequence[DataRoot], camera_motion: bool = False) -> tup
     if not frames:
         raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
     return frames
+
+
+def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None:
+    """Raise ConfigError if the data has no pairs near the shortest or the longest interval: a student's file must not
+    claim what it never saw."""
+    ages = [
+        (frame.frame.timestamp_us - frame.timeline.stamps_us[index]) / 1e6
+        for frame in frames
+        for index in frame.timeline.earlier(frame.frame.timestamp_us, memory.shortest_s, memory.longest_s)
+    ]
+    if not ages:
+        raise ConfigError(
+            f"no two camera frames of data.roots are {memory.shortest_s:g} to {memory.longest_s:g} s apart; widen "
+            "model.temporal.shortest and longest"
+        )
+    if min(ages) > memory.shortest_s + INTERVAL_TOLERANCE_S or max(ages) < memory.longest_s - INTERVAL_TOLERANCE_S:
+        raise ConfigError(
+            f"camera frames of data.roots are {min(ages):.2f} to {max(ages):.2f} s apart, but model.temporal says "
+            f"{memory.shortest_s:g} to {memory.longest_s:g} s; set shortest and longest to what the data has"
+        )
 
 
 def _training_frame(nusc: NuScenes, token: str, timeline: CameraTimeline, camera_motion: bool) -> TrainingFrame:

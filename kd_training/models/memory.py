@@ -45,8 +45,16 @@ class MemoryFusion(nn.Module):
         valid = valid.reshape(-1, 1, 1, 1)
         warped = functional.grid_sample(memory, warp, mode="bilinear", padding_mode="zeros", align_corners=False)
         constants = torch.cat([valid, valid * interval.reshape(-1, 1, 1, 1)], dim=1).expand(-1, -1, *current.shape[2:])
-        joined = torch.cat([current, (warped * valid).to(current.dtype), constants.to(current.dtype)], dim=1)
-        return self.output(self.compare(joined)) * valid
+        remembered = torch.cat([warped * valid, constants], dim=1).to(current.dtype)
+        return self.output(self._compared(current, remembered)) * valid
+
+    def _compared(self, current: Tensor, remembered: Tensor) -> Tensor:
+        """`compare` of both, concatenated, computed as a convolution of each, added: engines then need not bring both
+        into one memory layout first, which took OpenVINO longer than the convolution."""
+        convolution, norm, activation = self.compare
+        of_current, of_memory = convolution.weight.split([current.shape[1], remembered.shape[1]], dim=1)
+        both = functional.conv2d(current, of_current, padding=1) + functional.conv2d(remembered, of_memory, padding=1)
+        return activation(norm(both))
 
 
 class MotionHead(nn.Module):

@@ -94,7 +94,7 @@ class PullView(nn.Module):
             scale = flat.index_select(0, depth_index[source]) * weight[source]
             bev = bev + rows.index_select(0, pixel_index[source]) * scale.unsqueeze(1)
         bev = bev.reshape(self.heights, self.shape[0] * self.shape[1], channels).sum(dim=0)
-        return bev.transpose(0, 1).reshape(1, channels, *self.shape)
+        return bev.reshape(1, *self.shape, channels).permute(0, 3, 1, 2)  # channels last in memory
 
 
 class SplatView(nn.Module):
@@ -120,7 +120,7 @@ class SplatView(nn.Module):
         for left, right in zip(tree[0:-1:2], tree[1:-1:2], strict=True):
             level = level.index_select(0, left) + level.index_select(0, right)
         bev = level.index_select(0, tree[-1])
-        return bev.transpose(0, 1).reshape(1, channels, *self.shape)
+        return bev.reshape(1, *self.shape, channels).permute(0, 3, 1, 2)  # channels last in memory
 
 
 def build_view(grid: BevGrid, view: ViewSpec) -> PullView | SplatView:

@@ -51,7 +51,7 @@ class BevDet4d(BevDet):
         rigs: int,
         previous: PreviousFrames | None = None,
     ) -> dict[str, Tensor]:
-        """As BevDet, with the rigs' earlier frames; None is an empty memory for all."""
+        """As BevDet, with the rigs' earlier frames, valid or not; ValueError without."""
         if previous is None:
             raise ValueError("a temporal student trains with the previous frames of its rigs, valid or not")
         with torch.no_grad():

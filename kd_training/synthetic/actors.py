@@ -1,5 +1,6 @@
 """The things that get annotated: their nuScenes category, size statistics, motion and mesh."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,6 +73,36 @@ class Motion:
         low, high = max(0, round(step) - 1), min(len(self.yaw) - 1, round(step) + 1)
         return float(np.linalg.norm(self.xy[high] - self.xy[low]) / ((high - low) * dt))
 
+    def travelled(self, step: float) -> float:
+        """Distance covered up to a time step, metres."""
+        return float(np.linalg.norm(np.diff(self.xy[: int(step) + 1], axis=0), axis=1).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Track(Motion):
+    """Motion between poses at any times, given as rising time steps `steps` (K,); straight on beyond the ends."""
+
+    steps: np.ndarray
+
+    def at(self, step: float) -> tuple[float, float, float]:
+        """See Motion."""
+        if len(self.steps) == 1:
+            return float(self.xy[0, 0]), float(self.xy[0, 1]), float(self.yaw[0])
+        low = int(np.clip(np.searchsorted(self.steps, step) - 1, 0, len(self.steps) - 2))
+        share = (step - self.steps[low]) / (self.steps[low + 1] - self.steps[low])
+        x, y = self.xy[low] + share * (self.xy[low + 1] - self.xy[low])
+        return float(x), float(y), float(self.yaw[low] + share * (self.yaw[low + 1] - self.yaw[low]))
+
+    def speed(self, step: float, dt: float) -> float:
+        """See Motion: over half a second around."""
+        ahead, behind = (np.array(self.at(step + side)[:2]) for side in (5.0, -5.0))
+        return float(np.linalg.norm(ahead - behind) / (10.0 * dt))
+
+    def travelled(self, step: float) -> float:
+        """See Motion."""
+        done = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(self.xy, axis=0), axis=1))])
+        return float(np.interp(step, self.steps, done))
+
 
 def still(x: float, y: float, yaw: float) -> Motion:
     """The motion of something that stands."""
@@ -92,6 +123,7 @@ class Actor:
     at_rest: str  # attribute while standing, '' if the class has none
     moving: str  # attribute while moving
     animated: bool = False
+    lifetime: tuple[float, float] = (-math.inf, math.inf)  # time steps
 
     def attribute(self, step: float, dt: float) -> str:
         """nuScenes attribute name at a time step, '' for classes that have none."""
@@ -99,7 +131,11 @@ class Actor:
 
     def travelled(self, step: float) -> float:
         """Distance covered up to a time step, metres."""
-        return float(np.linalg.norm(np.diff(self.motion.xy[: int(step) + 1], axis=0), axis=1).sum())
+        return self.motion.travelled(step)
+
+    def present(self, step: float) -> bool:
+        """Whether it is in the scene at a time step."""
+        return self.lifetime[0] <= step <= self.lifetime[1]
 
 
 def overlap(

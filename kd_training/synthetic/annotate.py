@@ -124,11 +124,12 @@ def _ego_from_local(world: World, world_from_ego: np.ndarray) -> np.ndarray:
     return np.linalg.inv(local_from_ego)
 
 
-def annotate(world: World, geometry: Geometry, step: float, views: list[View], cloud: np.ndarray) -> list[Annotation]:
+def annotate(
+    world: World, geometry: Geometry, step: float, ego: np.ndarray, views: list[View], cloud: np.ndarray
+) -> list[Annotation]:
     """Annotations of a keyframe from its pictures and its cloud (N, 3) in world coordinates; boxes are those of the
-    keyframe's instant, `step`.
+    keyframe's instant, `step`, up to MAX_DISTANCE from the ego at (2,).
     """
-    ego = world.world_from_ego(step)[:2, 3]
     chosen = [
         index
         for index in geometry.slices

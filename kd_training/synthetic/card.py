@@ -122,13 +122,23 @@ _LIMITS = """## What to know
 """
 
 
-def write_card(out: Path, facts: Sequence[Fact], frames: int, settings: dict[str, int]) -> None:
-    """Write card.json and card.md for a set of `frames` keyframes into `out`."""
+def write_card(
+    out: Path,
+    facts: Sequence[Fact],
+    frames: int,
+    settings: dict[str, int | float | str | bool],
+    reference: dict[str, ClassStatistics] | None = None,
+    names: tuple[str, str] = ("synthetic", "real"),
+) -> None:
+    """Write card.json and card.md for a set of `frames` keyframes into `out`, beside a `reference` (nuScenes mini_val
+    unless given); `names` are the set's and the reference's in the table.
+    """
     stats = class_statistics(facts, frames)
     write_text(
         out / "card.json",
         json.dumps(
-            {"settings": settings, "frames": frames, "classes": {name: asdict(value) for name, value in stats.items()}},
+            {"settings": settings, "frames": frames, "classes": {name: asdict(value) for name, value in stats.items()}}
+            | ({"original": {name: asdict(value) for name, value in reference.items()}} if reference else {}),
             indent=1,
         ),
     )
@@ -141,11 +151,14 @@ def write_card(out: Path, facts: Sequence[Fact], frames: int, settings: dict[str
         "",
         "Objects within the range in which the nuScenes metric counts their class; percentiles 10/50/90 of the",
         "distance and 10/25/50/75/90 of the LiDAR points.",
-        "'real' is nuScenes v1.0-mini, split mini_val.",
+        "'original' is what the tables said before they were rendered again."
+        if reference
+        else "'real' is nuScenes v1.0-mini, split mini_val.",
         "",
         "| class | data | per frame | distance m | LiDAR points | no point | visible 0-40/-60/-80/-100 % | moving |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in CLASSES:
-        lines += [_row(name, "synthetic", stats.get(name)), _row(name, "real", REAL_MINI_VAL.get(name))]
+        beside = REAL_MINI_VAL if reference is None else reference
+        lines += [_row(name, names[0], stats.get(name)), _row(name, names[1], beside.get(name))]
     write_text(out / "card.md", "\n".join([*lines, "", _LIMITS]))

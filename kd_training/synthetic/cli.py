@@ -1,5 +1,6 @@
 """`kd synth`: renders a synthetic data set in nuScenes format."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kd_perception.errors import KdError
-from kd_training.synthetic.config import SynthConfig
+from kd_training.synthetic.config import Conditions, SynthConfig
 from kd_training.synthetic.generate import generate
+from kd_training.synthetic.replay import ReplayConfig, replay
+
+DEFAULTS = (2, 20, 9, "nuscenes", 2, 0.0)  # scenes, frames, sweeps, rig, camera_hz, camera_spread_ms
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -20,15 +24,23 @@ def _parse_size(text: str) -> tuple[int, int]:
     return width, height
 
 
+def _refuse_other_worlds(*settings: object) -> None:
+    """With tables, what only an invented world has must be left at its default."""
+    names = ("--scenes", "--frames", "--sweeps", "--rig", "--camera-hz", "--camera-spread-ms")
+    given = [name for name, value, usual in zip(names, settings, DEFAULTS, strict=True) if value != usual]
+    if given:
+        raise ValueError(f"with --tables, keyframes and cameras are those of the tables; leave out {', '.join(given)}")
+
+
 def synth(
     out: Annotated[Path, typer.Option(help="Folder of the data set; a set begun there is continued.")],
-    scenes: Annotated[int, typer.Option(help="Number of scenes.")] = 2,
-    frames: Annotated[int, typer.Option(help="Keyframes a scene, at 2 Hz.")] = 20,
+    scenes: Annotated[int, typer.Option(help="Number of scenes.")] = DEFAULTS[0],
+    frames: Annotated[int, typer.Option(help="Keyframes a scene, at 2 Hz.")] = DEFAULTS[1],
     seed: Annotated[int, typer.Option(help="Everything follows from it; use another one for validation.")] = 0,
     size: Annotated[
         str, typer.Option(help="Camera images, WIDTHxHEIGHT: 1600x900 resized to the width, top rows cropped.")
     ] = "704x256",
-    sweeps: Annotated[int, typer.Option(help="LiDAR turns between two keyframes, 0 to 9.")] = 9,
+    sweeps: Annotated[int, typer.Option(help="LiDAR turns between two keyframes, 0 to 9.")] = DEFAULTS[2],
     jobs: Annotated[int, typer.Option(help="Scenes rendered at the same time.")] = 2,
     rig: Annotated[
         str,
@@ -36,11 +48,11 @@ def synth(
             help="nuscenes; moved (by 20 cm, 2 degrees, 10 % of the focal length); distorted (barrel lenses); "
             "fisheye (four of 190 degrees). Streets and traffic stay the same."
         ),
-    ] = "nuscenes",
-    camera_hz: Annotated[int, typer.Option(help="Pictures a second: 2 (keyframes only), 4, 10 or 20.")] = 2,
+    ] = DEFAULTS[3],
+    camera_hz: Annotated[int, typer.Option(help="Pictures a second: 2 (keyframes only), 4, 10 or 20.")] = DEFAULTS[4],
     camera_spread_ms: Annotated[
         float, typer.Option(help="Time between the first and the last camera of a rig to fire, 0 to 50 ms.")
-    ] = 0.0,
+    ] = DEFAULTS[5],
     city: Annotated[
         str,
         typer.Option(help="A: winding roads, traffic on the right; B: a grid of narrow streets, on the left; mixed."),
@@ -49,6 +61,11 @@ def synth(
     weather: Annotated[str, typer.Option(help="dry, rain or mixed.")] = "dry",
     masks: Annotated[bool, typer.Option("--masks", help="Write instance masks of the keyframes.")] = False,
     depth: Annotated[bool, typer.Option("--depth", help="Write depth (range) of the keyframes.")] = False,
+    tables: Annotated[
+        Path | None,
+        typer.Option(help="Render the traffic of these nuScenes-format tables (the folder above VERSION/) again."),
+    ] = None,
+    version: Annotated[str, typer.Option(help="Version of --tables.")] = "v1.0-mini",
 ) -> None:
     """Render a synthetic driving world: six cameras and a LiDAR in nuScenes format, which nuscenes-devkit loads
     (version v1.0-synth, split synth).
@@ -63,11 +80,20 @@ def synth(
         TimeRemainingColumn(),
     )
     try:
-        sensors = (width, height, sweeps, jobs, rig, camera_hz, camera_spread_ms)
-        config = SynthConfig(out, scenes, frames, seed, *sensors, city, light, weather, masks, depth)
+        if tables is not None:
+            _refuse_other_worlds(scenes, frames, sweeps, rig, camera_hz, camera_spread_ms)
+            conditions = Conditions(city, light, weather)
+            again = ReplayConfig(out, tables, version, seed, width, height, jobs, conditions, masks, depth)
+            scenes = again.scenes
+            run = partial(replay, again)
+        else:
+            sensors = (width, height, sweeps, jobs, rig, camera_hz, camera_spread_ms)
+            run = partial(
+                generate, SynthConfig(out, scenes, frames, seed, *sensors, city, light, weather, masks, depth)
+            )
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("scenes", total=scenes)
-            generate(config, lambda done, total: progress.update(task, completed=done))
+            run(lambda done, total: progress.update(task, completed=done))
     except (KdError, ValueError, OSError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None

@@ -31,16 +31,16 @@ class GroundMap:
     detail_size: float = 9.0
 
 
-class _Painter:
+class Painter:
     def __init__(self, low: np.ndarray, high: np.ndarray, base: np.ndarray) -> None:
         self.origin = low
         self.image = base
 
-    def _pixels(self, xy: np.ndarray) -> np.ndarray:
+    def pixels(self, xy: np.ndarray) -> np.ndarray:
         return np.round((xy - self.origin) / TEXEL * (1 << SHIFT)).astype(np.int32)
 
     def polygon(self, xy: np.ndarray, colour: Colour) -> None:
-        cv2.fillPoly(self.image, [self._pixels(xy)], _bytes(colour), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(self.image, [self.pixels(xy)], gamma_bytes(colour), cv2.LINE_AA, SHIFT)
 
     def band(self, path: Path, span: tuple[float, float], d: tuple[float, float], colour: Colour) -> None:
         """The strip between two offsets of a path over a span of stations, in short pieces."""
@@ -64,7 +64,7 @@ class _Painter:
             self.band(path, (s, s + length), (d - width / 2, d + width / 2), colour)
 
 
-def _bytes(colour: Colour | np.ndarray) -> tuple[int, ...]:
+def gamma_bytes(colour: Colour | np.ndarray) -> tuple[int, ...]:
     return tuple(int(round(float(value) ** (1 / 2.2) * 255)) for value in colour)  # stored gamma-coded
 
 
@@ -80,7 +80,7 @@ def _gaps(spans: list[tuple[float, float]], whole: tuple[float, float]) -> list[
     return result
 
 
-def _surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> np.ndarray:
+def surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> np.ndarray:
     """What lies beside the roads: grass, or paved ground with patches."""
     low = (shape[0] // 8 + 1, shape[1] // 8 + 1)
     large, small = smooth_noise(low, 60, 3, rng), smooth_noise(low, 8, 2, rng)
@@ -94,7 +94,7 @@ def _surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> n
     return np.ascontiguousarray(cv2.resize(coded, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
-def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour, yellow_centre: bool) -> None:
+def _markings(paint: Painter, roads: RoadNetwork, white: Colour, yellow: Colour, yellow_centre: bool) -> None:
     main, half, lane = roads.main, roads.half_width, roads.lane_width
     for span in _gaps(
         [(c.s - c.half_width - 6.0, c.s + c.half_width + 6.0) for c in roads.crossings], (0.0, main.length)
@@ -140,7 +140,7 @@ def _markings(paint: _Painter, roads: RoadNetwork, white: Colour, yellow: Colour
 
 
 def _wear(
-    paint: _Painter, roads: RoadNetwork, asphalt: np.ndarray, span: tuple[float, float], rng: np.random.Generator
+    paint: Painter, roads: RoadNetwork, asphalt: np.ndarray, span: tuple[float, float], rng: np.random.Generator
 ) -> None:
     """Repairs, cracks, manholes and oil stains."""
     half = roads.half_width
@@ -151,7 +151,7 @@ def _wear(
     for _ in range(50):
         s, d = rng.uniform(*span), rng.uniform(-half, half)
         crack = roads.main.beside(s + np.cumsum(rng.uniform(0.1, 0.7, 12)), d + np.cumsum(rng.normal(0, 0.25, 12)))[0]
-        cv2.polylines(paint.image, [paint._pixels(crack)], False, _bytes(asphalt * 0.5), 1, cv2.LINE_AA, SHIFT)
+        cv2.polylines(paint.image, [paint.pixels(crack)], False, gamma_bytes(asphalt * 0.5), 1, cv2.LINE_AA, SHIFT)
     for _ in range(14):
         centre = roads.main.beside(rng.uniform(*span), rng.uniform(-half, half))[0]
         circle = centre + 0.36 * np.stack([np.cos(np.arange(14) * 0.449), np.sin(np.arange(14) * 0.449)], -1)
@@ -163,7 +163,7 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator, 
     low, high = way.min(0) - MARGIN, way.max(0) + MARGIN
     shape = tuple(int(value) for value in np.ceil((high - low)[::-1] / TEXEL))
     green = rng.random() < city.grass
-    paint = _Painter(low, high, _surface(shape, rng, green))
+    paint = Painter(low, high, surface(shape, rng, green))
     asphalt = np.array(city.asphalt_tint) * rng.uniform(*city.asphalt)
     pavement = np.array(city.pavement_tint) * rng.uniform(0.2, 0.38)
     kerb = pavement * 1.25
@@ -186,16 +186,22 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator, 
     fade = rng.uniform(0.75, 1.0)
     white, yellow = (0.62 * fade, 0.62 * fade, 0.6 * fade), (0.55 * fade, 0.36 * fade, 0.05)
     _markings(paint, roads, white, yellow, city.yellow_centre)
+    return weathered_map(paint.image, low, rng)
+
+
+def weathered_map(image: np.ndarray, origin: np.ndarray, rng: np.random.Generator) -> GroundMap:
+    """The map of a painted picture (H, W, 3), which gets grime, whose corner lies at `origin` (2,)."""
+    shape = image.shape
     grime = smooth_noise((shape[0] // 6 + 1, shape[1] // 6 + 1), 40, 4, rng)
     factor = cv2.resize(np.clip(1.0 + 0.045 * grime, 0.8, 1.15).astype(np.float32), (shape[1], shape[0]))
     for channel in range(3):
-        paint.image[..., channel] = np.minimum(paint.image[..., channel] * factor, 255)
-    far = (cv2.resize(paint.image, (1, 1), interpolation=cv2.INTER_AREA)[0, 0] / 255.0) ** 2.2
+        image[..., channel] = np.minimum(image[..., channel] * factor, 255)
+    far = (cv2.resize(image, (1, 1), interpolation=cv2.INTER_AREA)[0, 0] / 255.0) ** 2.2
     detail = (
         1.0
         + 0.055 * smooth_noise((512, 512), 24, 4, rng, 0.8)
         + 0.03 * rng.standard_normal((512, 512), dtype=np.float32)
     )
     return GroundMap(
-        low, Pyramid.of(paint.image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32)
+        origin, Pyramid.of(image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32)
     )

@@ -43,12 +43,12 @@ def _rain_echoes(
     return np.column_stack([directions[index] * distance[index, None], intensity, ring[index]]), index
 
 
-def scan(world: World, geometry: Geometry, step: float, rng: np.random.Generator) -> np.ndarray:
-    """One turn at a time step: (N, 5) float32 x, y, z (LiDAR frame: x right, y forward), intensity 0-255, ring.
+def scan(world: World, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One turn from an ego pose (4, 4): (N, 5) float32 x, y, z (LiDAR frame: x right, y forward), intensity, ring.
 
     In rain echoes fade with the range, wet ground mirrors the beam away at flat angles, and drops answer near by.
     """
-    world_from_lidar = world.world_from_ego(step) @ world.rig.ego_from_lidar
+    world_from_lidar = world_from_ego @ world.rig.ego_from_lidar
     in_lidar, ring = lidar_rays()
     directions = in_lidar @ world_from_lidar[:3, :3].T.astype(np.float32)
     origin = world.to_local(world_from_lidar[:3, 3])
@@ -79,9 +79,9 @@ def scan(world: World, geometry: Geometry, step: float, rng: np.random.Generator
     return np.concatenate([points[kept & ~np.isin(index, struck)], drops.astype(np.float32)])
 
 
-def points_in_world(world: World, step: int, points: np.ndarray) -> np.ndarray:
+def points_in_world(world: World, world_from_ego: np.ndarray, points: np.ndarray) -> np.ndarray:
     """World positions (N, 3) of a scan's points."""
-    return apply(world.world_from_ego(step) @ world.rig.ego_from_lidar, points[:, :3].astype(np.float64))
+    return apply(world_from_ego @ world.rig.ego_from_lidar, points[:, :3].astype(np.float64))
 
 
 def points_in_boxes(points: np.ndarray, centre: np.ndarray, size: np.ndarray, yaw: np.ndarray) -> np.ndarray:

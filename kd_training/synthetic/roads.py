@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_training.synthetic.cities import CITY_A, RIGHT, City
+from kd_training.synthetic.cities import CITY_A, City
 
 STEP = 0.5  # metres between the points of a path
 MAIN_LENGTH = 560.0
@@ -90,7 +90,7 @@ class RoadNetwork:
     parking: float
     sidewalk: float
     crossings: tuple[CrossRoad, ...]
-    keep: int = RIGHT
+    keep: int
 
     @property
     def half_width(self) -> float:

@@ -81,7 +81,8 @@ class _SceneWriter:
         geometry = world.geometry(step)
         views, files = self._views(geometry, step, self._noise, keyframe=True)
         cloud = self._cloud(geometry, step, keyframe=True)
-        annotations = annotate(world, geometry, step, views, points_in_world(world, step, cloud))
+        pose = world.world_from_ego(step)
+        annotations = annotate(world, geometry, step, pose[:2, 3], views, points_in_world(world, pose, cloud))
         self.tables.add_annotations(annotations)
         for view, filename in zip(views, files, strict=True):
             self._write_for_teachers(view, filename)
@@ -111,7 +112,7 @@ class _SceneWriter:
             pose = self._world.world_from_ego(fired)
             views.append(View(renderer, pose, there, renderer.render(there, pose, noise)))
             files.append(self.tables.add_sensor(renderer.camera.channel, fired, keyframe))
-            _write_jpeg(self._config.out / files[-1], views[-1].frame.image)
+            write_jpeg(self._config.out / files[-1], views[-1].frame.image)
         return views, files
 
     def _write_for_teachers(self, view: View, filename: str) -> None:
@@ -123,13 +124,14 @@ class _SceneWriter:
 
     def _cloud(self, geometry: Geometry, step: int, keyframe: bool) -> np.ndarray:
         """The LiDAR's turn at a time step, written."""
-        cloud = scan(self._world, geometry, step, self._noise)
+        cloud = scan(self._world, geometry, self._world.world_from_ego(step), self._noise)
         with atomic_path(self._config.out / self.tables.add_sensor(LIDAR_CHANNEL, step, keyframe)) as path:
             path.write_bytes(cloud.astype("<f4").tobytes())
         return cloud
 
 
-def _write_jpeg(target: Path, image: np.ndarray) -> None:
+def write_jpeg(target: Path, image: np.ndarray) -> None:
+    """Write a picture (H, W, 3) uint8 RGB."""
     jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
     with atomic_path(target) as path:
         path.write_bytes(jpeg)

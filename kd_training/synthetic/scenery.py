@@ -39,7 +39,7 @@ def _kerb(path: Path, span: tuple[float, float], d: float, colour: Colour) -> Me
     return quads(np.concatenate(faces), colour)
 
 
-class _Site:
+class Site:
     """What has been put beside the roads so far; refuses places that people, vehicles, roads or houses need."""
 
     def __init__(self, roads: RoadNetwork, taken: np.ndarray, rng: np.random.Generator, city: City) -> None:
@@ -160,7 +160,7 @@ def build_scenery(
     roads: RoadNetwork, way: np.ndarray, taken: np.ndarray, rng: np.random.Generator, city: City = CITY_A
 ) -> Scenery:
     """Everything static around the ego's way (K, 2), clear of the points `taken` (N, 2) where annotated objects are."""
-    site = _Site(roads, taken, rng, city)
+    site = Site(roads, taken, rng, city)
     low, high = roads.main.station_of(way[0]) - 110, roads.main.station_of(way[-1]) + 130
     lines = [(roads.main, low, high, roads.half_width)]
     lines += [(c.path, 0.0, c.path.length, c.half_width) for c in roads.crossings if low - 30 < c.s < high + 30]

@@ -107,18 +107,24 @@ class Rig:
     ego_from_lidar: np.ndarray
 
 
-def scaled_intrinsics(focal: float, principal: tuple[float, float], width: int, height: int) -> np.ndarray:
-    """K (3, 3) after resizing 1600x900 to `width` columns and cropping the TOP rows down to `height` (integer pixel
-    centres).
+def scaled_intrinsics(
+    focal: float,
+    principal: tuple[float, float],
+    width: int,
+    height: int,
+    full: tuple[int, int] = (FULL_WIDTH, FULL_HEIGHT),
+) -> np.ndarray:
+    """K (3, 3) after resizing pictures of `full` (width, height) to `width` columns and cropping the TOP rows down to
+    `height` (integer pixel centres).
 
     Raises ValueError if the resized image has fewer rows than `height`.
     """
-    scale = width / FULL_WIDTH
-    crop = round(FULL_HEIGHT * scale) - height
+    scale = width / full[0]
+    crop = round(full[1] * scale) - height
     if width <= 0 or height <= 0 or crop < 0:
         raise ValueError(
-            f"image size {width}x{height} is no crop of a resized 1600x900 image; "
-            f"for that width use 1 to {max(1, round(FULL_HEIGHT * scale))} rows"
+            f"image size {width}x{height} is no crop of a resized {full[0]}x{full[1]} image; "
+            f"for that width use 1 to {max(1, round(full[1] * scale))} rows"
         )
     cx, cy = ((value + 0.5) * scale - 0.5 for value in principal)
     return np.array([[focal * scale, 0.0, cx], [0.0, focal * scale, cy - crop], [0.0, 0.0, 1.0]])

@@ -70,7 +70,7 @@ def sensor_file(scene: str, channel: str, timestamp: int, keyframe: bool) -> str
     return f"{'samples' if keyframe else 'sweeps'}/{channel}/{scene}__{channel}__{timestamp}.{suffix}"
 
 
-def _link(rows: list[dict]) -> list[dict]:
+def link(rows: list[dict]) -> list[dict]:
     """Fill prev and next along the list."""
     for before, after in zip(rows[:-1], rows[1:], strict=True):
         before["next"], after["prev"] = after["token"], before["token"]
@@ -218,11 +218,11 @@ class SceneTables:
                 }
             ],
             "calibrated_sensor": calibrated,
-            "sample": _link(self._samples),
-            "sample_data": [row for chain in self._chains.values() for row in _link(chain)],
+            "sample": link(self._samples),
+            "sample_data": [row for chain in self._chains.values() for row in link(chain)],
             "ego_pose": self._poses,
             "instance": instances,
-            "sample_annotation": [row for _, rows in sorted(self._annotations.items()) for row in _link(rows)],
+            "sample_annotation": [row for _, rows in sorted(self._annotations.items()) for row in link(rows)],
         }
 
 

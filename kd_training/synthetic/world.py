@@ -114,7 +114,7 @@ class World:
         footprint = np.zeros((round(2 * AO_REACH / AO_CELL),) * 2, np.uint8)
         for index, actor in enumerate(self.actors):
             ax, ay, ayaw = actor.motion.at(step)
-            if np.hypot(ax - x, ay - y) > ACTOR_REACH:
+            if not actor.present(step) or np.hypot(ax - x, ay - y) > ACTOR_REACH:
                 continue
             ox, oy, _ = self._offset
             mesh = actor.mesh_at(actor.travelled(step) if actor.animated else 0.0).moved(ax - ox, ay - oy, ayaw, 0.0)

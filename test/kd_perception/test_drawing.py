@@ -93,6 +93,21 @@ def test_edges_bend_with_the_lens() -> None:
     assert max(len(line) for line in box_lines(boxes.corners()[0], bent)) > 2
 
 
+def test_a_fisheye_draws_what_stands_beside_and_behind_its_plane() -> None:
+    fisheye = Camera(
+        "c", np.array([[190.0, 0.0, 400.0], [0.0, 190.0, 225.0], [0.0, 0.0, 1.0]]), FRONT.ego_from_camera, 800, 450,
+        "equidistant", (0.01, -0.001, 0.0, 0.0),
+    )  # fmt: skip
+    for boxes in (box(2.0, 9.0), box(-1.5, -9.0)):  # across the plane of the lens, wholly behind it
+        pixels, _, seen = fisheye.project(boxes.corners()[0])
+        assert seen.all() and not FRONT.project(boxes.corners()[0])[2].all()
+        drawn = np.concatenate(box_lines(boxes.corners()[0], fisheye))
+        for corner in pixels:
+            assert np.linalg.norm(drawn - corner, axis=1).min() < 1e-6
+        picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(fisheye, name=""), boxes)
+        assert len(painted(picture, CLASS_COLORS["car"])) > 100
+
+
 def test_birds_eye_view_has_forward_up_and_left_left() -> None:
     size, extent = 400, 40.0
     for (x, y), name in (((20.0, 0.0), "car"), ((0.0, 20.0), "bus"), ((-15.0, -25.0), "pedestrian")):

@@ -131,7 +131,7 @@ def test_too_young_a_memory_is_not_used():
     [
         (0.4, ego(2.0, 0.0, 0.0), "time went back by 0.600 s"),
         (1.0, ego(5.0, 0.0, 0.0), "same stamp"),
-        (2.5, ego(12.5, 0.0, 0.0), "no frame for 1.50 s, memory reaches back 1.00 s"),
+        (2.5, ego(12.5, 0.0, 0.0), "no frame with a pose for 1.50 s, memory reaches back 1.00 s"),
         (1.5, ego(17.5, 0.0, 0.0), "the pose jumped: 10.0 m"),
         (1.5, ego(7.5, 6.0, 0.0), "the pose jumped: 6.0 m"),
         (1.1, ego(5.5, 0.0, 2.5), "it turned by 143 degrees within 0.100 s"),

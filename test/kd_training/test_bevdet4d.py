@@ -14,7 +14,7 @@ from kd_perception.temporal import warp_table
 from kd_training.checkpoint import load_weights
 from kd_training.config import ModelConfig, TemporalConfig, ViewConfig
 from kd_training.export import example_inputs, export_student
-from kd_training.models.memory import MotionHead
+from kd_training.models.memory import MemoryFusion, MotionHead
 from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
 from kd_training.students.bevdet4d import BevDet4d
@@ -63,6 +63,15 @@ def test_it_begins_as_the_single_frame_student_and_without_memory_stays_it():
     used = temporal(*inputs, *memory_inputs(temporal, 1.0))
     assert not torch.allclose(expected[0], used[0]) and not torch.allclose(expected[1], used[1])
     assert torch.equal(empty[2], used[2])  # what is kept is of this frame alone: errors do not build up
+
+
+@torch.inference_mode()
+def test_comparing_in_two_convolutions_is_comparing_the_concatenation():
+    torch.manual_seed(0)
+    fusion = MemoryFusion(8).eval()
+    current, remembered = torch.rand(2, 8, 6, 6), torch.rand(2, 10, 6, 6)
+    whole = fusion.compare(torch.cat([current, remembered], dim=1))
+    torch.testing.assert_close(fusion._compared(current, remembered), whole)
 
 
 @torch.inference_mode()

@@ -40,12 +40,18 @@ def write_student(path):
     return path
 
 
-def rows_of(results: dict) -> list[np.ndarray]:
-    """Per sample (boxes, 6): x, y, score, velocity, best first."""
-    return [
-        np.array([[*row["translation"][:2], row["detection_score"], *row["velocity"]] for row in rows])
-        for rows in results.values()
-    ]
+def share_found(first: dict, second: dict) -> float:
+    """Share of the boxes of `first` that stand in `second`: same place, score and velocity. Random weights leave ties,
+    which turn out one way or the other."""
+    found = total = 0
+    for one, other in zip(first.values(), second.values(), strict=True):
+        mine, theirs = (
+            np.array([[*row["translation"][:2], row["detection_score"], *row["velocity"]] for row in rows])
+            for rows in (one, other)
+        )
+        found += (np.abs(mine[:, None] - theirs[None]) < 1e-4).all(axis=2).any(axis=1).sum()
+        total += len(mine)
+    return found / total
 
 
 @pytest.mark.ros
@@ -66,9 +72,7 @@ def test_graph_and_dataset_evaluation_agree_on_a_temporal_student(tmp_path) -> N
     )  # fmt: skip
     statuses = [json.loads(line) for line in (tmp_path / "out" / STATUS).read_text().splitlines()]
     assert [status["memory_state"] for status in statuses] == ["empty"] + ["used"] * (KEYFRAMES - 1)
-    expected, got, without = rows_of(direct(True)), rows_of(run.results), rows_of(direct(False))
-    assert sum(map(len, expected)) >= 50
-    for one, other in zip(expected, got, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-4)
-    pairs = zip(expected, without, strict=True)
-    assert any(len(one) != len(other) or np.abs(one - other).max() > 0.01 for one, other in pairs)
+    expected, without = direct(with_pose=True), direct(with_pose=False)
+    assert all(len(rows) > 10 for rows in run.results.values())
+    assert min(share_found(expected, run.results), share_found(run.results, expected)) > 0.95
+    assert share_found(expected, without) < 0.5  # the memory does count

@@ -21,7 +21,16 @@ from kd_perception.student import load_student
 from kd_training import export as export_module
 from kd_training import train as train_module
 from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights
-from kd_training.config import AugmentConfig, DataConfig, DataRoot, ModelConfig, ScheduleConfig, TrainConfig, ViewConfig
+from kd_training.config import (
+    AugmentConfig,
+    DataConfig,
+    DataRoot,
+    ModelConfig,
+    ScheduleConfig,
+    TemporalConfig,
+    TrainConfig,
+    ViewConfig,
+)
 from kd_training.engine import TorchEngine
 from kd_training.export import example_inputs, export_student
 from kd_training.run import load_model, measured_accuracy, provenance_of, validation_metrics
@@ -91,7 +100,7 @@ def test_an_interrupted_and_resumed_run_is_bit_exact(painted, finished, tmp_path
 
 def test_a_temporal_student_trains_from_single_frame_weights_and_is_validated(painted, finished, tmp_path):
     config = make_config(painted, 3)
-    config.model.temporal.frames = 2
+    config.model.temporal = TemporalConfig(frames=2, shortest=0.25)
     assert train(config, tmp_path, weights=finished / WEIGHTS_FILE)
     before, after = (load_file(folder / WEIGHTS_FILE) for folder in (finished, tmp_path))
     assert {name.split(".")[0] for name in after.keys() - before.keys()} == {"fusion", "motion"}

@@ -53,7 +53,7 @@ class Bench:
         """Wait until a counter has reached a value."""
         self.peer.until(lambda: self.counter(name) >= count)
 
-    def shoot_until(self, good: Callable[[FrameStatus], bool], timeout_s: float = 30.0) -> FrameStatus:
+    def shoot_until(self, good: Callable[[FrameStatus], bool], timeout_s: float = 90.0) -> FrameStatus:
         """Shoot frame after frame until one's status is good: other topics than images keep their own time."""
         found = []
 

@@ -67,7 +67,7 @@ class Peer:
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
-    def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> object:
+    def until(self, condition: Callable[[], object], timeout_s: float = 90.0) -> object:
         """Spin until the condition is true and return its value; fails the test after the timeout."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):

@@ -12,7 +12,7 @@ class HostCuda:
     """The library's path, and its counters and switches by name (see host_cuda.c)."""
 
     def __init__(self, folder: Path, compiler: str) -> None:
-        self.path = folder / "libhostcuda.so"
+        self.path = folder / "libcuda.so.1"  # as the real one: programs find it by LD_LIBRARY_PATH
         command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", str(SOURCE), "-o", str(self.path)]
         subprocess.run(command, check=True)
         self._library = ctypes.CDLL(str(self.path))

@@ -1,6 +1,6 @@
 """TensorRT-RTX's bindings in place of TensorRT's, as a program: builds with our builder, and looks calls up.
 
-    python tensorrt_calls.py build '{"student": FILE, "cameras": 6, "folder": DIR, "operator": ""}'
+    python tensorrt_calls.py build '{"student": FILE, "cameras": 6, "folder": DIR, "operator": "", "interrupt": false}'
     python tensorrt_calls.py check '{"calls": [[class, method, [arguments]]], "properties": [[class, property]]}'
 
 Each prints one JSON line last.
@@ -34,9 +34,15 @@ class Rehearsal:
     tf32: bool
 
 
-def rehearsed_build(student: Path, cameras: int, folder: Path, operator: str = "") -> Rehearsal:
-    """Build, keep, fetch, damage and build again; `operator` replaces the file's first operator."""
-    task = {"student": str(student), "cameras": cameras, "folder": str(folder), "operator": operator}
+def rehearsed_build(
+    student: Path, cameras: int, folder: Path, operator: str = "", interrupt: bool = False
+) -> Rehearsal:
+    """Build, keep, fetch, damage and build again; `operator` replaces the file's first operator, `interrupt` plays
+    Ctrl-C in the middle of the build."""
+    task = {
+        "student": str(student), "cameras": cameras, "folder": str(folder), "operator": operator,
+        "interrupt": interrupt,
+    }  # fmt: skip
     return Rehearsal(**_program("build", task))
 
 
@@ -83,11 +89,17 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     student = load_student(path)
     shapes = tensorrt_build.input_shapes(student.spec, task["cameras"])
     gpu = Gpu("a GPU elsewhere", (8, 6), 14)
-    request = tensorrt_build.PlanRequest(trt, gpu, student, task["cameras"], shapes, folder, told.append)
+
+    def report(sentence: str) -> None:
+        told.append(sentence)
+        if task["interrupt"] and sentence.startswith("building: "):
+            raise KeyboardInterrupt("Ctrl-C")
+
+    request = tensorrt_build.PlanRequest(trt, gpu, student, task["cameras"], shapes, folder, report)
     warnings.simplefilter("ignore", DeprecationWarning)  # timing caches do nothing in TensorRT-RTX
     try:
         built = tensorrt_build.built_plan(request)
-    except EngineError as error:
+    except (EngineError, KeyboardInterrupt) as error:
         return asdict(Rehearsal(str(error), 0, False, False, told, {}, facts["tf32"]))
     kept = tensorrt_build.kept_plan(request)
     kept_file = folder / request.key.file_name()

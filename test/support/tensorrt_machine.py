@@ -1,6 +1,7 @@
 """A machine with TensorRT and a GPU, played: the bindings' stand-in over a driver that works on host memory.
 
-As a pytest plugin (`-p support.tensorrt_machine`) it plays one for a whole run: the tests of test/gpu then run anywhere.
+As a pytest plugin (`-p support.tensorrt_machine`) it plays one for a whole run: the tests of test/gpu then run
+anywhere.
 """
 
 import shutil

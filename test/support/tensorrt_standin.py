@@ -9,6 +9,7 @@ Executed afresh for every test: its globals are its state.
 
 import ctypes
 import inspect
+import os
 from collections.abc import Callable
 from enum import IntEnum
 from functools import wraps
@@ -25,6 +26,7 @@ properties: set[tuple[str, str]] = set()  # class, property
 builds = executions = 0
 refused_plans = 0  # how many plans the runtime shall refuse from now on
 failing = False  # executions fail
+FAILURE = os.environ.get("TENSORRT_STANDIN_FAILURE", "")  # a file: as long as it exists, executions fail
 timings_given: list[bytes] = []  # what every build began with
 
 PLAN = b"plan of the stand-in "
@@ -322,7 +324,7 @@ class IExecutionContext:
         executions += 1
         assert type(stream_handle) is int and stream_handle, "the default stream would stop everything else"
         assert self._addresses.keys() == self._shapes.keys(), "a tensor has no memory"
-        if failing:
+        if failing or (FAILURE and os.path.exists(FAILURE)):
             self._engine.logger.log(ILogger.Severity.ERROR, "Cuda failure: 719")
             return False
         inputs = {name: self._array(name).copy() for name in self._engine.inputs}

@@ -103,3 +103,10 @@ def test_what_tensorrt_refuses_is_told_in_its_words(tmp_path: Path):
     rehearsal = rehearsed_build(student, 6, tmp_path / "cache", operator="Teleport")
     assert "refuses" in rehearsal.error and "Teleport" in rehearsal.error
     assert list((tmp_path / "cache").glob("*")) == []
+
+
+def test_ctrl_c_ends_a_build(tmp_path: Path):
+    student = write_fake_student(tmp_path / "student.onnx")
+    rehearsal = rehearsed_build(student, 6, tmp_path / "cache", interrupt=True)
+    assert rehearsal.error == "Ctrl-C" and len(rehearsal.told) == 2  # "building MODEL ...", then the first step
+    assert list((tmp_path / "cache").glob("*")) == []

@@ -22,6 +22,7 @@ from kd_perception.engines.protocol import EngineOptions, keep
 from kd_perception.engines.tensorrt import GpuTensor, TensorRtEngine
 from kd_perception.errors import EngineError, InputError, MemoryLostError
 from kd_perception.grid import BevGrid
+from kd_perception.pipeline import Pipeline
 from kd_perception.preprocess import fit_image
 from kd_perception.rig import ring_rig
 from kd_perception.student import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student, load_student
@@ -261,6 +262,20 @@ def test_progress_is_told_while_building(
     ]  # fmt: skip
 
 
+def test_ctrl_c_ends_a_build_and_keeps_nothing(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    monkeypatch.setattr(tensorrt_build, "REPORT_EVERY_S", 0.0)
+
+    def interrupted(sentence: str) -> None:
+        if sentence.startswith("building: "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TensorRtEngine(student, 4, EngineOptions(cache_folder=tmp_path, report=interrupted))
+    assert not list(tmp_path.iterdir())
+
+
 # Where it cannot run
 
 
@@ -283,6 +298,17 @@ def test_without_tensorrt_or_gpu_it_refuses_and_auto_goes_on(
 def test_old_tensorrt_is_refused(tensorrt: ModuleType, student: Student, tmp_path: Path):
     tensorrt.__version__ = "8.6.1"
     with pytest.raises(EngineError, match=r"TensorRT 8\.6\.1 is too old"):
+        opened(student, tmp_path)
+
+
+def test_bindings_that_give_no_builder_are_a_sentence(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    def none(logger: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(tensorrt, "Builder", none)
+    with pytest.raises(EngineError, match=r"TensorRT 10\.3\.0 does not work here \(pybind11::init"):
         opened(student, tmp_path)
 
 
@@ -327,3 +353,22 @@ def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
             expected = open_engine("openvino", temporal, 4, 1).run(recalled | {MEMORY_INPUT: memory.numpy()})["heatmap"]
             np.testing.assert_array_equal(engine.run(recalled)["heatmap"], expected)
             tensorrt.failing = False
+
+
+def test_the_pipeline_starts_its_memory_anew_when_the_gpu_dies(
+    tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path
+):
+    """No frame is lost: the one in which the GPU dies is answered without memory, and says why."""
+    pipeline = Pipeline(temporal, "auto", 4, threads=1, cache_folder=tmp_path)
+    height, width = SMALL.image_size
+    pipeline.set_rig(ring_rig(4, width, height, np.radians(95.0)))
+    told = []
+    for frame in range(4):
+        if frame == 2:
+            host_cuda["failure"] = LAUNCH_FAILED
+        detections = pipeline.detect(list(inputs_for(4)["images"]), frame * 500_000_000, np.eye(4))
+        told.append((pipeline.engine.name, detections.memory_state))
+        if frame == 2:
+            assert "engine tensorrt failed, and the temporal memory with it" in detections.reset_reason
+    pipeline.close()
+    assert told == [("tensorrt", "empty"), ("tensorrt", "used"), ("openvino", "empty"), ("openvino", "used")]

@@ -16,7 +16,7 @@ from kd_perception.nuscenes import open_nuscenes
 from kd_perception.rig_check.command import examine
 from kd_perception.rig_check.finding import Severity
 from kd_perception.rig_check.recording import read_moments, read_recording
-from kd_perception.transforms import invert
+from kd_perception.transforms import invert, make_transform, quaternion_from_yaw
 
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -130,13 +130,32 @@ def test_every_mistake_is_one_error(report_of, name):
     assert any(re.search(sentence, error) for error in errors), errors
 
 
+def turned_about_z(degrees):
+    """Rotation (4, 4) about the vertical."""
+    return make_transform(quaternion_from_yaw(np.radians(degrees)), np.zeros(3))
+
+
 def test_a_turned_camera_is_doubted(report_of):
-    """Ten degrees of yaw, which no simple mistake explains: the pictures do not fit, and the others still do."""
-    turn = np.eye(4)
-    turn[:2, :2] = [[np.cos(0.17), -np.sin(0.17)], [np.sin(0.17), np.cos(0.17)]]
-    report = report_of(only("CAM_FRONT_LEFT", lambda mounting: turn @ mounting))
+    """Ten degrees of yaw, which nothing simple explains: the pictures do not fit, and the others still do."""
+
+    def turn(mounting):
+        return make_transform((turned_about_z(10.0) @ mounting)[:3, :3], mounting[:3, 3])
+
+    report = report_of(only("CAM_FRONT_LEFT", turn))
     assert any("'CAM_FRONT_LEFT' do not fit the cloud" in finding.sentence for finding in report.findings)
     assert all(finding.cameras in ((), ("CAM_FRONT_LEFT",)) for finding in report.findings)
+
+
+def test_a_mounting_that_is_two_degrees_off_is_measured(report_of):
+    """Two degrees to the left in tf: the sentence says to turn it about two degrees back."""
+
+    def turn(mounting):
+        return make_transform((turned_about_z(2.0) @ mounting)[:3, :3], mounting[:3, 3])
+
+    (finding,) = report_of(only("CAM_BACK_LEFT", turn)).findings
+    assert finding.severity is Severity.warning and finding.cameras == ("CAM_BACK_LEFT",)
+    degrees, side = re.search(r"turned by ([\d.]+) degrees to the (\w+)", finding.sentence).groups()
+    assert side == "right" and abs(float(degrees) - 2.0) <= 0.5
 
 
 def test_same_mounting_no_view_ahead_and_no_cloud(report_of):

@@ -6,12 +6,13 @@ import torch
 from support.nuscenes_tables import VERSION, write_dataset
 from torch.nn import functional
 
-from kd_perception.student import StudentSpec
+from kd_perception.errors import ConfigError
+from kd_perception.student import MemorySpec, StudentSpec
 from kd_perception.transforms import apply, invert
 from kd_training.config import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import StepBatches, collate, make_sample
-from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.frames import TrainingFrame, check_intervals, open_frames
 from kd_training.students.bevdet import student_spec
 
 MODEL = ModelConfig(name="test", temporal=TemporalConfig(frames=2))
@@ -93,6 +94,16 @@ def test_memory_is_dropped_at_the_configured_rate(frames):
     for rate, expected in ((0.0, 1.0), (1.0, 0.0)):
         batches = StepBatches(SPEC, frames[2:3], AugmentConfig(memory_drop=rate), 2, 0, False, False)
         assert (batches[0].previous.valid == expected).all()
+
+
+def test_intervals_that_the_data_lacks_are_refused(frames):
+    check_intervals(frames, MemorySpec(8, 0.5, 0.25, 1.0))
+    with pytest.raises(ConfigError, match=r"0\.25 to 1\.00 s apart, but model\.temporal says 0\.1 to 1 s"):
+        check_intervals(frames, MemorySpec(8, 0.5, 0.1, 1.0))
+    with pytest.raises(ConfigError, match="but model.temporal says 0.25 to 2 s"):
+        check_intervals(frames, MemorySpec(8, 0.5, 0.25, 2.0))
+    with pytest.raises(ConfigError, match="no two camera frames"):
+        check_intervals(frames, MemorySpec(8, 0.05, 0.01, 0.1))
 
 
 def test_both_frames_lose_the_same_cameras(frames):

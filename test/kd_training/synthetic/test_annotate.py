@@ -20,9 +20,9 @@ def render_keyframe(rig: str) -> Keyframe:
     geometry, rng, pose = world.geometry(STEP), np.random.default_rng(0), world.world_from_ego(STEP)
     renderers = [CameraRenderer(world, camera, 1.0) for camera in world.rig.cameras]
     frames = [renderer.render(geometry, pose, rng) for renderer in renderers]
-    cloud = points_in_world(world, STEP, scan(world, geometry, STEP, rng))
+    cloud = points_in_world(world, pose, scan(world, geometry, pose, rng))
     views = [View(*parts, geometry, frame) for *parts, frame in zip(renderers, [pose] * 6, frames, strict=False)]
-    return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, views, cloud)
+    return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, pose[:2, 3], views, cloud)
 
 
 @pytest.fixture(scope="module")

@@ -125,8 +125,8 @@ def test_a_wet_road_mirrors(day: Scene, rain: Scene) -> None:
 
 
 def test_rain_thins_the_cloud_and_answers_near_by(day: Scene, rain: Scene) -> None:
-    clear = scan(*day, 0, np.random.default_rng(0))
-    wet = scan(*rain, 0, np.random.default_rng(0))
+    clear = scan(*day, day[0].world_from_ego(0), np.random.default_rng(0))
+    wet = scan(*rain, rain[0].world_from_ego(0), np.random.default_rng(0))
     distance = [np.linalg.norm(cloud[:, :3], axis=1) for cloud in (clear, wet)]
     assert (distance[1] > 30).sum() < 0.8 * (distance[0] > 30).sum()
     near = [np.sum((d < 4) & (cloud[:, 2] > -1.0)) for d, cloud in zip(distance, (clear, wet), strict=True)]
