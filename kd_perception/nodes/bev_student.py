@@ -175,6 +175,8 @@ class BevStudent(ProcessNode):
     # Callbacks: sort messages, never block
 
     def _receive_image(self, camera: int, read, cdr: bytes, info: dict) -> None:  # noqa: ANN001 - one of READERS
+        if self._stages is None:
+            return  # taken before, delivered after the node was deactivated
         self._health.count("images_received")
         if not self._outputs.wanted():
             self._health.count("images_ignored_without_listeners")

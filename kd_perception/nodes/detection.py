@@ -100,7 +100,7 @@ class FrameDetector:
         self._calibrated = Patience(deadline_s, self._hurry)
         self._located = Patience(deadline_s, self._hurry)
         self._resets = 0
-        self._fingerprints: dict[str, str] = {}
+        self._known: dict[str, Camera] = {}  # each camera as it was calibrated last
 
     def hurry(self) -> None:
         """From now on wait for nothing."""
@@ -149,7 +149,11 @@ class FrameDetector:
         self._calibrated.wait(missing, frame.arrival_s)
         if names[0] in rig.problems:
             raise CalibrationError(rig.problems[names[0]])
-        return rig
+        # A masked camera stays where it was: tables need not follow a transform that comes and goes.
+        steady = [
+            self._known.get(camera.name, camera) if camera.name in rig.problems else camera for camera in rig.cameras
+        ]
+        return Rig(tuple(steady), rig.problems)
 
     def _placed(
         self, rig: Rig, frame: SyncedFrame[ReceivedImage], problems: dict[str, list[str]]
@@ -163,14 +167,13 @@ class FrameDetector:
 
     def _changed(self, rig: Rig) -> list[str]:
         """Names of cameras whose calibration differs from the last one they had."""
-        changed = []
-        for camera in rig.cameras:
-            if camera.name in rig.problems:
-                continue
-            fingerprint = camera.fingerprint()
-            if self._fingerprints.get(camera.name, fingerprint) != fingerprint:
-                changed.append(camera.name)
-            self._fingerprints[camera.name] = fingerprint
+        calibrated = [camera for camera in rig.cameras if camera.name not in rig.problems]
+        changed = [
+            camera.name
+            for camera in calibrated
+            if camera.name in self._known and camera.fingerprint() != self._known[camera.name].fingerprint()
+        ]
+        self._known |= {camera.name: camera for camera in calibrated}
         return changed
 
     def _pose(self, frame: SyncedFrame[ReceivedImage], problems: dict[str, list[str]]) -> np.ndarray | None:

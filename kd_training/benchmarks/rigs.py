@@ -127,7 +127,9 @@ def rigs(
             for restricted in (False, True) if case.data == "original" else (False,):
                 score = score_of(case, nusc, results, folder, restricted)
                 original = original or score
-                rows.append(row_of(case, score, original, restricted, len(next(iter(_rigs(nusc).values())))))
+                rows.append(
+                    row_of(case, score, original, restricted, len(load_frame(nusc, nusc.sample[0]["token"]).images))
+                )
     console.print(terminal_table(f"{opened.spec.name} on other rigs", HEADINGS, rows))
     if report is not None:
         facts = {

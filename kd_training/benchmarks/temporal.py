@@ -1,5 +1,6 @@
 """`kd bench temporal`: a temporal student beside the single-frame one, at several frame rates and memory intervals."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +12,10 @@ from nuscenes import NuScenes
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from kd_perception.atomic import write_text
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import StudentError
-from kd_perception.evaluation.dataset import detect_scenes
+from kd_perception.evaluation.dataset import Answers, detect_scenes
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.results import write_results
 from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
@@ -25,7 +27,7 @@ from kd_training.benchmarks.report import markdown_table, terminal_table, write_
 SINGLE = "models/bevdet_demo.onnx"
 SCORE_THRESHOLD = 0.02
 KEYFRAMES_HZ = 2.0
-RESULTS_FILE, SUMMARY_FILE = "results_nusc.json", "metrics_summary.json"
+RESULTS_FILE, SUMMARY_FILE, ANSWERED_FILE = "results_nusc.json", "metrics_summary.json", "answered.json"
 HEADINGS = ("student", "images at", "memory", "frames with it", "mAP", "NDS", "mATE m", "mAOE rad", "mAVE m/s")
 KEYFRAME_INTERVALS_S, CAMERA_INTERVALS_S = (1.0, 0.5), (0.5, 0.2, 0.1)  # ages of the memory that are measured
 METHOD = """Keyframes are scored; at more than 2 Hz the temporal student also sees the images between them, as on a
@@ -68,7 +70,8 @@ def temporal(
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
 ) -> None:
-    """Score a temporal student beside the single-frame one: mAP, NDS, mAVE at 2 Hz and more, over memory intervals."""
+    """Score a temporal student beside the single-frame one: mAP, NDS, mAVE at 2 Hz and more, over memory intervals;
+    resumable."""
     console = Console()
     remembering, forgetful = load_student(student), load_student(single or resource(SINGLE))
     if remembering.spec.memory is None:
@@ -114,24 +117,38 @@ def measure(
     threads: int,
     progress: Callable[[int, int], None],
 ) -> Measured:
-    """Run one case and score it; results and the metric's summary go to `out`, `progress(done, total)` hears of it."""
+    """Run one case, unless its results are in `out` from an earlier run, and score it; results and the metric's summary
+    go to `out`, `progress(done, total)` hears of it."""
+    answered = out / ANSWERED_FILE
+    facts = {
+        "model": case.student.sha256, "camera_hz": case.camera_hz, "interval_s": case.interval_s,
+        "data": str(nusc.dataroot), "scenes": list(scenes),
+    }  # fmt: skip
+    before = json.loads(answered.read_text()) if answered.is_file() else {}
+    with_memory = before.pop("with_memory", 0)
+    if before != facts:
+        answers = _run(case, nusc, scenes, engine, threads, progress)
+        with_memory = answers.with_memory
+        answered.unlink(missing_ok=True)
+        write_results(out / RESULTS_FILE, answers.results)
+        write_text(answered, json.dumps({**facts, "with_memory": with_memory}, indent=1))
+    metrics = evaluate_results(nusc, out / RESULTS_FILE, scenes, out / SUMMARY_FILE)
+    samples = sum(len(scene_samples(nusc, scene)) for scene in scenes)
+    return Measured(case, metrics, with_memory / samples)
+
+
+def _run(
+    case: Case, nusc: NuScenes, scenes: Sequence[str], engine: str, threads: int, progress: Callable[[int, int], None]
+) -> Answers:
     first = load_frame(nusc, scene_samples(nusc, scenes[0])[0])
     spec = case.student.spec
     if spec.memory is not None and case.interval_s:
         spec = replace(spec, memory=_asked_for(spec.memory, case.interval_s))
     pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), SCORE_THRESHOLD, threads)
-    answers = detect_scenes(
-        pipeline,
-        nusc,
-        scenes,
-        progress,
-        case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0,
-        with_pose=case.interval_s > 0.0,
-    )
+    camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
+    answers = detect_scenes(pipeline, nusc, scenes, progress, camera_hz, with_pose=case.interval_s > 0.0)
     pipeline.close()
-    write_results(out / RESULTS_FILE, answers.results)
-    metrics = evaluate_results(nusc, out / RESULTS_FILE, scenes, out / SUMMARY_FILE)
-    return Measured(case, metrics, answers.with_memory / len(answers.results))
+    return answers
 
 
 def row_of(measured: Measured) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The data card: what a rendered set holds, beside the real nuScenes mini_val tables, as card.md and card.json."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -107,19 +107,48 @@ def _row(name: str, source: str, stats: ClassStatistics | None) -> str:
     return f"| {name} | {source} | " + " | ".join(cells) + " |"
 
 
-_LIMITS = """## What to know
-
+_INVENTED = """\
 - The class mix is more balanced than nuScenes on purpose: buses, trailers, construction vehicles, cycles, cones and
   barriers are commoner, so that they can be learnt from few scenes. Do not read class frequencies as real ones.
-- All sensors of a keyframe share one time stamp and one ego pose; a LiDAR turn is taken at one instant (no rolling
-  shutter).
-- The ground is flat, traffic keeps to the right, the ego vehicle itself is not in the pictures or clouds, there is no
-  radar, rain or night.
+- Coordinates, time stamps, tokens and places are invented. The map picture is blank.
+"""
+_REPLAYED = """\
+- Poses, calibration, time stamps, tokens, and the boxes' places, sizes and headings are those of the tables; boxes are
+  put on flat ground, so their z differs. Streets, houses, bodies, clothes, colours and light are invented, and whatever
+  the tables do not annotate (occluded, far, or of no class) is not there. Between keyframes boxes move in straight
+  lines; each camera sees them at its own time. The map pictures are blank.
+"""
+_ALWAYS = """\
+- {spread}a LiDAR turn is taken at one instant (no rolling shutter).
+- The ground is flat, the ego vehicle itself is not in the pictures or clouds, there is no radar, no motion blur.
 - An annotation exists where a pixel of any camera or a LiDAR point of the keyframe shows the object, up to 90 m.
   `num_lidar_pts` counts the keyframe's points in the box; visibility is the share of the object's own pixels that
   nothing covers, over all cameras, measured on a regular grid of about 260 rays an object and camera.
-- Coordinates, time stamps, tokens and places are invented. The map picture is blank.
 """
+_DARK = """\
+- After sunset lamps are points without size: their shadows are hard, and light that falls on a surface goes on to no
+  other. Each spot is lit by the seven lamps that matter most there. All driven vehicles have their lamps on, parked
+  ones none; nobody brakes or indicates visibly. The camera's exposure stays the same through a scene.
+"""
+_RAIN = """\
+- Rain is an overcast sky, a wet road that mirrors, haze, streaks and drops that stay where they are on the lens for a
+  scene. There is no spray behind vehicles, no wiper and nobody carries an umbrella. LiDAR echoes fade with the range,
+  wet ground sends little back at flat angles, and drops answer within some metres; rates are plausible, not measured.
+"""
+
+
+def _limits(settings: Mapping[str, object]) -> str:
+    """What a reader should know about a set rendered with these settings."""
+    replayed = "tables" in settings
+    own_time = replayed or bool(settings.get("camera_spread_ms"))
+    shared = "All sensors of a keyframe share one time stamp and one ego pose; "
+    parts = [_REPLAYED if replayed else _INVENTED]
+    parts.append(_ALWAYS.format(spread="Every camera has its own time stamp and ego pose; " if own_time else shared))
+    if settings.get("light", "day") != "day":
+        parts.append(_DARK)
+    if settings.get("weather", "dry") != "dry":
+        parts.append(_RAIN)
+    return "## What to know\n\n" + "".join(parts)
 
 
 def write_card(
@@ -161,4 +190,4 @@ def write_card(
     for name in CLASSES:
         beside = REAL_MINI_VAL if reference is None else reference
         lines += [_row(name, names[0], stats.get(name)), _row(name, names[1], beside.get(name))]
-    write_text(out / "card.md", "\n".join([*lines, "", _LIMITS]))
+    write_text(out / "card.md", "\n".join([*lines, "", _limits(settings)]))

@@ -9,7 +9,7 @@ from kd_training.synthetic.sensors import CameraSensor
 from kd_training.synthetic.world import Tracer
 
 HALOS = ((0.0022, 0.45), (0.009, 0.3), (0.035, 0.25))  # radius as a share of the image width, share of the light
-HALO_LIGHT = 6e-7  # of a lamp's light, spread over the halos; per square of the image width
+HALO_LIGHT = 0.24  # share of a lamp's light in its halos, per square of the image width
 BRIGHTEST = 0.4  # light of one lamp that still makes its halo grow; more dazzles no further
 STREAK = (0.0035, 0.045)  # deviation across and along, as shares of the image width
 
@@ -33,7 +33,7 @@ def lamp_glow(
         away = mirrored - eye
         cosine = np.abs(away[:, 2]) / np.linalg.norm(away, axis=1)
         fresnel = 0.03 + 0.97 * (1 - cosine) ** 5
-        _deposit(streaks, camera, local_from_ego, mirrored, _light(lamps, shown, eye) * (1.1 * fresnel)[:, None])
+        _deposit(streaks, camera, local_from_ego, mirrored, _light(lamps, shown, eye) * (0.25 * fresnel)[:, None])
         across, along = (value * camera.width for value in STREAK)
         result += _blurred(streaks * ground[..., None], across, along) * ground[..., None]
     return result
@@ -64,7 +64,7 @@ def _deposit(
     """Add each point's light to the pixel it falls on, scaled so that halos look the same at any resolution."""
     local_from_camera = local_from_ego @ camera.ego_from_camera
     pixels, visible = camera.camera.project_local(apply(invert(local_from_camera), points.astype(np.float64)))
-    scale = HALO_LIGHT * camera.width**2 * camera.width**2
+    scale = HALO_LIGHT * camera.width**2
     for (u, v), amount, shown in zip(pixels, light, visible, strict=True):
         if shown and 0 <= u < camera.width and 0 <= v < camera.height:
             flux[int(v), int(u)] += amount * scale

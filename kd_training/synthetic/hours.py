@@ -59,7 +59,7 @@ def _dusk(rng: np.random.Generator, rain: bool) -> Light:
         bounce=(0.13 * ambient).astype(np.float32),
         haze=horizon.mean(0).astype(np.float32),
         haze_length=float(rng.uniform(700, 3000)),
-        exposure=float(rng.uniform(0.85, 1.1) * 0.36 / level),
+        exposure=float(rng.uniform(0.85, 1.1) * 0.25 / level),
         noise=float(rng.uniform(2.0, 4.0)),
         panorama=panorama.astype(np.float32),
         lamp_scale=0.16,

@@ -20,7 +20,8 @@ STREET, HEAD, TAIL = 0, 1, 2
 STREET_POWER, HEAD_POWER, TAIL_POWER = 34.0, 800.0, 0.7  # intensities at a Light's lamp_scale of 1
 REACH = 75.0  # metres around the ego
 CELL = 2.0
-NEAREST = 8  # lamps that light one cell, at most
+NEAREST = 7  # lamps that light one cell, at most
+FAINTEST = 1e-3  # irradiance that still counts, at a lamp_scale of 1
 LAMP_AREA = 5.0  # square metres that soften the light of a lamp near by
 SIGNAL_EMISSION, HEAD_EMISSION, TAIL_EMISSION, STREET_EMISSION = 2.0, 8.0, 1.6, 8.0
 EGO_LAMPS = ((3.65, 0.0, 0.68),)  # in base_link; both as one, on the car's centre line
@@ -47,15 +48,14 @@ class Lamps:
 
     def towards(self, lamp: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Share (N,) of its intensity that lamp (N,) sends along unit directions (N, 3)."""
-        return np.where(
-            self.kind[lamp] == HEAD,
-            _headlamp(self.aim[lamp], directions),
-            np.where(
-                self.kind[lamp] == STREET,
-                np.sqrt(np.clip(0.05 - directions[:, 2], 0, 1)),
-                np.clip(np.einsum("ni,ni->n", self.aim[lamp], directions) + 0.1, 0, 1),
-            ),
-        )
+        kind = self.kind[lamp]
+        share = np.clip(0.05 - directions[:, 2], 0, 1)
+        np.sqrt(share, out=share)
+        head, tail = np.flatnonzero(kind == HEAD), np.flatnonzero(kind == TAIL)
+        share[head] = _headlamp(self.aim[lamp[head]], directions[head])
+        behind = np.einsum("ni,ni->n", self.aim[lamp[tail]], directions[tail])
+        share[tail] = np.clip(behind + 0.1, 0, 1)
+        return share
 
 
 def _headlamp(aim: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -145,17 +145,15 @@ def _cells(lamps: Lamps) -> np.ndarray:
     side = np.arange(-REACH, REACH, CELL) + CELL / 2
     x, y = np.meshgrid(side + lamps.centre[0], side + lamps.centre[1], indexing="xy")
     count, cells = len(lamps.kind), x.size
-    brightness = np.zeros((cells, count), np.float32)
-    for height in (0.0, 1.2):
-        points = np.stack([x, y, np.full_like(x, height)], -1).reshape(-1, 1, 3).astype(np.float32)
-        away = points - lamps.position[None]
-        squared = np.maximum(np.einsum("cli,cli->cl", away, away), 1.0)
-        unit = (away / np.sqrt(squared)[..., None]).reshape(-1, 3)
-        share = lamps.towards(np.tile(np.arange(count), cells), unit).reshape(cells, count)
-        upright = np.abs(unit[:, 2]).reshape(cells, count) if height == 0.0 else 0.3
-        brightness += share * lamps.intensity.max(1) / squared * upright
+    points = np.stack([x, y, np.full_like(x, 0.3)], -1).reshape(-1, 1, 3).astype(np.float32)
+    away = points - lamps.position[None]
+    squared = np.maximum(np.einsum("cli,cli->cl", away, away), 1.0)
+    unit = (away / np.sqrt(squared)[..., None]).reshape(-1, 3)
+    share = lamps.towards(np.tile(np.arange(count), cells), unit).reshape(cells, count)
+    steep = 0.06 + np.abs(unit[:, 2]).reshape(cells, count)  # grazing light does little to the ground
+    brightness = share * lamps.intensity.max(1) / squared * steep
     best = np.argsort(-brightness, axis=1)[:, :NEAREST]
-    best = np.where(np.take_along_axis(brightness, best, 1) > 8e-4, best, count - 1)
+    best = np.where(np.take_along_axis(brightness, best, 1) > FAINTEST, best, count - 1)
     return best.reshape(*x.shape, NEAREST).astype(np.int16)
 
 
@@ -167,19 +165,23 @@ def lamp_light(lamps: Lamps, tracer: _Tracer, points: np.ndarray, normals: np.nd
     dark = len(lamps.kind) - 1
     chosen = np.full((len(points), NEAREST), dark, np.int16)
     chosen[inside] = lamps.cells[place[inside, 1], place[inside, 0]]
+    power = lamps.intensity.max(1)
     for k in range(NEAREST):
         index = np.flatnonzero(chosen[:, k] != dark)
         lamp = chosen[index, k]
-        start = points[index] + np.float32(0.02) * normals[index]
-        to_lamp = lamps.position[lamp] - start
-        distance = np.sqrt(np.maximum(np.einsum("ni,ni->n", to_lamp, to_lamp), 0.25))
-        unit = to_lamp / distance[:, None]
-        cosine = np.einsum("ni,ni->n", unit, normals[index])
-        share = lamps.towards(lamp, -unit) * np.clip(cosine, 0, 1) / (distance**2 + LAMP_AREA)
-        useful = np.flatnonzero(share * lamps.intensity[lamp].max(1) > 1e-4)
-        index, lamp, share = index[useful], lamp[useful], share[useful]
-        clear = ~tracer.blocked(start[useful], unit[useful], distance[useful] - np.float32(0.12))
-        result[index] += (share * clear)[:, None] * lamps.intensity[lamp]
+        to_lamp = lamps.position[lamp] - points[index]
+        squared = np.einsum("ni,ni->n", to_lamp, to_lamp)
+        across = np.einsum("ni,ni->n", to_lamp, normals[index])  # distance times cosine
+        useful = np.flatnonzero(across * power[lamp] > FAINTEST * np.sqrt(squared) * (squared + LAMP_AREA))
+        index, lamp, squared, across = index[useful], lamp[useful], squared[useful], across[useful]
+        distance = np.sqrt(squared)
+        unit = to_lamp[useful] / distance[:, None]
+        share = lamps.towards(lamp, -unit) * across / (distance * (squared + LAMP_AREA))
+        useful = np.flatnonzero(share * power[lamp] > FAINTEST)
+        start = points[index[useful]] + np.float32(0.02) * normals[index[useful]]
+        clear = ~tracer.blocked(start, unit[useful], distance[useful] - np.float32(0.12))
+        useful = useful[clear]
+        result[index[useful]] += share[useful, None] * lamps.intensity[lamp[useful]]
     return result
 
 
@@ -193,4 +195,4 @@ def lit_windows(uv: np.ndarray, layer: np.ndarray, tint: np.ndarray, height: np.
     lit = first < np.where(height < 3.3, 0.65, 0.3)
     warm = np.array((1.0, 0.66, 0.32)) * (1 - third[:, None]) + np.array((0.9, 0.95, 1.0)) * third[:, None]
     within = 0.75 + 0.25 * (1 - np.modf(np.abs(uv[:, 1]) * 4)[0])
-    return (lit * (0.05 + 0.33 * second**2) * within)[:, None] * warm
+    return (lit * (0.08 + 0.5 * second**2) * within)[:, None] * warm

@@ -1,5 +1,6 @@
 """`kd bench temporal`: every case is run as it says, and the tables hold what was measured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from kd_perception.evaluation.dataset import detect_scenes
 from kd_perception.nuscenes import open_nuscenes
 from kd_perception.pipeline import Pipeline
 from kd_perception.student import load_student
-from kd_training.benchmarks.temporal import planned_cases, temporal
+from kd_training.benchmarks.temporal import measure, planned_cases, temporal
 from kd_training.config import ModelConfig, TemporalConfig, ViewConfig
 from kd_training.export import export_student
 from kd_training.students import build_student
@@ -60,6 +61,18 @@ def test_the_report_states_every_case(painted, students, tmp_path):
     assert shares[("single", "2 Hz", "none")] == "0 %" and shares[("temporal", "2 Hz", "none")] == "0 %"
     assert shares[("temporal", "2 Hz", "0.5 s")] == "67 %"  # all keyframes but a scene's first
     assert len(shares) == 7 and len(list((tmp_path / "cases").glob("*/metrics_summary.json"))) == 7
+
+
+def test_a_second_run_takes_over_what_is_there_but_not_of_another_case(painted, students, tmp_path):
+    single = load_student(students[0])
+    nusc, case = open_nuscenes(painted, VERSION), planned_cases(single, load_student(students[1]), 0.0)[2]
+    arguments = (nusc, [SCENES[0]], tmp_path, "onnxruntime", 1, lambda done, total: runs.append(done))
+    runs: list[int] = []
+    first = measure(case, *arguments)
+    assert runs == [1, 2, 3] and first.share == pytest.approx(2 / 3)
+    assert measure(case, *arguments).share == first.share and len(runs) == 3  # nothing was run again
+    measure(replace(case, interval_s=0.5), *arguments)
+    assert len(runs) == 6
 
 
 def test_a_student_without_memory_is_refused(painted, students, tmp_path):
