@@ -70,7 +70,7 @@ def _headlamp(aim: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.where(forward > 0.05, share, 0.0)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # about a scene: the keys hold meshes
 def _spots(actor: Actor) -> tuple[tuple[int, tuple[float, float, float]], ...]:
     """Kind and position in local axes of an actor's lamps: one for each side and end that has any."""
     mesh, result = actor.mesh_at(0.0), []
