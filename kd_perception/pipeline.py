@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from kd_perception.decode import decode
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import Engine, Tensor, ignore
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
-from kd_perception.preprocess import fit_camera, network_image
+from kd_perception.preprocess import fit_views, network_image
 from kd_perception.rig import Camera
 from kd_perception.student import MEMORY_OUTPUT, OUTPUTS, Student
 from kd_perception.temporal import MEMORY_NONE, BevMemory, Recall
@@ -30,6 +31,7 @@ IN_FLIGHT = 3  # prepared sets of images that stay valid: one in the engine, one
 DECODERS = 2  # images of a set that are decoded side by side
 
 EncodedOrRgb = bytes | memoryview | np.ndarray
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -78,23 +80,24 @@ class Pipeline:
         threads: int = 0,
         cache_folder: Path | None = None,
         report: Callable[[str], None] = ignore,
+        views: int = 1,
     ) -> None:
         """Open the engine by name (threads, cache_folder, report: see EngineOptions) or take one that is open; raises
-        EngineError if none can run the file."""
+        EngineError if none can run the file. `views`: network images of each camera (kd_perception.preprocess)."""
         self.student = student
         self.score_threshold = score_threshold
         if isinstance(engine, str):
-            engine = open_engine(engine, student, cameras, threads, cache_folder, report)
+            engine = open_engine(engine, student, cameras * views, threads, cache_folder, report)
         self.engine = engine
         spec = student.spec
         self._memory = None if spec.memory is None else BevMemory(spec.memory, spec.grid)
         self._reset_reason = ""  # of a student without memory: told all the same
-        self._camera_count = cameras
+        self._camera_count, self.views = cameras, views
         self._fingerprints: tuple[str, ...] = ()
         self._cameras: tuple[Camera, ...] = ()
         self._network_from_image: tuple[np.ndarray, ...] = ()
         self._tables: dict[str, np.ndarray] = {}
-        buffers = [np.zeros((cameras, *student.spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
+        buffers = [np.zeros((cameras * views, *student.spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
         self._buffers = itertools.cycle(buffers)
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode-image")
 
@@ -116,8 +119,10 @@ class Pipeline:
         if fingerprints == self._fingerprints:
             return False
         spec = self.student.spec
-        self._network_from_image = tuple(fit_camera(camera, spec.image_size) for camera in cameras)
-        self._tables = build_tables(spec, cameras, self._network_from_image)
+        self._network_from_image = tuple(
+            affine for camera in cameras for affine in fit_views(camera, spec.image_size, self.views)
+        )
+        self._tables = build_tables(spec, self._each_view(cameras), self._network_from_image)
         for table in self._tables.values():
             table.flags.writeable = False  # engines may take them as constants until the rig changes
         self._cameras, self._fingerprints = tuple(cameras), fingerprints
@@ -147,14 +152,13 @@ class Pipeline:
                 f"{len(images)} images for a rig of {len(self._cameras)} cameras; pass None for a missing camera"
             )
         buffer = next(self._buffers)
-        problems = list(
-            self._decoders.map(self._prepare_image, buffer, images, self._cameras, self._network_from_image)
-        )
-        pairs = list(zip(self._cameras, images, problems, strict=True))
+        seen_by = self._each_view(images), self._each_view(self._cameras)
+        problems = list(self._decoders.map(self._prepare_image, buffer, *seen_by, self._network_from_image))
+        pairs = list(zip(self._cameras, images, problems[:: self.views], strict=True))  # views share what is wrong
         missing = tuple(camera.name for camera, image, _ in pairs if image is None)
         rejected = {camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem}
         valid = np.array([image is not None and not problem for _, image, problem in pairs], np.float32)
-        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: valid, **self._tables}
+        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._tables}
         return Prepared(inputs, missing, rejected, 1e3 * (time.perf_counter() - start))
 
     @property
@@ -216,6 +220,10 @@ class Pipeline:
             self._memory.reset(f"engine {self.engine.name} took over from {name}")
         self._memory.remember(stamp_ns, odom_from_base, outputs[MEMORY_OUTPUT])
         return outputs, recall
+
+    def _each_view(self, of_cameras: Sequence[Item]) -> list[Item]:
+        """What belongs to each camera, once for each of its views."""
+        return [item for item in of_cameras for _ in range(self.views)]
 
     def _prepare_image(
         self, target: np.ndarray, image: EncodedOrRgb | None, camera: Camera, network_from_image: np.ndarray

@@ -12,6 +12,8 @@ from kd_perception.errors import DataError
 from kd_perception.rig import Camera
 
 HORIZON = 0.2  # share of the network image's height above which a camera's horizon is not let
+VIEW_HORIZON = 0.3  # share of the height at which the horizon stands in each of several views: as in nuScenes' pictures
+OVERLAP = 0.1  # share by which the views of one camera are wider than they would have to be
 STEEP = 0.9  # cosine between a camera's axis and the vertical from which there is no upright (26 degrees)
 MAX_REDUCTION = 8  # libjpeg decodes a block of 8x8 coefficients to 8x8, 4x4, 2x2 or 1x1 pixels
 JPEG_MAGIC = b"\xff\xd8"
@@ -43,12 +45,42 @@ def fit_camera(camera: Camera, network_size: tuple[int, int]) -> np.ndarray:
     size = (camera.height, camera.width) if abs(upright[0, 0]) > 0.5 else (camera.width, camera.height)
     fitted = fit_image(size, network_size)
     affine = fitted @ upright
-    level = np.array([0.0, 0.0, 1.0]) - up[2] * up  # the camera's viewing direction, made horizontal
-    pixel, visible = camera.project_local(1e4 * level[None])
-    if visible[0]:
-        horizon = affine[1, :2] @ pixel[0] + affine[1, 2]
+    horizon = _horizon_row(camera, affine)
+    if horizon is not None:
         affine[1, 2] += np.clip(HORIZON * network_size[0] - horizon, 0.0, -fitted[1, 2])
     return affine
+
+
+def fit_views(camera: Camera, network_size: tuple[int, int], views: int) -> tuple[np.ndarray, ...]:
+    """Affine maps (3, 3) of `views` network images that one camera gives: `fit_camera`, or crops of it side by side.
+
+    A fisheye shows objects a fraction as large as the cameras that a student was trained on; its crops, overlapping by
+    a tenth and with the horizon where those have it, show them larger. Nothing is warped: the lens stays in the
+    geometry tables.
+    """
+    whole = fit_camera(camera, network_size)
+    if views == 1:
+        return (whole,)
+    height, width = network_size
+    horizon = _horizon_row(camera, whole)
+    row = height / 2.0 if horizon is None else float(np.clip(horizon, 0.0, height))
+    stands = row if horizon is None else VIEW_HORIZON * height
+    zoom = max(1.0, views / (1.0 + OVERLAP))
+    lefts = (width - width / zoom) * np.arange(views) / (views - 1)
+    return tuple(
+        np.array([[zoom, 0.0, -zoom * left], [0.0, zoom, stands - zoom * row], [0.0, 0.0, 1.0]]) @ whole
+        for left in lefts
+    )
+
+
+def _horizon_row(camera: Camera, network_from_image: np.ndarray) -> float | None:
+    """Row of the network image at which the horizon stands ahead of the camera; None if it looks steeply up or down."""
+    up = camera.ego_from_camera[2, :3]
+    if abs(up[2]) > STEEP:
+        return None
+    level = np.array([0.0, 0.0, 1.0]) - up[2] * up  # the camera's viewing direction, made horizontal
+    pixel, visible = camera.project_local(1e4 * level[None])
+    return float(network_from_image[1, :2] @ pixel[0] + network_from_image[1, 2]) if visible[0] else None
 
 
 def _quarter_turns(turns: int, width: int, height: int) -> np.ndarray:

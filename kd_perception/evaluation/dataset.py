@@ -147,6 +147,9 @@ def evaluate(
     camera_motion: Annotated[
         bool, typer.Option("--camera-motion", help="Place each camera where it was at its own exposure.")
     ] = False,
+    views: Annotated[
+        int, typer.Option(min=1, help="Crops of each image, side by side: 3 for fisheyes, which show objects small.")
+    ] = 1,
 ) -> None:
     """Run a student over a nuScenes-format data set without ROS, and score it with the nuScenes metric."""
     console = Console(stderr=True)
@@ -154,7 +157,7 @@ def evaluate(
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
     first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
-    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads, report=console.print)
+    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads, report=console.print, views=views)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -64,7 +64,14 @@ class BevStudent(ProcessNode):
             student = load_student(Path(p.model))
             cache = Path(p.engine_cache) if p.engine_cache else None
             self._pipeline = Pipeline(
-                student, p.engine, len(p.camera_names), p.score_threshold, p.threads, cache, self.get_logger().info
+                student,
+                p.engine,
+                len(p.camera_names),
+                p.score_threshold,
+                p.threads,
+                cache,
+                self.get_logger().info,
+                p.views_per_camera,
             )
         except KdError as error:
             self.get_logger().error(str(error))

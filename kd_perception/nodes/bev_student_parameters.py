@@ -21,6 +21,9 @@ class BevStudentParameters:
     camera_motion: bool = parameter(
         False, "place each camera where odometry says it was at its own exposure; for rigs whose cameras fire apart"
     )
+    views_per_camera: int = parameter(
+        1, "crops of each image, side by side, that the student sees: 3 for fisheyes, which show objects small", 1, 8
+    )
     score_threshold: float = parameter(0.1, "lowest score of a published box", 0.0, 1.0)
     threads: int = parameter(0, "threads of the inference engine; 0 lets it choose", 0, 256)
     engine_cache: str = parameter("", "folder of built engines; empty: $XDG_CACHE_HOME/kd_perception/engines")

@@ -213,9 +213,10 @@ class FrameDetector:
         return images, unreadable
 
     def _look_for_black(self, prepared: Prepared, problems: dict[str, list[str]]) -> None:
-        for index, valid in enumerate(prepared.inputs[VALID_INPUT]):
-            if valid:
-                self._note(problems, "black_images", self._watch.black(index, prepared.inputs[IMAGES_INPUT][index]))
+        for view in range(self._pipeline.views // 2, len(prepared.inputs[VALID_INPUT]), self._pipeline.views):
+            if prepared.inputs[VALID_INPUT][view]:  # of several views of a camera the middle one
+                sentence = self._watch.black(view // self._pipeline.views, prepared.inputs[IMAGES_INPUT][view])
+                self._note(problems, "black_images", sentence)
 
     @staticmethod
     def _note(problems: dict[str, list[str]], kind: str, sentence: str) -> None:

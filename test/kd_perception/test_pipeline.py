@@ -8,6 +8,7 @@ from support.fake_student import HEIGHT, SIZE, YAW, paint, write_fake_student
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import CalibrationError
 from kd_perception.pipeline import Pipeline
+from kd_perception.preprocess import fit_views, network_image
 from kd_perception.rig import Camera, ring_rig
 from kd_perception.student import Student, load_student
 from kd_perception.transforms import make_transform, quaternion_from_yaw
@@ -94,6 +95,26 @@ def test_another_lens_and_resolution_change_nothing(student: Student):
     pipeline = Pipeline(student, "openvino", 6, threads=1)
     pipeline.set_rig(rig)
     assert_found(pipeline, jpegs(painted(rig)))
+
+
+def test_several_views_of_each_camera(student: Student):
+    """The engine sees every view; to the caller there are cameras, and a bad image is told once."""
+    rig = wide_rig(4)
+    pipeline = Pipeline(student, "onnxruntime", 4, threads=1, views=2)
+    pipeline.set_rig(rig)
+    images = painted(rig)
+    whole = pipeline.prepare(images).inputs
+    assert whole["images"].shape[0] == 8 and whole["camera_valid"].tolist() == [1.0] * 8
+    left, right = fit_views(rig[0], student.spec.image_size, 2)
+    for view, affine in enumerate((left, right)):
+        expected = network_image(images[0], (256, 704), affine, student.spec.image_size)
+        np.testing.assert_array_equal(whole["images"][view], expected)
+    prepared = pipeline.prepare([images[0], None, b"no image", images[3]])
+    assert prepared.inputs["camera_valid"].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+    assert prepared.missing == (rig[1].name,) and list(prepared.rejected) == [rig[2].name]
+    assert pipeline.infer(prepared).missing == (rig[1].name,)
+    with pytest.raises(CalibrationError, match="has 2 cameras but the pipeline was opened for 4"):
+        pipeline.set_rig(rig[:2])
 
 
 def test_tables_follow_the_calibration(student: Student):

@@ -8,7 +8,7 @@ import pytest
 import simplejpeg
 
 from kd_perception.errors import DataError
-from kd_perception.preprocess import HORIZON, fit_camera, fit_image, network_image
+from kd_perception.preprocess import HORIZON, VIEW_HORIZON, fit_camera, fit_image, fit_views, network_image
 from kd_perception.rig import Camera, ring_rig
 from kd_perception.transforms import make_transform
 
@@ -85,6 +85,21 @@ def test_what_a_turned_camera_sees_is_the_upright_picture():
         (128, 352),
     )
     np.testing.assert_allclose(turned.astype(int), upright.astype(int), atol=1)
+
+
+def test_views_of_a_wide_camera_cover_it_side_by_side():
+    camera = mounted(704, 256)
+    assert len(fit_views(camera, (128, 352), 1)) == 1
+    np.testing.assert_array_equal(fit_views(camera, (128, 352), 1)[0], fit_camera(camera, (128, 352)))
+    for count in (2, 3, 5):
+        views = fit_views(camera, (128, 352), count)
+        borders = np.array([(np.array([0.0, 352.0]) - affine[0, 2]) / affine[0, 0] for affine in views])
+        np.testing.assert_allclose([borders[0, 0], borders[-1, 1]], [0.0, 704.0], atol=1e-6)
+        assert (borders[1:, 0] < borders[:-1, 1]).all()  # neighbours overlap
+        ahead = camera.ego_from_camera[:3, 3] + np.array([[5000.0, 0.0, 0.0]])
+        rows = [affine[1, :2] @ camera.project(ahead)[0][0] + affine[1, 2] for affine in views]
+        np.testing.assert_allclose(rows, VIEW_HORIZON * 128, atol=0.1)
+        assert all(affine[0, 0] == affine[1, 1] > 0.5 for affine in views)
 
 
 def test_a_camera_that_looks_down_is_left_as_it_is():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd_perception.grid import BevGrid
-from kd_perception.preprocess import fit_camera, fit_image
+from kd_perception.preprocess import fit_image, fit_views
 from kd_perception.rig import Camera, ring_rig
 from kd_perception.student import DepthBins, StudentSpec, ViewSpec
 from kd_perception.transforms import make_transform
@@ -98,13 +98,13 @@ def see(
 
 
 @pytest.mark.parametrize("kind", ["pull", "splat"])
-@pytest.mark.parametrize("name", RIGS)
-def test_truth_lands_within_one_cell(kind, name):
+@pytest.mark.parametrize(("name", "views"), [*((name, 1) for name in RIGS), ("4 fisheyes", 3), ("5 odd ones", 2)])
+def test_truth_lands_within_one_cell(kind, name, views):
     """Where cameras see an object 0.8 m across, features with certain depth: the BEV map lights up around the object's
     cell.
     """
-    spec, rig = make_spec(kind), RIGS[name]
-    affines = [fit_camera(camera, spec.image_size) for camera in rig]
+    spec, rig = make_spec(kind), [camera for camera in RIGS[name] for _ in range(views)]
+    affines = [affine for camera in RIGS[name] for affine in fit_views(camera, spec.image_size, views)]
     view = build_view(spec.grid, spec.view)
     tables = build_tables(spec, rig, affines)
     inputs = [torch.from_numpy(tables[name]) for name in view.table_names]
