@@ -27,13 +27,12 @@ from kd_perception.evaluation.replay import DETECTIONS, GraphRun, replay_bag
 from kd_perception.evaluation.report import RunReport
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student import load_student
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
 
-SHIPPED_STUDENT = "models/bevdet_demo.onnx"
 DEMO_SEED = 2026  # of scenes that the shipped student has not seen
 VERSION = "v1.0-synth"
 REPLAY_TIMEOUT_S = 600.0

@@ -13,7 +13,6 @@ from kd_perception.resources import resource
 
 Value = bool | int | float | str | tuple[str, ...]
 
-SHIPPED_MODEL = "models/bevdet_demo.onnx"
 LOCKSTEP_DEADLINE_MS = 5000.0  # evaluation must not depend on how busy the machine is
 OBJECTS = "/bev_student/output/objects"
 STATUS = "/bev_student/output/status"

@@ -11,9 +11,9 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEn
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from kd_perception.graph import SHIPPED_MODEL, Graph, NodeSpec
+from kd_perception.graph import Graph, NodeSpec
 from kd_perception.nuscenes import CAMERA_CHANNELS
-from kd_perception.resources import PACKAGE, resource
+from kd_perception.resources import PACKAGE, SHIPPED_STUDENT, resource
 from launch import Action, Event, LaunchContext, LaunchDescription
 
 MANAGER = "lifecycle_manager"
@@ -44,7 +44,7 @@ def detector_arguments(use_sim_time: bool) -> list[DeclareLaunchArgument]:
 def detector_options(value: Callable[[str], str]) -> dict[str, Path | str | list[str] | float | int | bool]:
     """The keyword arguments of kd_perception.graph's functions that `detector_arguments` stand for."""
     return {
-        "model": Path(value("model")) if value("model") else resource(SHIPPED_MODEL),
+        "model": Path(value("model")) if value("model") else resource(SHIPPED_STUDENT),
         "engine": value("engine"),
         "cameras": [name for name in value("cameras").split(",") if name],
         "score_threshold": float(value("score_threshold")),

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from kd_perception.bringup import GraphError, running
-from kd_perception.graph import SHIPPED_MODEL, bev_student_graph, replay_evaluate_graph
+from kd_perception.graph import bev_student_graph, replay_evaluate_graph
 from kd_perception.nuscenes import CAMERA_CHANNELS
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_STUDENT, resource
 
 
 class GraphName(StrEnum):
@@ -62,7 +62,7 @@ def up(
     """
     from rich.console import Console
 
-    model = model or resource(SHIPPED_MODEL)
+    model = model or resource(SHIPPED_STUDENT)
     channels = tuple(name for name in cameras.split(",") if name)
     if graph is GraphName.REPLAY_EVALUATE:
         if bag is None:

@@ -15,7 +15,7 @@ from kd_perception.engines.base import engine_names, open_engine
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.replay import GraphRun, replay_bag
 from kd_perception.nuscenes import open_nuscenes, scene_names
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student import Student, load_student
 from kd_training.benchmarks.frames import SYNTHETIC_VERSION, count_missing, read_frames, render_frames
 from kd_training.benchmarks.parity import (
@@ -38,7 +38,6 @@ from kd_training.benchmarks.stages import measure_stages
 from kd_training.benchmarks.untrained import untrained_student
 from kd_training.config import load_config
 
-SHIPPED_STUDENT = "models/bevdet_demo.onnx"
 GRAPH_HEADINGS = ("stage", "median ms", "p95 ms")
 GRAPH_TIMEOUT_S = 600.0
 RENDERED_FRAMES = 20  # keyframes of the scene that is rendered where no data set is given

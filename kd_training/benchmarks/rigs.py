@@ -23,7 +23,7 @@ from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.results import Results, read_results, write_results
 from kd_perception.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.pipeline import Pipeline
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.rig import Camera
 from kd_perception.student import Student, load_student
 from kd_perception.transforms import apply, invert
@@ -31,7 +31,6 @@ from kd_training.benchmarks.report import markdown_table, terminal_table, write_
 from kd_training.synthetic.config import SynthConfig
 from kd_training.synthetic.generate import generate
 
-SINGLE = "models/bevdet_demo.onnx"
 SCORE_THRESHOLD = 0.02
 VERSION = "v1.0-synth"
 SPREAD_MS = 50.0
@@ -106,7 +105,7 @@ def rigs(
 ) -> None:
     """Score a student on fewer cameras, moved ones, other lenses and cameras that fire apart; resumable."""
     console = Console()
-    opened = load_student(student or resource(SINGLE))
+    opened = load_student(student or resource(SHIPPED_SINGLE_FRAME_STUDENT))
     chosen = [name for name in DATA if name in (data or DATA)]
     if unknown := set(data or ()) - set(DATA):
         raise typer.BadParameter(f"data set {sorted(unknown)[0]} is unknown; choose from: {', '.join(DATA)}")

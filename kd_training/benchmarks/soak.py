@@ -15,14 +15,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from kd_perception.benchmarks.load import Load, run_load
 from kd_perception.benchmarks.pipeline_alone import Alone, measure_alone, read_bag_frames
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student import load_student
 from kd_training.benchmarks.frames import SYNTHETIC_VERSION
 from kd_training.benchmarks.report import terminal_table, write_report
 from kd_training.benchmarks.soak_bag import CAMERA_HZ, render_moments, write_soak_bag
 from kd_training.benchmarks.soak_report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
 
-SHIPPED_STUDENT = "models/bevdet_demo.onnx"
 SHARE = 0.8  # of the measured capacity
 ALONE_S = 20.0  # before and after the load together
 CAPACITY_S = 20.0

@@ -20,11 +20,10 @@ from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.results import write_results
 from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.pipeline import Pipeline
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.student import MemorySpec, Student, load_student
 from kd_training.benchmarks.report import markdown_table, terminal_table, write_report
 
-SINGLE = "models/bevdet_demo.onnx"
 SCORE_THRESHOLD = 0.02
 KEYFRAMES_HZ = 2.0
 RESULTS_FILE, SUMMARY_FILE, ANSWERED_FILE = "results_nusc.json", "metrics_summary.json", "answered.json"
@@ -73,7 +72,7 @@ def temporal(
     """Score a temporal student beside the single-frame one: mAP, NDS, mAVE at 2 Hz and more, over memory intervals;
     resumable."""
     console = Console()
-    remembering, forgetful = load_student(student), load_student(single or resource(SINGLE))
+    remembering, forgetful = load_student(student), load_student(single or resource(SHIPPED_SINGLE_FRAME_STUDENT))
     if remembering.spec.memory is None:
         raise StudentError(f"{student} has no memory; give a temporal student with --student")
     nusc = open_nuscenes(dataroot, version)

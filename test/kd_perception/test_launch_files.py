@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from kd_perception.graph import SHIPPED_MODEL, bev_student_graph, replay_evaluate_graph
-from kd_perception.resources import resource
+from kd_perception.graph import bev_student_graph, replay_evaluate_graph
+from kd_perception.resources import SHIPPED_STUDENT, resource
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 EXPECTED = {
@@ -48,8 +48,8 @@ def load(monkeypatch):
 
 
 GRAPHS = {
-    "bev_student": lambda: bev_student_graph(resource(SHIPPED_MODEL)),
-    "replay_evaluate": lambda: replay_evaluate_graph(Path("some_bag"), resource(SHIPPED_MODEL), Path("out/replay")),
+    "bev_student": lambda: bev_student_graph(resource(SHIPPED_STUDENT)),
+    "replay_evaluate": lambda: replay_evaluate_graph(Path("some_bag"), resource(SHIPPED_STUDENT), Path("out/replay")),
 }
 
 

@@ -58,13 +58,12 @@ def test_exported_students_build_for_ampere_and_ada(tmp_path: Path, name: str):
         assert report.engine_bytes[generation] > 0.9 * weights, report.errors
 
 
-def test_the_shipped_student_builds():
-    path = ROOT / "models" / "bevdet_demo.onnx"
-    if not path.is_file():
-        pytest.skip("no trained student is in models/")
+@pytest.mark.parametrize("name", ["bevdet_demo", "bevdet4d_demo"])
+def test_the_shipped_students_build(name: str):
+    path = ROOT / "models" / f"{name}.onnx"
     spec = load_student(path).spec
-    assert spec.name == "bevdet_demo"
-    report = built(path, untrained("bevdet_demo.yaml", [f"model.view.kind={spec.view.kind}"]))
+    assert spec.name == name
+    report = built(path, untrained(f"{name}.yaml", [f"model.view.kind={spec.view.kind}"]))
     assert report.complaints == []
     assert all(report.engine_bytes[generation] for generation in GENERATIONS), report.errors
 

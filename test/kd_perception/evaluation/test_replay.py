@@ -11,13 +11,14 @@ from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.demo import SHIPPED_STUDENT, render_scenes
+from kd_perception.demo import render_scenes
 from kd_perception.evaluation.dataset import detect_scenes
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.replay import replay_bag
 from kd_perception.evaluation.results import write_results
 from kd_perception.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.pipeline import Pipeline
+from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student import load_student
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
@@ -36,13 +37,10 @@ def test_graph_and_dataset_evaluation_agree_on_known_objects(tmp_path) -> None:
 @pytest.mark.ros
 @pytest.mark.slow
 def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(tmp_path) -> None:
-    student = Path(__file__).resolve().parents[3] / SHIPPED_STUDENT
-    if not student.is_file():
-        pytest.skip(f"{SHIPPED_STUDENT} is not in this checkout: no trained student to evaluate")
     pytest.importorskip("embreex", reason="embreex is not installed: no scene can be rendered")
     dataroot = render_scenes(tmp_path / "data", scenes=2, frames=6, seed=77, console=Console())
     nusc = open_nuscenes(dataroot, "v1.0-synth")
-    check_agreement(nusc, scene_names(nusc), student, "openvino", tmp_path)
+    check_agreement(nusc, scene_names(nusc), resource(SHIPPED_STUDENT), "openvino", tmp_path)
 
 
 def check_agreement(nusc, scenes, student: Path, engine: str, folder: Path) -> Metrics:

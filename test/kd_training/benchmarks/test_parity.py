@@ -9,11 +9,11 @@ import pytest
 from kd_perception.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
 from kd_perception.decode import REGRESSION_CODES, encode
 from kd_perception.grid import BevGrid
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student import load_student
 from kd_training.benchmarks.frames import SYNTHETIC_VERSION, count_missing, read_frames, render_frames
 from kd_training.benchmarks.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
 
-SHIPPED = Path(__file__).resolve().parents[3] / "models" / "bevdet_demo.onnx"
 GRID = BevGrid(-32.0, 32.0, -32.0, 32.0, 1.0)
 
 
@@ -92,11 +92,10 @@ def test_what_passes():
 
 
 @pytest.mark.slow
-def test_the_shipped_student_answers_alike_in_every_engine(tmp_path: Path):
-    if not SHIPPED.is_file():
-        pytest.skip("no trained student is in models/")
+@pytest.mark.parametrize("student", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
+def test_shipped_students_answer_alike_in_every_engine(student: str, tmp_path: Path):
     frames = read_frames(render_frames(tmp_path, frames=4), SYNTHETIC_VERSION, 50)
     assert len(frames) == 50 and count_missing(frames) == 46
-    for result in measure_parity(load_student(SHIPPED), frames, ["openvino", "onnxruntime"]):
+    for result in measure_parity(load_student(resource(student)), frames, ["openvino", "onnxruntime"]):
         assert result.frames == 50 and result.detections > 200
         assert result.passed, result
