@@ -7,9 +7,9 @@ from support.synthetic import small_config
 from kd_perception.boxes import CLASSES
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.nuscenes import load_frame, open_nuscenes, truth_boxes
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.student import load_student
-from kd_training.benchmarks.rigs import CASES, DATA, FRONT, SINGLE, Case, answers, score_of
+from kd_training.benchmarks.rigs import CASES, DATA, FRONT, Case, answers, score_of
 from kd_training.synthetic.config import SynthConfig
 from kd_training.synthetic.generate import generate
 
@@ -61,7 +61,7 @@ def test_detections_that_are_not_seen_do_not_count_either(nusc, tmp_path):
 
 
 def test_cameras_are_masked_and_answers_kept(nusc, tmp_path):
-    student = load_student(resource(SINGLE))
+    student = load_student(resource(SHIPPED_SINGLE_FRAME_STUDENT))
     calls = []
     first = answers(AHEAD, student, nusc, tmp_path, "onnxruntime", 1, lambda done, total: calls.append(done))
     assert calls == list(range(1, len(nusc.sample) + 1))
