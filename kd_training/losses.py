@@ -1,8 +1,6 @@
 """The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
 supervision)."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,24 +10,31 @@ from kd_perception.decode import REGRESSION_CODES
 from kd_training.config import LossConfig
 from kd_training.data.batches import Batch
 from kd_training.data.targets import NO_DEPTH
+from kd_training.data.truth import Truth
+from kd_training.models.outputs import DetectorOutputs
 
 FOCAL_POWER = 2.0
 NEGATIVE_POWER = 4.0
 
 
-def detection_losses(outputs: Mapping[str, Tensor], batch: Batch, config: LossConfig) -> dict[str, Tensor]:
-    """Weighted scalar terms heatmap, box and depth (those with a weight); their sum is the loss.
+def student_losses(outputs: DetectorOutputs, batch: Batch, config: LossConfig) -> dict[str, Tensor]:
+    """The detection terms, and depth if it has a weight; their sum is the loss."""
+    terms = detection_losses(outputs, batch.truth, config)
+    if config.depth > 0:
+        terms["depth"] = config.depth * depth_loss(outputs.depth_logits, batch.depth)
+    return terms
 
-    Heatmap and box terms are normalised by the number of objects of each head group and added over the groups, so that
+
+def detection_losses(outputs: DetectorOutputs, truth: Truth, config: LossConfig) -> dict[str, Tensor]:
+    """Weighted scalar terms heatmap and box.
+
+    They are normalised by the number of objects of each head group and added over the groups, so that
     a rare group counts as much as a common one.
     """
-    terms = {
-        "heatmap": config.heatmap * heatmap_loss(outputs["heatmap"], batch.heatmap, batch.objects["group"]),
-        "box": config.box * box_loss(outputs["regression"], batch, config.velocity),
+    return {
+        "heatmap": config.heatmap * heatmap_loss(outputs.heatmap, truth.heatmap, truth.objects["group"]),
+        "box": config.box * box_loss(outputs.regression, truth, config.velocity),
     }
-    if config.depth > 0:
-        terms["depth"] = config.depth * depth_loss(outputs["depth_logits"], batch.depth)
-    return terms
 
 
 def heatmap_loss(logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
@@ -43,12 +48,12 @@ def heatmap_loss(logits: Tensor, target: Tensor, group: Tensor) -> Tensor:
     return (loss.sum(dim=(0, 2, 3)) / count[torch.tensor(GROUP_OF_CLASS, device=count.device)]).sum()
 
 
-def box_loss(regression: Tensor, batch: Batch, velocity_weight: float) -> Tensor:
+def box_loss(regression: Tensor, truth: Truth, velocity_weight: float) -> Tensor:
     """L1 of the codes at object centres; unknown (NaN) velocities do not count."""
-    objects = batch.objects
+    objects = truth.objects
     predicted = regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
-    known = torch.isfinite(batch.codes)
-    error = torch.where(known, (predicted - torch.nan_to_num(batch.codes)).abs(), 0.0)
+    known = torch.isfinite(truth.codes)
+    error = torch.where(known, (predicted - torch.nan_to_num(truth.codes)).abs(), 0.0)
     weight = torch.ones(len(REGRESSION_CODES), device=error.device)
     weight[-2:] = velocity_weight
     count = torch.bincount(objects["group"], minlength=len(HEAD_GROUPS)).clamp(min=1)

@@ -20,7 +20,7 @@ from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_we
 from kd_training.config import TrainConfig, to_yaml
 from kd_training.data.batches import StepBatches, to_device
 from kd_training.data.frames import check_intervals, open_frames
-from kd_training.losses import detection_losses
+from kd_training.losses import student_losses
 from kd_training.optimise import Ema, build_optimizer, keep_memory, rate_factor
 from kd_training.students import build_student
 
@@ -87,7 +87,7 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
                 group["lr"] = group["peak"] * rate_factor(step, schedule)
             batch = to_device(batch, fabric.device)
             outputs = wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs, batch.previous)
-            losses = detection_losses(outputs, batch, config.loss)
+            losses = student_losses(outputs, batch, config.loss)
             _check_finite(losses, step)
             fabric.backward(sum(losses.values()))
             norm = fabric.clip_gradients(wrapped, optimizer, max_norm=schedule.clip_norm, error_if_nonfinite=False)

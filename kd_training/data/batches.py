@@ -19,6 +19,7 @@ from kd_training.config import AugmentConfig
 from kd_training.data.augment import Augmentation, draw_augmentation, no_augmentation
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
+from kd_training.data.truth import Truth, join_truth
 from kd_training.models.memory import PreviousFrames
 from kd_training.models.view import ViewTerms, view_terms
 
@@ -55,19 +56,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B rigs, their images behind each other. `objects` (K,): rig, group, row, column int64; codes (K, 10).
-
-    `previous` is there for temporal students only.
-    """
+    """B rigs, their images behind each other; `previous` is there for temporal students only."""
 
     rigs: int
     images: Tensor
     camera_valid: Tensor
     depth: Tensor
     terms: dict[str, Tensor]
-    heatmap: Tensor
-    objects: dict[str, Tensor]
-    codes: Tensor
+    truth: Truth
     previous: PreviousFrames | None = None
 
 
@@ -148,13 +144,6 @@ def _same_rig(first: Frame, second: Frame) -> bool:
 
 def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
     """Join samples: images behind each other, indices moved by what stands before."""
-    objects = {
-        name: torch.from_numpy(np.concatenate([getattr(sample.targets, name) for sample in samples]))
-        for name in ("group", "row", "column")
-    }
-    objects["rig"] = torch.from_numpy(
-        np.repeat(np.arange(len(samples)), [len(sample.targets.row) for sample in samples])
-    )
     images, valid, terms = _join(spec, [sample.rig for sample in samples])
     return Batch(
         rigs=len(samples),
@@ -162,9 +151,7 @@ def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
         camera_valid=valid,
         depth=torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
         terms=terms,
-        heatmap=torch.from_numpy(np.stack([sample.targets.heatmap for sample in samples])),
-        objects=objects,
-        codes=torch.from_numpy(np.concatenate([sample.targets.codes for sample in samples])),
+        truth=join_truth([sample.targets for sample in samples]),
         previous=None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples]),
     )
 
@@ -219,8 +206,8 @@ def _moved(value: object, device: torch.device) -> object:
         return value.to(device)
     if isinstance(value, dict):
         return {name: tensor.to(device) for name, tensor in value.items()}
-    if isinstance(value, PreviousFrames):
-        return PreviousFrames(*(_moved(part, device) for part in value))
+    if isinstance(value, PreviousFrames | Truth):
+        return type(value)(*(_moved(part, device) for part in value))
     return value
 
 

@@ -20,14 +20,15 @@ NO_DEPTH = -1  # label of feature pixels without a return
 
 @dataclass(frozen=True)
 class DetectionTargets:
-    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,) and codes (N, 10), NaN
-    = unknown."""
+    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,), codes (N, 10), NaN =
+    unknown, and boxes (N)."""
 
     heatmap: np.ndarray
     group: np.ndarray
     row: np.ndarray
     column: np.ndarray
     codes: np.ndarray
+    boxes: Boxes
 
 
 def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
@@ -40,7 +41,7 @@ def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
         radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))
         draw_gaussian(heatmap[boxes.label[index]], row[index], column[index], radius)
     group = np.asarray(GROUP_OF_CLASS, dtype=np.int64)[boxes.label]
-    return DetectionTargets(heatmap, group, row, column, encode(boxes, row, column, grid).astype(np.float32))
+    return DetectionTargets(heatmap, group, row, column, encode(boxes, row, column, grid).astype(np.float32), boxes)
 
 
 def gaussian_radius(length: float, width: float, overlap: float) -> float:

@@ -44,14 +44,16 @@ class BevEncoder(nn.Module):
         self.merge_full = ConvNormRelu(channels, channels)
 
     def forward(self, bev: Tensor) -> Tensor:
-        return self.refine(self.enter(bev))
+        return self.refine(self.enter(bev))["pre_head"]
 
-    def refine(self, full: Tensor) -> Tensor:
-        """What `enter` gave, maybe joined with more -> (B, channels, rows, columns)."""
+    def refine(self, full: Tensor) -> dict[str, Tensor]:
+        """What `enter` gave, maybe joined with more -> the levels "enter", "half", "quarter", and what they merge to,
+        "pre_head" (B, channels, rows, columns)."""
         half = self.down_half(full)
         quarter = self.down_quarter(half)
-        half = self.merge_half(half + _doubled(self.lateral_quarter(quarter)))
-        return self.merge_full(full + _doubled(self.lateral_half(half)))
+        merged = self.merge_half(half + _doubled(self.lateral_quarter(quarter)))
+        merged = self.merge_full(full + _doubled(self.lateral_half(merged)))
+        return {"enter": full, "half": half, "quarter": quarter, "pre_head": merged}
 
 
 def _doubled(x: Tensor) -> Tensor:

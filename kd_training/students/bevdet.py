@@ -16,6 +16,7 @@ from kd_training.models.bev_encoder import BevEncoder
 from kd_training.models.center_head import CenterHead
 from kd_training.models.memory import PreviousFrames
 from kd_training.models.necks import DepthContext, PyramidNeck
+from kd_training.models.outputs import DetectorOutputs
 from kd_training.models.view import build_view, sum_terms
 
 
@@ -66,15 +67,15 @@ class BevDet(nn.Module):
         terms: Mapping[str, Tensor],
         rigs: int,
         previous: PreviousFrames | None = None,
-    ) -> dict[str, Tensor]:
-        """A batch of rigs -> depth_logits (N, D, h, w), heatmap logits and regression, each with a batch axis.
+    ) -> DetectorOutputs:
+        """A batch of rigs -> answers and features.
 
         images (N, H, W, 3) and camera_valid (N,) of all rigs behind each other; terms with their offsets added;
         `previous` is for students with a memory.
         """
         logits, bev = self.batch_bev(images, camera_valid, terms, rigs)
-        heatmap, regression = self.head(self.encoder(bev))
-        return {"depth_logits": logits, "heatmap": heatmap, "regression": regression}
+        features = self.encoder.refine(self.encoder.enter(bev))
+        return DetectorOutputs(*self.head(features["pre_head"]), features, logits)
 
     def batch_bev(
         self, images: Tensor, camera_valid: Tensor, terms: Mapping[str, Tensor], rigs: int

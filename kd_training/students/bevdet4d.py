@@ -14,6 +14,7 @@ from kd_perception.decode import REGRESSION_CODES
 from kd_perception.student import MEMORY_INPUTS
 from kd_training.config import ModelConfig
 from kd_training.models.memory import MemoryFusion, MotionHead, PreviousFrames
+from kd_training.models.outputs import DetectorOutputs
 from kd_training.students.bevdet import BevDet
 
 STATIC_CODES = len(REGRESSION_CODES) - 2  # all but the velocity's, which are last
@@ -40,7 +41,7 @@ class BevDet4d(BevDet):
     ) -> tuple[Tensor, ...]:
         """As BevDet, with MEMORY_INPUTS, and one output more."""
         feature = self.encoder.enter(bev)
-        heatmap, regression = self._detect(feature, memory.unsqueeze(0), warp.unsqueeze(0), valid, interval)
+        heatmap, regression, _ = self._detect(feature, memory.unsqueeze(0), warp.unsqueeze(0), valid, interval)
         return torch.sigmoid(heatmap[0]), regression[0], feature[0]
 
     def train_forward(
@@ -50,17 +51,15 @@ class BevDet4d(BevDet):
         terms: Mapping[str, Tensor],
         rigs: int,
         previous: PreviousFrames | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> DetectorOutputs:
         """As BevDet, with the rigs' earlier frames, valid or not; ValueError without."""
         if previous is None:
             raise ValueError("a temporal student trains with the previous frames of its rigs, valid or not")
         with torch.no_grad():
             memory = self._remember(previous, rigs)
         logits, bev = self.batch_bev(images, camera_valid, terms, rigs)
-        heatmap, regression = self._detect(
-            self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval
-        )
-        return {"depth_logits": logits, "heatmap": heatmap, "regression": regression}
+        answers = self._detect(self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval)
+        return DetectorOutputs(*answers, logits)
 
     def _remember(self, previous: PreviousFrames, rigs: int) -> Tensor:
         """Features (rigs, channels, rows, columns) of the earlier frames, zero where there is none."""
@@ -72,9 +71,10 @@ class BevDet4d(BevDet):
 
     def _detect(
         self, feature: Tensor, memory: Tensor, warp: Tensor, valid: Tensor, interval: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Heatmap logits and regression, each with a batch axis."""
-        bev = self.encoder.refine(feature + self.fusion(feature, memory, warp, valid, interval))
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Heatmap logits and regression, each with a batch axis, and features."""
+        features = self.encoder.refine(feature + self.fusion(feature, memory, warp, valid, interval))
+        bev = features["pre_head"]
         heatmap, regression = self.head(bev)
         static, velocity = regression.split([STATIC_CODES, 2], dim=2)
-        return heatmap, torch.cat([static, velocity + self.motion(bev, valid, interval)], dim=2)
+        return heatmap, torch.cat([static, velocity + self.motion(bev, valid, interval)], dim=2), features

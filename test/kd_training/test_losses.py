@@ -6,18 +6,17 @@ import pytest
 import torch
 
 from kd_perception.boxes import HEAD_GROUPS
-from kd_training.data.batches import Batch
+from kd_training.data.truth import Truth
 from kd_training.losses import box_loss, depth_loss, heatmap_loss
 
 GROUP = torch.tensor([0])
 
 
-def make_batch(codes: torch.Tensor, group: list[int]) -> Batch:
+def make_truth(codes: torch.Tensor, group: list[int]) -> Truth:
     count = len(group)
     objects = {"rig": torch.zeros(count, dtype=torch.int64), "group": torch.tensor(group)}
     objects |= {"row": torch.arange(count), "column": torch.arange(count)}
-    empty = torch.zeros(0)
-    return Batch(1, empty, empty, empty, {}, empty, objects, codes)
+    return Truth(torch.zeros(0), objects, codes, boxes=())
 
 
 def test_focal_loss_of_one_positive_and_one_negative():
@@ -54,7 +53,7 @@ def test_box_loss_ignores_unknown_velocity_and_weighs_known_ones():
     regression = torch.zeros(1, len(HEAD_GROUPS), 10, 4, 4)
     regression[0, 0, 0, 0, 0] = 3.0
     regression.requires_grad_()
-    loss = box_loss(regression, make_batch(codes, [0, 1]), 0.2)
+    loss = box_loss(regression, make_truth(codes, [0, 1]), 0.2)
     assert loss.item() == pytest.approx(3.0 + 0.2 * 4.0)
     loss.backward()
     assert torch.isfinite(regression.grad).all()

@@ -138,9 +138,9 @@ def test_weights_must_cover_the_model(finished, tmp_path):
 
 
 def test_a_nan_loss_stops_and_names_its_term(painted, tmp_path, monkeypatch):
-    losses = train_module.detection_losses
+    losses = train_module.student_losses
     monkeypatch.setattr(
-        train_module, "detection_losses", lambda *args: {**losses(*args), "box": torch.tensor(float("nan"))}
+        train_module, "student_losses", lambda *args: {**losses(*args), "box": torch.tensor(float("nan"))}
     )
     with pytest.raises(TrainingError, match="the box loss is nan at step 0"):
         train(make_config(painted, 2), tmp_path)

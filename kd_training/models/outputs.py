@@ -1,0 +1,18 @@
+"""What a detector in training returns, teacher or student: its answers, and the features that distillation compares."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class DetectorOutputs(NamedTuple):
+    """Of B rigs: heatmap logits (B, 10, rows, columns), regression (B, groups, 10, rows, columns), BEV features by name
+    (B, channels, rows', columns'), each over the whole extent of the grid; depth_logits (N, D, h, w) of students.
+
+    Students name "enter", "half", "quarter" and "pre_head" (kd_training.models.bev_encoder).
+    """
+
+    heatmap: Tensor
+    regression: Tensor
+    features: dict[str, Tensor]
+    depth_logits: Tensor | None = None
