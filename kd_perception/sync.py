@@ -39,6 +39,7 @@ class SyncResult(Generic[Image]):
     late: int = 0  # images not newer than their camera's last, ignored
     flushed: tuple[int, ...] = ()  # stamps of anchor images that waited when time jumped back: they are dropped
     reset_reason: str = ""
+    newest_ns: int = 0  # with a reset_reason: the stamp that went back, of the time that has begun
 
 
 class Synchroniser(Generic[Image]):
@@ -74,19 +75,21 @@ class Synchroniser(Generic[Image]):
         self._images[camera].append((stamp_ns, image))
         if camera == 0:
             self._pending.append((stamp_ns, now_s, image))
-        return SyncResult(self._ready(now_s), flushed=flushed, reset_reason=reset_reason)
+        return SyncResult(self._ready(now_s), flushed=flushed, reset_reason=reset_reason, newest_ns=stamp_ns)
 
     def poll(self, now_s: float) -> SyncResult[Image]:
         """Frames whose deadline has passed; call it at times, for a camera that fails sends nothing."""
         return SyncResult(self._ready(now_s))
 
-    def flush(self) -> tuple[int, ...]:
-        """Forget all images, as after a jump of time; returns the stamps of anchor images that were still waiting."""
-        waiting = tuple(stamp_ns for stamp_ns, _, _ in self._pending)
-        self._pending.clear()
+    def flush(self, after_ns: int | None = None) -> tuple[int, ...]:
+        """Forget the images of a time that has ended, with a stamp after `after_ns` (None: all of them); returns the
+        stamps of anchor images that were still waiting."""
+        waiting = tuple(stamp_ns for stamp_ns, _, _ in self._pending if after_ns is None or stamp_ns > after_ns)
+        self._pending = deque(entry for entry in self._pending if entry[0] not in waiting)
         for images, intervals in zip(self._images, self._intervals, strict=True):
-            images.clear()
-            intervals.clear()
+            if images and (after_ns is None or images[-1][0] > after_ns):  # stamps rise: the others are older still
+                images.clear()
+                intervals.clear()
         return waiting
 
     def _ready(self, now_s: float) -> tuple[SyncedFrame[Image], ...]:

@@ -40,6 +40,7 @@ from kd_perception.ros.tf import open_transforms
 from kd_perception.student import load_student
 from kd_perception.sync import Synchroniser, SyncResult
 
+AHEAD_OF_CLOCK_NS = 200_000_000  # a stamp further ahead of a clock that went back is of the time before
 READERS = {
     "compressed": (CompressedImage, "image/compressed", read_compressed_image),
     "raw": (Image, "image", read_image),
@@ -218,15 +219,13 @@ class BevStudent(ProcessNode):
             self._health.problem("refused_odometry", f"odometry was refused: {error}")
 
     def _clock_jumped(self, jump: TimeJump) -> None:
-        """The clock went back: a bag loops, or a simulation was reset. What came before belongs to another time."""
-        for stamp_ns in self._sync.flush():
+        """The clock went back: a bag loops, or a simulation was reset. What has a later stamp belongs to a time that
+        has ended; messages of the new time may have overtaken the clock's and stay."""
+        after_ns = self.get_clock().now().nanoseconds + AHEAD_OF_CLOCK_NS
+        for stamp_ns in self._sync.flush(after_ns):
             self._reporter.dropped(stamp_ns, "time jumped back before the other cameras came")
-        self._forget_poses()
+        self._poses.forget_after(after_ns)
         self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
-
-    def _forget_poses(self) -> None:
-        self._transforms.clear()
-        self._poses.clear()
 
     def _reset(self, reason: str) -> None:
         """Frames that come from now on have no past; the first that is answered tells why."""
@@ -239,7 +238,7 @@ class BevStudent(ProcessNode):
         for stamp_ns in result.flushed:
             self._reporter.dropped(stamp_ns, result.reset_reason)
         if result.reset_reason:
-            self._forget_poses()
+            self._poses.forget_after(result.newest_ns + AHEAD_OF_CLOCK_NS)
             self._reset(result.reset_reason)
         for frame in result.frames:
             replaced = self._stages.submit(Trigger(frame, self._resets, self._reset_reason))

@@ -65,6 +65,7 @@ class PoseSource:
             except TransformError:
                 raise error from None
 
-    def clear(self) -> None:
-        """Forget all poses, as after a jump of time."""
-        self._topic.clear()
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the poses of later times, as when the clock has gone back there."""
+        self._transforms.forget_after(stamp_ns)
+        self._topic.forget_after(stamp_ns)

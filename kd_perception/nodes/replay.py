@@ -45,6 +45,7 @@ class ReplayParameters:
     bag: str = parameter("", "rosbag2 folder, or a single .mcap or .db3 file")
     rate: float = parameter(1.0, "speed of real-time replay; lockstep ignores it", 0.001, 1000.0)
     loop: bool = parameter(False, "start again at the end, until interrupted")
+    loop_gap_s: float = parameter(0.1, "pause before the next beginning, s of bag time", 0.0, 60.0)
     lockstep: bool = parameter(False, "after every Sample wait for the FrameStatus with its stamp")
     detector: str = parameter("/bev_student", "the node whose answers lockstep waits for")
     answer_timeout_s: float = parameter(60.0, "longest wait for a FrameStatus, s", 0.1, 3600.0)
@@ -173,7 +174,7 @@ class Replay(ProcessNode):
                 self._wait_for_detector()
             self._play_once()
             while p.loop and not self._stop.is_set():
-                self._play_once()
+                self._play_once(again=True)
             if not self._stop.is_set():
                 self._finish()
                 self.exit_code = 0
@@ -201,7 +202,7 @@ class Replay(ProcessNode):
                 )
             self._stop.wait(POLL_S)
 
-    def _play_once(self) -> None:
+    def _play_once(self, again: bool = False) -> None:
         p = self._settings
         total = self._bag.message_count
         first_ns, started_s, clock_ns = None, time.monotonic(), -(10**18)
@@ -210,6 +211,9 @@ class Replay(ProcessNode):
         for played, (topic, stamp_ns, data) in enumerate(self._bag.messages(), start=1):
             if first_ns is None:
                 first_ns = stamp_ns
+                if again:
+                    self._go_back(first_ns)
+                    started_s = time.monotonic()
             if not p.lockstep:
                 clock_ns = self._sleep_until(started_s, first_ns, stamp_ns, clock_ns)
             elif stamp_ns - clock_ns >= 1e9 / p.clock_rate_hz or topic in self._samples:
@@ -229,6 +233,14 @@ class Replay(ProcessNode):
         self.get_logger().info(
             f"played {self._bag.path.name}: {samples} samples in {time.monotonic() - started_s:.1f} s"
         )
+
+    def _go_back(self, first_ns: int) -> None:
+        """Pause between two passes; /clock goes back in the middle of it, when the last messages have been answered
+        and before the first come, as listeners cannot order what arrives on several topics at once."""
+        half_s = self._settings.loop_gap_s / self._settings.rate / 2.0
+        self._stop.wait(half_s)
+        self._tick(first_ns)
+        self._stop.wait(half_s)
 
     def _sleep_until(self, started_s: float, first_ns: int, stamp_ns: int, clock_ns: int) -> int:
         """Wait until a message is due, publishing /clock meanwhile; returns the last /clock."""

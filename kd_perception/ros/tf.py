@@ -23,8 +23,8 @@ class TransformSource(Protocol):
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
         """`target_from_source` (4, 4) at a time; raises TransformError with a sentence."""
 
-    def clear(self) -> None:
-        """Forget all that depends on time."""
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget at least what is known of later times."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -57,9 +57,9 @@ class OwnTransforms:
         """See TransformSource."""
         return self._buffer.lookup(target, source, stamp_ns)
 
-    def clear(self) -> None:
+    def forget_after(self, stamp_ns: int) -> None:
         """See TransformSource."""
-        self._buffer.clear()
+        self._buffer.forget_after(stamp_ns)
 
     def close(self) -> None:
         """See TransformSource."""
@@ -99,8 +99,8 @@ class Tf2Transforms:
                 f"tf {target} <- {source} at {stamp_ns / 1e9:.3f} s is not available: {error}"
             ) from error
 
-    def clear(self) -> None:
-        """See TransformSource."""
+    def forget_after(self, stamp_ns: int) -> None:
+        """See TransformSource; tf2 can only forget everything."""
         self._buffer.clear()
 
     def close(self) -> None:

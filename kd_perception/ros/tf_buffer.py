@@ -76,10 +76,14 @@ class TransformBuffer:
             common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)
         return invert(common_from_target) @ common_from_source
 
-    def clear(self) -> None:
-        """Forget everything that depends on time (static edges stay), as after a jump of the clock."""
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget what is known of later times (static edges stay), as when the clock has gone back there."""
         with self._lock:
-            self._edges = {child: edge for child, edge in self._edges.items() if edge.static}
+            for child, edge in list(self._edges.items()):
+                while not edge.static and edge.stamps_ns and edge.stamps_ns[-1] > stamp_ns:
+                    del edge.transforms[edge.stamps_ns.pop()]
+                if not edge.stamps_ns:
+                    del self._edges[child]
 
     def _ancestors(self, frame: str) -> list[str]:
         """Parents from `frame` upwards, without itself."""

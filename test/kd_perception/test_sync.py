@@ -93,6 +93,18 @@ def test_time_that_goes_back_flushes_with_a_reason_and_starts_anew():
     assert frame.images == ("front@1000", "left@1000", "right@1000")
 
 
+def test_images_that_overtook_the_clock_survive_its_jump_and_those_of_the_old_time_do_not():
+    sync = Synchroniser(RIG, deadline_s=10.0)
+    feed(sync, (1, 1000, 0.0), (0, 1000, 0.0))
+    assert sync.flush(after_ns=1200 * MS) == ()
+    (frame,) = feed(sync, (2, 1000, 0.1))
+    assert frame.complete
+    feed(sync, (0, 9000, 0.2), (1, 9000, 0.2))
+    assert sync.flush(after_ns=1200 * MS) == (9000 * MS,)
+    (frame,) = feed(sync, (0, 1100, 0.3), (1, 1100, 0.3), (2, 1100, 0.3))
+    assert frame.images == ("front@1100", "left@1100", "right@1100")
+
+
 def test_one_camera_needs_no_wait():
     (frame,) = feed(Synchroniser(("front",)), (0, 1000, 0.0))
     assert frame.complete

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import numpy as np
 import pytest
@@ -168,6 +169,20 @@ def test_replay_publishes_bytes_untouched_clock_and_latched_transforms(world):
         stamps = [to_nanoseconds(m.clock) for m in clock]
         turns = [i for i in range(1, len(stamps)) if stamps[i] < stamps[i - 1]]
         assert len(turns) == 1 and len(stamps) > 50
+
+
+def test_a_loop_pauses_before_time_goes_back(world):
+    """So that the last frame is answered, and no message of the new round meets the old clock."""
+    _, _, bag, _ = world
+    topic = f"/{ANCHOR}/image/compressed"
+    domain, came_s = free_domain(), []
+    with Peer(domain) as peer:
+        peer.node.create_subscription(CompressedImage, topic, lambda _: came_s.append(time.monotonic()), EVERY_RESULT)
+        graph = replay_only(bag, rate=4.0, loop=True, loop_gap_s=6.0, wait_for_subscribers=(f"{topic}=1",))
+        with running(graph, domain_id=domain):
+            count = sum(name == topic for name, _, _ in BagReader(bag).messages())
+            peer.until(lambda: len(came_s) > count)
+    assert came_s[count] - came_s[count - 1] >= 1.4
 
 
 def test_a_loop_resets_the_detector_with_a_reason(world, tmp_path):

@@ -108,8 +108,14 @@ def test_stamps_far_in_the_past_start_a_new_history(buffer):
     assert buffer.lookup("odom", "base_link", 1 * S)[0, 3] == 6.0
 
 
-def test_clear_keeps_static_edges(buffer):
-    buffer.clear()
+def test_later_times_are_forgotten_and_earlier_ones_and_static_edges_kept(buffer):
+    buffer.set_transform("odom", "base_link", 3 * S, pose(9.0))
+    before = buffer.lookup("odom", "base_link", 1 * S)
+    buffer.forget_after(2 * S)
+    assert np.array_equal(buffer.lookup("odom", "base_link", 1 * S), before)
+    with pytest.raises(TransformError, match="after the newest"):
+        buffer.lookup("odom", "base_link", 3 * S)
+    buffer.forget_after(-1)
     assert np.allclose(buffer.lookup("base_link", "camera", 0), pose(1.5, 0.2, -1.0))
     with pytest.raises(TransformError):
         buffer.lookup("odom", "base_link", 1 * S)

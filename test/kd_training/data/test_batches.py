@@ -11,7 +11,7 @@ from kd_perception.preprocess import fit_image
 from kd_perception.student import StudentSpec
 from kd_training.config import AugmentConfig, DataRoot, ModelConfig
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.batches import Batch, StepBatches, frame_weights, make_sample
+from kd_training.data.batches import StepBatches, frame_weights, make_sample
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.students.bevdet import student_spec
 
@@ -23,13 +23,18 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
     return open_frames([DataRoot(root=str(write_dataset(tmp_path_factory.mktemp("painted"))), version=VERSION)])
 
 
-def equal(first: Batch, second: Batch) -> bool:
-    for field in dataclasses.fields(Batch):
-        left, right = getattr(first, field.name), getattr(second, field.name)
-        pairs = [(left[k], right[k]) for k in left] if isinstance(left, dict) else [(left, right)]
-        if not all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs):
-            return False
-    return True
+def equal(first: object, second: object) -> bool:
+    if isinstance(first, torch.Tensor | np.ndarray):
+        return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True)
+    if dataclasses.is_dataclass(first):
+        return all(
+            equal(getattr(first, entry.name), getattr(second, entry.name)) for entry in dataclasses.fields(first)
+        )
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if isinstance(first, tuple):
+        return len(first) == len(second) and all(map(equal, first, second))
+    return first == second
 
 
 def test_a_step_is_always_the_same_batch_and_ranks_differ(frames):
