@@ -33,6 +33,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_remains(target: Path) -> None:
+    """Delete what writers of `target` left that were killed in the midst of it; none may be writing now."""
+    target = Path(target)
+    for path in target.parent.glob(f".{target.stem}.*{target.suffix}"):
+        path.unlink(missing_ok=True)
+
+
 def write_bytes(target: Path, data: bytes) -> None:
     """Write `data` to `target` atomically."""
     with atomic_path(target) as temporary, open(temporary, "wb") as stream:

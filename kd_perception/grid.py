@@ -27,6 +27,11 @@ class BevGrid:
                     f"BEV grid: {axis} from {low} to {high} m is not a whole number of {self.cell_size} m cells"
                 )
 
+    @staticmethod
+    def square(extent: float, cell_size: float) -> "BevGrid":
+        """The grid that reaches `extent` metres to each side of base_link."""
+        return BevGrid(-extent, extent, -extent, extent, cell_size)
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rows along y, columns along x)."""

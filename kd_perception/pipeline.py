@@ -1,6 +1,6 @@
 """Images of a calibrated rig in, boxes out: preprocess -> engine -> decode, for the ROS node and `kd eval` alike.
 
-Geometry tables follow the calibration: they are built when the rig is set and only rebuilt when it changes. The halves
+Geometry inputs follow the calibration: they are built when the rig is set and only rebuilt when it changes. The halves
 of `detect`, `prepare` and `infer`, may run in two threads: the next images are then decoded while the engine runs.
 """
 
@@ -19,11 +19,11 @@ from kd_perception.decode import decode
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import Engine, Tensor, ignore
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
+from kd_perception.geometry_inputs import geometry_inputs
 from kd_perception.preprocess import fit_views, network_image
 from kd_perception.rig import Camera
 from kd_perception.student import MEMORY_OUTPUT, OUTPUTS, Student
 from kd_perception.temporal import MEMORY_NONE, BevMemory, Recall
-from kd_perception.view_tables import build_tables
 
 IMAGES_INPUT, VALID_INPUT = "images", "camera_valid"
 HEATMAP_OUTPUT, REGRESSION_OUTPUT = OUTPUTS
@@ -96,7 +96,7 @@ class Pipeline:
         self._fingerprints: tuple[str, ...] = ()
         self._cameras: tuple[Camera, ...] = ()
         self._network_from_image: tuple[np.ndarray, ...] = ()
-        self._tables: dict[str, np.ndarray] = {}
+        self._geometry: dict[str, np.ndarray] = {}
         buffers = [np.zeros((cameras * views, *student.spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
         self._buffers = itertools.cycle(buffers)
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode-image")
@@ -106,7 +106,7 @@ class Pipeline:
         self._decoders.shutdown()
 
     def set_rig(self, cameras: Sequence[Camera]) -> bool:
-        """Use this calibration from now on, anchor first; True if it differs from the last and the tables were rebuilt.
+        """Use this calibration from now on, anchor first; True if it differs from the last.
 
         Raises CalibrationError if the number of cameras is not the one the engine was opened for.
         """
@@ -122,9 +122,9 @@ class Pipeline:
         self._network_from_image = tuple(
             affine for camera in cameras for affine in fit_views(camera, spec.image_size, self.views)
         )
-        self._tables = build_tables(spec, self._each_view(cameras), self._network_from_image)
-        for table in self._tables.values():
-            table.flags.writeable = False  # engines may take them as constants until the rig changes
+        self._geometry = geometry_inputs(spec, self._each_view(cameras), self._network_from_image)
+        for array in self._geometry.values():
+            array.flags.writeable = False  # engines may take them as constants until the rig changes
         self._cameras, self._fingerprints = tuple(cameras), fingerprints
         return True
 
@@ -158,7 +158,7 @@ class Pipeline:
         missing = tuple(camera.name for camera, image, _ in pairs if image is None)
         rejected = {camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem}
         valid = np.array([image is not None and not problem for _, image, problem in pairs], np.float32)
-        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._tables}
+        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
         return Prepared(inputs, missing, rejected, 1e3 * (time.perf_counter() - start))
 
     @property

@@ -97,8 +97,10 @@ class Camera:
         """
         local = apply(invert(self.ego_from_camera), np.asarray(points, dtype=np.float64))
         pixels, visible = self.project_local(local)
-        inside = (pixels >= 0).all(axis=1) & (pixels[:, 0] < self.width) & (pixels[:, 1] < self.height)
-        return pixels, np.linalg.norm(local, axis=1), visible & inside
+        u, v = pixels.T  # column by column: NumPy is slow where it reduces rows of two or three
+        inside = (u >= 0) & (v >= 0) & (u < self.width) & (v < self.height)
+        x, y, z = local.T
+        return pixels, np.sqrt(x * x + y * y + z * z), visible & inside
 
     def project_local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) in the camera frame -> pixels (N, 2), maybe outside the image, and `visible` (N,).

@@ -1,8 +1,10 @@
 """The student file: one ONNX file that is the whole model, and says how to run it.
 
 Plain ONNX operators, precision baked in, normalisation inside the graph, one JSON in `metadata_props["kd_student"]`.
-Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,) float32, 0 for a missing camera; the
-    geometry tables of the view transform (`kd_perception.view_tables`), computed at run time from the calibration.
+Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,) float32, 0 for a missing camera;
+    `camera_params` (cameras, K) float32, if the spec's `camera_params` is K and not 0 (`kd_perception.camera_params`);
+    the geometry tables of the view transform (`kd_perception.view_tables`). Tables and parameters are computed at run
+    time from the calibration (`kd_perception.geometry_inputs`).
 Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, 10, rows, columns) float32,
     the codes that `kd_perception.decode` names.
 A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (channels, rows, columns)
@@ -17,12 +19,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from kd_perception.boxes import CLASSES
+from kd_perception.camera_params import CAMERA_PARAMS
 from kd_perception.errors import StudentError
 from kd_perception.grid import BevGrid
 
 METADATA_KEY = "kd_student"
 CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
-CAMERA_INPUTS = frozenset({"images", "camera_valid"})
+PARAMS_INPUT = "camera_params"
+CAMERA_INPUTS = ("images", "camera_valid", PARAMS_INPUT)  # the last only of students that take it
 OUTPUTS = ("heatmap", "regression")
 MEMORY_INPUT = "bev_memory"
 MEMORY_INPUTS = (MEMORY_INPUT, "bev_warp", "memory_valid", "memory_interval")
@@ -91,6 +95,7 @@ class StudentSpec:
     precision: str = "fp32"
     temporal_frames: int = 1
     memory: MemorySpec | None = None  # of a student of two frames
+    camera_params: int = 0  # length of a camera's row in the input of that name; 0: the file has no such input
     classes: tuple[str, ...] = CLASSES
     provenance: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
@@ -100,6 +105,11 @@ class StudentSpec:
     def feature_size(self) -> tuple[int, int]:
         """(rows, columns) of one camera's feature map."""
         return self.image_size[0] // self.view.stride, self.image_size[1] // self.view.stride
+
+    def camera_shapes(self, cameras: int) -> dict[str, tuple[int, ...]]:
+        """Sizes of the file's inputs that hold something of each camera, in the file's order."""
+        shapes = {"images": (cameras, *self.image_size, 3), "camera_valid": (cameras,)}
+        return shapes | {PARAMS_INPUT: (cameras, self.camera_params)} if self.camera_params else shapes
 
     @property
     def memory_shape(self) -> tuple[int, int, int]:
@@ -116,6 +126,8 @@ class StudentSpec:
         fields = asdict(self)
         if self.memory is None:
             del fields["memory"]  # readers that know of no memory read the file as before
+        if not self.camera_params:
+            del fields["camera_params"]
         return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1)
 
     @staticmethod
@@ -167,6 +179,11 @@ class StudentSpec:
             raise StudentError(
                 f"{where}: its memory's intervals must rise from shortest ({memory.shortest_s} s) over the best "
                 f"({memory.interval_s} s) to longest ({memory.longest_s} s)"
+            )
+        if self.camera_params not in (0, CAMERA_PARAMS):
+            raise StudentError(
+                f"{where}: it takes {self.camera_params} parameters of each camera, this version has {CAMERA_PARAMS}; "
+                "export it again with kd export"
             )
         if self.classes != CLASSES:
             raise StudentError(

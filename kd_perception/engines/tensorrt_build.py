@@ -24,7 +24,7 @@ from kd_perception.engines.cuda import Gpu
 from kd_perception.engines.protocol import read_unchanged
 from kd_perception.errors import EngineError
 from kd_perception.rig import ring_rig
-from kd_perception.student import CAMERA_INPUTS, Student, StudentSpec
+from kd_perception.student import Student, StudentSpec
 from kd_perception.view_tables import build_tables
 
 RECIPE = 1  # count up when anything below changes what is built
@@ -48,10 +48,7 @@ def input_shapes(spec: StudentSpec, cameras: int) -> dict[str, tuple[int, ...]]:
     """Sizes of the inputs that depend on the camera count; an ideal rig's tables have the sizes of any rig's."""
     height, width = spec.image_size
     tables = build_tables(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
-    rig_inputs = {"images": (cameras, height, width, 3), "camera_valid": (cameras,)}
-    if rig_inputs.keys() != CAMERA_INPUTS:
-        raise AssertionError("inputs of the camera axis changed in kd_perception.student")
-    return {**rig_inputs, **{name: table.shape for name, table in tables.items()}}
+    return spec.camera_shapes(cameras) | {name: table.shape for name, table in tables.items()}
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def draw_sample(
         bev=draw_bev(
             drawn,
             truth,
-            _points_in_ego(nusc, sample_token, frame.global_from_ego),
+            points_in_ego(nusc, sample_token, frame.global_from_ego),
             size=BEV_SIZE,
         ),
         detections=len(drawn),
@@ -95,7 +95,7 @@ def write_pictures(folder: Path, pictures: Sequence[SamplePicture]) -> None:
         write_bytes(folder / f"{number:02d}_{picture.scene}.jpg", encode_image(picture.overview()))
 
 
-def _points_in_ego(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> np.ndarray | None:
+def points_in_ego(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> np.ndarray | None:
     """The sample's LiDAR points in ego at the anchor's time, or None where tables or files have none."""
     data = nusc.get("sample", sample_token)["data"]
     if LIDAR not in data:

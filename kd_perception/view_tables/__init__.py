@@ -1,8 +1,4 @@
-"""Geometry tables: camera calibration -> the index and weight arrays that a student file takes as inputs.
-
-One NumPy builder per view transform. Nothing of a rig is baked into a file: a new calibration or a moved camera means
-new tables, not a new model.
-"""
+"""View tables: camera calibration -> the index and weight arrays of a view transform, by one NumPy builder for each."""
 
 from collections.abc import Sequence
 
@@ -17,7 +13,7 @@ from kd_perception.view_tables.splat import splat_tables
 def build_tables(
     spec: StudentSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The file's geometry inputs for a rig.
+    """The tables of the spec's view transform for a rig, by input name.
 
     `network_from_image[i]` (3, 3) is the affine map from camera i's pixels to the network image's
     (kd_perception.preprocess).

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from support.fake_student import SPEC, write_fake_student
 
 from kd_perception.boxes import CLASSES
+from kd_perception.camera_params import CAMERA_PARAMS
 from kd_perception.errors import StudentError
 from kd_perception.student import METADATA_KEY, MemorySpec, StudentSpec, load_student
 
@@ -133,6 +134,17 @@ def test_a_memory_that_does_not_fit_is_refused(change: dict, sentence: str):
     raw = {**json.loads(TEMPORAL.to_json()), **change}
     with pytest.raises(StudentError, match=f"here: .*{sentence}"):
         StudentSpec.from_json(json.dumps(raw), "here")
+
+
+def test_a_camera_aware_students_metadata_round_trip():
+    aware = replace(SPEC, camera_params=CAMERA_PARAMS)
+    assert StudentSpec.from_json(aware.to_json(), "here") == aware
+    assert aware.camera_shapes(4)["camera_params"] == (4, CAMERA_PARAMS)
+    assert list(SPEC.camera_shapes(4)) == ["images", "camera_valid"]
+    raw = json.loads(SPEC.to_json())
+    assert "camera_params" not in raw  # other files are what they always were
+    with pytest.raises(StudentError, match=f"here: it takes 27 parameters of each camera, .* has {CAMERA_PARAMS}"):
+        StudentSpec.from_json(json.dumps(raw | {"camera_params": 27}), "here")
 
 
 def test_feature_size_follows_the_stride():
