@@ -29,12 +29,13 @@ class BevEncoder(nn.Module):
     """BEV features (B, incoming, rows, columns) -> (B, channels, rows, columns).
 
     A 3x3 block at full resolution, `blocks` residual blocks with 1.5 `channels` at 1/2 and with 2 `channels` at 1/4
-    resolution, and a top-down path back.
+    resolution, and a top-down path back. `level_channels`: of each level that `refine` names.
     """
 
     def __init__(self, incoming: int, channels: int, blocks: int) -> None:
         super().__init__()
         half, quarter = channels * 3 // 2, channels * 2
+        self.level_channels = {"enter": channels, "half": half, "quarter": quarter, "pre_head": channels}
         self.enter = ConvNormRelu(incoming, channels)
         self.down_half = _stage(channels, half, blocks)
         self.down_quarter = _stage(half, quarter, blocks)

@@ -4,8 +4,6 @@ Both parts add to what the single-frame student computes and start at zero, so t
 single-frame student whose weights it takes, and with an empty memory always is one.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,21 +11,6 @@ from torch.nn import functional
 from kd_training.models.necks import ConvNormRelu
 
 CONSTANT_CHANNELS = 2  # memory_valid, and the interval in seconds
-
-
-class PreviousFrames(NamedTuple):
-    """The earlier frame of each of a batch's B rigs, for training.
-
-    images (N, H, W, 3) uint8, camera_valid (N,) and terms as of the current frames, of the rigs that have one; warp (B,
-    rows, columns, 2); valid (B,) 1 or 0; interval (B,) seconds, positive also where there is no earlier frame.
-    """
-
-    images: Tensor
-    camera_valid: Tensor
-    terms: dict[str, Tensor]
-    warp: Tensor
-    valid: Tensor
-    interval: Tensor
 
 
 class MemoryFusion(nn.Module):

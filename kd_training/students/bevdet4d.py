@@ -5,15 +5,13 @@ Differences from the paper: what is kept are the features behind the encoder's f
 twice; the fusion adds to the current features; the interval may be anything in a range, see MotionHead.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from kd_perception.decode import REGRESSION_CODES
-from kd_perception.student import MEMORY_INPUTS
 from kd_training.config import ModelConfig
-from kd_training.models.memory import MemoryFusion, MotionHead, PreviousFrames
+from kd_training.models.inputs import PreviousFrames, StudentInputs
+from kd_training.models.memory import MemoryFusion, MotionHead
 from kd_training.models.outputs import DetectorOutputs
 from kd_training.students.bevdet import BevDet
 
@@ -23,50 +21,38 @@ STATIC_CODES = len(REGRESSION_CODES) - 2  # all but the velocity's, which are la
 class BevDet4d(BevDet):
     """The temporal student. The earlier frame is computed without gradient, as on the robot, where it is a memory."""
 
-    memory_modules = ("fusion", "motion")  # what a single-frame student lacks
+    added_modules = (("fusion", "motion"),)  # what a single-frame student lacks
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.fusion = MemoryFusion(config.bev_channels)
         self.motion = MotionHead(config.bev_channels, config.head_hidden)
 
-    def forward(self, images: Tensor, camera_valid: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """One rig; `inputs` are the view's tables, then kd_perception.student.MEMORY_INPUTS. As BevDet, and bev_feature
-        (channels, rows, columns)."""
-        tables, memory = inputs[: -len(MEMORY_INPUTS)], inputs[-len(MEMORY_INPUTS) :]
-        return self.bev_network(self.single_bev(images, camera_valid, *tables), *memory)
-
     def bev_network(
         self, bev: Tensor, memory: Tensor, warp: Tensor, valid: Tensor, interval: Tensor
     ) -> tuple[Tensor, ...]:
-        """As BevDet, with MEMORY_INPUTS, and one output more."""
+        """As BevDet, with kd_perception.student.MEMORY_INPUTS, and one output more, `bev_feature`."""
         feature = self.encoder.enter(bev)
         heatmap, regression, _ = self._detect(feature, memory.unsqueeze(0), warp.unsqueeze(0), valid, interval)
         return torch.sigmoid(heatmap[0]), regression[0], feature[0]
 
-    def train_forward(
-        self,
-        images: Tensor,
-        camera_valid: Tensor,
-        terms: Mapping[str, Tensor],
-        rigs: int,
-        previous: PreviousFrames | None = None,
-    ) -> DetectorOutputs:
-        """As BevDet, with the rigs' earlier frames, valid or not; ValueError without."""
+    def train_forward(self, inputs: StudentInputs) -> DetectorOutputs:
+        """As BevDet; ValueError without the rigs' earlier frames, valid or not."""
+        previous = inputs.previous
         if previous is None:
             raise ValueError("a temporal student trains with the previous frames of its rigs, valid or not")
         with torch.no_grad():
-            memory = self._remember(previous, rigs)
-        logits, bev = self.batch_bev(images, camera_valid, terms, rigs)
+            memory = self._remember(previous, inputs.rigs)
+        logits, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
         answers = self._detect(self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval)
         return DetectorOutputs(*answers, logits)
 
     def _remember(self, previous: PreviousFrames, rigs: int) -> Tensor:
         """Features (rigs, channels, rows, columns) of the earlier frames, zero where there is none."""
-        if not len(previous.images):
-            channels = self.encoder.enter[0].out_channels
+        if not len(previous.cameras.images):
+            channels = self.feature_channels["enter"]
             return torch.zeros(rigs, channels, *self.spec.grid.shape, device=previous.warp.device)
-        _, bev = self.batch_bev(previous.images, previous.camera_valid, previous.terms, rigs)
+        _, bev = self.batch_bev(previous.cameras, previous.terms, rigs)
         return self.encoder.enter(bev).float()
 
     def _detect(

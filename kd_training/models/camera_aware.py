@@ -1,0 +1,64 @@
+"""BEVDepth's camera-aware depth network (arXiv:2206.10092): where a feature lies depends on the camera that saw it.
+
+The camera's parameters weight the channels (squeeze-and-excitation, arXiv:1709.01507) from which depth and context are
+read, each with weights of its own; residual blocks work on depth alone. Differences from the paper: no deformable
+convolution (no engine but ONNX Runtime has it as a plain operator), parameters as kd_perception.camera_params gives
+them. It begins as DepthContext, whose weights it can take: gates of one, residual blocks that add nothing.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kd_perception.camera_params import CAMERA_PARAMS
+from kd_training.models.bev_encoder import ResidualBlock
+from kd_training.models.necks import DepthContext
+
+
+class CameraAwareDepth(DepthContext):
+    """(N, channels, rows, columns), (N, CAMERA_PARAMS) -> depth logits (N, bins, rows, columns), context (N, context,
+    rows, columns)."""
+
+    added_modules = ("camera", "depth")  # what DepthContext lacks
+
+    def __init__(self, channels: int, bins: int, context: int, blocks: int) -> None:
+        super().__init__(channels, bins, context)
+        self.camera = CameraGates(channels)
+        self.depth = nn.Sequential(*(_nothing_yet(ResidualBlock(channels, channels)) for _ in range(blocks)))
+
+    def forward(self, features: Tensor, camera_params: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = self.hidden(features)
+        of_depth, of_context = self.camera(camera_params)
+        parts = [self.bins, self.output.out_channels - self.bins]
+        depth_weight, context_weight = self.output.weight.split(parts)
+        depth_bias, context_bias = self.output.bias.split(parts)
+        return (
+            functional.conv2d(self.depth(hidden * of_depth), depth_weight, depth_bias),
+            functional.conv2d(hidden * of_context, context_weight, context_bias),
+        )
+
+
+class CameraGates(nn.Module):
+    """Parameters (N, CAMERA_PARAMS) -> factors in (0, 2), each (N, channels, 1, 1), for depth and for context; ones
+    until they are trained."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.Linear(CAMERA_PARAMS, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()
+        )
+        for layer in self.hidden[::2]:  # PyTorch's default passes on little of how cameras differ
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        self.gates = nn.Linear(channels, 2 * channels)
+        nn.init.zeros_(self.gates.weight)
+        nn.init.zeros_(self.gates.bias)
+
+    def forward(self, camera_params: Tensor) -> tuple[Tensor, Tensor]:
+        both = 2.0 * torch.sigmoid(self.gates(self.hidden(camera_params)))
+        return both[:, :, None, None].chunk(2, dim=1)
+
+
+def _nothing_yet(block: ResidualBlock) -> ResidualBlock:
+    """The block with a residual branch that adds zero until it is trained: of features >= 0 it is the identity."""
+    nn.init.zeros_(block.second[1].weight)
+    return block

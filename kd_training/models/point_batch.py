@@ -1,0 +1,14 @@
+"""The points that a LiDAR teacher takes: several clouds behind each other."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class PointBatch(NamedTuple):
+    """Points of B rigs: points (P, 5) float32: x, y, z in the (augmented) ego frame of the keyframe, metres; intensity
+    0 to 1; age in seconds, 0 for the keyframe's own sweep, positive before. With virtual points (P, 6): 0 for a return,
+    1 + class for a virtual point. rig (P,) int64: which of the B."""
+
+    points: Tensor
+    rig: Tensor
