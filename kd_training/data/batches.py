@@ -2,37 +2,26 @@
 bit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kd_perception.boxes import CLASSES
-from kd_perception.errors import DataError
 from kd_perception.nuscenes import Frame
-from kd_perception.preprocess import fit_camera, network_image
 from kd_perception.student import StudentSpec
 from kd_perception.temporal import warp_table
 from kd_perception.transforms import invert
 from kd_training.config import AugmentConfig
 from kd_training.data.augment import Augmentation, draw_augmentation, no_augmentation
 from kd_training.data.frames import TrainingFrame
+from kd_training.data.points import PointSource, collate_points
+from kd_training.data.rig_images import RigImages, join_rigs, rig_images
+from kd_training.data.sampling import FrameSampler
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
 from kd_training.data.truth import Truth, join_truth
-from kd_training.models.memory import PreviousFrames
-from kd_training.models.view import ViewTerms, view_terms
-
-
-@dataclass(frozen=True)
-class RigImages:
-    """One rig at one moment: images (N, H, W, 3) uint8, camera_valid (N,), network_from_image N x (3, 3), and the
-    view's terms."""
-
-    images: np.ndarray
-    camera_valid: np.ndarray
-    network_from_image: tuple[np.ndarray, ...]
-    terms: ViewTerms
+from kd_training.models.inputs import PreviousFrames, StudentInputs
+from kd_training.models.point_batch import PointBatch
 
 
 @dataclass(frozen=True)
@@ -46,25 +35,31 @@ class Previous:
 
 @dataclass(frozen=True)
 class Sample:
-    """One rig with depth labels (N, h, w) and targets, and its earlier frame, if it has one."""
+    """One rig with depth labels (N, h, w) and targets; its earlier frame, if it has one; its cloud, where a teacher is
+    to see it. `key` and `world`: which keyframe (TrainingFrame.key), and target_from_ego (4, 4) of its augmentation."""
 
     rig: RigImages
     depth: np.ndarray
     targets: DetectionTargets
+    key: str
+    world: np.ndarray
     previous: Previous | None = None
+    cloud: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B rigs, their images behind each other; `previous` is there for temporal students only."""
+    """What a student takes, depth labels (N, h, w) of its cameras, and the truth of its rigs; what a teacher takes.
 
-    rigs: int
-    images: Tensor
-    camera_valid: Tensor
+    On the host, `keys` and `worlds` say which keyframes the rigs show, and under which target_from_ego (4, 4).
+    """
+
+    inputs: StudentInputs
     depth: Tensor
-    terms: dict[str, Tensor]
     truth: Truth
-    previous: PreviousFrames | None = None
+    keys: tuple[str, ...]
+    worlds: tuple[np.ndarray, ...]
+    points: PointBatch | None = None
 
 
 def make_sample(
@@ -73,12 +68,13 @@ def make_sample(
     augmentation: Augmentation,
     with_depth: bool,
     previous: Frame | None = None,
+    points: PointSource | None = None,
 ) -> Sample:
     """Read a frame's files and build its arrays; raises DataError naming a file that is missing or damaged.
 
-    `previous` is an earlier moment of the same scene; the same augmentation applies to both.
+    `previous` is an earlier moment of the same scene, `points` where clouds come from; one augmentation for all.
     """
-    rig = _rig_images(spec, frame.frame, augmentation)
+    rig = rig_images(spec, frame.frame, augmentation)
     rows, columns = spec.feature_size
     depth = np.full((len(rig.images), rows, columns), NO_DEPTH, np.int64)
     if with_depth:
@@ -89,37 +85,11 @@ def make_sample(
         rig=rig,
         depth=depth,
         targets=detection_targets(frame.boxes.transformed(augmentation.target_from_ego), spec.grid),
+        key=frame.key,
+        world=augmentation.target_from_ego,
         previous=None if previous is None else _previous(spec, frame.frame, rig, previous, augmentation),
+        cloud=None if points is None else points.augmented(frame, augmentation.target_from_ego),
     )
-
-
-def _rig_images(
-    spec: StudentSpec, frame: Frame, augmentation: Augmentation, known: tuple[Frame, ViewTerms] | None = None
-) -> RigImages:
-    """A moment's images, read and augmented. `known`: a frame whose terms are taken over if its rig is the same."""
-    images, affines = [], []
-    for index, image in enumerate(frame.images):
-        source_size = (image.camera.height, image.camera.width)
-        affine = augmentation.network_from_network[index] @ fit_camera(image.camera, spec.image_size)
-        affines.append(affine)
-        if index in augmentation.dropped:
-            images.append(np.zeros((*spec.image_size, 3), np.uint8))
-            continue
-        if not image.path.is_file():
-            raise DataError(
-                f"image {image.path} is missing; restore it or choose scenes whose files are there "
-                "(data.roots[].scenes)"
-            )
-        images.append(
-            augmentation.tint(network_image(image.path.read_bytes(), source_size, affine, spec.image_size), index)
-        )
-    valid = np.ones(len(images), np.float32)
-    valid[list(augmentation.dropped)] = 0.0
-    if known is not None and _same_rig(known[0], frame):
-        terms = known[1]
-    else:
-        terms = view_terms(spec, augmentation.cameras([image.camera for image in frame.images]), affines)
-    return RigImages(np.stack(images), valid, tuple(affines), terms)
 
 
 def _previous(
@@ -131,64 +101,32 @@ def _previous(
     motion = invert(previous.global_from_ego) @ frame.global_from_ego
     turn = augmentation.target_from_ego
     return Previous(
-        rig=_rig_images(spec, previous, augmentation, known=(frame, rig.terms)),
+        rig=rig_images(spec, previous, augmentation, known=(frame, rig)),
         warp=warp_table(spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: its transpose undoes it
         interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
     )
 
 
-def _same_rig(first: Frame, second: Frame) -> bool:
-    pairs = zip(first.images, second.images, strict=True)
-    return all(a.camera.fingerprint() == b.camera.fingerprint() for a, b in pairs)
-
-
 def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
     """Join samples: images behind each other, indices moved by what stands before."""
-    images, valid, terms = _join(spec, [sample.rig for sample in samples])
+    cameras, terms = join_rigs(spec, [sample.rig for sample in samples])
+    previous = None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples])
     return Batch(
-        rigs=len(samples),
-        images=images,
-        camera_valid=valid,
+        inputs=StudentInputs(len(samples), cameras, terms, previous),
         depth=torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
-        terms=terms,
         truth=join_truth([sample.targets for sample in samples]),
-        previous=None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples]),
-    )
-
-
-def _join(spec: StudentSpec, rigs: Sequence[RigImages | None]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Images, camera_valid and terms of several rigs; None is a rig without anything, which keeps its place."""
-    cells = spec.grid.shape[0] * spec.grid.shape[1]
-    pixels = spec.feature_size[0] * spec.feature_size[1]
-    there = [(place, rig) for place, rig in enumerate(rigs) if rig is not None]
-    if not there:
-        empty = {name: torch.zeros(0, dtype=torch.int64) for name in ("cell", "pixel", "depth")}
-        images = torch.zeros(0, *spec.image_size, 3, dtype=torch.uint8)
-        return images, torch.zeros(0), {**empty, "weight": torch.zeros(0)}
-    before = np.cumsum([0] + [len(rig.images) for _, rig in there])
-    terms = {
-        "cell": [rig.terms.cell + cells * place for place, rig in there],
-        "pixel": [rig.terms.pixel + pixels * start for (_, rig), start in zip(there, before, strict=False)],
-        "depth": [
-            rig.terms.depth + pixels * spec.view.depth.count * start
-            for (_, rig), start in zip(there, before, strict=False)
-        ],
-        "weight": [rig.terms.weight for _, rig in there],
-    }
-    return (
-        torch.from_numpy(np.concatenate([rig.images for _, rig in there])),
-        torch.from_numpy(np.concatenate([rig.camera_valid for _, rig in there])),
-        {name: torch.from_numpy(np.concatenate(parts)) for name, parts in terms.items()},
+        keys=tuple(sample.key for sample in samples),
+        worlds=tuple(sample.world for sample in samples),
+        points=None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
     )
 
 
 def _join_previous(spec: StudentSpec, previous: Sequence[Previous | None]) -> PreviousFrames:
-    images, camera_valid, terms = _join(spec, [None if entry is None else entry.rig for entry in previous])
+    cameras, terms = join_rigs(spec, [None if entry is None else entry.rig for entry in previous])
     nowhere = np.zeros((*spec.grid.shape, 2), np.float32)
     intervals = [spec.memory.interval_s if entry is None else entry.interval_s for entry in previous]
     return PreviousFrames(
-        images=images,
-        camera_valid=camera_valid,
+        cameras=cameras,
         terms=terms,
         warp=torch.from_numpy(np.stack([nowhere if entry is None else entry.warp for entry in previous])),
         valid=torch.tensor([float(entry is not None) for entry in previous]),
@@ -196,46 +134,30 @@ def _join_previous(spec: StudentSpec, previous: Sequence[Previous | None]) -> Pr
     )
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with every tensor on `device`."""
-    return Batch(**{entry.name: _moved(getattr(batch, entry.name), device) for entry in fields(Batch)})
-
-
-def _moved(value: object, device: torch.device) -> object:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {name: tensor.to(device) for name, tensor in value.items()}
-    if isinstance(value, PreviousFrames | Truth):
-        return type(value)(*(_moved(part, device) for part in value))
-    return value
-
-
 class StepBatches(torch.utils.data.Dataset):
     """Maps a step to this process's batch; use with a DataLoader of batch_size None and the steps as sampler.
 
-    With `balance`, a frame is drawn the more often the rarer its classes are (a light form of class-balanced grouping
-    and sampling, arXiv:1908.09492); without, every epoch is a permutation.
+    `balance` as in FrameSampler; `points`: the batches hold clouds, too, for a teacher.
     """
 
     def __init__(
         self, spec: StudentSpec, frames: tuple[TrainingFrame, ...], augment: AugmentConfig, batch: int, seed: int,
-        balance: bool, with_depth: bool, rank: int = 0, world_size: int = 1,
+        balance: bool, with_depth: bool, rank: int = 0, world_size: int = 1, points: PointSource | None = None,
     ) -> None:  # fmt: skip
-        self.spec, self.frames, self.augment = spec, frames, augment
+        self.spec, self.augment, self.points = spec, augment, points
         self.batch, self.seed, self.with_depth = batch, seed, with_depth
         self.rank, self.world_size = rank, world_size
-        self.weights = frame_weights(frames) if balance else None
+        self.sampler = FrameSampler(frames, seed, balance)
 
     def __getitem__(self, step: int) -> Batch:
         samples = []
         for slot in range(self.batch):
             position = (step * self.world_size + self.rank) * self.batch + slot
             rng = np.random.default_rng([self.seed, position])
-            frame = self.frames[self._frame_at(position, rng)]
+            frame = self.sampler.at(position, rng)
             augmentation = draw_augmentation(rng, self.augment, len(frame.frame.images), self.spec.image_size)
             previous = self._previous_of(frame, rng)
-            samples.append(make_sample(self.spec, frame, augmentation, self.with_depth, previous))
+            samples.append(make_sample(self.spec, frame, augmentation, self.with_depth, previous, self.points))
         return collate(samples, self.spec)
 
     def _previous_of(self, frame: TrainingFrame, rng: np.random.Generator) -> Frame | None:
@@ -245,22 +167,7 @@ class StepBatches(torch.utils.data.Dataset):
             return None
         return frame.earlier(rng, memory.shortest_s, memory.longest_s)
 
-    def _frame_at(self, position: int, rng: np.random.Generator) -> int:
-        if self.weights is not None:
-            return int(rng.choice(len(self.frames), p=self.weights))
-        epoch, index = divmod(position, len(self.frames))
-        return int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.frames))[index])
-
 
 def evaluation_batch(spec: StudentSpec, frame: TrainingFrame) -> Batch:
     """One frame as it is, without depth labels."""
     return collate([make_sample(spec, frame, no_augmentation(len(frame.frame.images)), with_depth=False)], spec)
-
-
-def frame_weights(frames: tuple[TrainingFrame, ...]) -> np.ndarray:
-    """Sampling probability (frames,): mean over the frame's classes of 1 / sqrt(share of frames with that class)."""
-    present = np.array([np.bincount(frame.boxes.label, minlength=len(CLASSES)) > 0 for frame in frames])
-    rarity = 1.0 / np.sqrt(np.maximum(present.mean(axis=0), 1.0 / len(frames)))
-    weights = (present * rarity).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
-    weights = np.where(weights > 0, weights, 1.0)
-    return weights / weights.sum()

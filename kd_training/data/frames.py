@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from nuscenes import NuScenes
+from nuscenes.utils.splits import create_splits_scenes
 
 from kd_perception.boxes import Boxes
 from kd_perception.camera_frames import CameraTimeline, camera_timelines
@@ -56,6 +57,11 @@ class TrainingFrame:
     camera_motion: bool = False
 
     @property
+    def key(self) -> str:
+        """The keyframe's name among all data sets; sets rendered from one seed share their tokens."""
+        return f"{self.nusc.dataroot}/{self.nusc.version}/{self.frame.sample_token}"
+
+    @property
     def cameras(self) -> list[Camera]:
         """The rig, in order."""
         return [image.camera for image in self.frame.images]
@@ -70,6 +76,10 @@ class TrainingFrame:
 
     @cached_property
     def returns(self) -> tuple[CameraReturns, ...]:
+        """As `project_returns`, read once and kept."""
+        return self.project_returns()
+
+    def project_returns(self) -> tuple[CameraReturns, ...]:
         """LiDAR returns per camera, moved to where the ego was at its exposure; DataError without the file."""
         points = read_lidar(self.nusc, self.lidar)[:, :3].astype(np.float64)
         in_global = apply(ego_pose(self.nusc, self.lidar) @ sensor_transform(self.nusc, self.lidar), points)
@@ -91,8 +101,10 @@ class Dataset:
 
 def open_dataset(source: DataRoot, camera_motion: bool = False) -> Dataset:
     """Read a data set's keyframes; `camera_motion` as in TrainingFrame. Raises DataError naming what is missing."""
+    if not source.root:
+        raise ConfigError("a data set has no folder; give data.root=FOLDER, or a root for every entry of data.roots")
     nusc = open_nuscenes(Path(source.root), source.version)
-    scenes = tuple(source.scenes) or tuple(scene_names(nusc))
+    scenes = _chosen_scenes(nusc, source)
     timelines = camera_timelines(nusc, scenes)
     frames = tuple(
         _training_frame(nusc, token, timelines[scene], camera_motion)
@@ -100,6 +112,21 @@ def open_dataset(source: DataRoot, camera_motion: bool = False) -> Dataset:
         for token in scene_samples(nusc, scene)
     )
     return Dataset(nusc, scenes, frames)
+
+
+def _chosen_scenes(nusc: NuScenes, source: DataRoot) -> tuple[str, ...]:
+    """The scenes named; those of an official split that the tables hold; or all."""
+    if not source.split:
+        return tuple(source.scenes) or tuple(scene_names(nusc))
+    if source.scenes:
+        raise ConfigError(f"{source.root} has both scenes and split {source.split}; give one of them")
+    splits = create_splits_scenes()
+    if source.split not in splits:
+        raise ConfigError(f"'{source.split}' is no split of nuScenes; it has {', '.join(sorted(splits))}")
+    scenes = tuple(name for name in scene_names(nusc) if name in set(splits[source.split]))
+    if not scenes:
+        raise DataError(f"{source.root} {source.version} has no scene of the split {source.split}; name scenes instead")
+    return scenes
 
 
 def open_frames(sources: Sequence[DataRoot], camera_motion: bool = False) -> tuple[TrainingFrame, ...]:

@@ -11,8 +11,9 @@ from kd_perception.preprocess import fit_image
 from kd_perception.student import StudentSpec
 from kd_training.config import AugmentConfig, DataRoot, ModelConfig
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.batches import StepBatches, frame_weights, make_sample
+from kd_training.data.batches import StepBatches, make_sample
 from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.sampling import FrameSampler, frame_weights
 from kd_training.students.bevdet import student_spec
 
 SPEC: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
@@ -48,10 +49,11 @@ def test_a_step_is_always_the_same_batch_and_ranks_differ(frames):
 
 
 def test_without_balance_every_epoch_shows_every_frame_once(frames):
-    batches = StepBatches(SPEC, frames, AugmentConfig(), 1, 5, False, False)
+    sampler = FrameSampler(frames, 5, balance=False)
+    tokens = {frame.frame.sample_token for frame in frames}
     for epoch in range(2):
-        drawn = [batches._frame_at(epoch * len(frames) + i, np.random.default_rng(0)) for i in range(len(frames))]
-        assert sorted(drawn) == list(range(len(frames)))
+        drawn = [sampler.at(epoch * len(frames) + i, np.random.default_rng(0)) for i in range(len(frames))]
+        assert len(drawn) == len(tokens) and {frame.frame.sample_token for frame in drawn} == tokens
 
 
 def test_rare_classes_are_drawn_more_often(frames):

@@ -69,31 +69,31 @@ def test_samples_without_memory_keep_their_place_in_the_batch(frames):
     with_memory = make_sample(SPEC, frames[2], augmentation, False, frames[2].earlier(rng, 0.1, 1.0))
     without = make_sample(SPEC, frames[0], augmentation, False)
     batch = collate([without, with_memory], SPEC)
-    previous = batch.previous
-    assert previous.valid.tolist() == [0.0, 1.0] and len(previous.images) == 6
+    previous = batch.inputs.previous
+    assert previous.valid.tolist() == [0.0, 1.0] and len(previous.cameras.images) == 6
     assert previous.interval[0] == SPEC.memory.interval_s
     cells = SPEC.grid.shape[0] * SPEC.grid.shape[1]
     assert previous.terms["cell"].min() >= cells  # they belong to the second rig
     np.testing.assert_array_equal(previous.terms["cell"], with_memory.previous.rig.terms.cell + cells)
     np.testing.assert_array_equal(previous.terms["pixel"], with_memory.previous.rig.terms.pixel)
-    empty = collate([without, without], SPEC).previous
-    assert empty.valid.tolist() == [0.0, 0.0] and not len(empty.images) and not len(empty.terms["cell"])
+    empty = collate([without, without], SPEC).inputs.previous
+    assert empty.valid.tolist() == [0.0, 0.0] and not len(empty.cameras.images) and not len(empty.terms["cell"])
 
 
 def test_a_step_is_always_the_same_pairs(frames):
     first, again, other = (
         StepBatches(SPEC, frames[2:3], AugmentConfig(), 2, seed, False, False)[1] for seed in (0, 0, 1)
     )
-    assert torch.equal(first.previous.images, again.previous.images)
-    assert torch.equal(first.previous.warp, again.previous.warp)
-    assert torch.equal(first.previous.interval, again.previous.interval)
-    assert not torch.equal(first.previous.warp, other.previous.warp)
+    assert torch.equal(first.inputs.previous.cameras.images, again.inputs.previous.cameras.images)
+    assert torch.equal(first.inputs.previous.warp, again.inputs.previous.warp)
+    assert torch.equal(first.inputs.previous.interval, again.inputs.previous.interval)
+    assert not torch.equal(first.inputs.previous.warp, other.inputs.previous.warp)
 
 
 def test_memory_is_dropped_at_the_configured_rate(frames):
     for rate, expected in ((0.0, 1.0), (1.0, 0.0)):
         batches = StepBatches(SPEC, frames[2:3], AugmentConfig(memory_drop=rate), 2, 0, False, False)
-        assert (batches[0].previous.valid == expected).all()
+        assert (batches[0].inputs.previous.valid == expected).all()
 
 
 def test_intervals_that_the_data_lacks_are_refused(frames):

@@ -1,0 +1,104 @@
+"""One rig at one moment as a student takes it: images, read and augmented, and what follows from the calibration."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_perception.camera_params import camera_params
+from kd_perception.errors import DataError
+from kd_perception.nuscenes import CameraImage, Frame
+from kd_perception.preprocess import fit_camera, network_image
+from kd_perception.student import StudentSpec
+from kd_training.data.augment import Augmentation
+from kd_training.models.inputs import CameraInputs
+from kd_training.models.view import ViewTerms, view_terms
+
+
+@dataclass(frozen=True)
+class RigImages:
+    """One rig at one moment: images (N, H, W, 3) uint8, camera_valid (N,), camera_params (N, K) or None,
+    network_from_image N x (3, 3), and the view's terms."""
+
+    images: np.ndarray
+    camera_valid: np.ndarray
+    camera_params: np.ndarray | None
+    network_from_image: tuple[np.ndarray, ...]
+    terms: ViewTerms
+
+
+def rig_images(
+    spec: StudentSpec, frame: Frame, augmentation: Augmentation, known: tuple[Frame, RigImages] | None = None
+) -> RigImages:
+    """A moment's images, read and augmented; raises DataError naming a file that is missing or damaged.
+
+    `known`: another frame under the same augmentation, whose geometry is taken over if its calibration is the same.
+    """
+    affines = tuple(
+        network_from_network @ fit_camera(image.camera, spec.image_size)
+        for network_from_network, image in zip(augmentation.network_from_network, frame.images, strict=True)
+    )
+    images = np.zeros((len(frame.images), *spec.image_size, 3), np.uint8)
+    valid = np.ones(len(images), np.float32)
+    for index, (image, affine) in enumerate(zip(frame.images, affines, strict=True)):
+        if index in augmentation.dropped:
+            valid[index] = 0.0
+        else:
+            images[index] = augmentation.tint(_read(image, affine, spec.image_size), index)
+    if known is not None and _same_rig(known[0], frame):
+        return RigImages(images, valid, known[1].camera_params, affines, known[1].terms)
+    cameras = augmentation.cameras([image.camera for image in frame.images])
+    params = camera_params(spec.image_size, cameras, affines) if spec.camera_params else None
+    return RigImages(images, valid, params, affines, view_terms(spec, cameras, affines))
+
+
+def _read(image: CameraImage, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if not image.path.is_file():
+        raise DataError(
+            f"image {image.path} is missing; restore it or choose scenes whose files are there (data.roots[].scenes)"
+        )
+    return network_image(image.path.read_bytes(), (image.camera.height, image.camera.width), affine, size)
+
+
+def _same_rig(first: Frame, second: Frame) -> bool:
+    pairs = zip(first.images, second.images, strict=True)
+    return all(a.camera.fingerprint() == b.camera.fingerprint() for a, b in pairs)
+
+
+def join_rigs(spec: StudentSpec, rigs: Sequence[RigImages | None]) -> tuple[CameraInputs, dict[str, Tensor]]:
+    """Cameras and terms of several rigs, images behind each other, indices moved by what stands before; None is a rig
+    without anything, which keeps its place."""
+    cells = spec.grid.shape[0] * spec.grid.shape[1]
+    pixels = spec.feature_size[0] * spec.feature_size[1]
+    there = [(place, rig) for place, rig in enumerate(rigs) if rig is not None]
+    if not there:
+        return _no_cameras(spec)
+    before = np.cumsum([0] + [len(rig.images) for _, rig in there])[:-1]
+    terms = {
+        "cell": [rig.terms.cell + cells * place for place, rig in there],
+        "pixel": [rig.terms.pixel + pixels * start for (_, rig), start in zip(there, before, strict=True)],
+        "depth": [
+            rig.terms.depth + pixels * spec.view.depth.count * start
+            for (_, rig), start in zip(there, before, strict=True)
+        ],
+        "weight": [rig.terms.weight for _, rig in there],
+    }
+    cameras = CameraInputs(
+        images=_joined([rig.images for _, rig in there]),
+        camera_valid=_joined([rig.camera_valid for _, rig in there]),
+        camera_params=_joined([rig.camera_params for _, rig in there]) if spec.camera_params else None,
+    )
+    return cameras, {name: _joined(parts) for name, parts in terms.items()}
+
+
+def _no_cameras(spec: StudentSpec) -> tuple[CameraInputs, dict[str, Tensor]]:
+    images = torch.zeros(0, *spec.image_size, 3, dtype=torch.uint8)
+    params = torch.zeros(0, spec.camera_params) if spec.camera_params else None
+    indices = {name: torch.zeros(0, dtype=torch.int64) for name in ("cell", "pixel", "depth")}
+    return CameraInputs(images, torch.zeros(0), params), {**indices, "weight": torch.zeros(0)}
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(arrays))

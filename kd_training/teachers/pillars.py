@@ -1,0 +1,56 @@
+"""Pillar encoder (PointPillars, arXiv:1812.05784): points -> a raster of features, in plain PyTorch.
+
+No voxelisation step and no limit of points per pillar: every point is lifted and the maximum over its pillar is taken
+with a scatter.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kd_perception.boxes import CLASSES
+from kd_perception.grid import BevGrid
+from kd_training.models.point_batch import PointBatch
+
+GEOMETRY = 9  # x, y, z, intensity, age, offsets from the pillar's centre (2) and mean height, how many share it
+RANGE_SCALE, HEIGHT_SCALE = 50.0, 3.0  # metres: inputs of about 1
+
+
+class PillarEncoder(nn.Module):
+    """Points of B rigs -> (B, channels, rows, columns) over `raster`, zeros where there are none."""
+
+    def __init__(self, raster: BevGrid, channels: int, virtual: bool) -> None:
+        super().__init__()
+        self.raster, self.channels, self.virtual = raster, channels, virtual
+        self.linear = nn.Linear(GEOMETRY + (1 + len(CLASSES) if virtual else 0), channels, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, batch: PointBatch, rigs: int) -> Tensor:
+        rows, columns = self.raster.shape
+        pillar, features = self._features(batch, rigs)
+        lifted = torch.relu(self.norm(self.linear(features)))
+        raster = lifted.new_zeros(rigs * rows * columns, self.channels)
+        # zeros take part in the maximum: after ReLU nothing is below them
+        raster = raster.scatter_reduce(0, pillar[:, None].expand_as(lifted), lifted, "amax", include_self=True)
+        return raster.reshape(rigs, rows, columns, self.channels).permute(0, 3, 1, 2)  # channels_last in memory
+
+    @torch.no_grad()
+    def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor]:
+        """Pillar index (P,) and inputs (P, features) of the points inside the raster."""
+        rows, columns = self.raster.shape
+        origin = batch.points.new_tensor([self.raster.x_min, self.raster.y_min])
+        cells = (batch.points[:, :2] - origin) / self.raster.cell_size
+        corner = cells.floor()
+        inside = (corner >= 0).all(1) & (corner[:, 0] < columns) & (corner[:, 1] < rows)
+        points, cells, corner, rig = (part[inside] for part in (batch.points, cells, corner, batch.rig))
+        pillar = (rig * rows + corner[:, 1].long()) * columns + corner[:, 0].long()
+        centred = cells - corner - 0.5
+        sums = points.new_zeros(rigs * rows * columns, 2)
+        sums.index_add_(0, pillar, torch.stack([points[:, 2], torch.ones_like(points[:, 2])], dim=1))
+        mean_z, count = sums[pillar].unbind(1)
+        inputs = [
+            points[:, :2] / RANGE_SCALE, points[:, 2:3] / HEIGHT_SCALE, points[:, 3:5], centred,
+            (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
+        ]  # fmt: skip
+        if self.virtual:
+            inputs.append(nn.functional.one_hot(points[:, 5].long(), 1 + len(CLASSES)).to(points.dtype))
+        return pillar, torch.cat(inputs, dim=1)

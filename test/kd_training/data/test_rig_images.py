@@ -1,0 +1,53 @@
+"""Camera parameters of augmented samples: what the student is told of a camera is what its augmented image shows."""
+
+import numpy as np
+import pytest
+from support.nuscenes_tables import VERSION, write_dataset
+
+from kd_perception.camera_params import CAMERA_PARAMS
+from kd_perception.transforms import apply, invert
+from kd_training.config import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
+from kd_training.data.augment import draw_augmentation
+from kd_training.data.batches import collate, make_sample
+from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.students.bevdet import student_spec
+
+MODEL = ModelConfig(name="test", camera_aware=True, temporal=TemporalConfig(frames=2))
+SPEC = student_spec(MODEL, (127.5,) * 3, (127.5,) * 3)
+CONFIG = AugmentConfig(mirror=True, bev_rotation=0.4, image_scale=0.1, image_rotation=0.05, camera_drop=0.0)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
+    return open_frames([DataRoot(root=str(write_dataset(tmp_path_factory.mktemp("painted"))), version=VERSION)])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rays_in_the_augmented_world_end_where_the_augmented_image_shows_their_pixels(frames, seed):
+    frame = frames[2]
+    augmentation = draw_augmentation(np.random.default_rng(seed), CONFIG, 6, SPEC.image_size)
+    rig = make_sample(SPEC, frame, augmentation, with_depth=False).rig
+    height, width = SPEC.image_size
+    v, u = np.meshgrid(np.array([1, 3, 5]) / 6 * height, np.array([1, 3, 5]) / 6 * width, indexing="ij")
+    for params, camera, affine in zip(rig.camera_params, frame.cameras, rig.network_from_image, strict=True):
+        ends = params[:3] + 20.0 * params[3:].reshape(-1, 3)  # in the turned, maybe mirrored world
+        pixels, _, _ = camera.project(apply(invert(augmentation.target_from_ego), ends))
+        shown = pixels @ affine[:2, :2].T + affine[:2, 2]
+        np.testing.assert_allclose(shown, np.column_stack([u.ravel(), v.ravel()]), atol=2e-2)
+
+
+def test_a_batch_has_the_parameters_of_its_cameras_and_of_the_earlier_ones(frames):
+    rng = np.random.default_rng(0)
+    samples = []
+    for _ in range(2):
+        augmentation = draw_augmentation(rng, CONFIG, 6, SPEC.image_size)
+        samples.append(make_sample(SPEC, frames[2], augmentation, False, frames[2].earlier(rng, 0.1, 1.0)))
+    samples.append(make_sample(SPEC, frames[0], augmentation, False))
+    inputs = collate(samples, SPEC).inputs
+    assert inputs.cameras.camera_params.shape == (18, CAMERA_PARAMS)
+    assert inputs.previous.cameras.camera_params.shape == (12, CAMERA_PARAMS)
+    np.testing.assert_array_equal(inputs.cameras.camera_params[6:12], samples[1].rig.camera_params)
+    assert np.abs(samples[0].rig.camera_params - samples[1].rig.camera_params).max() > 0.01
+    # The rig did not change between the frames, nor does the augmentation.
+    np.testing.assert_array_equal(inputs.previous.cameras.camera_params, inputs.cameras.camera_params[:12])
+    assert collate(samples[2:], SPEC).inputs.previous.cameras.camera_params.shape == (0, CAMERA_PARAMS)
