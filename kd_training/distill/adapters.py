@@ -1,0 +1,51 @@
+"""Adapters: what brings a student's features into the teacher's space (DistillBEV, arXiv:2309.15109).
+
+They are trained with the student and never ship; the teacher's side stays as it is.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kd_training.models.necks import ConvNormRelu
+
+PRE_HEAD = "pre_head"  # the layer that the head takes
+BLOCKS = 3
+
+
+def build_adapter(student_layer: str, incoming: int, outgoing: int) -> nn.Module:
+    """Of the layer before the head one 1x1 convolution; of the others three 1x1 blocks at the teacher's resolution."""
+    if student_layer == PRE_HEAD:
+        return LinearAdapter(incoming, outgoing)
+    return BlockAdapter(incoming, outgoing)
+
+
+class LinearAdapter(nn.Module):
+    """A 1x1 convolution: features (B, incoming, rows, columns) -> (B, outgoing, *shape)."""
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(incoming, outgoing, 1)
+
+    def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        return self.convolution(_resized(features, shape))
+
+
+class BlockAdapter(nn.Module):
+    """Bilinear upsampling, then blocks of 1x1 convolution, batch norm and ReLU: features (B, incoming, rows, columns)
+    -> (B, outgoing, *shape)."""
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(ConvNormRelu(incoming if index == 0 else outgoing, outgoing, kernel=1) for index in range(BLOCKS))
+        )
+
+    def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        return self.blocks(_resized(features, shape))
+
+
+def _resized(features: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Both rasters span the same extent, so that corners of the corner cells coincide (not their centres)."""
+    if features.shape[2:] == shape:
+        return features
+    return functional.interpolate(features, size=tuple(shape), mode="bilinear", align_corners=False)

@@ -1,0 +1,29 @@
+"""Blending: who sets the weights of the task and of the distillation terms (docs/distillation.md compares them)."""
+
+from collections.abc import Sequence
+
+from kd_training.distill.blending.agb import AutoBlending
+from kd_training.distill.blending.by_gradients import GradientRule, cagrad, mgda, pcgrad
+from kd_training.distill.blending.fixed import FixedWeights
+from kd_training.distill.blending.learnt import GradNorm, Uncertainty
+from kd_training.distill.blending.protocol import Blending
+from kd_training.distill.config import BlendingConfig, BlendingMethod
+
+
+def build_blending(config: BlendingConfig, names: Sequence[str]) -> Blending:
+    """The method of a configuration for terms of these names; raises ConfigError where agb's numbers are impossible."""
+    match config.method:
+        case BlendingMethod.agb:
+            return AutoBlending(names, config)
+        case BlendingMethod.fixed:
+            return FixedWeights(names)
+        case BlendingMethod.pcgrad:
+            return GradientRule(names, pcgrad)
+        case BlendingMethod.mgda:
+            return GradientRule(names, mgda)
+        case BlendingMethod.cagrad:
+            return GradientRule(names, cagrad)
+        case BlendingMethod.uncertainty:
+            return Uncertainty(names)
+        case BlendingMethod.gradnorm:
+            return GradNorm(names)

@@ -1,0 +1,105 @@
+"""Methods that choose the weights anew at every step from the gradients' scalar products alone, and remember nothing:
+PCGrad, MGDA of two objectives, CAGrad of two objectives.
+
+The two objectives are the task and the sum of the distillation terms. Published, these methods see the gradients on all
+shared parameters; here on the anchors, and the weights hold for the whole network.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from kd_training.distill.blending.gradients import gradient_products
+from kd_training.distill.blending.protocol import AllReduce, blend_weights, even_weights
+
+Rule = Callable[[np.ndarray, int], np.ndarray]  # scalar products (1 + terms, 1 + terms) and step -> weights (1 + terms)
+CAGRAD_RADIUS = 0.5  # c: how far CAGrad may leave the mean gradient, as a share of its length
+SEARCH_STEPS = 60
+
+
+class GradientRule:
+    """Blending by a rule without memory."""
+
+    def __init__(self, names: Sequence[str], rule: Rule) -> None:
+        self.names, self.rule = tuple(names), rule
+        self.weights = even_weights(names)
+        self.figures: dict[str, float] = {}
+
+    def update(
+        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+    ) -> None:
+        """See Blending.update. Where a gradient is not finite, the weights stay."""
+        products = gradient_products(task, [terms[name] for name in self.names], anchors, all_reduce)
+        if np.isfinite(products).all():
+            self.weights = blend_weights(self.names, self.rule(products, step))
+
+    def state_dict(self) -> dict[str, object]:
+        """Nothing to save: the next step looks again."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Nothing to restore."""
+
+
+def pcgrad(products: np.ndarray, step: int) -> np.ndarray:
+    """PCGrad (arXiv:2001.06782): from every gradient the part is taken out that conflicts with another, the others in
+    random order (a function of the step: the same in all processes); then all are added."""
+    count = len(products)
+    order = np.random.default_rng(step)
+    share = np.eye(count)  # row i: gradient i as a combination of all
+    for i in range(count):
+        for j in order.permutation(count):
+            conflict = share[i] @ products[:, j]
+            if j != i and conflict < 0.0:
+                share[i, j] -= conflict / products[j, j]
+    return share.sum(axis=0)
+
+
+def mgda(products: np.ndarray, step: int) -> np.ndarray:
+    """MGDA (arXiv:1810.04650) of two objectives: the shortest convex combination of their gradients. Where the terms
+    have none (that combination would be nothing at all) the task trains alone."""
+    both = _two_objectives(products)
+    if both[1, 1] <= 0.0:
+        return np.ones(len(products))
+    distance = both[0, 0] - 2.0 * both[0, 1] + both[1, 1]
+    task = float(np.clip((both[1, 1] - both[0, 1]) / distance, 0.0, 1.0)) if distance > 0.0 else 0.5
+    return _of_two(task, 1.0 - task, len(products))
+
+
+def cagrad(products: np.ndarray, step: int) -> np.ndarray:
+    """CAGrad (arXiv:2110.14048) of two objectives: within a ball around the mean gradient g0, the direction that helps
+    the worse objective most; times 2, because the other methods add losses.
+
+    It is g0 + c |g0| g_w / |g_w|, with g_w the convex combination that minimises g_w . g0 + c |g0| |g_w|.
+    """
+    both = _two_objectives(products)
+    mean = np.array([0.5, 0.5])
+    radius = CAGRAD_RADIUS * _length(both, mean)
+
+    def worst(share: float) -> float:
+        mixed = np.array([share, 1.0 - share])
+        return float(mixed @ both @ mean) + radius * _length(both, mixed)
+
+    low, high = 0.0, 1.0
+    for _ in range(SEARCH_STEPS):  # `worst` is convex
+        left, right = low + (high - low) / 3.0, high - (high - low) / 3.0
+        low, high = (low, right) if worst(left) < worst(right) else (left, high)
+    mixed = np.array([low, 1.0 - low])
+    length = _length(both, mixed)
+    blended = 2.0 * mean + (2.0 * radius / length * mixed if length > 0.0 else 0.0)
+    return _of_two(*blended, len(products))
+
+
+def _two_objectives(products: np.ndarray) -> np.ndarray:
+    """Scalar products (2, 2) of the task's gradient and of the sum of the terms'."""
+    cross = products[0, 1:].sum()
+    return np.array([[products[0, 0], cross], [cross, products[1:, 1:].sum()]])
+
+
+def _length(products: np.ndarray, shares: np.ndarray) -> float:
+    return float(np.sqrt(max(0.0, shares @ products @ shares)))
+
+
+def _of_two(task: float, terms: float, count: int) -> np.ndarray:
+    return np.array([task] + [terms] * (count - 1))

@@ -1,0 +1,113 @@
+"""Configuration of distillation: what of the teacher the student imitates, and how the terms' weights are set.
+
+The defaults are DistillBEV's (arXiv:2309.15109) for BEVDepth4D, with automatic gradient blending. A weight of 0 leaves
+a term out.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+
+class AttentionSource(Enum):
+    """Whose features say where imitation counts."""
+
+    both = "both"
+    teacher = "teacher"
+
+
+class BlendingMethod(Enum):
+    """How the weights of the task and of the distillation terms are set: see kd_training.distill.blending."""
+
+    agb = "agb"
+    fixed = "fixed"
+    pcgrad = "pcgrad"
+    uncertainty = "uncertainty"
+    gradnorm = "gradnorm"
+    mgda = "mgda"
+    cagrad = "cagrad"
+
+
+@dataclass
+class LayerPair:
+    """A student's layer that imitates a teacher's, by their names in DetectorOutputs.features."""
+
+    student: str = MISSING
+    teacher: str = MISSING
+
+
+@dataclass
+class FeatureConfig:
+    """Feature imitation at every layer. Without regions, attention and scale it is a plain squared error."""
+
+    weight: float = 1.0
+    regions: bool = True  # boxes, false positives and background count apart; without, every cell is foreground
+    attention: bool = True  # cells count as the spatial attention says
+    scale: bool = True  # small objects count as much as large ones, and each region as a whole
+    false_positives: bool = True  # cells where the teacher is wrongly sure; at "pre_head" only
+    attention_from: AttentionSource = AttentionSource.both
+    foreground: float = 6e-3  # alpha
+    background: float = 4e-2  # beta
+    false_positive: float = 10.0  # eta, times alpha
+    threshold: float = 0.1  # gamma: heatmap values above it are sure
+    temperature: float = 2.0  # tau of the attention, in means of P: the published 0.5 where P has a mean of 1/4
+
+
+@dataclass
+class AttentionConfig:
+    """Imitation of the spatial attention at every layer."""
+
+    weight: float = 2.5e-3  # lambda
+
+
+@dataclass
+class ResponseConfig:
+    """Imitation of the teacher's answers."""
+
+    heatmap: float = 0.0  # weight of the quality focal loss
+    boxes: float = 0.0  # weight of the box codes' L1 at true centres
+    velocity: float = 0.2  # code weight within the boxes' term
+    within_truth: bool = False  # imitate the product of the teacher's and the true heatmap
+
+
+@dataclass
+class RelationConfig:
+    """Imitation of how the features at an object's keypoints resemble each other."""
+
+    weight: float = 0.0
+    points: int = 3  # keypoints along each side of a box: 3 means 9 in all
+    layer: LayerPair = field(default_factory=lambda: LayerPair("pre_head", "pre_head"))
+
+
+@dataclass
+class BlendingConfig:
+    """How the terms' weights are set. What follows `method` is of agb; the others look at the gradients every step."""
+
+    method: BlendingMethod = BlendingMethod.agb
+    kappa: float = 0.5  # share of the angle between the task's gradient and the teacher's that is turned
+    theta_max: float = 60.0  # degrees turned at most
+    refresh: int = 20  # steps between two looks at the gradients
+    ema: float = 0.9  # of the weights, in log space
+
+
+@dataclass
+class DistillConfig:
+    """A student's distillation from one frozen teacher."""
+
+    teacher: str = ""  # weights file that `kd train` wrote; empty: no distillation
+    teacher_recipe: str = ""  # configuration that trains the teacher first where its weights do not exist
+    inherit_head: bool = True  # the task heads start as the teacher's
+    cache_bytes: int = 0  # of memory, per process, for the teacher's answers: where bev_rotation is 0, they come again
+    layers: list[LayerPair] = field(
+        default_factory=lambda: [
+            LayerPair("half", "block1"),
+            LayerPair("quarter", "block2"),
+            LayerPair("pre_head", "pre_head"),
+        ]
+    )
+    feature: FeatureConfig = field(default_factory=FeatureConfig)
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    response: ResponseConfig = field(default_factory=ResponseConfig)
+    relation: RelationConfig = field(default_factory=RelationConfig)
+    blending: BlendingConfig = field(default_factory=BlendingConfig)

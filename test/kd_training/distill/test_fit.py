@@ -1,0 +1,95 @@
+"""A teacher and a student that do not fit are refused with a sentence; a head that fits is inherited."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from support.distillation import GRID, STUDENT_CHANNELS, TEACHER_CHANNELS, side
+
+from kd_perception.errors import ConfigError
+from kd_perception.grid import BevGrid
+from kd_training.distill.config import (
+    AttentionConfig,
+    DistillConfig,
+    FeatureConfig,
+    LayerPair,
+    RelationConfig,
+    ResponseConfig,
+)
+from kd_training.distill.fit import check_fit
+from kd_training.distill.head import inherit_head
+
+STUDENT, TEACHER = side("student s", STUDENT_CHANNELS), side("teacher t", TEACHER_CHANNELS)
+
+
+def refusal(config: DistillConfig = DistillConfig(), student=STUDENT, teacher=TEACHER) -> str:  # noqa: B008
+    with pytest.raises(ConfigError) as caught:
+        check_fit(config, student, teacher)
+    return str(caught.value)
+
+
+def test_what_fits_is_accepted():
+    check_fit(DistillConfig(), STUDENT, TEACHER)
+
+
+def test_ranges_and_cells():
+    wide = replace(GRID, x_min=-25.6, x_max=25.6)
+    assert "x -12.8 to 12.8, y -9.6 to 9.6 m" in refusal(teacher=TEACHER._replace(grid=wide))
+    fine = BevGrid(GRID.x_min, GRID.x_max, GRID.y_min, GRID.y_max, 0.4)
+    assert "cells of student s (0.8 m) and teacher t (0.4 m) differ" in refusal(teacher=TEACHER._replace(grid=fine))
+
+
+def test_classes_in_order():
+    swapped = (TEACHER.classes[1], TEACHER.classes[0], *TEACHER.classes[2:])
+    assert "in the same order" in refusal(teacher=TEACHER._replace(classes=swapped))
+
+
+def test_layers_are_named_with_the_nearest():
+    config = DistillConfig(layers=[LayerPair("pre_head", "pre_head"), LayerPair("hlaf", "block1")])
+    assert refusal(config).startswith("distill.layers.1.student: student s has no layer 'hlaf'")
+    assert refusal(config).endswith("did you mean 'half'?")
+    config = DistillConfig(relation=RelationConfig(weight=1.0, layer=LayerPair("pre_head", "block3")))
+    assert refusal(config).startswith("distill.relation.layer.teacher: teacher t has no layer 'block3'")
+    config = DistillConfig(layers=[LayerPair("half", "block1"), LayerPair("half", "block2")])
+    assert "'half' twice" in refusal(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (DistillConfig(feature=FeatureConfig(weight=-1.0)), "distill.feature.weight is -1"),
+        (DistillConfig(response=ResponseConfig(boxes=float("nan"))), "distill.response.boxes is nan"),
+        (DistillConfig(feature=FeatureConfig(0.0), attention=AttentionConfig(0.0)), "leaves every term out"),
+        (DistillConfig(layers=[]), "leaves every term out"),
+        (DistillConfig(feature=FeatureConfig(regions=False)), "switch them off with regions"),
+        (DistillConfig(feature=FeatureConfig(temperature=0.0)), "temperature is 0"),
+        (DistillConfig(relation=RelationConfig(points=1)), "points is 1"),
+    ],
+)
+def test_impossible_terms(config, words):
+    assert words in refusal(config)
+
+
+def test_heads_of_other_sizes_cannot_be_inherited():
+    narrow = side("teacher t", TEACHER_CHANNELS, shared=16, hidden=4)
+    assert "student s (head_shared and head_hidden 8 and 4) cannot start as those of teacher t (16 and 4)" in refusal(
+        teacher=narrow
+    )
+    check_fit(DistillConfig(inherit_head=False), STUDENT, narrow)
+
+
+def test_an_inherited_head_answers_as_the_teachers_behind_the_shared_block():
+    torch.manual_seed(0)
+    student, teacher = side("s", STUDENT_CHANNELS).head, side("t", TEACHER_CHANNELS).head
+    teacher(torch.randn(4, 12, 6, 6))  # norm statistics are inherited, too
+    shared = {name: value.clone() for name, value in student.shared.state_dict().items()}
+    inherit_head(student, teacher)
+    assert all(torch.equal(value, shared[name]) for name, value in student.shared.state_dict().items())
+    student.eval(), teacher.eval()
+    features = torch.randn(1, 8, 6, 6)
+    student.shared, teacher.shared = torch.nn.Identity(), torch.nn.Identity()
+    for ours, theirs in zip(student(features), teacher(features), strict=True):
+        assert torch.equal(ours, theirs)
+    with torch.no_grad():
+        student.heatmap[0][-1].bias += 1.0  # a copy: training the student leaves the teacher alone
+    assert not torch.equal(student(features)[0], teacher(features)[0])
