@@ -59,6 +59,9 @@ setup(
             "temporal = kd_training.benchmarks.temporal:temporal",
             "soak = kd_training.benchmarks.soak:soak",
             "rigs = kd_training.benchmarks.rigs:rigs",
+            "steps = kd_training.benchmarks.steps:steps",
+            "distill = kd_training.benchmarks.distill.cli:distill",
+            "report = kd_training.benchmarks.distill.cli:report",
         ],
         "kd.engines": [
             "tensorrt = kd_perception.engines.tensorrt:TensorRtEngine",

@@ -36,7 +36,7 @@ from kd_training.benchmarks.report import (
 )
 from kd_training.benchmarks.stages import measure_stages
 from kd_training.benchmarks.untrained import untrained_student
-from kd_training.config import load_config
+from kd_training.experiment import load_student_config
 
 GRAPH_HEADINGS = ("stage", "median ms", "p95 ms")
 GRAPH_TIMEOUT_S = 600.0
@@ -115,7 +115,7 @@ def _prepared(
 def _open(student: Path | None, untrained: Path | None, scratch: Path) -> Student:
     if untrained is None:
         return load_student(student or resource(SHIPPED_STUDENT))
-    return untrained_student(load_config(untrained), scratch)
+    return untrained_student(load_student_config(untrained), scratch)
 
 
 def _parity(

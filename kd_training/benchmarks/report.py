@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from rich.table import Table
 
 from kd_perception.atomic import write_text
@@ -72,7 +73,12 @@ def command_line() -> str:
 
 
 def machine() -> str:
-    """Cores and family of this machine's CPU, from the kernel's description where there is one."""
+    """The device, and how busy it was."""
+    return f"{device()}, load {os.getloadavg()[0]:.1f} during the measurement"
+
+
+def device() -> str:
+    """Cores and family of this machine's CPU, from the kernel's description where there is one, and its GPU."""
     name = platform.processor() or platform.machine()
     try:
         entries = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
@@ -83,4 +89,5 @@ def machine() -> str:
         name += f" (family {facts['cpu family']}, model {facts['model']}{''.join(f', {label}' for label in extras)})"
     except (OSError, KeyError):
         pass  # not Linux on x86: the platform's own name has to do
-    return f"{len(os.sched_getaffinity(0))} cores of {name}, load {os.getloadavg()[0]:.1f} during the measurement"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{len(os.sched_getaffinity(0))} cores of {name}{gpu}"

@@ -14,7 +14,7 @@ import torch
 from kd_perception.engines.base import Engine, open_engine
 from kd_perception.pipeline import Pipeline
 from kd_perception.preprocess import coarse_image, fit_camera
-from kd_perception.student import MEMORY_INPUTS, Student
+from kd_perception.student import Student
 from kd_training.benchmarks.frames import BenchFrame
 from kd_training.benchmarks.parity import RAW_TOLERANCE, raw_errors
 from kd_training.benchmarks.split import split_student
@@ -109,23 +109,18 @@ class EagerStudent:
     def run(self, inputs: dict[str, np.ndarray], expected: dict[str, np.ndarray], watch: Stopwatch) -> None:
         """Time the parts and the whole; raises RuntimeError if the answers are not the engine's."""
         model = self.model
-        images, valid, *tables = (
-            torch.from_numpy(np.require(inputs[name], requirements="CW"))
-            for name in ("images", "camera_valid", *model.view.table_names)
-        )
-        memory = [
-            torch.from_numpy(np.require(inputs[name], requirements="CW")) for name in MEMORY_INPUTS if name in inputs
-        ]
+        tensors = [torch.from_numpy(np.require(inputs[name], requirements="CW")) for name in model.input_names]
+        cameras, tables, memory = model.split_inputs(tensors)
         with torch.inference_mode():
             with watch(IMAGE_NETWORK):
-                logits, context = model.lift(images)
-                probability = torch.softmax(logits, dim=1) * valid.reshape(-1, 1, 1, 1)
+                logits, context = model.lift(cameras)
+                probability = torch.softmax(logits, dim=1) * cameras.camera_valid.reshape(-1, 1, 1, 1)
             with watch(VIEW_TRANSFORM):
                 bev = model.view(probability, context, *tables)
             with watch(BEV_NETWORK):
                 model.bev_network(bev, *memory)
             with watch(WHOLE):
-                outputs = model(images, valid, *tables, *memory)
+                outputs = model(*tensors)
         errors = raw_errors(dict(zip(model.spec.outputs, (value.numpy() for value in outputs), strict=True)), expected)
         if max(errors.values()) > RAW_TOLERANCE:
             raise RuntimeError(f"PyTorch and the engine disagree by {max(errors.values()):.1e}: times would mislead")

@@ -6,7 +6,7 @@ import torch
 
 from kd_perception.student import Student, load_student
 from kd_training.checkpoint import save_weights
-from kd_training.config import TrainConfig
+from kd_training.experiment import TrainConfig
 from kd_training.export import export_student
 from kd_training.students import build_student
 

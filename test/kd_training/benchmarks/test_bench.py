@@ -20,11 +20,11 @@ from kd_training.config import (
     DataConfig,
     DataRoot,
     ModelConfig,
-    ScheduleConfig,
+    StudentScheduleConfig,
     TemporalConfig,
-    TrainConfig,
     ViewConfig,
 )
+from kd_training.experiment import TrainConfig
 from kd_training.export import example_memory
 
 NARROW = {
@@ -38,7 +38,7 @@ def write_student(folder: Path, kind: str = "pull", frames: int = 1) -> Student:
     config = TrainConfig(
         model=ModelConfig(name="narrow", view=view, temporal=temporal, **NARROW),
         data=DataConfig(roots=[DataRoot(root="none", version="none")]),
-        schedule=ScheduleConfig(steps=1),
+        schedule=StudentScheduleConfig(steps=1),
     )
     return untrained_student(config, folder)
 

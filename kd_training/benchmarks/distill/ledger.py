@@ -1,0 +1,125 @@
+"""The ledger: a file of JSON lines, one for every evaluated step of every run. What is in it is never run again."""
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+from kd_perception.atomic import write_bytes
+from kd_perception.errors import DataError
+from kd_perception.evaluation.metric import Metrics
+
+DECIMALS = 5
+ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err", "mAAE": "attr_err"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's accuracy on one split after `step` of its `steps` steps.
+
+    mAP and NDS are in [0, 1], mATE in metres, mAOE in radians, mAVE in m/s; AP and truths (boxes that the metric
+    counts) are by class. `seconds` is the training time of the whole run; `start` a digest of the weights that it
+    began with. Runs of one `protocol` share everything but teacher, arm and seed; `key` names this line.
+    """
+
+    suite: str
+    student: str
+    teacher: str
+    arm: str
+    seed: int
+    split: str
+    step: int
+    steps: int
+    batch: int
+    mAP: float  # noqa: N815 - the field's own names
+    NDS: float
+    mATE: float  # noqa: N815
+    mASE: float  # noqa: N815
+    mAOE: float  # noqa: N815
+    mAVE: float  # noqa: N815
+    mAAE: float  # noqa: N815
+    AP: dict[str, float]
+    truths: dict[str, int]
+    seconds: float
+    device: str
+    command: str
+    commit: str
+    start: str
+    protocol: str
+    key: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether this is the run's end."""
+        return self.step == self.steps
+
+
+class Ledger(NamedTuple):
+    """What a file holds, and the last line if it was torn (a crash while it was written), else empty."""
+
+    records: tuple[Record, ...]
+    torn: str = ""
+
+
+def accuracy(metrics: Metrics) -> dict[str, float | dict[str, float] | dict[str, int]]:
+    """The fields of a Record that the metric gives."""
+    errors = metrics.summary["tp_errors"]
+    return {
+        "mAP": round(metrics.mean_ap, DECIMALS),
+        "NDS": round(metrics.nds, DECIMALS),
+        **{name: round(float(errors[key]), DECIMALS) for name, key in ERRORS.items()},
+        "AP": {name: round(entry.ap, DECIMALS) for name, entry in metrics.classes.items()},
+        "truths": {name: entry.truths for name, entry in metrics.classes.items()},
+    }
+
+
+def read_ledger(path: Path) -> Ledger:
+    """The file's records; empty if it does not exist. Raises DataError naming a line that is none, but the last: one
+    that a crash tore is left out and handed back."""
+    if not path.is_file():
+        return Ledger(())
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.split("\n")
+    records: list[Record] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(_record(line))
+        except (ValueError, TypeError) as error:
+            if number == len(lines):  # nothing ends it: it was being written
+                return Ledger(tuple(records), line)
+            raise DataError(
+                f"{path}, line {number} is no record of kd bench distill ({error}); remove the line, its run will be "
+                "repeated"
+            ) from error
+    return Ledger(tuple(records))
+
+
+def append(path: Path, new: Sequence[Record]) -> None:
+    """Add records whose keys are not there yet; a torn last line goes. The file is whole at every moment, and several
+    processes may add to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # the folder: the file itself is replaced
+        records = read_ledger(path).records
+        known = {record.key for record in records}
+        merged = [*records, *(record for record in new if record.key not in known)]
+        write_bytes(path, "".join(json.dumps(asdict(record)) + "\n" for record in merged).encode())
+    finally:
+        os.close(folder)
+
+
+def _record(line: str) -> Record:
+    """Raises ValueError or TypeError for anything else than a record."""
+    entries = json.loads(line)
+    if not isinstance(entries, dict):
+        raise ValueError("not a JSON object")
+    lacking = [entry.name for entry in fields(Record) if entry.name not in entries]
+    if lacking:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    return Record(**entries)

@@ -1,0 +1,49 @@
+"""Plots of the report: arms with their intervals, and learning curves."""
+
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+
+from kd_perception.atomic import atomic_path
+from kd_training.benchmarks.distill.ledger import Record
+from kd_training.benchmarks.distill.statistics import Estimate
+
+DPI = 90
+
+
+def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
+    """Every arm's mAP beside the baseline's, times 100, with 95 % intervals (one seed: a hollow point without)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 1.2 + 0.35 * len(gains)), layout="constrained")
+    axes = figure.subplots()
+    for row, gain in enumerate(gains.values()):
+        alone = not isfinite(gain.half_width)
+        axes.errorbar(
+            100 * gain.mean, row, xerr=None if alone else 100 * gain.half_width, fmt="o", color="#1f77b4",
+            mfc="white" if alone else None, capsize=3,
+        )  # fmt: skip
+    axes.axvline(0.0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(gains)), [f"{label} ({gain.count})" for label, gain in gains.items()])
+    axes.set_ylim(len(gains) - 0.5, -0.5)
+    axes.set(xlabel="mAP x 100 beside the baseline (seeds in brackets)")
+    axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
+
+
+def draw_curves(curves: Mapping[str, Mapping[int, float]], start: Record | None, path: Path) -> None:
+    """Mean mAP by step, from the common start."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for label, curve in curves.items():
+        points = ({} if start is None else {0: start.mAP}) | dict(curve)
+        axes.plot(list(points), [100 * value for value in points.values()], "o-", label=label)
+    axes.set(xlabel="steps", ylabel="mAP x 100")
+    axes.grid(alpha=0.3)
+    if curves:
+        axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
