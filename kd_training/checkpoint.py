@@ -3,7 +3,8 @@ bit."""
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from torch import Tensor, nn
 
 from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
-from kd_training.config import TrainConfig, config_from_yaml, to_yaml
+from kd_training.experiment import AnyConfig, config_from_yaml, to_yaml
 
 CONFIG_KEY = "kd_config"
 WEIGHTS_FILE = "weights.safetensors"
 STATE_FILE = "state.pt"
+STATE_ENTRIES = ("step", "config", "model", "ema", "optimizer", "helper", "task")
 
 
-def save_weights(state: dict[str, Tensor], config: TrainConfig, target: Path) -> None:
+def save_weights(state: dict[str, Tensor], config: AnyConfig, target: Path) -> None:
     """Write weights with their configuration, atomically."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     write_bytes(target, save(tensors, {CONFIG_KEY: to_yaml(config)}))
@@ -40,7 +42,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
         ) from error
 
 
-def checkpoint_config(path: Path) -> TrainConfig:
+def checkpoint_config(path: Path) -> AnyConfig:
     """The configuration that a checkpoint was trained with; raises ConfigError if it carries none."""
     _, text = read_weights(path)
     if text is None:
@@ -48,26 +50,33 @@ def checkpoint_config(path: Path) -> TrainConfig:
     return config_from_yaml(text, str(path))
 
 
-def load_weights(model: nn.Module, path: Path, may_lack: Sequence[str] = ()) -> None:
+def load_weights(model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = ()) -> None:
     """Fill the whole model; raises DataError if a tensor is missing, unknown or of another shape.
 
-    `may_lack` names modules that start as nothing: a file that has no tensor of any of them leaves them as they are.
+    `may_lack` names groups of modules that start as nothing, by prefix: a file that has no tensor of a group leaves it
+    as it is.
     """
     given, _ = read_weights(path)
     wanted = model.state_dict()
-    optional = {name for name in wanted if name.split(".")[0] in may_lack}
-    if not optional & set(given):
-        wanted = {name: value for name, value in wanted.items() if name not in optional}
+    for group in may_lack:
+        optional = {name for name in wanted if any(name.startswith(f"{module}.") for module in group)}
+        if not optional & set(given):
+            wanted = {name: value for name, value in wanted.items() if name not in optional}
+    check_cover(path, given, wanted, "use the configuration it was trained with")
+    model.load_state_dict(given, strict=len(wanted) == len(model.state_dict()))
+
+
+def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], advice: str) -> None:
+    """Raise DataError, which ends in `advice`, if a wanted tensor is missing, unknown or of another shape."""
     missing = [name for name in wanted if name not in given]
     unknown = [name for name in given if name not in wanted]
     shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
     for what, names in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", shapes)):
         if names:
             raise DataError(
-                f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); use "
-                "the configuration it was trained with"
+                f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); "
+                f"{advice}"
             )
-    model.load_state_dict(given, strict=len(wanted) == len(model.state_dict()))
 
 
 def save_state(state: dict[str, Any], target: Path) -> None:
@@ -77,7 +86,7 @@ def save_state(state: dict[str, Any], target: Path) -> None:
     write_bytes(target, buffer.getvalue())
 
 
-def load_state(folder: Path, config: TrainConfig) -> dict[str, Any]:
+def load_state(folder: Path, config: AnyConfig) -> dict[str, Any]:
     """Read a run's state; raises DataError if absent or damaged, ConfigError if the run had another configuration."""
     path = Path(folder) / STATE_FILE
     if not path.is_file():
@@ -86,9 +95,24 @@ def load_state(folder: Path, config: TrainConfig) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); start again or use --weights") from error
-    if state["config"] != to_yaml(config):
+    lacking = [name for name in STATE_ENTRIES if not isinstance(state, dict) or name not in state]
+    if lacking:
+        raise DataError(f"{path} is no state that kd train wrote (it lacks {lacking[0]}); start again or use --weights")
+    before = config_from_yaml(state["config"], f"the configuration in {path}")
+    if type(before) is not type(config):
+        raise ConfigError(f"{folder} holds a run of another kind, a teacher's or a student's; give another folder")
+    changed = _first_difference(asdict(before), asdict(config))
+    if changed:
         raise ConfigError(
-            f"{folder} was trained with another configuration; resume with the same one, or start from its weights "
-            "with --weights"
+            f"{folder} was trained with another configuration: {changed}; resume with the same one, or start from its "
+            "weights with --weights"
         )
     return state
+
+
+def _first_difference(before: object, now: object, key: str = "") -> str:
+    """The first value that is not as it was, as `key was x and is y`; empty if there is none."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = (_first_difference(before.get(name), now[name], f"{key}.{name}".lstrip(".")) for name in now)
+        return next(filter(None, parts), "")
+    return "" if before == now else f"{key} was {before} and is {now}"

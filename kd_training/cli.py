@@ -13,9 +13,10 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes as key=value, for example schedule.steps=500.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for weights, state, TensorBoard events and metrics.")] = Path(
-        "out/train"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for weights, state, events, metrics, pictures; default: out/train/NAME of the file."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Start from these weights (the whole model; .safetensors).")
     ] = None,
@@ -23,31 +24,40 @@ def train(
         Path | None, typer.Option(help="Continue the run in this folder, bit by bit (sets --out too).")
     ] = None,
 ) -> None:
-    """Train a student: saves every few minutes, ends with the metrics of data.validation (more processes: torchrun)."""
-    from kd_training.config import load_config
+    """Train a student, a student with a teacher, or a teacher, as the configuration says: saves every few minutes, ends
+    with the metrics of data.validation and pictures (more processes: torchrun)."""
+    from kd_training.experiment import TrainConfig, load_config
+    from kd_training.teacher_first import train_missing_teacher
     from kd_training.train import train as run
 
     if weights is not None and resume is not None:
         raise typer.BadParameter("--weights starts a new run and --resume continues one; give only one of them")
     settings = load_config(config, overrides or [])
-    finished = run(settings, resume or out, weights, resume is not None)
-    if not finished:
+    folder = resume or out or Path("out/train") / config.stem
+    before = train_missing_teacher(settings, overrides or []) if isinstance(settings, TrainConfig) else None
+    if not run(settings, folder, weights, resume is not None):
         raise KeyboardInterrupt
-    validate(resume or out)
+    for finished in (before, folder):
+        if finished is not None:
+            validate(finished)
 
 
 def validate(out: Path) -> None:
-    """Print and write the metrics of a finished run's weights on its validation data, if it names any."""
+    """Print and write the metrics of a finished run's weights on its validation data, if it names any, and pictures."""
     from kd_training.run import is_first_process, validation_metrics
 
     if not is_first_process():
         return
     from kd_perception.evaluation.table import metrics_table
+    from kd_training.comparison import write_comparisons
 
     console = Console()
     for source, metrics in validation_metrics(out):
         console.print(f"{source.root} {source.version}: mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}")
         console.print(metrics_table(metrics))
+    pictures = write_comparisons(out)
+    if pictures is not None:
+        console.print(f"pictures: {pictures}")
 
 
 def export(
@@ -61,11 +71,12 @@ def export(
     """Write a trained student as one ONNX file, with its weights (.safetensors) beside it, after checking it against
     PyTorch."""
     from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
+    from kd_training.experiment import student_config
     from kd_training.export import export_student
     from kd_training.run import load_model, measured_accuracy, provenance_of
 
     path = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
-    config = checkpoint_config(path)
+    config = student_config(checkpoint_config(path), str(path))
     config = replace(config, data=replace(config.data, workers=0))
     model = load_model(path)
     accuracy = measured_accuracy(metrics or path.parent / "metrics" / "metrics_summary.json")

@@ -1,15 +1,8 @@
-"""Training configurations: YAML over typed dataclasses (OmegaConf), overridden by key=value arguments."""
+"""Sections of training configurations, as typed dataclasses; kd_training.experiment composes them and reads YAML."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from kd_perception.errors import ConfigError
+from omegaconf import MISSING
 
 
 @dataclass
@@ -49,12 +42,15 @@ class ModelConfig:
     """Architecture: everything that fixes the shapes of the weights."""
 
     name: str = MISSING
-    backbone: str = "efficientnet_lite0"
+    backbone: str = "efficientnet_lite0"  # kd_training.models.backbones names them all
+    backbone_weights: str = ""  # file from which a new run's ResNet or timm backbone starts; empty: see there
     image_height: int = 128
     image_width: int = 352
     cameras: int = 6
     neck_channels: int = 96
     context_channels: int = 64
+    camera_aware: bool = False  # BEVDepth's depth network, which is told of each camera
+    depth_blocks: int = 3  # residual blocks of that network
     bev_channels: int = 64
     bev_blocks: int = 2
     head_shared: int = 64
@@ -66,11 +62,15 @@ class ModelConfig:
 
 @dataclass
 class DataRoot:
-    """One nuScenes-format data set: folder and version of its tables; `scenes` empty means all."""
+    """One nuScenes-format data set: folder and version of its tables; `scenes` empty means all.
 
-    root: str = MISSING
+    An empty `root` is data.root. `split` takes the scenes of an official split (train, val, mini_train, mini_val ...).
+    """
+
+    root: str = ""
     version: str = MISSING
     scenes: list[str] = field(default_factory=list)
+    split: str = ""
 
 
 @dataclass
@@ -91,115 +91,60 @@ class AugmentConfig:
 class DataConfig:
     """What is trained and evaluated on."""
 
+    root: str = ""  # folder of the entries below that name none
     roots: list[DataRoot] = MISSING
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
     camera_motion: bool = False  # place each camera where it was at its own exposure (kd_perception.camera_motion)
     workers: int = 0
+    cloud_cache_bytes: int = 2_000_000_000  # of memory, per process, for clouds that a teacher has seen
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
 @dataclass
-class LossConfig:
-    """Weights of the loss terms (CenterPoint's, BEVDepth's for the depth term); 0 leaves the term out."""
+class DetectionLossConfig:
+    """Weights of the terms that teachers and students share (CenterPoint's)."""
 
     heatmap: float = 1.0
     box: float = 0.25
     velocity: float = 0.2  # code weight within the box term
+
+
+@dataclass
+class LossConfig(DetectionLossConfig):
+    """Weights of a student's loss terms (BEVDepth's for the depth term); 0 leaves the depth term out."""
+
     depth: float = 0.5  # cross-entropy of the range bins at LiDAR returns
 
 
 @dataclass
 class ScheduleConfig:
-    """AdamW, linear warm-up, cosine to zero, exponential moving average of the weights."""
+    """AdamW, linear warm-up, cosine to zero, exponential moving average of the weights.
 
-    steps: int = MISSING
+    The length is `steps`, or `epochs` (kd_training.data.epochs says what an epoch is); one of them is given. A step
+    takes `total_batch` samples over all processes, in as many passes of `batch` samples as that needs;
+    0: one pass of every process.
+    """
+
+    steps: int = 0
+    epochs: float = 0.0
     batch: int = 4
+    total_batch: int = 0
     learning_rate: float = 1e-3
-    backbone_rate: float = 0.2  # of learning_rate
     weight_decay: float = 0.01
     warmup_steps: int = 100
     clip_norm: float = 20.0
     ema_decay: float = 0.998
-    freeze_stages: int = 2
     precision: str = "bf16-mixed"
     seed: int = 0
     save_minutes: float = 2.0
     log_steps: int = 20
+    keep_steps: list[int] = field(default_factory=list)  # the averaged weights after these steps are kept as well
 
 
 @dataclass
-class TrainConfig:
-    """A whole training run."""
+class StudentScheduleConfig(ScheduleConfig):
+    """What only students have: a backbone that was trained before."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-
-
-def load_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a configuration file and apply `key=value` overrides (dotted keys, YAML values; `data.roots.0.root=...`
-    changes an entry of a list).
-
-    Raises ConfigError naming an unknown key and the nearest valid one, a wrong type, or a missing value.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"configuration {path} does not exist; the shipped ones are in config/training/")
-    try:
-        given = OmegaConf.load(path)
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
-    if not OmegaConf.is_dict(given):
-        raise ConfigError(f"{path} is not a mapping of model, data, loss and schedule")
-    for text in overrides:
-        _override(given, text)
-    return _structured(given, str(path))
-
-
-def config_from_yaml(text: str, where: str) -> TrainConfig:
-    """The configuration that `to_yaml` wrote."""
-    return _structured(OmegaConf.create(text), where)
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """All keys with their values."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
-
-
-def _override(given: DictConfig, text: str) -> None:
-    """Set one key from `key=value`."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
-    try:
-        OmegaConf.update(given, key, yaml.safe_load(value))
-    except (OmegaConfBaseException, yaml.YAMLError, TypeError, AssertionError) as error:
-        raise ConfigError(f"override '{text}' cannot be applied ({' '.join(str(error).split())})") from error
-
-
-def _structured(given: DictConfig, where: str) -> TrainConfig:
-    _check_keys(OmegaConf.to_container(given), TrainConfig, "", where)
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), given))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "a value"
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{where}: {key}: {reason}") from error
-    return config
-
-
-def _check_keys(given: dict, schema: type, prefix: str, where: str) -> None:
-    """Raise ConfigError for the first key that the dataclass lacks, naming the nearest it has."""
-    known = {entry.name: entry for entry in fields(schema)}
-    for key, value in given.items():
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise ConfigError(f"{where}: unknown key '{prefix}{key}'; did you mean '{prefix}{near}'?")
-        inner = known[key].type
-        if isinstance(value, dict) and is_dataclass(inner):
-            _check_keys(value, inner, f"{prefix}{key}.", where)
-        elif isinstance(value, list) and inner == list[DataRoot]:
-            for item in (item for item in value if isinstance(item, dict)):
-                _check_keys(item, DataRoot, f"{prefix}{key}[].", where)
+    backbone_rate: float = 0.2  # of learning_rate
+    freeze_stages: int = 2

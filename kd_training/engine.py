@@ -15,7 +15,8 @@ from kd_perception.student import Student
 from kd_training.model_engine import ModelEngine
 from kd_training.run import load_model
 
-COMPARED = ("grid", "view", "image_size", "mean", "std", "memory_shape")  # facts that weights and file must share
+# Facts that weights and file must share.
+COMPARED = ("grid", "view", "image_size", "mean", "std", "memory_shape", "camera_params")
 
 
 class TorchEngine:

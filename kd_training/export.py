@@ -11,11 +11,11 @@ import torch
 
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import StudentError
+from kd_perception.geometry_inputs import geometry_inputs
 from kd_perception.rig import ring_rig
 from kd_perception.student import CAMERA_AXIS, METADATA_KEY, StudentSpec
 from kd_perception.temporal import memory_inputs
 from kd_perception.transforms import make_transform, quaternion_from_yaw
-from kd_perception.view_tables import build_tables
 from kd_training.students.bevdet import BevDet
 
 OPSET = 17  # read by TensorRT 10 and 11, OpenVINO and ONNX Runtime
@@ -54,7 +54,7 @@ def export_student(
 def write_onnx(model: BevDet, target: Path) -> None:
     """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
     example = example_inputs(model, model.spec.trained_cameras)
-    dynamic = {"images": {0: CAMERA_AXIS}, "camera_valid": {0: CAMERA_AXIS}}
+    dynamic = {name: {0: CAMERA_AXIS} for name in model.spec.camera_shapes(1)}
     if model.spec.view.kind == "splat":
         dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
     with warnings.catch_warnings():
@@ -98,20 +98,17 @@ def check_against_torch(model: BevDet, path: Path) -> None:
 
 
 def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
-    """Seeded noise images and the tables of `cameras` ideal cameras that look around evenly; of a student with memory
+    """Seeded noise images and the geometry of `cameras` ideal cameras that look around evenly; of a student with memory
     also a noise memory, half a second old, of an ego that drove 3 m and turned."""
     spec = model.spec
     height, width = spec.image_size
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
-    tables = build_tables(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
-    names = ("images", "camera_valid", *model.view.table_names)
-    arrays = (images, np.ones(cameras, np.float32), *(tables[name] for name in model.view.table_names))
-    if spec.memory is None:
-        return ExampleInputs(names, arrays)
-    feature = rng.random(spec.memory_shape, dtype=np.float32)
-    memory = example_memory(spec, feature)
-    return ExampleInputs((*names, *memory), (*arrays, *memory.values()))
+    inputs = {"images": images, "camera_valid": np.ones(cameras, np.float32)}
+    inputs |= geometry_inputs(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
+    if spec.memory is not None:
+        inputs |= example_memory(spec, rng.random(spec.memory_shape, dtype=np.float32))
+    return ExampleInputs(model.input_names, tuple(inputs[name] for name in model.input_names))
 
 
 def example_memory(spec: StudentSpec, feature: np.ndarray) -> dict[str, np.ndarray]:

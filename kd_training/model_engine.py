@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from kd_perception.errors import InputError
-from kd_perception.student import MEMORY_INPUTS
 from kd_training.students.bevdet import BevDet
 
 
@@ -18,8 +17,7 @@ class ModelEngine:
 
     def __init__(self, model: BevDet) -> None:
         self._model = model.eval()
-        memory = () if model.spec.memory is None else MEMORY_INPUTS
-        self._inputs = ("images", "camera_valid", *model.view.table_names, *memory)
+        self._inputs = model.input_names
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs -> named outputs."""

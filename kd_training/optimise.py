@@ -3,6 +3,7 @@ wants."""
 
 import ctypes
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,17 @@ from kd_training.config import ScheduleConfig
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt parameters of glibc
 
 
-def build_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.AdamW:
-    """AdamW over the trained parameters: the backbone at its own rate, no decay for biases and norms; each group's
-    `peak` is its rate."""
+def build_optimizer(
+    model: nn.Module, helper: nn.Module | None, rates: Mapping[str, float], schedule: ScheduleConfig
+) -> torch.optim.AdamW:
+    """AdamW over the trained parameters of model and helper, no decay for biases and norms; each group's `peak` is its
+    rate. `rates`: parts of the model, by name, that learn at a share of the rate."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
+    parts = [(model, name.split(".")[0], parameter) for name, parameter in model.named_parameters()]
+    parts += [(helper, "", parameter) for parameter in ([] if helper is None else helper.parameters())]
+    for owner, part, parameter in parts:
         if parameter.requires_grad:
-            rate = schedule.learning_rate * (schedule.backbone_rate if name.startswith("backbone.") else 1.0)
+            rate = schedule.learning_rate * (rates.get(part, 1.0) if owner is model else 1.0)
             decay = schedule.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     ordered = sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
@@ -27,11 +32,19 @@ def build_optimizer(model: nn.Module, schedule: ScheduleConfig) -> torch.optim.A
     )
 
 
-def rate_factor(step: int, schedule: ScheduleConfig) -> float:
-    """Linear warm-up, then cosine to zero at the last step."""
-    if step < schedule.warmup_steps:
-        return (step + 1) / schedule.warmup_steps
-    progress = (step - schedule.warmup_steps) / max(1, schedule.steps - schedule.warmup_steps)
+def clip_gradients(model: nn.Module, helper: nn.Module | None, most: float) -> dict[str, float]:
+    """Shorten the gradients of the model, and apart from them those of the helper, to the norm `most`; norms before."""
+    norms = {"gradient_norm": float(nn.utils.clip_grad_norm_(model.parameters(), most))}
+    if helper is not None and any(True for _ in helper.parameters()):
+        norms["helper_gradient_norm"] = float(nn.utils.clip_grad_norm_(helper.parameters(), most))
+    return norms
+
+
+def rate_factor(step: int, steps: int, warmup_steps: int) -> float:
+    """Linear warm-up, then cosine to zero at the last of `steps`."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 

@@ -11,11 +11,15 @@ from kd_perception.boxes import CLASSES
 from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import Metrics
 from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config, load_weights
-from kd_training.config import DataRoot, TrainConfig
+from kd_training.config import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.evaluate import evaluate_model
+from kd_training.experiment import TeacherTrainConfig, TrainConfig, student_config, teacher_config
 from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
+from kd_training.teachers import build_teacher
+from kd_training.teachers.centerpoint import CenterPoint
+from kd_training.teachers.evaluate import evaluate_teacher
 
 METRICS_FOLDER = "metrics"
 
@@ -27,19 +31,37 @@ def is_first_process() -> bool:
 
 def load_model(weights: Path) -> BevDet:
     """The student of a weights file that kd train wrote, in evaluation mode."""
-    model = build_student(checkpoint_config(weights).model)
+    model = build_student(student_config(checkpoint_config(weights), str(weights)).model)
     load_weights(model, weights)
     return model.eval()
 
 
-def validation_metrics(out: Path) -> Iterator[tuple[DataRoot, Metrics]]:
-    """Metrics of a run's weights on each of its validation sets; files go to metrics/ (metrics1/ ... for further
-    sets)."""
-    config = checkpoint_config(out / WEIGHTS_FILE)
-    model = load_model(out / WEIGHTS_FILE) if config.data.validation else None
+def load_teacher(weights: Path) -> CenterPoint:
+    """The teacher of a weights file that kd train wrote, in evaluation mode."""
+    model = build_teacher(teacher_config(checkpoint_config(weights), str(weights)).teacher)
+    load_weights(model, weights)
+    return model.eval()
+
+
+def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple[DataRoot, Metrics]]:
+    """Metrics of a run on each of its validation sets; files go to metrics/ (metrics1/ ... for further sets).
+
+    `weights`: others than the run's last, for example those of schedule.keep_steps.
+    """
+    weights = weights or out / WEIGHTS_FILE
+    config = checkpoint_config(weights)
     for index, source in enumerate(config.data.validation):
-        dataset = open_dataset(source, config.data.camera_motion)
-        yield source, evaluate_model(model, dataset, out / f"{METRICS_FOLDER}{index or ''}")
+        folder = metrics_folder(out, index)
+        if isinstance(config, TeacherTrainConfig):
+            yield source, evaluate_teacher(load_teacher(weights), open_dataset(source), folder)
+        else:
+            dataset = open_dataset(source, config.data.camera_motion)
+            yield source, evaluate_model(load_model(weights), dataset, folder)
+
+
+def metrics_folder(out: Path, index: int) -> Path:
+    """Where the metrics of a run's validation set of that index lie."""
+    return out / f"{METRICS_FOLDER}{index or ''}"
 
 
 def measured_accuracy(summary: Path) -> dict[str, float]:
@@ -59,12 +81,16 @@ def measured_accuracy(summary: Path) -> dict[str, float]:
 def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
     """What a student file says about its origin."""
     schedule = config.schedule
-    return {
+    length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs:g} epochs"
+    samples = f"{schedule.total_batch} samples" if schedule.total_batch else f"{schedule.batch} samples per process"
+    facts = {
         "data": data or ", ".join(f"{source.root} {source.version}" for source in config.data.roots),
-        "training": f"{schedule.steps} steps of {schedule.batch} samples per process, seed {schedule.seed}, "
-        f"{schedule.precision}",
+        "training": f"{length} of {samples}, seed {schedule.seed}, {schedule.precision}",
         "commit": _commit(),
     }
+    if config.distill.teacher:
+        facts["teacher"] = config.distill.teacher
+    return facts
 
 
 def _commit() -> str:

@@ -10,97 +10,71 @@ from pathlib import Path
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers import TensorBoardLogger
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kd_perception.errors import KdError
-from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights, save_state, save_weights
-from kd_training.config import TrainConfig, to_yaml
-from kd_training.data.batches import StepBatches, to_device
-from kd_training.data.frames import check_intervals, open_frames
-from kd_training.losses import student_losses
-from kd_training.optimise import Ema, build_optimizer, keep_memory, rate_factor
-from kd_training.students import build_student
+from kd_training.checkpoint import WEIGHTS_FILE, load_state, save_weights
+from kd_training.config import ScheduleConfig
+from kd_training.experiment import AnyConfig
+from kd_training.optimise import build_optimizer, clip_gradients, keep_memory, rate_factor
+from kd_training.passes import add_gradients, check_gradients
+from kd_training.progress import RunProgress
+from kd_training.run_state import RunState
+from kd_training.tasks import build_task
+from kd_training.tasks.plan import plan_run
+from kd_training.tasks.task import Losses, Trainee
 
 
-class TrainingError(KdError):
-    """Training cannot go on; the sentence says why."""
+def train(config: AnyConfig, out: Path, weights: Path | None = None, resume: bool = False) -> bool:
+    """Train into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
 
-
-def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: bool = False) -> bool:
-    """Train a student into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
-
-    `weights` initialises the whole model, or all of a temporal student but its memory; `resume` continues the run in
-    `out` bit by bit. Raises DataError, ConfigError or TrainingError with a sentence; what was saved stays.
+    `weights` initialises the model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
+    TrainingError with a sentence; what was saved stays.
     """
     schedule = config.schedule
     keep_memory()
-    fabric = _fabric(config, out)
+    fabric = make_fabric(schedule, out)
     fabric.seed_everything(schedule.seed, verbose=False)
-    model = build_student(config.model)
-    model.backbone.freeze(schedule.freeze_stages)
-    if weights is not None:
-        load_weights(model, weights, may_lack=model.memory_modules)
-    ema = Ema(model, schedule.ema_decay)
-    first, state = 0, load_state(out, config) if resume else None
-    if state is not None:
-        model.load_state_dict(state["model"])
-        ema.load_state_dict(state["ema"])
-        first = state["step"]
-    wrapped, optimizer = fabric.setup(model.to(memory_format=torch.channels_last), build_optimizer(model, schedule))
-    wrapped.mark_forward_method("train_forward")
-    if state is not None:
-        optimizer.load_state_dict(state["optimizer"])
-    frames = open_frames(config.data.roots, config.data.camera_motion)
-    if model.spec.memory is not None:
-        check_intervals(frames, model.spec.memory)
-    batches = StepBatches(
-        model.spec, frames, config.data.augment, schedule.batch, schedule.seed, config.data.balance_classes,
-        config.loss.depth > 0, fabric.global_rank, fabric.world_size,
-    )  # fmt: skip
-    loader = DataLoader(batches, batch_size=None, sampler=range(first, schedule.steps), num_workers=config.data.workers)
+    saved_state = load_state(out, config) if resume else None
+    task = build_task(config)
+    if saved_state is None:
+        task.begin(weights)
+    plan = plan_run(schedule, task.frames, config.data.balance_classes, fabric.global_rank, fabric.world_size)
+    wrapped, optimizer = fabric.setup(Trainee(task), build_optimizer(task.model, task.helper, task.rates, schedule))
+    state = RunState(config, task, optimizer)
+    first = state.restore(saved_state) if saved_state is not None else 0
+    if fabric.global_rank == 0:
+        state.clear(out)
+    passes = range(first * plan.passes, plan.steps * plan.passes)
+    batches = iter(DataLoader(task.batches(plan), None, sampler=passes, num_workers=config.data.workers))
     fabric.print(
-        f"training {config.model.name} on {len(frames)} frames, steps {first} to {schedule.steps} of "
-        f"{schedule.batch * fabric.world_size} samples"
+        f"training {task.name} on {len(task.frames)} frames, steps {first} to {plan.steps} of "
+        f"{schedule.batch * plan.passes * plan.processes} samples"
     )
 
     def save(step: int) -> None:
         if fabric.global_rank == 0:
-            save_weights(ema.weights(model), config, out / WEIGHTS_FILE)
-            entries = {
-                "step": step,
-                "config": to_yaml(config),
-                "model": model.state_dict(),
-                "ema": ema.state_dict(),
-                "optimizer": optimizer.state_dict(),
-            }
-            save_state(entries, out / STATE_FILE)
+            state.save(step, out)
 
     wrapped.train()
     saved = time.monotonic()
-    with _interruption() as interrupted, _progress(fabric.global_rank == 0) as progress:
-        task = progress.add_task("training", total=schedule.steps, completed=first, losses="")
-        for step, batch in zip(range(first, schedule.steps), loader, strict=True):
+    with _interruption() as interrupted, RunProgress(fabric.global_rank == 0, plan.steps, first) as progress:
+        for step in range(first, plan.steps):
             for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate_factor(step, schedule)
-            batch = to_device(batch, fabric.device)
-            outputs = wrapped.train_forward(batch.images, batch.camera_valid, batch.terms, batch.rigs, batch.previous)
-            losses = student_losses(outputs, batch, config.loss)
-            _check_finite(losses, step)
-            fabric.backward(sum(losses.values()))
-            norm = fabric.clip_gradients(wrapped, optimizer, max_norm=schedule.clip_norm, error_if_nonfinite=False)
+                group["lr"] = group["peak"] * rate_factor(step, plan.steps, schedule.warmup_steps)
+            losses = add_gradients(fabric, wrapped, task, batches, plan.passes, step)
+            norms = clip_gradients(task.model, task.helper, schedule.clip_norm)
+            check_gradients(norms, step)
             optimizer.step()
             optimizer.zero_grad()
-            ema.update(model, step)
+            state.ema.update(task.model, step)
             if step % schedule.log_steps == 0:
-                values = {name: value.item() for name, value in losses.items()}
-                fabric.log_dict(
-                    {**values, "gradient_norm": norm.item(), "learning_rate": optimizer.param_groups[0]["lr"]}, step
-                )
-                progress.update(task, losses=" ".join(f"{name} {value:.2f}" for name, value in values.items()))
-            progress.update(task, completed=step + 1)
+                figures = {**norms, **task.figures(), "learning_rate": optimizer.param_groups[0]["lr"]}
+                fabric.log_dict({**_values(losses), **figures}, step)
+                progress.losses = _in_words(losses, figures)
+            progress.done(step + 1)
+            if step + 1 in schedule.keep_steps and fabric.global_rank == 0:
+                save_weights(state.ema.weights(task.model), config, kept_weights(out, step + 1))
             if _any_interrupted(fabric, interrupted):
                 save(step + 1)
                 fabric.print(f"interrupted at step {step + 1}; continue with --resume {out}")
@@ -108,31 +82,37 @@ def train(config: TrainConfig, out: Path, weights: Path | None = None, resume: b
             if time.monotonic() - saved > 60.0 * schedule.save_minutes:
                 save(step + 1)
                 saved = time.monotonic()
-        save(schedule.steps)
+        save(plan.steps)
     return True
 
 
-def _fabric(config: TrainConfig, out: Path) -> Fabric:
+def kept_weights(out: Path, step: int) -> Path:
+    """Where a run keeps the averaged weights after one of schedule.keep_steps."""
+    return out / f"{Path(WEIGHTS_FILE).stem}_{step}{Path(WEIGHTS_FILE).suffix}"
+
+
+def make_fabric(schedule: ScheduleConfig, out: Path) -> Fabric:
     """One process, or as many as torchrun started."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     logger = TensorBoardLogger(root_dir=out, name="events", version="")
     fabric = Fabric(
         accelerator=accelerator, devices=processes, strategy="ddp" if processes > 1 else "auto",
-        precision=config.schedule.precision, loggers=logger,
+        precision=schedule.precision, loggers=logger,
     )  # fmt: skip
     fabric.launch()
     return fabric
 
 
-def _check_finite(losses: dict[str, Tensor], step: int) -> None:
-    """Raise TrainingError naming the first term that is NaN or infinite."""
-    for name, value in losses.items():
-        if not torch.isfinite(value):
-            raise TrainingError(
-                f"the {name} loss is {value.item()} at step {step}; lower schedule.learning_rate or check the data, "
-                "then resume from the last save"
-            )
+def _values(losses: Losses) -> dict[str, Tensor]:
+    return {**losses.task, **{f"distill/{name}": value for name, value in losses.terms.items()}}
+
+
+def _in_words(losses: Losses, figures: dict[str, float]) -> str:
+    """Task losses, and the terms of distillation with their weights."""
+    task = [f"{name} {value.item():.2f}" for name, value in losses.task.items()]
+    terms = [f"{name} {figures[f'weight/{name}']:.2g} x {value.item():.3g}" for name, value in losses.terms.items()]
+    return "  ".join(task + terms)
 
 
 def _any_interrupted(fabric: Fabric, flag: list[bool]) -> bool:
@@ -155,17 +135,3 @@ def _interruption() -> Iterator[list[bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _progress(shown: bool) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-    )
-    return Progress(
-        *columns, console=Console(stderr=True), disable=not shown, refresh_per_second=1, speed_estimate_period=300
-    )

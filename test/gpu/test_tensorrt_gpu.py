@@ -16,12 +16,12 @@ from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import EngineOptions, keep
 from kd_perception.engines.tensorrt import GpuTensor, TensorRtEngine, import_tensorrt, open_cuda
 from kd_perception.errors import EngineError
+from kd_perception.geometry_inputs import geometry_inputs
 from kd_perception.preprocess import fit_image
 from kd_perception.resources import resource
 from kd_perception.rig import ring_rig
 from kd_perception.student import MEMORY_OUTPUT, Student, StudentSpec, load_student
 from kd_perception.temporal import empty_memory, memory_inputs
-from kd_perception.view_tables import build_tables
 
 TOLERANCE = 1e-3  # of max(1, |reference|), as between all engines
 
@@ -53,11 +53,11 @@ def inputs_for(spec: StudentSpec, cameras: int, seed: int) -> dict[str, np.ndarr
     height, width = spec.image_size
     rig = ring_rig(cameras, width, height, np.radians(95.0))
     images = np.random.default_rng(seed).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
-    tables = build_tables(spec, rig, [fit_image((height, width), spec.image_size)] * cameras)
-    for table in tables.values():
-        table.flags.writeable = False
+    geometry = geometry_inputs(spec, rig, [fit_image((height, width), spec.image_size)] * cameras)
+    for array in geometry.values():
+        array.flags.writeable = False
     empty = empty_memory(spec.memory, spec.grid) if spec.memory else {}
-    return {"images": images, "camera_valid": np.ones(cameras, np.float32), **tables, **empty}
+    return {"images": images, "camera_valid": np.ones(cameras, np.float32), **geometry, **empty}
 
 
 def opened(student: Student, cameras: int, folder: Path) -> TensorRtEngine:
@@ -172,7 +172,7 @@ def test_auto_takes_it_and_goes_on_when_it_fails(cache_folder: Path, temporal: S
 def test_splat_answers_as_on_the_reference_engine(cache_folder: Path, tmp_path: Path):
     """All of its table sizes depend on the camera count: the profile must fix each of them."""
     torch = pytest.importorskip("torch")
-    from kd_training.config import load_config
+    from kd_training.experiment import load_config
     from kd_training.export import example_inputs, export_student
     from kd_training.students.bevdet import BevDet
 

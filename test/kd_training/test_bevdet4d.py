@@ -89,15 +89,15 @@ def test_it_starts_from_single_frame_weights_but_not_from_partly_covered_ones(tm
     single, temporal = students()
     path = tmp_path / "single.safetensors"
     save_file({name: value.contiguous() for name, value in single.state_dict().items()}, path)
-    load_weights(temporal, path, may_lack=temporal.memory_modules)
+    load_weights(temporal, path, may_lack=temporal.added_modules)
     with pytest.raises(DataError, match=r"lacks fusion"):
         load_weights(temporal, path)
     some = {name: value for name, value in temporal.state_dict().items() if not name.startswith("motion.hidden")}
     save_file({name: value.contiguous() for name, value in some.items()}, path)
     with pytest.raises(DataError, match=r"lacks motion\.hidden"):
-        load_weights(temporal, path, may_lack=temporal.memory_modules)
+        load_weights(temporal, path, may_lack=temporal.added_modules)
     with pytest.raises(DataError, match="has the unknown fusion"):
-        load_weights(single, path, may_lack=single.memory_modules)
+        load_weights(single, path, may_lack=single.added_modules)
 
 
 def test_a_step_moves_the_memorys_weights_although_they_begin_at_zero():

@@ -9,7 +9,7 @@ from support.small_disk import small_disk
 
 from kd_perception.atomic import disk_refusal
 from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, read_weights, save_state, save_weights
-from kd_training.config import TrainConfig
+from kd_training.experiment import TrainConfig
 
 
 def test_the_last_whole_checkpoint_stays(tmp_path: Path):

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from support.tensorrt_build import Report, tensorrt_report
 
 from kd_perception.student import load_student
-from kd_training.config import load_config
+from kd_training.experiment import load_config
 from kd_training.export import example_inputs, export_student
 from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
@@ -25,12 +25,17 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).resolve().parents[2]
 CAMERAS = 6
 GENERATIONS = ("SM86", "SM89")  # Ampere and Ada
+FEW_CAMERAS = ["model.cameras=2"]  # for the comparison with PyTorch, which takes long; engines are built for CAMERAS
 STUDENTS = {
     "demo": ("bevdet_demo.yaml", []),
     "demo with splat": ("bevdet_demo.yaml", ["model.view.kind=splat"]),
-    "R50": ("bevdet_r50.yaml", []),
     "temporal demo": ("bevdet4d_demo.yaml", []),
+    "camera-aware demo": ("bevdepth_demo.yaml", []),
+    "R50": ("bevdet_r50.yaml", FEW_CAMERAS),
+    "temporal R50": ("bevdet4d_r50.yaml", FEW_CAMERAS),
+    "camera-aware R50": ("bevdepth_r50.yaml", FEW_CAMERAS),
 }
+SLOW = ("camera-aware R50",)
 
 
 def untrained(config: str, overrides: list[str]) -> BevDet:
@@ -45,7 +50,7 @@ def built(path: Path, model: BevDet) -> Report:
     return tensorrt_report(path, shapes, GENERATIONS)
 
 
-@pytest.mark.parametrize("name", list(STUDENTS))
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in STUDENTS])
 def test_exported_students_build_for_ampere_and_ada(tmp_path: Path, name: str):
     model = untrained(*STUDENTS[name])
     path = tmp_path / "student.onnx"

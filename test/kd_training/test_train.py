@@ -2,8 +2,6 @@
 file.
 """
 
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +10,33 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.interrupts import interrupt_at
 from support.nuscenes_tables import VERSION, write_dataset
+from support.tiny_runs import teacher_run
 
 from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
 from kd_perception.student import load_student
 from kd_training import export as export_module
-from kd_training import train as train_module
 from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights
 from kd_training.config import (
     AugmentConfig,
     DataConfig,
     DataRoot,
     ModelConfig,
-    ScheduleConfig,
+    StudentScheduleConfig,
     TemporalConfig,
-    TrainConfig,
     ViewConfig,
 )
 from kd_training.engine import TorchEngine
+from kd_training.experiment import TrainConfig
 from kd_training.export import example_inputs, export_student
+from kd_training.passes import TrainingError
 from kd_training.run import load_model, measured_accuracy, provenance_of, validation_metrics
 from kd_training.students.bevdet import BevDet
-from kd_training.train import TrainingError, train
+from kd_training.tasks import student as student_task
+from kd_training.train import kept_weights, train
 
 NARROW = {
     "neck_channels": 16,
@@ -58,20 +59,8 @@ def make_config(painted: DataRoot, steps: int, **schedule) -> TrainConfig:
     return TrainConfig(
         model=ModelConfig(name="test", view=ViewConfig(heights=[0.5]), **NARROW),
         data=DataConfig(roots=[painted], validation=[painted], augment=AugmentConfig()),
-        schedule=ScheduleConfig(steps=steps, batch=1, warmup_steps=2, log_steps=1, **schedule),
+        schedule=StudentScheduleConfig(steps=steps, batch=1, warmup_steps=2, log_steps=1, **schedule),
     )
-
-
-def interrupt_at(monkeypatch, step: int) -> None:
-    """Send this process the signal of Ctrl-C at a step."""
-    check = train_module._check_finite
-
-    def check_and_interrupt(losses, now):
-        check(losses, now)
-        if now == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(train_module, "_check_finite", check_and_interrupt)
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +99,19 @@ def test_a_temporal_student_trains_from_single_frame_weights_and_is_validated(pa
 
 
 def test_resume_refuses_another_configuration_and_damaged_state(painted, finished, tmp_path):
-    with pytest.raises(ConfigError, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration: schedule.steps was 4 and is 5"):
         load_state(finished, make_config(painted, 5))
+    with pytest.raises(ConfigError, match="a run of another kind"):
+        load_state(finished, teacher_run(Path("none")))
     with pytest.raises(DataError, match="no state.pt"):
         load_state(tmp_path, make_config(painted, 4))
     (tmp_path / STATE_FILE).write_bytes((finished / STATE_FILE).read_bytes()[:5000])
     with pytest.raises(DataError, match="damaged"):
         load_state(tmp_path, make_config(painted, 4))
+    for foreign in ({"epoch": 3}, [1, 2]):
+        torch.save(foreign, tmp_path / STATE_FILE)
+        with pytest.raises(DataError, match="is no state that kd train wrote \\(it lacks step\\)"):
+            load_state(tmp_path, make_config(painted, 4))
 
 
 def test_weights_must_cover_the_model(finished, tmp_path):
@@ -137,10 +132,29 @@ def test_weights_must_cover_the_model(finished, tmp_path):
         load_weights(model, tmp_path / "cut.safetensors")
 
 
+def test_weights_of_chosen_steps_are_kept(painted, tmp_path):
+    config = make_config(painted, 3, keep_steps=[2])
+    assert train(config, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
+        WEIGHTS_FILE,
+        kept_weights(tmp_path, 2).name,
+    ]
+    early, last = load_file(kept_weights(tmp_path, 2)), load_file(tmp_path / WEIGHTS_FILE)
+    assert early.keys() == last.keys() and any(not torch.equal(early[name], last[name]) for name in last)
+    assert load_model(kept_weights(tmp_path, 2)).spec.name == "test"
+
+
+def test_random_stages_are_not_frozen_unasked(painted, tmp_path):
+    config = make_config(painted, 1)
+    config.model.backbone = "resnet18"
+    with pytest.raises(ConfigError, match="would keep random stages of resnet18 as they are"):
+        train(config, tmp_path)
+
+
 def test_a_nan_loss_stops_and_names_its_term(painted, tmp_path, monkeypatch):
-    losses = train_module.student_losses
+    losses = student_task.student_losses
     monkeypatch.setattr(
-        train_module, "student_losses", lambda *args: {**losses(*args), "box": torch.tensor(float("nan"))}
+        student_task, "student_losses", lambda *args: {**losses(*args), "box": torch.tensor(float("nan"))}
     )
     with pytest.raises(TrainingError, match="the box loss is nan at step 0"):
         train(make_config(painted, 2), tmp_path)

@@ -1,0 +1,72 @@
+"""A LiDAR teacher's training."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kd_training.checkpoint import load_weights
+from kd_training.data.frames import open_frames
+from kd_training.data.lidar_batches import LidarBatch, LidarBatches
+from kd_training.data.points import PointSource
+from kd_training.data.to_device import to_device
+from kd_training.experiment import TeacherTrainConfig
+from kd_training.losses import detection_losses
+from kd_training.processes import Processes
+from kd_training.tasks.plan import RunPlan
+from kd_training.tasks.task import Losses
+from kd_training.teachers import build_teacher
+
+
+class TeacherTask:
+    """See Task."""
+
+    def __init__(self, config: TeacherTrainConfig) -> None:
+        self.config, self.name, self.helper, self.rates = config, config.teacher.name, None, {}
+        self.model = build_teacher(config.teacher)
+        self.model.to(memory_format=torch.channels_last)
+        self.frames = open_frames(config.data.roots)
+
+    def begin(self, weights: Path | None) -> None:
+        """`weights` fill the whole model."""
+        if weights is not None:
+            load_weights(self.model, weights)
+
+    def batches(self, plan: RunPlan) -> Dataset:
+        """Points and truth."""
+        schedule, data, teacher = self.config.schedule, self.config.data, self.config.teacher
+        source = PointSource(teacher.points, self.model.grid, teacher.pillar_size, data.cache_bytes)
+        return LidarBatches(
+            self.model.grid, source, self.frames, data, schedule.batch, schedule.seed, plan.steps * plan.passes,
+            plan.rank, plan.processes,
+        )  # fmt: skip
+
+    def to_device(self, batch: LidarBatch, fabric: Fabric) -> LidarBatch:
+        """The batch where the model is."""
+        return to_device(batch, fabric.device)
+
+    def losses(self, batch: LidarBatch, processes: Processes) -> Losses:
+        """Detection."""
+        return Losses(
+            detection_losses(
+                self.model.train_forward(batch.points, batch.rigs), batch.truth, self.config.loss, processes
+            )
+        )
+
+    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
+        """The task's loss."""
+        return losses.task_total()
+
+    def figures(self) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: batches are functions of the step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""

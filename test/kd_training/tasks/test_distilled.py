@@ -1,0 +1,205 @@
+"""A distilled student's run: bit-exact after an interruption, adapters never shipped, kept answers equal to fresh ones;
+and what does not fit is named."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.fabric import Fabric
+from safetensors.torch import load_file
+from support.interrupts import interrupt_at
+from support.nuscenes_tables import write_dataset
+from support.tiny_runs import distilled_run, student_run, teacher_run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from kd_perception.errors import ConfigError, DataError
+from kd_training.checkpoint import WEIGHTS_FILE, load_state, save_weights
+from kd_training.config import AugmentConfig, GridConfig
+from kd_training.distill.distiller import Distiller
+from kd_training.passes import TrainingError
+from kd_training.students import build_student
+from kd_training.tasks import build_task
+from kd_training.tasks.frozen_teacher import FrozenTeacher
+from kd_training.tasks.plan import RunPlan
+from kd_training.teachers import build_teacher
+from kd_training.train import train
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("painted"))
+
+
+def write_teacher(target: Path, seed: int = 0, **sizes) -> Path:
+    torch.manual_seed(seed)
+    config = teacher_run(Path("none"))
+    config = replace(config, teacher=replace(config.teacher, **sizes))
+    save_weights(build_teacher(config.teacher).state_dict(), config, target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+
+
+@pytest.fixture(scope="module")
+def finished(data, teacher, tmp_path_factory) -> Path:
+    """An uninterrupted run whose weights are looked at anew every second step."""
+    out = tmp_path_factory.mktemp("finished")
+    assert train(short_refresh(distilled_run(data, teacher)), out)
+    return out
+
+
+def short_refresh(config):
+    config.distill.blending.refresh = 2
+    return config
+
+
+def equal(left: object, right: object) -> bool:
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(equal, left, right))
+    return left == right
+
+
+def test_an_interrupted_and_resumed_run_is_bit_exact(data, teacher, finished, tmp_path, monkeypatch):
+    config = short_refresh(distilled_run(data, teacher))
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 0)  # between two looks at the gradients
+        assert not train(config, tmp_path)
+    assert train(config, tmp_path, resume=True)
+    straight, resumed = load_state(finished, config), load_state(tmp_path, config)
+    assert straight["helper"] and straight["task"]["blending"]
+    for part in straight:
+        assert equal(straight[part], resumed[part]), part
+    weights = [load_file(folder / WEIGHTS_FILE) for folder in (finished, tmp_path)]
+    assert equal(*weights)
+
+
+def test_what_ships_is_the_student_alone(finished, data):
+    model = build_student(student_run(data).model)
+    assert load_file(finished / WEIGHTS_FILE).keys() == model.state_dict().keys()
+
+
+def test_terms_weights_and_attention_are_logged(finished):
+    events = EventAccumulator(str(next(finished.glob("events/**/events.out.tfevents.*")).parent))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"heatmap", "box", "depth", "gradient_norm", "helper_gradient_norm", "weight/task"} <= tags
+    for layer in ("half", "quarter", "pre_head"):
+        assert {f"distill/feature/{layer}", f"weight/feature/{layer}", f"attention_cells/{layer}"} <= tags
+    assert len(events.Scalars("weight/feature/half")) == 4
+
+
+def test_the_teacher_stays_as_it_was_and_gives_its_task_heads(data, teacher):
+    task = build_task(distilled_run(data, teacher))
+    task.begin(None)
+    given = load_file(teacher)
+    assert equal(dict(task.teacher.model.state_dict()), given)
+    assert torch.equal(task.model.head.heatmap[0][-1].weight, given["head.heatmap.0.1.weight"])
+    assert not torch.equal(task.model.head.shared[0].weight, given["head.shared.0.weight"])
+    assert not task.teacher.model.training
+    assert not any(parameter.requires_grad for parameter in task.teacher.model.parameters())
+
+
+def test_a_temporal_student_learns_from_the_same_teacher(data, teacher, tmp_path):
+    assert train(distilled_run(data, teacher, steps=2, frames=2), tmp_path)
+    assert "fusion.output.weight" in load_file(tmp_path / WEIGHTS_FILE)
+
+
+def test_kept_answers_are_those_of_a_teacher_that_is_asked_again(data, teacher, tmp_path):
+    """Within a budget of one byte nothing is kept."""
+    config = distilled_run(data, teacher, steps=5)
+    config.data.augment = AugmentConfig(bev_rotation=0.0)
+    outs = [tmp_path / "kept", tmp_path / "asked"]
+    for out, budget in zip(outs, (10**9, 1), strict=True):
+        config.distill.cache_bytes = budget
+        assert train(config, out)
+    assert equal(*(load_file(out / WEIGHTS_FILE) for out in outs))
+
+
+def test_answers_are_kept_within_the_budget(data, teacher):
+    config = distilled_run(data, teacher)
+    config.data.augment = AugmentConfig(bev_rotation=0.0, mirror=False)
+    fabric, asked = Fabric(accelerator="cpu"), []
+    for budget in (10**9, 1):
+        config.distill.cache_bytes = budget
+        task = build_task(config)
+        answer = task.teacher.answer
+        task.teacher.answer = lambda *inputs, answer=answer: asked.append(None) or answer(*inputs)
+        batches = task.batches(RunPlan(steps=9, passes=1, rank=0, processes=1))
+        outputs = [task.to_device(batches[index], fabric)[1].heatmap for index in (0, 0)]
+        assert torch.equal(*outputs)
+        assert batches[0].points is None
+    assert len(asked) == len(set(batches[0].keys)) + 2 * config.schedule.batch
+
+
+def test_answers_cannot_be_kept_of_a_world_that_turns_at_random(data, teacher):
+    config = distilled_run(data, teacher)
+    config.distill.cache_bytes = 10**6
+    with pytest.raises(ConfigError, match="cache_bytes.*bev_rotation 0.39 makes every sample a new one"):
+        build_task(config)
+
+
+def test_resume_refuses_another_teacher(data, finished, teacher, tmp_path):
+    other = tmp_path / "other.safetensors"
+    write_teacher(other, seed=1)
+    config = short_refresh(distilled_run(data, teacher))
+    task = build_task(config)
+    task.teacher = FrozenTeacher(other)
+    with pytest.raises(ConfigError, match="other weights than when this run began"):
+        task.load_state_dict(load_state(finished, config)["task"])
+
+
+def test_what_is_no_teacher_is_named(data, teacher, finished, tmp_path):
+    cases = {
+        "absent.safetensors, which does not exist; train the teacher first": tmp_path / "absent.safetensors",
+        "is a student's \\(tiny_student\\); give a teacher's": finished / WEIGHTS_FILE,
+    }
+    for message, path in cases.items():
+        with pytest.raises(ConfigError, match=message):
+            build_task(distilled_run(data, path))
+    (tmp_path / "cut.safetensors").write_bytes(teacher.read_bytes()[:2000])
+    with pytest.raises(DataError, match="no readable safetensors"):
+        build_task(distilled_run(data, tmp_path / "cut.safetensors"))
+
+
+def test_a_teacher_of_another_range_is_refused(data, tmp_path):
+    wide = write_teacher(tmp_path / "wide.safetensors", grid=GridConfig(extent=25.6, cell_size=0.8))
+    with pytest.raises(ConfigError, match="the ranges of tiny_student .* and tiny_teacher .* differ"):
+        build_task(distilled_run(data, wide))
+
+
+def test_a_nan_in_a_term_names_it_and_the_last_save_stays(data, teacher, tmp_path, monkeypatch):
+    compare, config = Distiller.forward, distilled_run(data, teacher, save_minutes=0.0)
+    calls = []
+
+    def spoilt(self, *inputs):
+        calls.append(None)
+        distilled = compare(self, *inputs)
+        broken = {**distilled.terms, "attention/half": distilled.terms["attention/half"] * float("nan")}
+        return distilled if len(calls) < 3 else distilled._replace(terms=broken)
+
+    monkeypatch.setattr(Distiller, "forward", spoilt)
+    with pytest.raises(TrainingError, match="the attention/half loss is nan at step 2"):
+        train(config, tmp_path)
+    assert load_state(tmp_path, config)["step"] == 2
+    monkeypatch.undo()
+    assert train(config, tmp_path, resume=True)
+    assert all(torch.isfinite(value).all() for value in load_file(tmp_path / WEIGHTS_FILE).values())
+
+
+@pytest.mark.parametrize(("change", "message"), [(b"", "empty"), (b"abcd" * 3, "truncated")])
+def test_a_broken_sweep_is_named(teacher, tmp_path, change, message):
+    root = write_dataset(tmp_path / "data")
+    for sweep in (root / "samples" / "LIDAR_TOP").iterdir():
+        sweep.write_bytes(change)
+    config = distilled_run(root, teacher, steps=1)
+    config.loss.depth = 0.0  # the teacher alone reads the sweep
+    with pytest.raises(DataError, match=f"LIDAR_TOP.*{message}"):
+        train(config, tmp_path / "out")

@@ -1,0 +1,26 @@
+"""A teacher's run: resumed it is the same bit by bit, pasted objects included."""
+
+import torch
+from safetensors.torch import load_file
+from support.interrupts import interrupt_at
+from support.nuscenes_tables import write_dataset
+from support.tiny_runs import teacher_run
+
+from kd_training.checkpoint import WEIGHTS_FILE, load_state
+from kd_training.run import validation_metrics
+from kd_training.train import train
+
+
+def test_an_interrupted_and_resumed_teacher_is_bit_exact_and_is_validated(tmp_path, monkeypatch):
+    config = teacher_run(write_dataset(tmp_path / "data"))
+    assert train(config, tmp_path / "straight")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 1)
+        assert not train(config, tmp_path / "resumed")
+    assert load_state(tmp_path / "resumed", config)["step"] == 2
+    assert train(config, tmp_path / "resumed", resume=True)
+    straight, resumed = (load_file(tmp_path / name / WEIGHTS_FILE) for name in ("straight", "resumed"))
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    ((_, metrics),) = validation_metrics(tmp_path / "straight")
+    assert 0.0 <= metrics.mean_ap <= 1.0
+    assert (tmp_path / "straight" / "metrics" / "metrics_summary.json").is_file()

@@ -1,0 +1,53 @@
+"""One process of two that train together: `python -m support.ddp_worker OUT` under torchrun's variables.
+
+For every OUT/NAME.yaml writes the gradients of one step, batch norm frozen, that the process has, and what it logs.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from kd_training.experiment import AnyConfig, load_config
+from kd_training.passes import add_gradients
+from kd_training.tasks import build_task
+from kd_training.tasks.plan import plan_run
+from kd_training.tasks.task import Trainee
+from kd_training.train import make_fabric
+
+
+def one_step(config: AnyConfig, out: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Gradients by name, and what the task logs, of the first step of a run."""
+    fabric = make_fabric(config.schedule, out)
+    fabric.seed_everything(config.schedule.seed, verbose=False)
+    task = build_task(config)
+    task.begin(None)
+    plan = plan_run(config.schedule, task.frames, False, fabric.global_rank, fabric.world_size)
+    trainee = Trainee(task)
+    wrapped = fabric.setup_module(trainee)
+    wrapped.train()
+    for module in trainee.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    batches = task.batches(plan)
+    add_gradients(fabric, wrapped, task, map(batches.__getitem__, range(plan.passes)), plan.passes, 0)
+    gradients = {name: value.grad for name, value in trainee.named_parameters() if value.grad is not None}
+    return gradients, {name: float(value) for name, value in task.figures().items()}
+
+
+def main() -> None:
+    """One step of each configuration."""
+    out = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    for config in sorted(out.glob("*.yaml")):
+        gradients, figures = one_step(load_config(config), out)
+        name = f"{config.stem}{torch.distributed.get_rank()}"
+        save_file({key: value.contiguous() for key, value in gradients.items()}, out / f"{name}.safetensors")
+        (out / f"{name}.json").write_text(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Interrupt a training run of this process at a step."""
+
+import os
+import signal
+
+import pytest
+
+from kd_training import passes
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Send this process the signal of Ctrl-C at a step."""
+    check = passes.check_finite
+
+    def check_and_interrupt(losses: object, now: int) -> None:
+        check(losses, now)
+        if now == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(passes, "check_finite", check_and_interrupt)

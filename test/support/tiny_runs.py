@@ -1,0 +1,64 @@
+"""Training runs of a few seconds on the painted data set: a student, a teacher, a student with that teacher."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from kd_training.config import (
+    AugmentConfig,
+    DataConfig,
+    DataRoot,
+    GridConfig,
+    ModelConfig,
+    ScheduleConfig,
+    StudentScheduleConfig,
+    TemporalConfig,
+    ViewConfig,
+)
+from kd_training.distill.config import DistillConfig
+from kd_training.experiment import TeacherTrainConfig, TrainConfig
+from kd_training.teachers.config import LidarDataConfig, PasteConfig, PointsConfig, TeacherModelConfig
+from support.nuscenes_tables import VERSION
+
+GRID = GridConfig(extent=12.8, cell_size=0.8)
+HEAD = {"head_shared": 16, "head_hidden": 8}
+NARROW = {
+    "image_height": 64,
+    "image_width": 96,
+    "neck_channels": 16,
+    "context_channels": 8,
+    "bev_channels": 16,
+    "bev_blocks": 1,
+}
+EXACT = {"batch": 2, "warmup_steps": 2, "log_steps": 1}
+
+
+def student_run(data: Path, steps: int = 4, frames: int = 1, **schedule) -> TrainConfig:
+    """A single-frame student, or one with memory (`frames` 2)."""
+    temporal = TemporalConfig(frames=frames, shortest=0.25)
+    view = ViewConfig(heights=[0.5], depth_bins=16)
+    source = DataRoot(root=str(data), version=VERSION)
+    return TrainConfig(
+        model=ModelConfig(name="tiny_student", grid=GRID, view=view, temporal=temporal, **HEAD, **NARROW),
+        data=DataConfig(roots=[source], validation=[source], augment=AugmentConfig()),
+        schedule=StudentScheduleConfig(steps=steps, **{**EXACT, **schedule}),
+    )
+
+
+def teacher_run(data: Path, steps: int = 4, **schedule) -> TeacherTrainConfig:
+    """A teacher of two blocks, trained with pasted objects."""
+    source = DataRoot(root=str(data), version=VERSION)
+    return TeacherTrainConfig(
+        teacher=TeacherModelConfig(
+            name="tiny_teacher", grid=GRID, pillar_size=0.4, pillar_channels=8, block_channels=[8, 16],
+            block_layers=[1, 1], neck_channels=8, points=PointsConfig(sweeps=2), **HEAD,
+        ),
+        data=LidarDataConfig(
+            roots=[source], validation=[source], paste=PasteConfig(counts={"car": 3}, least_points=1)
+        ),
+        schedule=ScheduleConfig(steps=steps, **{**EXACT, **schedule}),
+    )  # fmt: skip
+
+
+def distilled_run(data: Path, teacher: Path, steps: int = 4, frames: int = 1, **schedule) -> TrainConfig:
+    """A student taught by the weights file `teacher`."""
+    return replace(student_run(data, steps, frames, **schedule), distill=DistillConfig(teacher=str(teacher)))
