@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from support.nuscenes_tables import write_dataset
@@ -20,6 +21,17 @@ from kd_training.train import train
 STEPS = 12
 
 
+@pytest.fixture
+def one_thread(monkeypatch):
+    """In this process and in those it starts: sums depend on the number of threads."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_goes_on(tmp_path):
     config = student_run(write_dataset(tmp_path / "data"), steps=STEPS, batch=1, save_minutes=0.0)
     (tmp_path / "config.yaml").write_text(to_yaml(config))
