@@ -1,11 +1,9 @@
 """A student's training without a teacher."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
@@ -20,10 +18,10 @@ from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
 from kd_training.processes import Processes
 from kd_training.students import build_student
 from kd_training.tasks.plan import RunPlan
-from kd_training.tasks.task import Losses
+from kd_training.tasks.task import Losses, PlainTask
 
 
-class StudentTask:
+class StudentTask(PlainTask):
     """See Task."""
 
     def __init__(self, config: TrainConfig) -> None:
@@ -64,18 +62,3 @@ class StudentTask:
     def losses(self, batch: Batch, processes: Processes) -> Losses:
         """Detection and depth."""
         return Losses(student_losses(self.model.train_forward(batch.inputs), batch, self.config.loss, processes))
-
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
-        """The task's loss."""
-        return losses.task_total()
-
-    def figures(self) -> dict[str, float]:
-        """None."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: batches are functions of the step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""

@@ -69,6 +69,25 @@ class Task(Protocol[Loaded, Ready]):
         """Restore it."""
 
 
+class PlainTask:
+    """What tasks without distillation share: their own loss is all there is, and there is nothing to remember."""
+
+    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
+        """The task's loss."""
+        return losses.task_total()
+
+    def figures(self) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: batches are functions of the step."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
 class Trainee(nn.Module):
     """Everything that trains, as one module: DDP then averages the gradients of model and helper alike.
 

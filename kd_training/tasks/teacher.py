@@ -1,11 +1,9 @@
 """A LiDAR teacher's training."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from kd_training.checkpoint import load_weights
@@ -17,11 +15,11 @@ from kd_training.experiment import TeacherTrainConfig
 from kd_training.losses import detection_losses
 from kd_training.processes import Processes
 from kd_training.tasks.plan import RunPlan
-from kd_training.tasks.task import Losses
+from kd_training.tasks.task import Losses, PlainTask
 from kd_training.teachers import build_teacher
 
 
-class TeacherTask:
+class TeacherTask(PlainTask):
     """See Task."""
 
     def __init__(self, config: TeacherTrainConfig) -> None:
@@ -55,18 +53,3 @@ class TeacherTask:
                 self.model.train_forward(batch.points, batch.rigs), batch.truth, self.config.loss, processes
             )
         )
-
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
-        """The task's loss."""
-        return losses.task_total()
-
-    def figures(self) -> dict[str, float]:
-        """None."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: batches are functions of the step."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
