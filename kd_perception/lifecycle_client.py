@@ -1,6 +1,8 @@
 """Drives lifecycle nodes from outside through their change_state services: all are configured, then all are activated.
 
-By the time a node is activated, every topic that it waits for has its listeners.
+By the time a node is activated, every topic that it waits for has its listeners. An answer can get lost on the way (it
+did, on loaded machines): while one is waited for, the node is asked for its state, and where it stands still for long
+the request is sent again.
 """
 
 import time
@@ -8,17 +10,27 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import rclpy
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
 
 from kd_perception.errors import KdError
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 _DONE = {CONFIGURE: "configured", ACTIVATE: "activated", DEACTIVATE: "deactivated", CLEANUP: "cleaned up"}
+_GOAL = {
+    CONFIGURE: State.PRIMARY_STATE_INACTIVE,
+    ACTIVATE: State.PRIMARY_STATE_ACTIVE,
+    DEACTIVATE: State.PRIMARY_STATE_INACTIVE,
+    CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
+}
+_AT_REST = (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
 POLL_S = 0.05
+ASK_S = 3.0  # between two looks at the state of a node that owes an answer
+IDLE_LOOKS = 3  # the request is sent again when the node was seen at rest elsewhere this often in a row
 START_TIMEOUT_S = 60.0
 TRANSITION_TIMEOUT_S = 600.0  # configuring may build an engine
 
@@ -44,6 +56,7 @@ class LifecycleClient:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._requests = {name: self._node.create_client(ChangeState, f"/{name}/change_state") for name in names}
+        self._states = {name: self._node.create_client(GetState, f"/{name}/get_state") for name in names}
 
     def bring_up(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Configure all nodes in order, then activate them; gives up quietly when `stop()` turns true.
@@ -61,11 +74,48 @@ class LifecycleClient:
             raise TransitionError(name, f"{name} did not offer its lifecycle services within {START_TIMEOUT_S:.0f} s")
         if stop():
             return
-        answer = request.call_async(ChangeState.Request(transition=Transition(id=transition)))
-        if not self._wait(answer.done, TRANSITION_TIMEOUT_S, stop):
-            raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
-        if answer.done() and not answer.result().success:
-            raise TransitionError(name, f"{name} could not be {_DONE[transition]}")
+        asked = ChangeState.Request(transition=Transition(id=transition))
+        deadline = time.monotonic() + TRANSITION_TIMEOUT_S
+        while not stop():
+            answer = request.call_async(asked)
+            succeeded = self._outcome(name, _GOAL[transition], answer, deadline, stop)
+            request.remove_pending_request(answer)
+            if succeeded:
+                return
+            if succeeded is not None:
+                raise TransitionError(name, f"{name} could not be {_DONE[transition]}")
+            if time.monotonic() > deadline:
+                raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
+
+    def _outcome(self, name: str, goal: int, answer: Future, deadline: float, stop: Callable[[], bool]) -> bool | None:
+        """Whether the node came to its goal; None if it stands elsewhere and says nothing, if time is up, or `stop()`.
+
+        A request that was sent twice can be refused because the first had been heard: then the state decides.
+        """
+        idle_looks = 0
+        while time.monotonic() < deadline and not stop():
+            self._wait(answer.done, ASK_S, stop)
+            if answer.done() and answer.result().success:
+                return True
+            state = self._state(name, stop)
+            if state == goal:
+                return True
+            if answer.done():
+                return False
+            idle_looks = idle_looks + 1 if state in _AT_REST else 0
+            if idle_looks == IDLE_LOOKS:
+                return None
+        return None
+
+    def _state(self, name: str, stop: Callable[[], bool]) -> int | None:
+        """The node's state; None if it does not say: most cannot while they change it."""
+        client = self._states[name]
+        if not client.service_is_ready():
+            return None
+        answer = client.call_async(GetState.Request())
+        self._wait(answer.done, ASK_S, stop)
+        client.remove_pending_request(answer)
+        return answer.result().current_state.id if answer.done() else None
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, stop: Callable[[], bool]) -> bool:
         """Spin until the condition holds or `stop()`; False after the timeout."""
