@@ -27,7 +27,7 @@ def add_gradients(
     for number in range(passes):
         batch = task.to_device(next(batches), fabric)
         with fabric.no_backward_sync(wrapped, enabled=number < passes - 1):
-            losses = wrapped(partial(task.losses, batch, processes))
+            losses = wrapped(partial(task.losses, batch, step, processes))
             check_finite(losses, step)
             fabric.backward(task.total(losses, step, number == 0, processes) / passes)
     return losses

@@ -98,6 +98,7 @@ class DistillConfig:
     teacher: str = ""  # weights file that `kd train` wrote; empty: no distillation
     teacher_recipe: str = ""  # configuration that trains the teacher first where its weights do not exist
     inherit_head: bool = True  # the task heads start as the teacher's
+    adapter_steps: int = 0  # at the start, in which the adapters learn and the student does not imitate yet
     cache_bytes: int = 0  # of memory, per process, for the teacher's answers: where bev_rotation is 0, they come again
     layers: list[LayerPair] = field(
         default_factory=lambda: [

@@ -1,5 +1,6 @@
 """What a detector in training returns, teacher or student: its answers, and the features that distillation compares."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -16,3 +17,12 @@ class DetectorOutputs(NamedTuple):
     regression: Tensor
     features: dict[str, Tensor]
     depth_logits: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "DetectorOutputs":
+        """The same with every tensor changed."""
+        return DetectorOutputs(
+            change(self.heatmap),
+            change(self.regression),
+            {name: change(value) for name, value in self.features.items()},
+            None if self.depth_logits is None else change(self.depth_logits),
+        )

@@ -12,6 +12,7 @@ from kd_perception.errors import ConfigError
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.to_device import to_device
 from kd_training.distill.blending import build_blending
+from kd_training.distill.blending.protocol import even_weights
 from kd_training.distill.distiller import Distiller, Side
 from kd_training.distill.head import inherit_head
 from kd_training.experiment import TrainConfig
@@ -67,20 +68,27 @@ class DistillTask(StudentTask):
             return moved, self.kept.answer(batch, fabric)
         return moved, self.teacher.answer(moved.points, moved.inputs.rigs, fabric)
 
-    def losses(self, batch: tuple[Batch, DetectorOutputs], processes: Processes) -> Losses:
-        """A student's, and the terms of distillation."""
+    def losses(self, batch: tuple[Batch, DetectorOutputs], step: int, processes: Processes) -> Losses:
+        """A student's, and the terms of distillation; these are out of its reach while the adapters learn alone."""
         seen, teacher = batch
         outputs = self.model.train_forward(seen.inputs)
-        distilled = self.helper(outputs, teacher, seen.truth, processes)
+        compared = outputs.map(Tensor.detach) if self._adapters_alone(step) else outputs
+        distilled = self.helper(compared, teacher, seen.truth, processes)
         self.log = distilled.log
         return Losses(student_losses(outputs, seen, self.config.loss, processes), distilled.terms)
 
     def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
         """The blended loss; the blending looks at the gradients when it is time to."""
         task = losses.task_total()
+        if self._adapters_alone(step):
+            return even_weights(self.helper.term_names).total(task, losses.terms)
         if first_pass:
-            self.blending.update(step, task, losses.terms, self.anchors, processes.mean)
+            since = step - self.config.distill.adapter_steps
+            self.blending.update(since, task, losses.terms, self.anchors, processes.mean)
         return self.blending.weights.total(task, losses.terms)
+
+    def _adapters_alone(self, step: int) -> bool:
+        return step < self.config.distill.adapter_steps
 
     def figures(self) -> dict[str, float]:
         """The weights of the terms, how far they agree with the task, and what the terms say about themselves."""

@@ -1,13 +1,11 @@
 """A frozen teacher's answers to a student's batches; kept in memory where augmentation lets them come again."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor
 
 from kd_perception.errors import ConfigError
 from kd_training.byte_cache import ByteCache
@@ -66,7 +64,7 @@ class KeptAnswers:
             torch.cat([rig.regression for rig in rigs]),
             {name: torch.cat([rig.features[name] for rig in rigs]) for name in rigs[0].features},
         )
-        return _map(joined, lambda value: value.to(fabric.device).float())
+        return joined.map(lambda value: value.to(fabric.device).float())
 
     def _one(self, keyframe: str, world: np.ndarray, fabric: Fabric) -> DetectorOutputs:
         key = (keyframe, (world + 0.0).tobytes())  # -0.0 is 0.0
@@ -74,7 +72,7 @@ class KeptAnswers:
         if answer is None:
             cloud = augment_points(self.source.cloud(self.frame_of[keyframe]), world, self.teacher.model.grid)
             points = PointBatch(*(part.to(fabric.device) for part in collate_points([cloud])))
-            answer = _map(self.teacher.answer(points, 1, fabric), lambda value: value.to("cpu", torch.bfloat16))
+            answer = self.teacher.answer(points, 1, fabric).map(lambda value: value.to("cpu", torch.bfloat16))
             tensors = (answer.heatmap, answer.regression, *answer.features.values())
             self.kept.put(key, answer, sum(value.nbytes for value in tensors))
         return answer
@@ -87,11 +85,3 @@ def check_repeatable(augment: AugmentConfig) -> None:
             f"distill.cache_bytes keeps the teacher's answers, but data.augment.bev_rotation {augment.bev_rotation:g} "
             "makes every sample a new one; set data.augment.bev_rotation=0 or distill.cache_bytes=0"
         )
-
-
-def _map(outputs: DetectorOutputs, change: Callable[[Tensor], Tensor]) -> DetectorOutputs:
-    return DetectorOutputs(
-        change(outputs.heatmap),
-        change(outputs.regression),
-        {name: change(value) for name, value in outputs.features.items()},
-    )

@@ -59,6 +59,6 @@ class StudentTask(PlainTask):
         """The batch where the model is."""
         return to_device(batch, fabric.device)
 
-    def losses(self, batch: Batch, processes: Processes) -> Losses:
+    def losses(self, batch: Batch, step: int, processes: Processes) -> Losses:
         """Detection and depth."""
         return Losses(student_losses(self.model.train_forward(batch.inputs), batch, self.config.loss, processes))

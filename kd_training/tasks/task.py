@@ -53,8 +53,8 @@ class Task(Protocol[Loaded, Ready]):
     def to_device(self, batch: Loaded, fabric: Fabric) -> Ready:
         """The batch where the model is, with what needs no gradient computed."""
 
-    def losses(self, batch: Ready, processes: Processes) -> Losses:
-        """Runs inside the wrapped module's forward pass."""
+    def losses(self, batch: Ready, step: int, processes: Processes) -> Losses:
+        """The losses of a batch at a step; runs inside the wrapped module's forward pass."""
 
     def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
         """What to descend: the task's loss, and the terms of distillation by their weights."""

@@ -46,7 +46,7 @@ class TeacherTask(PlainTask):
         """The batch where the model is."""
         return to_device(batch, fabric.device)
 
-    def losses(self, batch: LidarBatch, processes: Processes) -> Losses:
+    def losses(self, batch: LidarBatch, step: int, processes: Processes) -> Losses:
         """Detection."""
         return Losses(
             detection_losses(
