@@ -50,20 +50,31 @@ def checkpoint_config(path: Path) -> AnyConfig:
     return config_from_yaml(text, str(path))
 
 
-def load_weights(model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = ()) -> None:
-    """Fill the whole model; raises DataError if a tensor is missing, unknown or of another shape.
+def load_weights(
+    model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = (), anew: Sequence[str] = ()
+) -> None:
+    """Fill the model; raises DataError if a tensor is missing, unknown or of another shape.
 
     `may_lack` names groups of modules that start as nothing, by prefix: a file that has no tensor of a group leaves it
-    as it is.
+    as it is. `anew` names parts of the model that stay as they are, whatever the file has; ConfigError if it has no
+    such part.
     """
+    parts = dict(model.named_children())
+    for part in anew:
+        if part not in parts:
+            raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
     given, _ = read_weights(path)
-    wanted = model.state_dict()
+    given = {name: value for name, value in given.items() if not _within(name, anew)}
+    wanted = {name: value for name, value in model.state_dict().items() if not _within(name, anew)}
     for group in may_lack:
-        optional = {name for name in wanted if any(name.startswith(f"{module}.") for module in group)}
-        if not optional & set(given):
-            wanted = {name: value for name, value in wanted.items() if name not in optional}
+        if not any(_within(name, group) for name in given):
+            wanted = {name: value for name, value in wanted.items() if not _within(name, group)}
     check_cover(path, given, wanted, "use the configuration it was trained with")
     model.load_state_dict(given, strict=len(wanted) == len(model.state_dict()))
+
+
+def _within(name: str, modules: Sequence[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
 
 
 def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], advice: str) -> None:

@@ -144,7 +144,8 @@ class ScheduleConfig:
 
 @dataclass
 class StudentScheduleConfig(ScheduleConfig):
-    """What only students have: a backbone that was trained before."""
+    """What only students have: a backbone, or more, that was trained before."""
 
     backbone_rate: float = 0.2  # of learning_rate
     freeze_stages: int = 2
+    anew: list[str] = field(default_factory=list)  # parts of the model that start at random although weights are given

@@ -35,10 +35,10 @@ class StudentTask(PlainTask):
             check_intervals(self.frames, self.model.spec.memory)
 
     def begin(self, weights: Path | None) -> None:
-        """`weights` fill the whole model, or all but what a student adds to a simpler one; without, the backbone starts
-        from its own, if it has any."""
+        """`weights` fill the whole model, or all but what a student adds to a simpler one and what is to start anew;
+        without, the backbone starts from its own, if it has any."""
         if weights is not None:
-            load_weights(self.model, weights, may_lack=self.model.added_modules)
+            load_weights(self.model, weights, self.model.added_modules, self.config.schedule.anew)
         elif self.config.model.backbone_weights:
             load_backbone(self.model.backbone, self.config.model)
         elif self.config.schedule.freeze_stages and not isinstance(self.model.backbone, EfficientNetLite):

@@ -12,7 +12,7 @@ from kd_perception.grid import BevGrid
 from kd_training.models.point_batch import PointBatch
 
 GEOMETRY = 9  # x, y, z, intensity, age, offsets from the pillar's centre (2) and mean height, how many share it
-RANGE_SCALE, HEIGHT_SCALE = 50.0, 3.0  # metres: inputs of about 1
+RANGE_SCALE, HEIGHT_SCALE, AGE_SCALE = 50.0, 3.0, 0.25  # metres and seconds: inputs of about 1
 
 
 class PillarEncoder(nn.Module):
@@ -48,7 +48,8 @@ class PillarEncoder(nn.Module):
         sums.index_add_(0, pillar, torch.stack([points[:, 2], torch.ones_like(points[:, 2])], dim=1))
         mean_z, count = sums[pillar].unbind(1)
         inputs = [
-            points[:, :2] / RANGE_SCALE, points[:, 2:3] / HEIGHT_SCALE, points[:, 3:5], centred,
+            points[:, :2] / RANGE_SCALE, points[:, 2:3] / HEIGHT_SCALE, points[:, 3:4],
+            points[:, 4:5] / AGE_SCALE, centred,
             (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
         ]  # fmt: skip
         if self.virtual:

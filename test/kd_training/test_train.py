@@ -19,7 +19,7 @@ from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
 from kd_perception.student import load_student
 from kd_training import export as export_module
-from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, load_state, load_weights
+from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE, checkpoint_config, load_state, load_weights
 from kd_training.config import (
     AugmentConfig,
     DataConfig,
@@ -34,6 +34,7 @@ from kd_training.experiment import TrainConfig
 from kd_training.export import example_inputs, export_student
 from kd_training.passes import TrainingError
 from kd_training.run import load_model, measured_accuracy, provenance_of, validation_metrics
+from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
 from kd_training.tasks import student as student_task
 from kd_training.train import kept_weights, train
@@ -130,6 +131,19 @@ def test_weights_must_cover_the_model(finished, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes((finished / WEIGHTS_FILE).read_bytes()[:1000])
     with pytest.raises(DataError, match="no readable safetensors"):
         load_weights(model, tmp_path / "cut.safetensors")
+
+
+def test_parts_that_start_anew_ignore_the_weights(finished, tmp_path):
+    given = load_file(finished / WEIGHTS_FILE)
+    torch.manual_seed(3)
+    model = build_student(checkpoint_config(finished / WEIGHTS_FILE).model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    save_file({**given, "head.of.other.shape": torch.zeros(1)}, tmp_path / "other.safetensors")
+    load_weights(model, tmp_path / "other.safetensors", anew=["head"])
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] if name.startswith("head.") else given[name]), name
+    with pytest.raises(ConfigError, match="schedule.anew names 'heads', but the model's parts are .*head"):
+        load_weights(model, finished / WEIGHTS_FILE, anew=["heads"])
 
 
 def test_weights_of_chosen_steps_are_kept(painted, tmp_path):

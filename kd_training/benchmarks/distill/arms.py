@@ -1,7 +1,8 @@
 """What is compared: arms, each a distillation configuration (or none), and the suites that they make up.
 
-The recipe was fixed on other seeds than the reported ones. Every arm continues the same baseline, so the student keeps
-its own trained head; what inheriting the teacher's does is an arm of its own.
+The recipe was fixed on another seed and another split than the reported ones. It is DistillBEV without the imitation of
+the attention (blending gives that term as much say as the features', and it holds adapted features to a strength that
+they cannot have where the teacher cannot be predicted), and with the teacher's heatmap.
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,14 +20,13 @@ from kd_training.distill.config import (
 
 BASELINE = "none"
 CENTERPOINT, MVP = "centerpoint", "mvp"
-RECIPE = DistillConfig(inherit_head=False)  # DistillBEV with automatic gradient blending
-ONLY_RESPONSE = ResponseConfig(heatmap=1.0, boxes=0.25)
-ONLY_RELATION = RelationConfig(weight=1.0)
-NO_FEATURES = replace(RECIPE, feature=FeatureConfig(weight=0.0), attention=AttentionConfig(weight=0.0))
-GRID_SCALES = (1e-4, 1e-3, 1e-2)  # of the paper's weights: its sums are over other shapes, ours would drown the task
+NO_IMITATION, NO_RESPONSE = AttentionConfig(weight=0.0), ResponseConfig()
+RECIPE = DistillConfig(attention=NO_IMITATION, response=ResponseConfig(heatmap=1.0))  # under automatic blending
+RELATION = RelationConfig(weight=1.0)
+NO_FEATURES = replace(RECIPE, feature=FeatureConfig(weight=0.0))
+GRID_WEIGHTS = (1e-3, 1e-2, 1e-1)  # of the features beside a response of 1; 1, the paper's, would drown the task
 RESCALED = (2.0**-6, 2.0**6)
-MIDDLE = GRID_SCALES[1]
-RESCALED_MIDDLE = tuple(MIDDLE * scale for scale in RESCALED)
+MIDDLE = GRID_WEIGHTS[1]
 
 
 def label_of(arm: str, teacher: str) -> str:
@@ -77,9 +77,15 @@ class Suite:
     curve: bool = False
 
 
-def blended(name: str, method: BlendingMethod, scale: float = 1.0, teacher: str = CENTERPOINT) -> Arm:
-    """The recipe under another blending, every term's weight times `scale`."""
-    return Arm(name, teacher, replace(rescaled(RECIPE, scale), blending=BlendingConfig(method=method)))
+def blended(name: str, method: BlendingMethod, scale: float = 1.0, features: float = 1.0) -> Arm:
+    """The recipe under another blending, its features' weight times `features`, then every term's times `scale`."""
+    weighted = replace(RECIPE, feature=replace(RECIPE.feature, weight=features * RECIPE.feature.weight))
+    return Arm(name, CENTERPOINT, replace(rescaled(weighted, scale), blending=BlendingConfig(method=method)))
+
+
+def scaled_name(name: str, scale: float) -> str:
+    """What an arm is called whose losses are all multiplied."""
+    return f"{name}_times{scale:g}"
 
 
 def rescaled(config: DistillConfig, scale: float) -> DistillConfig:
@@ -94,10 +100,9 @@ def rescaled(config: DistillConfig, scale: float) -> DistillConfig:
 
 
 def _features(name: str, attention: bool, scale: bool, false_positives: bool, regions: bool = True) -> Arm:
-    """The recipe with some of its parts; imitating the attention comes with attention."""
+    """Features alone, with some of their parts."""
     feature = FeatureConfig(regions=regions, attention=attention, scale=scale, false_positives=false_positives)
-    imitation = AttentionConfig() if attention else AttentionConfig(weight=0.0)
-    return Arm(name, CENTERPOINT, replace(RECIPE, feature=feature, attention=imitation))
+    return Arm(name, CENTERPOINT, replace(RECIPE, feature=feature, response=NO_RESPONSE))
 
 
 def _layers(name: str, *pairs: tuple[str, str]) -> Arm:
@@ -108,8 +113,9 @@ NONE = Arm(BASELINE)
 DISTILL = Arm("distill", CENTERPOINT, RECIPE)
 GRID = GridArm(
     "fixed_grid3",
-    tuple(blended(f"fixed_x{scale:g}", BlendingMethod.fixed, scale) for scale in GRID_SCALES),
+    tuple(blended(f"fixed_x{weight:g}", BlendingMethod.fixed, features=weight) for weight in GRID_WEIGHTS),
 )
+FIXED_MIDDLE = GRID.points[1]
 MAIN = Suite(
     "main", "Students, teachers, and blending against a grid of fixed weights", ("bevdet", "bevdet4d"),
     (NONE, DISTILL, replace(DISTILL, teacher=MVP), GRID),
@@ -122,14 +128,15 @@ ABLATION = Suite(
         _features("regions", attention=False, scale=False, false_positives=False),
         _features("regions_attention", attention=True, scale=False, false_positives=False),
         _features("regions_attention_scale", attention=True, scale=True, false_positives=False),
+        _features("features", attention=True, scale=True, false_positives=True),
         DISTILL,
         _layers("layers_head", ("pre_head", "pre_head")),
         _layers("layers_quarter_head", ("quarter", "block2"), ("pre_head", "pre_head")),
-        Arm("response", CENTERPOINT, replace(NO_FEATURES, response=ONLY_RESPONSE)),
-        Arm("relation", CENTERPOINT, replace(NO_FEATURES, relation=ONLY_RELATION)),
-        Arm("distill_response", CENTERPOINT, replace(RECIPE, response=ONLY_RESPONSE)),
-        Arm("distill_relation", CENTERPOINT, replace(RECIPE, relation=ONLY_RELATION)),
-        Arm("inherit_head", CENTERPOINT, replace(RECIPE, inherit_head=True)),
+        Arm("response", CENTERPOINT, NO_FEATURES),
+        Arm("relation", CENTERPOINT, replace(NO_FEATURES, response=NO_RESPONSE, relation=RELATION)),
+        Arm("distill_relation", CENTERPOINT, replace(RECIPE, relation=RELATION)),
+        Arm("distill_attention", CENTERPOINT, replace(RECIPE, attention=AttentionConfig())),
+        Arm("own_head", CENTERPOINT, replace(RECIPE, inherit_head=False)),
     ),
 )  # fmt: skip
 BLENDING = Suite(
@@ -139,8 +146,9 @@ BLENDING = Suite(
         DISTILL,
         blended("pcgrad", BlendingMethod.pcgrad),
         blended("uncertainty", BlendingMethod.uncertainty),
-        *(blended(f"agb_x{scale:g}", BlendingMethod.agb, scale) for scale in RESCALED),
-        *(blended(f"fixed_x{scale:g}", BlendingMethod.fixed, scale) for scale in (MIDDLE, *RESCALED_MIDDLE)),
+        *(blended(scaled_name("agb", scale), BlendingMethod.agb, scale) for scale in RESCALED),
+        FIXED_MIDDLE,
+        *(blended(scaled_name(FIXED_MIDDLE.name, scale), BlendingMethod.fixed, scale, MIDDLE) for scale in RESCALED),
         GRID,
     ),
 )  # fmt: skip

@@ -23,6 +23,7 @@ from kd_training.checkpoint import WEIGHTS_FILE
 
 LEDGER, REPORT = Path("docs/benchmarks/distill.jsonl"), Path("docs/benchmarks/distill.md")
 DEFAULTS = Settings()
+CONTINUED_RATE = 6e-4
 
 
 class TimeUpError(Exception):
@@ -44,7 +45,7 @@ def distill(
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: weights that every arm of a student continues; default: models/NAME_demo."),
+        typer.Option(help="NAME=FILE: weights that every arm of a student begins with; default: models/NAME_demo."),
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder of the splits train, val and tune.")] = Path(
         "out/bench/distill/data"
@@ -61,7 +62,12 @@ def distill(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of every arm.")] = DEFAULTS.seeds,
     steps: Annotated[int, typer.Option(min=6, help="Steps of every run.")] = DEFAULTS.steps,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = DEFAULTS.batch,
-    rate: Annotated[float, typer.Option(min=0.0, help="Learning rate.")] = DEFAULTS.learning_rate,
+    rate: Annotated[
+        float, typer.Option(min=0.0, help=f"Learning rate; 0: {DEFAULTS.learning_rate}, continued {CONTINUED_RATE}.")
+    ] = 0.0,
+    continued: Annotated[
+        bool, typer.Option("--continued", help="Go on with the whole trained student, its BEV half not made anew.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on a GPU 1.")] = 2,
     threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 lets PyTorch choose.")] = 1,
 ) -> None:
@@ -75,7 +81,9 @@ def distill(
     given_starts = weights_by_name(start, list(configs), "--start")
     starts = {name: given_starts.get(name) or _shipped_start(name) for name in configs}
     teachers = weights_by_name(teacher, (CENTERPOINT, MVP), "--teacher")
-    settings = Settings(steps, batch, rate, min(DEFAULTS.warmup_steps, steps // 2), DEFAULTS.ema_decay, seeds)
+    rate = rate or (CONTINUED_RATE if continued else DEFAULTS.learning_rate)
+    warmup = min(DEFAULTS.warmup_steps, steps // 2)
+    settings = Settings(steps, batch, rate, warmup, DEFAULTS.ema_decay, seeds, continued)
     began = time.monotonic()
     shop = Workshop(work, ledger, jobs, threads, began + 60.0 * budget if budget else math.inf, console.print)
     try:

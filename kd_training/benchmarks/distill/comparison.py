@@ -8,7 +8,7 @@ from functools import cached_property
 from kd_training.benchmarks.distill.arms import BASELINE, label_of
 from kd_training.benchmarks.distill.data import REPORTED, TUNED
 from kd_training.benchmarks.distill.ledger import Record
-from kd_training.benchmarks.distill.plan import PARTS, START, TEACHER_SUITE, TRAINED_PART, part_step
+from kd_training.benchmarks.distill.plan import CONTINUED, PARTS, START, TEACHER_SUITE, TRAINED_PART, part_step
 from kd_training.benchmarks.distill.statistics import Estimate, estimate, paired
 
 TRAINED_GAIN = 0.01  # mAP that the baseline's last third may still bring
@@ -31,6 +31,11 @@ class Comparison:
         return tuple(
             dict.fromkeys(label_of(record.arm, record.teacher) for record in self._reported if record.finished)
         )
+
+    @property
+    def continued(self) -> bool:
+        """Whether the runs go on with the whole student they begin with."""
+        return self.records[0].begins == CONTINUED
 
     @property
     def _reported(self) -> list[Record]:

@@ -50,7 +50,7 @@ class Split:
 
 
 PLANS = {
-    TRAIN: SplitPlan(scenes=120, seed=100),
+    TRAIN: SplitPlan(scenes=80, seed=100),
     REPORTED: SplitPlan(scenes=24, seed=900),
     TUNED: SplitPlan(scenes=12, seed=5000),
 }

@@ -21,8 +21,9 @@ class Record:
     """A run's accuracy on one split after `step` of its `steps` steps.
 
     mAP and NDS are in [0, 1], mATE in metres, mAOE in radians, mAVE in m/s; AP and truths (boxes that the metric
-    counts) are by class. `seconds` is the training time of the whole run; `start` a digest of the weights that it
-    began with. Runs of one `protocol` share everything but teacher, arm and seed; `key` names this line.
+    counts) are by class. `seconds` is the training time of the whole run; `start` a digest of the weights that it began
+    with, `begins` whether it continued all of them or made the BEV half anew. Runs of one `protocol` share everything
+    but teacher, arm and seed; `key` names this line.
     """
 
     suite: str
@@ -48,6 +49,7 @@ class Record:
     command: str
     commit: str
     start: str
+    begins: str
     protocol: str
     key: str
 

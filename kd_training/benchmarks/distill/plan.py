@@ -20,18 +20,29 @@ TUNING_SEED = 100  # not among the reported ones
 PARTS = 6  # the weights after each sixth of a run are kept, for learning curves
 TRAINED_PART = 4  # the baseline is scored there, too: it counts as trained if it gains little in the last third
 KEYFRAMES_APART_S = 0.5
+WHOLE_BACKBONE = 7  # stages of an EfficientNet-Lite, kept as they are: a step is a fifth cheaper
+BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students
+ANEW, CONTINUED = "anew", "continued"
+ADAPTER_STEPS = 40  # a trained student does not follow adapters that know nothing
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms of a comparison share."""
+    """What all arms of a comparison share. The image half of every student, up to its depth, is a trained one's; its
+    BEV half is made anew from the seed, or with `continued` a trained one's, too."""
 
-    steps: int = 600
+    steps: int = 200
     batch: int = 8
-    learning_rate: float = 6e-4
+    learning_rate: float = 2e-3
     warmup_steps: int = 40
     ema_decay: float = 0.99
     seeds: int = 5
+    continued: bool = False
+
+    @property
+    def begins(self) -> str:
+        """What a ledger calls it."""
+        return CONTINUED if self.continued else ANEW
 
 
 @dataclass(frozen=True)
@@ -48,8 +59,8 @@ class Given:
 class Run:
     """One training, or with no configuration one scoring of weights that are there; `scored`: after which steps.
 
-    `start` names the weights it begins with, `digest` the training, `protocol` all that it shares with the arms it is
-    compared with.
+    `start` names the weights it begins with and `begins` what of them it takes, `digest` the training, `protocol` all
+    that it shares with the arms it is compared with.
     """
 
     suite: str
@@ -65,6 +76,7 @@ class Run:
     batch: int
     scored: tuple[int, ...]
     start: str
+    begins: str
     digest: str
     protocol: str
 
@@ -122,14 +134,20 @@ def student_run(suite: Suite, student: str, arm: Arm, seed: int, split: str, set
     teacher = str(given.teachers[arm.teacher]) if arm.teacher else ""
     base = given.configs[student]
     kept = [part_step(settings.steps, part) for part in range(1, PARTS)]
+    remembers = base.model.temporal.frames > 1
+    anew = [] if settings.continued else [*BEV_HALF, *(MEMORY if remembers else ())]
+    distill = replace(arm.distill, teacher=teacher) if teacher else DistillConfig()
+    if teacher and settings.continued:  # its trained head is better there than one made for other features
+        distill = replace(distill, inherit_head=False, adapter_steps=ADAPTER_STEPS)
     config = replace(
         base,
-        distill=replace(arm.distill, teacher=teacher) if teacher else DistillConfig(),
+        distill=distill,
         data=replace(base.data, roots=[given.splits[TRAIN].source], validation=[given.splits[split].source]),
         schedule=replace(
             base.schedule,
             steps=settings.steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed, keep_steps=kept,
             learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, ema_decay=settings.ema_decay,
+            freeze_stages=WHOLE_BACKBONE, anew=anew,
         ),
     )  # fmt: skip
     checked = [part_step(settings.steps, TRAINED_PART)] if arm.name == BASELINE and seed == 0 else []
@@ -139,7 +157,7 @@ def student_run(suite: Suite, student: str, arm: Arm, seed: int, split: str, set
     return Run(
         suite=suite.name, student=student, teacher=arm.teacher, arm=arm.name, seed=seed, split=split,
         source=given.splits[split].source, config=config, weights=start, steps=settings.steps, batch=settings.batch,
-        scored=(*scored, settings.steps), start=_file_digest(start)[:DIGITS],
+        scored=(*scored, settings.steps), start=_file_digest(start)[:DIGITS], begins=settings.begins,
         digest=_digest(config, start, given.splits[TRAIN]),
         protocol=_digest(shared, start, given.splits[TRAIN], given.splits[REPORTED].identity),
     )  # fmt: skip
@@ -167,7 +185,7 @@ def teacher_run(name: str, given_weights: Path | None, recipe: str, splits: Mapp
     return Run(
         suite=TEACHER_SUITE, student="", teacher=name, arm=TEACHER_SUITE, seed=schedule.seed, split=REPORTED,
         source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-        scored=(schedule.steps,), start="", digest=digest, protocol=splits[REPORTED].identity,
+        scored=(schedule.steps,), start="", begins=ANEW, digest=digest, protocol=splits[REPORTED].identity,
     )  # fmt: skip
 
 
@@ -187,7 +205,7 @@ def _scoring(
     return Run(
         suite=suite, student=student, teacher=teacher, arm=arm, seed=schedule.seed, split=split,
         source=splits[split].source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch,
-        scored=(schedule.steps,), start=digest, digest=digest, protocol=splits[split].identity,
+        scored=(schedule.steps,), start=digest, begins=CONTINUED, digest=digest, protocol=splits[split].identity,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from math import isfinite
 from pathlib import Path
 
 from kd_perception.atomic import atomic_path
-from kd_training.benchmarks.distill.ledger import Record
 from kd_training.benchmarks.distill.statistics import Estimate
 
 DPI = 90
@@ -32,14 +31,14 @@ def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
         figure.savefig(temporary, dpi=DPI)
 
 
-def draw_curves(curves: Mapping[str, Mapping[int, float]], start: Record | None, path: Path) -> None:
-    """Mean mAP by step, from the common start."""
+def draw_curves(curves: Mapping[str, Mapping[int, float]], first: float, path: Path) -> None:
+    """Mean mAP by step, from that of the common start."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for label, curve in curves.items():
-        points = ({} if start is None else {0: start.mAP}) | dict(curve)
+        points = {0: first} | dict(curve)
         axes.plot(list(points), [100 * value for value in points.values()], "o-", label=label)
     axes.set(xlabel="steps", ylabel="mAP x 100")
     axes.grid(alpha=0.3)

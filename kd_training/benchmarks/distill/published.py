@@ -28,7 +28,7 @@ ABLATION = {
     "regions/centerpoint": Published(33.4, 46.3),
     "regions_attention/centerpoint": Published(34.6, 46.5),
     "regions_attention_scale/centerpoint": Published(36.8, 48.4),
-    "distill/centerpoint": Published(37.8, 49.0),
+    "features/centerpoint": Published(37.8, 49.0),
     "layers_head/centerpoint": Published(34.9, 46.2),
     "layers_quarter_head/centerpoint": Published(36.1, 47.3),
 }

@@ -13,17 +13,19 @@ from kd_training.benchmarks.distill.blending_report import blending_parts
 from kd_training.benchmarks.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, comparisons, steps_to
 from kd_training.benchmarks.distill.data import LEAST_BOXES, REPORTED, TUNED
 from kd_training.benchmarks.distill.ledger import Record
-from kd_training.benchmarks.distill.plan import START, TEACHER_SUITE, Settings
+from kd_training.benchmarks.distill.plan import CONTINUED, START, TEACHER_SUITE, Settings
 from kd_training.benchmarks.distill.plots import draw_curves, draw_gains
 from kd_training.benchmarks.distill.statistics import Estimate
 from kd_training.benchmarks.report import markdown_table
 
 UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
-METHOD = """Every arm of a student continues the same weights with the same data, steps, batches and seed, with a
-teacher or without. Differences are paired: seed by seed, arm minus `none`; after ± is half the 95 % interval of their
-mean (Student's t; with one seed there is none). **Bold**: the interval excludes 0. mAP and NDS are times 100; lower
-mATE, mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the split `val`; the scenes of
-all splits differ."""
+METHOD = """Every arm of a student has the same start, data, steps, batches and seed, with a teacher or without. The
+image half of the start (backbone, neck, depth) is the shipped student's, trained with depth from LiDAR, and its
+backbone stays as it is; the BEV half (encoder, head, memory) is made anew from the seed, or, in sections that say
+*continued*, is the shipped student's as well. Differences are paired: seed by seed, arm minus `none`; after ± is half
+the 95 % interval of their mean (Student's t; with one seed there is none). **Bold**: the interval excludes 0. mAP and
+NDS are times 100; lower mATE, mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the
+split `val`; the scenes of all splits differ."""
 
 
 def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
@@ -61,12 +63,14 @@ def _is_begun(suite: Suite, compared: Comparison, labels: list[str]) -> bool:
 def _section(suite: Suite, compared: Comparison, labels: list[str], records: Sequence[Record], picture: Path) -> str:
     """One student in one suite."""
     start = _start(records, compared)
-    parts = [f"### {compared.student}, {compared.steps} steps of {compared.batch} samples", _trained(compared)]
+    title = f"### {compared.student}, {compared.steps} steps of {compared.batch} samples"
+    parts = [title + (f", {CONTINUED}" if compared.continued else ""), _trained(compared)]
     parts.append(_arms_table(suite, compared, labels, start))
     if suite == CONVERGENCE:
         curves = {label: compared.curve(label) for label in labels if compared.curve(label)}
-        draw_curves(curves, start, picture)
-        parts.append(_convergence(curves, start))
+        first = start.mAP if start is not None and compared.continued else 0.0
+        draw_curves(curves, first, picture)
+        parts.append(_convergence(curves, first))
     else:
         gains = {label: compared.gain(label, "mAP") for label in labels if label != BASELINE}
         draw_gains({label: gain for label, gain in gains.items() if gain is not None}, picture)
@@ -81,7 +85,8 @@ def _section(suite: Suite, compared: Comparison, labels: list[str], records: Seq
 def _arms_table(suite: Suite, compared: Comparison, labels: list[str], start: Record | None) -> str:
     rows = []
     if start is not None:
-        rows.append(("*start, before these steps*", "", *(_number(getattr(start, name), name) for name in FIGURES), ""))
+        name = "*start, before these steps*" if compared.continued else "*the student whose image half it is*"
+        rows.append((name, "", *(_number(getattr(start, name), name) for name in FIGURES), ""))
     for label in labels:
         cells = []
         for name in FIGURES:
@@ -118,15 +123,15 @@ def _trained(compared: Comparison) -> str:
     )
 
 
-def _convergence(curves: dict[str, dict[int, float]], start: Record | None) -> str:
-    """Steps of every arm to the baseline's final mAP."""
+def _convergence(curves: dict[str, dict[int, float]], first: float) -> str:
+    """Steps of every arm from the mAP `first` to the baseline's final one."""
     if BASELINE not in curves:
         return ""
     final = list(curves[BASELINE].values())[-1]
     total = max(curves[BASELINE])
     rows = []
     for label, curve in curves.items():
-        reached = steps_to(curve, 0.0 if start is None else start.mAP, final)
+        reached = steps_to(curve, first, final)
         share = "not reached" if reached is None else f"{reached:.0f} ({100 * reached / total:.0f} %)"
         rows.append((label, *(f"{100 * value:.1f}" for value in curve.values()), share))
     steps = [f"mAP after {step}" for step in curves[BASELINE]]

@@ -141,7 +141,8 @@ def _records(entry: Running) -> list[Record]:
         Record(
             suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
             step=step, steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
-            command=command_line(), commit=commit(), start=run.start, protocol=run.protocol, key=run.key(step),
+            command=command_line(), commit=commit(), start=run.start, begins=run.begins, protocol=run.protocol,
+            key=run.key(step),
             **json.loads(score_file(entry.folder, run.split, step).read_text()),
         )
         for step in run.scored

@@ -6,11 +6,11 @@ import pytest
 
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import ConfigError, DataError
-from kd_training.benchmarks.distill.arms import BLENDING, DISTILL, GRID, GRID_SCALES, RECIPE, SUITES, Arm, rescaled
+from kd_training.benchmarks.distill.arms import BLENDING, DISTILL, GRID, GRID_WEIGHTS, RECIPE, SUITES, Arm, rescaled
 from kd_training.benchmarks.distill.cli import chosen_suite, weights_by_name
 from kd_training.benchmarks.distill.comparison import comparisons, steps_to
 from kd_training.benchmarks.distill.ledger import Record, append, read_ledger
-from kd_training.benchmarks.distill.plan import PARTS, START, part_step, suite_config
+from kd_training.benchmarks.distill.plan import CONTINUED, PARTS, START, part_step, suite_config
 from kd_training.benchmarks.distill.report import write_distill_report
 from kd_training.benchmarks.distill.statistics import estimate, paired
 from kd_training.distill.config import BlendingMethod
@@ -26,7 +26,7 @@ def record(arm: str = "none", seed: int = 0, mean_ap: float = 0.3, **changes) ->
         split="val", step=STEPS, steps=STEPS, batch=8, mAP=mean_ap, NDS=mean_ap + 0.02, mATE=0.7, mASE=0.2, mAOE=1.0,
         mAVE=2.0, mAAE=0.4, AP=dict.fromkeys(CLASSES, mean_ap), truths=dict.fromkeys(CLASSES, 120), seconds=500.0,
         device="2 cores", command="kd bench distill --suite main --data /far/away/data", commit="abc",
-        start="s", protocol="p", key="",
+        start="s", begins=CONTINUED, protocol="p", key="",
     )  # fmt: skip
     entry = replace(entry, **changes)
     return replace(entry, key=f"{entry.student}-{entry.arm}-{entry.seed}-{entry.split}-{entry.step}-{entry.protocol}")
@@ -106,7 +106,7 @@ def test_rescaling_multiplies_every_weight_of_a_term():
     assert scaled.attention.weight == 8.0 * RECIPE.attention.weight
     sections = [entry.name for entry in fields(RECIPE) if hasattr(getattr(RECIPE, entry.name), "weight")]
     assert set(sections) == {"feature", "attention", "relation"}  # and response, whose two weights have other names
-    assert [point.distill.feature.weight for point in GRID.points] == list(GRID_SCALES)
+    assert [point.distill.feature.weight for point in GRID.points] == list(GRID_WEIGHTS)
     assert {arm.distill.blending.method for arm in BLENDING.arms if isinstance(arm, Arm)} == {
         BlendingMethod.agb, BlendingMethod.fixed, BlendingMethod.pcgrad, BlendingMethod.uncertainty,
     }  # fmt: skip

@@ -157,9 +157,21 @@ def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_
     assert [other.protocol == run.protocol for other in others] == [True, True, False, False, False]
 
 
+def test_the_bev_half_is_made_anew_or_goes_on(given):
+    """Alike for every arm of a seed; where it goes on, the head is kept and adapters learn first."""
+    anew, taught = planned_run(given), planned_run(given, TAUGHT)
+    assert anew.config.schedule.anew == taught.config.schedule.anew == ["encoder", "head"]
+    assert taught.config.distill.inherit_head and taught.config.distill.adapter_steps == 0
+    onward = replace(SETTINGS, continued=True)
+    going, led = planned_run(given, settings=onward), planned_run(given, TAUGHT, settings=onward)
+    assert going.config.schedule.anew == led.config.schedule.anew == []
+    assert not led.config.distill.inherit_head and led.config.distill.adapter_steps > 0
+    assert (anew.begins, going.begins) == ("anew", "continued") and anew.protocol != going.protocol
+
+
 def test_runs_come_seed_by_seed_and_a_grid_waits_for_its_points(given):
     points = tuple(replace(TAUGHT, name=f"fixed_{index}") for index in range(2))
-    points = (points[0], replace(points[1], distill=replace(points[1].distill, cache_bytes=0, inherit_head=True)))
+    points = (points[0], replace(points[1], distill=replace(points[1].distill, inherit_head=False)))
     suite = replace(TINY, arms=(NONE, TAUGHT, GridArm(GRID.name, points)))
     settings = replace(SETTINGS, seeds=2)
     waiting = list(suite_runs(suite, settings, given, ()))
@@ -172,7 +184,7 @@ def test_runs_come_seed_by_seed_and_a_grid_waits_for_its_points(given):
     scores = [_record(run, mean_ap) for run, mean_ap in zip(waiting[5:], (0.1, 0.2), strict=True)]
     chosen = list(suite_runs(suite, settings, given, scores))[7:]
     assert [(run.arm, run.seed, run.split) for run in chosen] == [(GRID.name, 0, REPORTED), (GRID.name, 1, REPORTED)]
-    assert all(run.config.distill.inherit_head for run in chosen)
+    assert not any(run.config.distill.inherit_head for run in chosen)
 
 
 def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
@@ -191,5 +203,5 @@ def _record(run: Run, mean_ap: float) -> Record:
         suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
         step=run.steps, steps=run.steps, batch=run.batch, mAP=mean_ap, NDS=mean_ap, mATE=1.0, mASE=1.0, mAOE=1.0,
         mAVE=1.0, mAAE=1.0, AP={}, truths={}, seconds=1.0, device="", command="", commit="", start=run.start,
-        protocol=run.protocol, key=run.key(run.steps),
+        begins=run.begins, protocol=run.protocol, key=run.key(run.steps),
     )  # fmt: skip
