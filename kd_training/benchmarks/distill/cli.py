@@ -41,7 +41,7 @@ def distill(
     ] = None,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: weights of the teacher centerpoint or mvp; without, the suite trains it."),
+        typer.Option(help="NAME=FILE: weights of the teacher centerpoint or mvp; without, the shipped, or trained."),
     ] = None,
     start: Annotated[
         list[str] | None,
@@ -80,7 +80,7 @@ def distill(
     configs = {name: suite_config(name) for name in student or chosen.students}
     given_starts = weights_by_name(start, list(configs), "--start")
     starts = {name: given_starts.get(name) or _shipped_start(name) for name in configs}
-    teachers = weights_by_name(teacher, (CENTERPOINT, MVP), "--teacher")
+    teachers = _shipped_teachers() | weights_by_name(teacher, (CENTERPOINT, MVP), "--teacher")
     rate = rate or (CONTINUED_RATE if continued else DEFAULTS.learning_rate)
     warmup = min(DEFAULTS.warmup_steps, steps // 2)
     settings = Settings(steps, batch, rate, warmup, DEFAULTS.ema_decay, seeds, continued)
@@ -168,6 +168,17 @@ def _shipped_start(student: str) -> Path:
             f"no trained {student} ships; train one (kd train config/training/{student}_demo.yaml) and give its "
             f"weights with --start {student}=FILE"
         ) from error
+
+
+def _shipped_teachers() -> dict[str, Path]:
+    """Weights of those that ship; the suite trains others by their recipes."""
+    found = {}
+    for name in (CENTERPOINT, MVP):
+        try:
+            found[name] = resource(f"models/{name}_demo.safetensors")
+        except DataError:
+            continue
+    return found
 
 
 def _recipe(teacher: str) -> str:
