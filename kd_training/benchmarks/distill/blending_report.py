@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import fsum
 
-from kd_training.benchmarks.distill.arms import BASELINE, DISTILL, FIXED_MIDDLE, GRID, RESCALED, label_of, scaled_name
+from kd_training.benchmarks.distill.arms import BASELINE, DISTILL, GRID, RESCALED, label_of, scaled_name
 from kd_training.benchmarks.distill.comparison import Comparison
 from kd_training.benchmarks.distill.ledger import Record
 from kd_training.benchmarks.report import markdown_table
@@ -33,7 +33,7 @@ def _flatness(compared: Comparison) -> str:
     """What multiplying every distillation loss by a number does, where someone else sets the weights and where not."""
     rows = []
     low, high = RESCALED
-    for name, middle in (("agb", DISTILL.name), (FIXED_MIDDLE.name, FIXED_MIDDLE.name)):
+    for name, middle in (("agb", DISTILL.name), ("fixed", "fixed")):
         arms = [scaled_name(name, low), middle, scaled_name(name, high)]
         found = [compared.by_seed(label_of(arm, DISTILL.teacher), "mAP") for arm in arms]
         rows.append((name, *(f"{100 * fsum(seeds.values()) / len(seeds):.1f}" if seeds else "" for seeds in found)))

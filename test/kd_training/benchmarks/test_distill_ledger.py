@@ -6,7 +6,17 @@ import pytest
 
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import ConfigError, DataError
-from kd_training.benchmarks.distill.arms import BLENDING, DISTILL, GRID, GRID_WEIGHTS, RECIPE, SUITES, Arm, rescaled
+from kd_training.benchmarks.distill.arms import (
+    BLENDING,
+    DISTILL,
+    DISTILLBEV,
+    GRID,
+    GRID_SCALES,
+    RECIPE,
+    SUITES,
+    Arm,
+    rescaled,
+)
 from kd_training.benchmarks.distill.cli import chosen_suite, weights_by_name
 from kd_training.benchmarks.distill.comparison import comparisons, steps_to
 from kd_training.benchmarks.distill.ledger import Record, append, read_ledger
@@ -101,12 +111,13 @@ def test_every_arm_makes_a_valid_configuration_of_its_own(suite):
 
 
 def test_rescaling_multiplies_every_weight_of_a_term():
-    scaled = rescaled(RECIPE, 8.0)
-    assert scaled.feature.weight == 8.0 * RECIPE.feature.weight
-    assert scaled.attention.weight == 8.0 * RECIPE.attention.weight
+    scaled = rescaled(DISTILLBEV, 8.0)
+    assert scaled.feature.weight == 8.0 * DISTILLBEV.feature.weight
+    assert scaled.attention.weight == 8.0 * DISTILLBEV.attention.weight
+    assert rescaled(RECIPE, 8.0).response.heatmap == 8.0 * RECIPE.response.heatmap
     sections = [entry.name for entry in fields(RECIPE) if hasattr(getattr(RECIPE, entry.name), "weight")]
     assert set(sections) == {"feature", "attention", "relation"}  # and response, whose two weights have other names
-    assert [point.distill.feature.weight for point in GRID.points] == list(GRID_WEIGHTS)
+    assert [point.distill.response.heatmap for point in GRID.points] == list(GRID_SCALES)
     assert {arm.distill.blending.method for arm in BLENDING.arms if isinstance(arm, Arm)} == {
         BlendingMethod.agb, BlendingMethod.fixed, BlendingMethod.pcgrad, BlendingMethod.uncertainty,
     }  # fmt: skip
@@ -130,7 +141,7 @@ def test_the_report_says_gains_trained_and_missing(tmp_path):
     for seed, noise in enumerate((-0.001, 0.0, 0.001)):
         records += [record("none", seed, 0.3 + 0.05 * seed), record("distill", seed, 0.32 + 0.05 * seed + noise)]
     records += [record("none", 0, 0.28, step=part_step(STEPS, 4)), record("none", 0, 0.9, protocol="other", batch=4)]
-    records += [record("fixed_x0.001", 100, 0.25, split="tune")]
+    records += [record("fixed_x0.25", 100, 0.25, split="tune")]
     found = comparisons(records)
     assert [(entry.batch, len(entry.records)) for entry in found] == [(8, 8), (4, 1)]
     gain = found[0].gain(DISTILL.label, "mAP")
@@ -141,7 +152,7 @@ def test_the_report_says_gains_trained_and_missing(tmp_path):
     assert "**+2.0 ± 0.2**" in text and "+2.2, +2.9" in text  # ours, and the paper's beside it
     assert "NOT trained to the end: its last third brought +2.00 mAP" in text
     assert "| *start, before these steps* |  | 20.0 | 22.0 |" in text
-    assert "| fixed_x0.001/centerpoint | 25.0 |" in text
+    assert "| fixed_x0.25/centerpoint | 25.0 |" in text
     assert "distill/mvp 0 of 5" in text and "/far/away" not in text
     assert all(file.is_file() and file.stat().st_size > 1000 for file in files) and len(files) == 2
 
