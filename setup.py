@@ -60,6 +60,7 @@ setup(
             "soak = kd_training.benchmarks.soak:soak",
             "rigs = kd_training.benchmarks.rigs:rigs",
             "steps = kd_training.benchmarks.steps:steps",
+            "transfer = kd_training.benchmarks.transfer:transfer",
             "distill = kd_training.benchmarks.distill.cli:distill",
             "report = kd_training.benchmarks.distill.cli:report",
         ],
