@@ -34,8 +34,8 @@ RIDGE = 1e-2  # in variances of the inputs
 SHIFTS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # cells along columns and rows
 METHOD = """Share of the variance that stays unexplained, on batches that the map was not fitted on: 0 is all known, 1
 is nothing beyond the mean. *In boxes* and *anywhere* (one cell in fifty) are maps of their own. *One cell off* is the
-best of four maps in boxes after moving the teacher's raster by one cell: were it clearly better, the two would not stand
-on the same ground (features are smooth, so it may be as good)."""
+best of four maps in boxes after moving the teacher's raster by one cell: were it clearly better, the two would not
+stand on the same ground (features are smooth, so it may be as good)."""
 
 
 class Cells(NamedTuple):
