@@ -63,14 +63,18 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Worksh
     failed: dict[str, str] = {}
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops the workers, too
     try:
+        lacking = missing(planned, shop.ledger)
         while True:
-            for entry in [entry for entry in running if entry.process.poll() is not None]:
+            ended = [entry for entry in running if entry.process.poll() is not None]
+            for entry in ended:
                 running.remove(entry)
                 _take_in(entry, shop, failed)
+            if ended:  # planning reads every file that a run depends on: not at every poll
+                lacking = missing(planned, shop.ledger)
             if not shop.time_left:
                 return False
             busy = {entry.run.digest for entry in running} | set(failed)
-            waiting = [run for run in missing(planned, shop.ledger) if run.digest not in busy]
+            waiting = [run for run in lacking if run.digest not in busy]
             while waiting and len(running) < shop.jobs:
                 run = waiting.pop(0)
                 running.append(_start(run, shop))
