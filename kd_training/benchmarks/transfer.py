@@ -15,12 +15,12 @@ import typer
 from lightning.fabric import Fabric
 from rich.console import Console
 from torch import Tensor
-from torch.nn import functional
 
 from kd_training.benchmarks.report import markdown_table, terminal_table, write_report
 from kd_training.checkpoint import checkpoint_config
 from kd_training.config import DataRoot
-from kd_training.distill.adapters import PRE_HEAD
+from kd_training.distill.adapters import PRE_HEAD, resized
+from kd_training.distill.config import LayerPair
 from kd_training.distill.regions import box_footprints
 from kd_training.experiment import student_config
 from kd_training.models.outputs import DetectorOutputs
@@ -101,28 +101,30 @@ def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[Sampl
         with torch.no_grad(), fabric.autocast():
             seen, teacher = task.to_device(data[index], fabric)
             outputs = task.model.train_forward(seen.inputs)
-        for name, (ours, theirs) in _pairs(task, outputs, teacher).items():
+        for name, (ours, theirs) in _pairs(task.config.distill.layers, outputs, teacher).items():
             shape = tuple(theirs.shape[2:])
-            inside = box_footprints(seen.truth.boxes, task.helper.grid, shape, theirs.device).inside
+            inside = box_footprints(seen.truth.boxes, task.model.spec.grid, shape, theirs.device).inside
             drawn = (torch.rand(inside.shape, generator=generator) < ANYWHERE_SHARE).to(inside.device)
             found.setdefault(name, []).append(_sample(ours.float(), theirs.float(), inside, drawn))
     return found
 
 
-def _pairs(task: DistillTask, student: DetectorOutputs, teacher: DetectorOutputs) -> dict[tuple[str, str], Cells]:
-    """Rasters (B, C, rows, columns) to compare."""
+def _pairs(
+    layers: Sequence[LayerPair], student: DetectorOutputs, teacher: DetectorOutputs
+) -> dict[tuple[str, str], tuple[Tensor, Tensor]]:
+    """Rasters (B, C, rows, columns) to compare, by their names."""
     last = student.features[PRE_HEAD]
-    layers = task.config.distill.layers
     return {
-        **{(p.student, p.teacher): Cells(student.features[p.student], teacher.features[p.teacher]) for p in layers},
-        (PRE_HEAD, "heatmap logits"): Cells(last, teacher.heatmap),
-        (PRE_HEAD, "box codes"): Cells(last, teacher.regression.flatten(1, 2)),
-    }
+        **{(pair.student, pair.teacher): (student.features[pair.student], teacher.features[pair.teacher])
+           for pair in layers},
+        (PRE_HEAD, "heatmap logits"): (last, teacher.heatmap),
+        (PRE_HEAD, "box codes"): (last, teacher.regression.flatten(1, 2)),
+    }  # fmt: skip
 
 
 def _sample(student: Tensor, teacher: Tensor, inside: Tensor, drawn: Tensor) -> Sample:
     """Cells of rasters, the student's brought to the teacher's resolution."""
-    ours = functional.interpolate(student, size=tuple(teacher.shape[2:]), mode="bilinear", align_corners=False)
+    ours = resized(student, tuple(teacher.shape[2:]))
     ours, theirs = ours.permute(0, 2, 3, 1), teacher.permute(0, 2, 3, 1)
     moved = tuple(Cells(ours[inside], torch.roll(theirs, shift, (1, 2))[inside]) for shift in SHIFTS)
     return Sample(Cells(ours[inside], theirs[inside]), moved, Cells(ours[drawn], theirs[drawn]))

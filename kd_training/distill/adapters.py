@@ -27,7 +27,7 @@ class LinearAdapter(nn.Module):
         self.convolution = nn.Conv2d(incoming, outgoing, 1)
 
     def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
-        return self.convolution(_resized(features, shape))
+        return self.convolution(resized(features, shape))
 
 
 class BlockAdapter(nn.Module):
@@ -41,11 +41,12 @@ class BlockAdapter(nn.Module):
         )
 
     def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
-        return self.blocks(_resized(features, shape))
+        return self.blocks(resized(features, shape))
 
 
-def _resized(features: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Both rasters span the same extent, so that corners of the corner cells coincide (not their centres)."""
+def resized(features: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Features (B, C, rows, columns) at another resolution of the same extent: corners of corner cells coincide, not
+    their centres."""
     if features.shape[2:] == shape:
         return features
     return functional.interpolate(features, size=tuple(shape), mode="bilinear", align_corners=False)
