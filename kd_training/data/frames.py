@@ -86,7 +86,9 @@ class TrainingFrame:
         seen_by = []
         for image in self.frame.images:
             pixels, ranges, seen = image.camera.project(apply(invert(image.global_from_ego), in_global))
-            seen_by.append(CameraReturns(pixels[seen].astype(np.float32), ranges[seen].astype(np.float32)))
+            last = np.nextafter(np.float32([image.camera.width, image.camera.height]), np.float32(0.0))
+            inside = np.minimum(pixels[seen].astype(np.float32), last)  # rounded, a pixel could be beyond the edge
+            seen_by.append(CameraReturns(inside, ranges[seen].astype(np.float32)))
         return tuple(seen_by)
 
 

@@ -29,9 +29,9 @@ class TeacherTask(PlainTask):
         self.frames = open_frames(config.data.roots)
 
     def begin(self, weights: Path | None) -> None:
-        """`weights` fill the whole model."""
+        """`weights` fill the model; one with virtual points may go on from one without."""
         if weights is not None:
-            load_weights(self.model, weights)
+            load_weights(self.model, weights, self.model.added_modules)
 
     def batches(self, plan: RunPlan) -> Dataset:
         """Points and truth."""

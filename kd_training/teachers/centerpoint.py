@@ -19,7 +19,12 @@ class CenterPoint(nn.Module):
 
     Its features: "block1" at the grid's resolution, "block2" at half of it ("block0" at twice, where there are three
     blocks), "pre_head" at the grid's.
+
+    added_modules: groups of modules, by prefix, that start as nothing: weights of a teacher without virtual points may
+    lack a group, as a whole.
     """
+
+    added_modules = (("pillars.label",),)
 
     def __init__(self, config: TeacherModelConfig) -> None:
         super().__init__()

@@ -21,21 +21,28 @@ class PillarEncoder(nn.Module):
     def __init__(self, raster: BevGrid, channels: int, virtual: bool) -> None:
         super().__init__()
         self.raster, self.channels, self.virtual = raster, channels, virtual
-        self.linear = nn.Linear(GEOMETRY + (1 + len(CLASSES) if virtual else 0), channels, bias=False)
+        self.linear = nn.Linear(GEOMETRY, channels, bias=False)
+        if virtual:
+            self.label = nn.Embedding(1 + len(CLASSES), channels)  # nothing at first: an encoder without it may begin
+            nn.init.zeros_(self.label.weight)
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, batch: PointBatch, rigs: int) -> Tensor:
         rows, columns = self.raster.shape
-        pillar, features = self._features(batch, rigs)
-        lifted = torch.relu(self.norm(self.linear(features)))
+        pillar, features, label = self._features(batch, rigs)
+        lifted = self.linear(features)
+        if self.virtual:
+            lifted = lifted + self.label(label).to(lifted.dtype)
+        lifted = torch.relu(self.norm(lifted))
         raster = lifted.new_zeros(rigs * rows * columns, self.channels)
         # zeros take part in the maximum: after ReLU nothing is below them
         raster = raster.scatter_reduce(0, pillar[:, None].expand_as(lifted), lifted, "amax", include_self=True)
         return raster.reshape(rigs, rows, columns, self.channels).permute(0, 3, 1, 2)  # channels_last in memory
 
     @torch.no_grad()
-    def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor]:
-        """Pillar index (P,) and inputs (P, features) of the points inside the raster."""
+    def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Pillar index (P,), inputs (P, GEOMETRY) and label (P,) of the points inside the raster: 1 + class of virtual
+        points, 0 of others, None where none are known."""
         rows, columns = self.raster.shape
         origin = batch.points.new_tensor([self.raster.x_min, self.raster.y_min])
         cells = (batch.points[:, :2] - origin) / self.raster.cell_size
@@ -52,6 +59,4 @@ class PillarEncoder(nn.Module):
             points[:, 4:5] / AGE_SCALE, centred,
             (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
         ]  # fmt: skip
-        if self.virtual:
-            inputs.append(nn.functional.one_hot(points[:, 5].long(), 1 + len(CLASSES)).to(points.dtype))
-        return pillar, torch.cat(inputs, dim=1)
+        return pillar, torch.cat(inputs, dim=1), points[:, 5].long() if self.virtual else None

@@ -29,7 +29,7 @@ def test_every_pillar_holds_the_maximum_over_its_points_and_empty_ones_nothing()
     model, batch = encoder(), cloud(0, 20, rigs=2)
     raster = model(batch, 2)
     assert raster.shape == (2, 6, 4, 8)
-    pillar, features = model._features(batch, 2)
+    pillar, features, _ = model._features(batch, 2)
     lifted = torch.relu(model.norm(model.linear(features)))
     expected = torch.zeros(2, 4, 8, 6, dtype=torch.float64)
     for point, rig, own in zip(batch.points, batch.rig, lifted, strict=True):
@@ -75,9 +75,20 @@ def test_a_rig_without_points_is_an_empty_raster():
 @pytest.mark.parametrize("label", [0, len(CLASSES) - 1])
 def test_virtual_points_and_their_classes_are_told_apart(label):
     model, batch = encoder(virtual=True), cloud(4, 1, columns=6)
+    torch.nn.init.normal_(model.label.weight)
     seen = []
     for code in (0.0, 1.0 + label):
         points = batch.points.clone()
         points[:, 5] = code
         seen.append(model(PointBatch(points, batch.rig), 1))
     assert not torch.allclose(*seen)
+
+
+def test_an_encoder_with_labels_begins_as_one_without_and_learns_them():
+    plain, batch = encoder(), cloud(5, 30, columns=6)
+    batch.points[::2, 5] = 3.0
+    model = encoder(virtual=True)
+    model.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(model(batch, 1), plain(PointBatch(batch.points[:, :5], batch.rig), 1))
+    model(batch, 1).sum().backward()
+    assert model.label.weight.grad[[0, 3]].any(dim=1).all() and not model.label.weight.grad[[1, 2]].any()
