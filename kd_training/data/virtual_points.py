@@ -74,8 +74,9 @@ def lift_instance(
     own = mask[rows, columns]
     if not own.any():
         return np.zeros((0, 3))
-    inside = np.argwhere(mask)
-    drawn = inside[rng.choice(len(inside), min(count, len(inside)), replace=False)][:, ::-1] + 0.5
+    inside = np.flatnonzero(mask)
+    chosen = inside[rng.choice(len(inside), min(count, len(inside)), replace=False)]
+    drawn = np.stack([chosen % mask.shape[1], chosen // mask.shape[1]], axis=1) + 0.5
     distance = np.linalg.norm(drawn[:, None] - returns.pixels[own][None], axis=-1)
     lifted = image.camera.unproject(drawn) * returns.ranges[own][distance.argmin(axis=1), None]
     return lifted[np.isfinite(lifted).all(axis=1)]

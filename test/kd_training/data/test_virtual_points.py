@@ -91,6 +91,14 @@ def test_an_instance_without_a_return_inside_gets_no_points():
     assert lift_instance(image, returns, mask, 50, np.random.default_rng(0)).shape == (0, 3)
 
 
+def test_a_return_at_the_very_edge_of_a_picture_stays_inside_it(frame, monkeypatch):
+    width, height = frame.frame.images[0].camera.width, frame.frame.images[0].camera.height
+    edge = np.array([[width - 1e-9, height - 1e-9]])  # rounded to float32 this is the next pixel
+    monkeypatch.setattr(Camera, "project", lambda *_: (edge, np.array([5.0]), np.array([True])))
+    columns, rows = frame.project_returns()[0].pixels.astype(int).T
+    assert (columns, rows) == (width - 1, height - 1)
+
+
 def instances(**noise) -> list[tuple[int, np.ndarray]]:
     index = np.zeros((60, 80), np.uint16)
     index[10:30, 10:30], index[40:44, 50:54] = 1, 2
