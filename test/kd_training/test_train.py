@@ -146,6 +146,11 @@ def test_parts_that_start_anew_ignore_the_weights(finished, tmp_path):
         load_weights(model, finished / WEIGHTS_FILE, anew=["heads"])
 
 
+def test_parts_that_start_anew_without_weights_are_refused(painted, tmp_path):
+    with pytest.raises(ConfigError, match="schedule.anew says which parts --weights does not fill"):
+        train(make_config(painted, 1, anew=["head"]), tmp_path)
+
+
 def test_weights_of_chosen_steps_are_kept(painted, tmp_path):
     config = make_config(painted, 3, keep_steps=[2])
     assert train(config, tmp_path)
