@@ -46,6 +46,7 @@ setup(
             "synth = kd_training.synthetic.cli:synth",
             "train = kd_training.cli:train",
             "eval = kd_perception.evaluation.dataset:evaluate",
+            "compare = kd_perception.evaluation.compare:compare",
             "export = kd_training.cli:export",
             "bag = kd_perception.bags.nuscenes_bag:bag",
             "replay = kd_perception.replay:replay",

@@ -20,7 +20,7 @@ class Commands(CommandGroup):
     """What `kd` offers."""
 
     entry_point_group = "kd.commands"
-    order = ("demo", "synth", "train", "eval", "export", "bag", "replay", "up", "bench")
+    order = ("demo", "synth", "train", "eval", "compare", "export", "bag", "replay", "up", "bench")
 
 
 app = typer.Typer(

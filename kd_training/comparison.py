@@ -1,19 +1,14 @@
 """Pictures at the end of a run: teacher, student and truth of some validation frames side by side."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from nuscenes import NuScenes
-
 from kd_perception.atomic import write_bytes
-from kd_perception.boxes import Boxes
-from kd_perception.drawing import camera_grid, caption, draw_bev, encode_image
-from kd_perception.evaluation.pictures import DRAWN_SCORE, draw_sample, points_in_ego, spread
+from kd_perception.drawing import encode_image
+from kd_perception.evaluation.compare import draw_comparison
+from kd_perception.evaluation.pictures import DRAWN_SCORE, spread
 from kd_perception.evaluation.results import boxes_of_result, read_results
-from kd_perception.nuscenes import truth_boxes
 from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config
-from kd_training.data.frames import TrainingFrame, open_dataset
+from kd_training.data.frames import open_dataset
 from kd_training.evaluate import RESULTS_FILE
 from kd_training.experiment import TrainConfig
 from kd_training.run import load_teacher, metrics_folder
@@ -21,7 +16,6 @@ from kd_training.teachers.evaluate import TeacherDetector
 
 PICTURES_FOLDER = "pictures"
 FRAMES = 4
-TRUTH = "truth"
 
 
 def write_comparisons(out: Path) -> Path | None:
@@ -43,26 +37,6 @@ def write_comparisons(out: Path) -> Path | None:
         boxes = boxes_of_result(results[token], frame.frame.global_from_ego)
         answers = {} if teacher is None else {"teacher": teacher.detect(frame)}
         answers["student" if is_student else "teacher"] = boxes
-        picture = draw_comparison(dataset.nusc, frame, boxes, answers)
+        picture = draw_comparison(dataset.nusc, token, answers, DRAWN_SCORE)
         write_bytes(folder / f"{number:02d}_{frame.frame.scene}.jpg", encode_image(picture))
     return folder
-
-
-def draw_comparison(
-    nusc: NuScenes, frame: TrainingFrame, in_cameras: Boxes, answers: Mapping[str, Boxes]
-) -> np.ndarray:
-    """One picture (h, w, 3): the cameras with some boxes over truth; below them a bird's-eye view of each of `answers`
-    by its name, and of the truth. Boxes in ego."""
-    cameras = camera_grid(draw_sample(nusc, frame.frame.sample_token, in_cameras).cameras)
-    truth, points = truth_boxes(nusc, frame.frame.sample_token, frame.frame.global_from_ego)
-    truth = truth[points > 0]
-    cloud = points_in_ego(nusc, frame.frame.sample_token, frame.frame.global_from_ego)
-    size = cameras.shape[1] // 3
-    panels = []
-    for name, boxes in {**answers, TRUTH: truth}.items():
-        panel = draw_bev(boxes[boxes.score >= DRAWN_SCORE], None if name == TRUTH else truth, cloud, size=size)
-        caption(panel, name)
-        panels.append(panel)
-    row = np.hstack(panels)
-    rest = cameras.shape[1] - row.shape[1]
-    return np.vstack([cameras, np.pad(row, ((0, 0), (0, rest), (0, 0)), constant_values=0)])

@@ -13,7 +13,6 @@ from lightning.fabric.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kd_perception.errors import ConfigError
 from kd_training.checkpoint import WEIGHTS_FILE, load_state, save_weights
 from kd_training.config import ScheduleConfig
 from kd_training.experiment import AnyConfig
@@ -39,8 +38,6 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, resume: boo
     saved_state = load_state(out, config) if resume else None
     task = build_task(config)
     if saved_state is None:
-        if schedule.anew and weights is None:
-            raise ConfigError("schedule.anew says which parts --weights does not fill, but none are given; give a file")
         task.begin(weights)
     plan = plan_run(schedule, task.frames, config.data.balance_classes, fabric.global_rank, fabric.world_size)
     wrapped, optimizer = fabric.setup(Trainee(task), build_optimizer(task.model, task.helper, task.rates, schedule))

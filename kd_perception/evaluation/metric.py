@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kd_perception.atomic import write_text
-from kd_perception.boxes import CLASSES
+from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_results
 from kd_perception.nuscenes import LIDAR, scene_names, scene_samples
@@ -54,6 +56,15 @@ class Metrics:
     nds: float
     classes: dict[str, ClassMetrics]
     summary: dict  # what the devkit writes as metrics_summary.json
+
+
+def counted(boxes: Boxes) -> Boxes:
+    """Boxes in ego within the range that the metric has for their class (its filter by bicycle racks aside)."""
+    from nuscenes.eval.detection.config import config_factory
+
+    ranges = config_factory(CONFIGURATION).class_range
+    farthest = np.array([ranges[name] for name in CLASSES])[boxes.label]
+    return boxes[np.linalg.norm(boxes.center[:, :2], axis=1) < farthest]
 
 
 def evaluate_results(

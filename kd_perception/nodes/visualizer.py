@@ -16,8 +16,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import Detection3DArray
+from kd_perception.bird_eye import draw_bev
 from kd_perception.boxes import Boxes
-from kd_perception.drawing import decode_image, draw_bev, draw_camera, encode_image
+from kd_perception.drawing import decode_image, draw_camera, encode_image
 from kd_perception.errors import CalibrationError, KdError
 from kd_perception.nodes.health import Health
 from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from kd_perception.drawing import BACKGROUND, FONT, TEXT_COLOR, BevView, caption, ego_outline, range_rings
+from kd_perception.bird_eye import BevView, ego_outline, range_rings
+from kd_perception.drawing import BACKGROUND, FONT, TEXT_COLOR, caption
 from kd_perception.rig import Camera
 from kd_perception.rig_check.mounting import GRID
 from kd_perception.transforms import apply

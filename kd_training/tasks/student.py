@@ -37,11 +37,14 @@ class StudentTask(PlainTask):
     def begin(self, weights: Path | None) -> None:
         """`weights` fill the whole model, or all but what a student adds to a simpler one and what is to start anew;
         without, the backbone starts from its own, if it has any."""
+        schedule = self.config.schedule
         if weights is not None:
-            load_weights(self.model, weights, self.model.added_modules, self.config.schedule.anew)
+            load_weights(self.model, weights, self.model.added_modules, schedule.anew)
+        elif schedule.anew:
+            raise ConfigError("schedule.anew says which parts --weights does not fill, but none are given; give a file")
         elif self.config.model.backbone_weights:
             load_backbone(self.model.backbone, self.config.model)
-        elif self.config.schedule.freeze_stages and not isinstance(self.model.backbone, EfficientNetLite):
+        elif schedule.freeze_stages and not isinstance(self.model.backbone, EfficientNetLite):
             raise ConfigError(
                 f"schedule.freeze_stages would keep random stages of {self.config.model.backbone} as they are; give "
                 "model.backbone_weights or --weights, or set schedule.freeze_stages=0"

@@ -29,9 +29,9 @@ class TeacherTask(PlainTask):
         self.frames = open_frames(config.data.roots)
 
     def begin(self, weights: Path | None) -> None:
-        """`weights` fill all but what is to start anew; a model with virtual points may go on from one without."""
+        """`weights` fill the model; one with virtual points may go on from one without."""
         if weights is not None:
-            load_weights(self.model, weights, self.model.added_modules, self.config.schedule.anew)
+            load_weights(self.model, weights, self.model.added_modules)
 
     def batches(self, plan: RunPlan) -> Dataset:
         """Points and truth."""

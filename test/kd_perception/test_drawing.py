@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.painted import box, painted
 
-from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.boxes import Boxes
 from kd_perception.drawing import (
     BACKGROUND,
     CLASS_COLORS,
     box_lines,
     camera_grid,
     decode_image,
-    draw_bev,
     draw_camera,
     encode_image,
 )
@@ -20,25 +20,6 @@ from kd_perception.errors import DataError
 from kd_perception.rig import Camera, ring_rig
 
 FRONT = ring_rig(6, 800, 450)[0]
-
-
-def box(
-    x: float, y: float, z: float = 1.0, yaw: float = 0.0, name: str = "car", velocity: tuple[float, float] = (0.0, 0.0)
-) -> Boxes:
-    return Boxes(
-        np.array([[x, y, z]]),
-        np.array([[4.0, 2.0, 1.6]]),
-        np.array([yaw]),
-        np.array([velocity]),
-        np.array([CLASSES.index(name)]),
-        np.array([0.8]),
-    )
-
-
-def painted(picture: np.ndarray, color: tuple[int, int, int], tolerance: int = 90) -> np.ndarray:
-    """Pixels (N, 2) as u, v whose colour is near `color`."""
-    rows, columns = np.nonzero(np.abs(picture.astype(int) - color).sum(axis=2) < tolerance)
-    return np.column_stack([columns, rows])
 
 
 def test_wireframe_spans_the_projected_corners() -> None:
@@ -106,32 +87,6 @@ def test_a_fisheye_draws_what_stands_beside_and_behind_its_plane() -> None:
             assert np.linalg.norm(drawn - corner, axis=1).min() < 1e-6
         picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(fisheye, name=""), boxes)
         assert len(painted(picture, CLASS_COLORS["car"])) > 100
-
-
-def test_birds_eye_view_has_forward_up_and_left_left() -> None:
-    size, extent = 400, 40.0
-    for (x, y), name in (((20.0, 0.0), "car"), ((0.0, 20.0), "bus"), ((-15.0, -25.0), "pedestrian")):
-        pixels = painted(draw_bev(box(x, y, name=name), extent=extent, size=size)[:, 60:], CLASS_COLORS[name]) + [
-            60,
-            0,
-        ]  # without the legend
-        np.testing.assert_allclose(pixels.mean(axis=0), [(extent - y) * 5.0, (extent - x) * 5.0], atol=2.5)
-
-
-def test_velocity_arrow_reaches_the_next_second() -> None:
-    picture = draw_bev(box(0.0, -20.0, name="car", velocity=(12.0, 0.0)), extent=40.0, size=400)
-    pixels = painted(picture[:, 60:], CLASS_COLORS["car"], tolerance=150) + [60, 0]
-    assert pixels[:, 1].min() == pytest.approx((40.0 - 12.0) * 5.0, abs=3)
-
-
-def test_points_are_drawn_where_they_are_and_bad_ones_left_out() -> None:
-    points = np.array([[30.0, -10.0, 2.5, 0.1], [np.nan, 0.0, 0.0, 0.0], [500.0, 0.0, 0.0, 0.0]])
-    empty, drawn = (
-        draw_bev(Boxes.empty(), extent=40.0, size=400),
-        draw_bev(Boxes.empty(), points=points, extent=40.0, size=400),
-    )
-    rows, columns = np.nonzero((empty != drawn).any(axis=2))
-    assert (rows.tolist(), columns.tolist()) == ([50], [250])
 
 
 def test_grid_lays_cameras_out_as_the_rig_sees_them() -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from kd_perception.errors import ConfigError, DataError
+from kd_perception.named_files import named_files
 from kd_perception.resources import resource
 from kd_training.benchmarks.distill.arms import CENTERPOINT, MVP, SUITES, Suite
 from kd_training.benchmarks.distill.data import PLANS, REPORTED, Split, open_splits, render_missing
@@ -188,12 +189,8 @@ def _recipe(teacher: str) -> str:
 
 def weights_by_name(given: Sequence[str] | None, known: Sequence[str], option: str) -> dict[str, Path]:
     """NAME=FILE options; raises ConfigError for another form, an unknown name or a missing file."""
-    found = {}
-    for text in given or ():
-        name, equals, path = text.partition("=")
-        if not equals or name not in known:
-            raise ConfigError(f"{option} '{text}' is not NAME=FILE with one of the names {', '.join(known)}")
-        if not Path(path).is_file():
-            raise ConfigError(f"{option} {name}: {path} does not exist; give a .safetensors file that kd train wrote")
-        found[name] = Path(path).resolve()
-    return found
+    found = named_files(given or (), option)
+    for name in found:
+        if name not in known:
+            raise ConfigError(f"{option} names '{name}'; choose from {', '.join(known)}")
+    return {name: path.resolve() for name, path in found.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from kd_perception.boxes import CLASSES
 from kd_perception.errors import DataError
-from kd_perception.evaluation.metric import CONFIGURATION
+from kd_perception.evaluation.metric import counted
 from kd_training.benchmarks.frames import SYNTHETIC_VERSION
 from kd_training.config import DataRoot
 from kd_training.data.frames import open_dataset
@@ -86,7 +86,7 @@ def open_splits(folder: Path, names: Iterable[str]) -> dict[str, Split]:
 def open_split(source: DataRoot) -> Split:
     """A data set's facts."""
     dataset = open_dataset(source)
-    labels = [_counted(frame.boxes.center, frame.boxes.label) for frame in dataset.frames]
+    labels = [counted(frame.boxes).label for frame in dataset.frames]
     counts = np.bincount(np.concatenate(labels), minlength=len(CLASSES))
     return Split(
         source=source,
@@ -95,15 +95,6 @@ def open_split(source: DataRoot) -> Split:
         keyframes=len(dataset.frames),
         boxes=dict(zip(CLASSES, counts.tolist(), strict=True)),
     )
-
-
-def _counted(centers: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Labels of the boxes within the metric's range of their class (its filter by bicycle racks aside)."""
-    from nuscenes.eval.detection.config import config_factory
-
-    ranges = config_factory(CONFIGURATION).class_range
-    limits = np.array([ranges[name] for name in CLASSES])
-    return labels[np.linalg.norm(centers[:, :2], axis=1) < limits[labels]]
 
 
 def _identity(tables: Path) -> str:

@@ -1,0 +1,132 @@
+"""`kd compare`: what several result files find, miss and invent of the same truth, in a table and side by side in
+pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from kd_perception.atomic import write_bytes
+from kd_perception.bird_eye import draw_bev
+from kd_perception.boxes import Boxes
+from kd_perception.drawing import camera_grid, caption, encode_image
+from kd_perception.errors import ConfigError, DataError
+from kd_perception.evaluation.metric import counted
+from kd_perception.evaluation.pictures import DRAWN_SCORE, draw_sample, points_in_ego, spread
+from kd_perception.evaluation.results import Results, boxes_of_result, read_results
+from kd_perception.named_files import named_files
+from kd_perception.nuscenes import load_frame, open_nuscenes, truth_boxes
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+
+FOUND_M = 2.0  # metres between centres: the distance at which the metric takes its errors
+LEAST_PANELS = 3  # below a row of three cameras
+
+
+class Match(NamedTuple):
+    """Which boxes of the truth (T,) were found, and which detections (N,) found one; bool."""
+
+    found: np.ndarray
+    hits: np.ndarray
+
+
+def match(detections: Boxes, truth: Boxes) -> Match:
+    """As the nuScenes metric (arXiv:1903.11027) matches: best score first, each detection takes the nearest box of its
+    class that is free, if its centre is nearer than FOUND_M on the ground."""
+    found, hits = np.zeros(len(truth), bool), np.zeros(len(detections), bool)
+    distance = np.linalg.norm(detections.center[:, None, :2] - truth.center[None, :, :2], axis=-1)
+    distance[detections.label[:, None] != truth.label[None]] = np.inf
+    for index in np.argsort(-detections.score, kind="stable"):
+        free = np.where(found, np.inf, distance[index])
+        if len(free) and free.min() < FOUND_M:
+            found[free.argmin()] = hits[index] = True
+    return Match(found, hits)
+
+
+def counted_truth(nusc: "NuScenes", token: str, global_from_ego: np.ndarray) -> Boxes:
+    """A sample's truth in ego: boxes that have points and are in range."""
+    truth, points = truth_boxes(nusc, token, global_from_ego)
+    return counted(truth[points > 0])
+
+
+def draw_comparison(nusc: "NuScenes", token: str, answers: Mapping[str, Boxes], drawn_score: float) -> np.ndarray:
+    """One picture (h, w, 3) of a sample: the cameras with the last of `answers` over truth; below them a bird's-eye
+    view of each by its name, what it missed in red, and of the truth. Boxes in ego."""
+    frame = load_frame(nusc, token)
+    drawn = {name: counted(boxes[boxes.score >= drawn_score]) for name, boxes in answers.items()}
+    cameras = camera_grid(draw_sample(nusc, token, list(drawn.values())[-1], drawn_score).cameras)
+    truth = counted_truth(nusc, token, frame.global_from_ego)
+    cloud = points_in_ego(nusc, token, frame.global_from_ego)
+    size = cameras.shape[1] // max(LEAST_PANELS, len(drawn) + 1)
+    panels = []
+    for name, boxes in drawn.items():
+        found, hits = match(boxes, truth)
+        panel = draw_bev(boxes, truth, cloud, size=size, missed=~found)
+        caption(panel, f"{name}: {found.sum()} of {len(found)} found, {(~hits).sum()} false")
+        panels.append(panel)
+    panels.append(draw_bev(truth, None, cloud, size=size))
+    caption(panels[-1], "truth")
+    row = np.hstack(panels)
+    rest = cameras.shape[1] - row.shape[1]
+    return np.vstack([cameras, np.pad(row, ((0, 0), (0, rest), (0, 0)))])
+
+
+def compare(
+    files: Annotated[list[str], typer.Argument(metavar="NAME=FILE...", help="Result files (results.json), by name.")],
+    dataroot: Annotated[Path, typer.Option(help="Folder of the data set: holds samples/ and the tables' folder.")],
+    version: Annotated[str, typer.Option(help="Name of the tables' folder, e.g. v1.0-mini.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")
+    ] = DRAWN_SCORE,
+    frames: Annotated[int, typer.Option(min=0, help="Pictures, of samples evenly over the results.")] = 4,
+    sample: Annotated[list[str] | None, typer.Option(help="Draw this sample (token) instead; repeat for more.")] = None,
+) -> None:
+    """Show side by side what several result files find, miss and invent of the same truth."""
+    results = {name: read_results(path) for name, path in named_files(files, "kd compare").items()}
+    tokens = common_samples(results)
+    nusc = open_nuscenes(dataroot, version)
+    console = Console()
+    console.print(counts_table(nusc, results, tokens, score))
+    for token in sample or ():
+        if token not in tokens:
+            raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
+    for number, token in enumerate(sample or spread(tokens, frames)):
+        frame = load_frame(nusc, token)
+        answers = {name: boxes_of_result(found[token], frame.global_from_ego) for name, found in results.items()}
+        path = out / f"{number:02d}_{frame.scene}.jpg"
+        write_bytes(path, encode_image(draw_comparison(nusc, token, answers, score)))
+        console.print(f"wrote [bold]{path}[/bold] (sample {token})")
+
+
+def common_samples(results: Mapping[str, Results]) -> list[str]:
+    """Tokens that every result file has, in the first one's order; raises DataError without one."""
+    first, *others = results.values()
+    tokens = [token for token in first if all(token in other for other in others)]
+    if not tokens:
+        raise DataError(f"the result files {', '.join(results)} have no sample in common; they are of other data sets")
+    return tokens
+
+
+def counts_table(nusc: "NuScenes", results: Mapping[str, Results], tokens: Sequence[str], score: float) -> Table:
+    """Found, missed and false boxes of every result file over all samples, for the terminal."""
+    counts = {name: np.zeros(3, np.int64) for name in results}
+    for token in track(tokens, description="matching", transient=True):
+        frame = load_frame(nusc, token)
+        truth = counted_truth(nusc, token, frame.global_from_ego)
+        for name, found in results.items():
+            boxes = boxes_of_result(found[token], frame.global_from_ego)
+            matched = match(counted(boxes[boxes.score >= score]), truth)
+            counts[name] += (matched.found.sum(), (~matched.found).sum(), (~matched.hits).sum())
+    table = Table(title=f"{len(tokens)} samples, scores from {score:g}, centres within {FOUND_M:g} m")
+    for column in ("", "found", "missed", "false"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in counts.items():
+        table.add_row(name, *map(str, row))
+    return table
