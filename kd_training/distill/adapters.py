@@ -6,17 +6,29 @@ They are trained with the student and never ship; the teacher's side stays as it
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kd_training.distill.config import LayerPair
+from kd_training.models.center_head import PRE_HEAD, SHARED
 from kd_training.models.necks import ConvNormRelu
 
-PRE_HEAD = "pre_head"  # the layer that the head takes
+HEAD_LAYERS = (PRE_HEAD, SHARED)
 BLOCKS = 3
 
 
-def build_adapter(student_layer: str, incoming: int, outgoing: int) -> nn.Module:
-    """Of the layer before the head one 1x1 convolution; of the others three 1x1 blocks at the teacher's resolution."""
-    if student_layer == PRE_HEAD:
+def build_adapter(pair: LayerPair, incoming: int, outgoing: int) -> nn.Module:
+    """Of the layer before the head one 1x1 convolution; of the others three 1x1 blocks at the teacher's resolution;
+    none between the heads' shared blocks of one size: inherited task heads read both alike."""
+    if pair == LayerPair(SHARED, SHARED) and incoming == outgoing:
+        return SameSpace()
+    if pair.student in HEAD_LAYERS:
         return LinearAdapter(incoming, outgoing)
     return BlockAdapter(incoming, outgoing)
+
+
+class SameSpace(nn.Module):
+    """Features (B, channels, rows, columns) as they are, at the teacher's resolution."""
+
+    def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        return resized(features, shape)
 
 
 class LinearAdapter(nn.Module):

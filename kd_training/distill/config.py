@@ -45,7 +45,7 @@ class FeatureConfig:
     regions: bool = True  # boxes, false positives and background count apart; without, every cell is foreground
     attention: bool = True  # cells count as the spatial attention says
     scale: bool = True  # small objects count as much as large ones, and each region as a whole
-    false_positives: bool = True  # cells where the teacher is wrongly sure; at "pre_head" only
+    false_positives: bool = True  # cells where the teacher is wrongly sure; before and in the head only
     attention_from: AttentionSource = AttentionSource.both
     foreground: float = 6e-3  # alpha
     background: float = 4e-2  # beta

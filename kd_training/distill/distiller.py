@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from kd_perception.grid import BevGrid
 from kd_training.data.truth import Truth
-from kd_training.distill.adapters import PRE_HEAD, build_adapter
+from kd_training.distill.adapters import HEAD_LAYERS, build_adapter
 from kd_training.distill.attention import effective_cells, energy
 from kd_training.distill.config import DistillConfig, LayerPair
 from kd_training.distill.features import attention_loss, attention_weights, feature_loss
@@ -43,8 +43,7 @@ class Distiller(nn.Module):
         layered = config.feature.weight > 0 or config.attention.weight > 0
         self.layers: tuple[LayerPair, ...] = tuple(config.layers) if layered else ()
         self.adapters = nn.ModuleList(
-            build_adapter(pair.student, student.channels[pair.student], teacher.channels[pair.teacher])
-            for pair in self.layers
+            build_adapter(pair, student.channels[pair.student], teacher.channels[pair.teacher]) for pair in self.layers
         )
 
     @property
@@ -60,6 +59,12 @@ class Distiller(nn.Module):
         weights += [("response/heatmap", response.heatmap), ("response/boxes", response.boxes)]
         weights += [("relation", relation.weight)]
         return tuple(name for name, weight in weights if weight > 0)
+
+    @property
+    def teacher_layers(self) -> frozenset[str]:
+        """The teacher's features that the terms look at."""
+        relation = self.config.relation
+        return frozenset(pair.teacher for pair in (*self.layers, *([relation.layer] if relation.weight > 0 else [])))
 
     def forward(
         self, student: DetectorOutputs, teacher: DetectorOutputs, truth: Truth, processes: Processes = ALONE
@@ -105,7 +110,7 @@ class Distiller(nn.Module):
         if footprints is None:
             return torch.full_like(target[:, 0], feature.foreground)
         wrong = None
-        if feature.false_positives and pair == LayerPair(PRE_HEAD, PRE_HEAD):
+        if feature.false_positives and pair.student == pair.teacher and pair.student in HEAD_LAYERS:
             probability = torch.sigmoid(teacher.heatmap.float())
             wrong = false_positives(probability, truth.heatmap, footprints.inside, feature.threshold)
         return region_weights(footprints, wrong, feature)

@@ -7,6 +7,7 @@ from kd_perception.boxes import HEAD_GROUPS
 from kd_perception.decode import REGRESSION_CODES
 from kd_training.models.necks import ConvNormRelu
 
+PRE_HEAD, SHARED = "pre_head", "shared"  # what the head takes, and what its task heads read
 HEATMAP_BIAS = -2.19  # sigmoid gives .1: the first heatmap loss is not drowned in negatives
 
 
@@ -14,7 +15,8 @@ class CenterHead(nn.Module):
     """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression (B, groups, 10,
     rows, columns).
 
-    One shared block, then per group one hidden block for its classes' heatmaps and one for its box codes.
+    One shared block, then per group one hidden block for its classes' heatmaps and one for its box codes. In training
+    the shared block's features are named SHARED.
     """
 
     def __init__(self, incoming: int, shared: int, hidden: int) -> None:
@@ -26,7 +28,10 @@ class CenterHead(nn.Module):
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
-        shared = self.shared(bev)
+        return self.answers(self.shared(bev))
+
+    def answers(self, shared: Tensor) -> tuple[Tensor, Tensor]:
+        """What the task heads make of the shared block's features."""
         heatmap = torch.cat([branch(shared) for branch in self.heatmap], dim=1)
         regression = torch.stack([branch(shared) for branch in self.regression], dim=1)
         return heatmap, regression

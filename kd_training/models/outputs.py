@@ -10,7 +10,8 @@ class DetectorOutputs(NamedTuple):
     """Of B rigs: heatmap logits (B, 10, rows, columns), regression (B, groups, 10, rows, columns), BEV features by name
     (B, channels, rows', columns'), each over the whole extent of the grid; depth_logits (N, D, h, w) of students.
 
-    Students name "enter", "half", "quarter" and "pre_head" (kd_training.models.bev_encoder).
+    Students name "enter", "half", "quarter" and "pre_head" (kd_training.models.bev_encoder), and "shared"
+    (kd_training.models.center_head).
     """
 
     heatmap: Tensor

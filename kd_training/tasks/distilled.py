@@ -43,7 +43,8 @@ class DistillTask(StudentTask):
         self.kept = None
         if distill.cache_bytes:
             check_repeatable(config.data.augment)
-            self.kept = KeptAnswers(self.teacher, self.frames, config.data.cloud_cache_bytes, distill.cache_bytes)
+            layers, cloud_bytes = self.helper.teacher_layers, config.data.cloud_cache_bytes
+            self.kept = KeptAnswers(self.teacher, layers, self.frames, cloud_bytes, distill.cache_bytes)
         self.log: dict[str, Tensor] = {}
 
     def begin(self, weights: Path | None) -> None:

@@ -46,13 +46,19 @@ class KeptAnswers:
     """Answers of a teacher by keyframe and augmentation, in bfloat16 on the host, within a budget of bytes.
 
     A cloud is answered alone, from points that depend on nothing but keyframe and augmentation, and its answer is
-    rounded before its first use: so an answer is the same whether it was kept or not, and in a resumed run.
+    rounded before its first use: so an answer is the same whether it was kept or not, and in a resumed run. Of the
+    teacher's features those of `layers` are kept.
     """
 
     def __init__(
-        self, teacher: FrozenTeacher, frames: tuple[TrainingFrame, ...], cloud_bytes: int, budget: int
+        self,
+        teacher: FrozenTeacher,
+        layers: frozenset[str],
+        frames: tuple[TrainingFrame, ...],
+        cloud_bytes: int,
+        budget: int,
     ) -> None:
-        self.teacher, self.source = teacher, teacher.points(cloud_bytes)
+        self.teacher, self.layers, self.source = teacher, layers, teacher.points(cloud_bytes)
         self.frame_of = {frame.key: frame for frame in frames}
         self.kept: ByteCache[DetectorOutputs] = ByteCache(budget)
 
@@ -72,7 +78,9 @@ class KeptAnswers:
         if answer is None:
             cloud = augment_points(self.source.cloud(self.frame_of[keyframe]), world, self.teacher.model.grid)
             points = PointBatch(*(part.to(fabric.device) for part in collate_points([cloud])))
-            answer = self.teacher.answer(points, 1, fabric).map(lambda value: value.to("cpu", torch.bfloat16))
+            answer = self.teacher.answer(points, 1, fabric)
+            answer = answer._replace(features={name: answer.features[name] for name in sorted(self.layers)})
+            answer = answer.map(lambda value: value.to("cpu", torch.bfloat16))
             tensors = (answer.heatmap, answer.regression, *answer.features.values())
             self.kept.put(key, answer, sum(value.nbytes for value in tensors))
         return answer

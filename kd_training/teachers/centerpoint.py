@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
 from kd_perception.grid import BevGrid
-from kd_training.models.center_head import CenterHead
+from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
 from kd_training.models.outputs import DetectorOutputs
 from kd_training.models.point_batch import PointBatch
 from kd_training.teachers.config import TeacherModelConfig
@@ -18,7 +18,7 @@ class CenterPoint(nn.Module):
     """A LiDAR teacher on the student's BEV grid (`grid`).
 
     Its features: "block1" at the grid's resolution, "block2" at half of it ("block0" at twice, where there are three
-    blocks), "pre_head" at the grid's.
+    blocks), "pre_head" and the head's "shared" at the grid's.
 
     added_modules: groups of modules, by prefix, that start as nothing: weights of a teacher without virtual points may
     lack a group, as a whole.
@@ -42,13 +42,15 @@ class CenterPoint(nn.Module):
     def feature_channels(self) -> dict[str, int]:
         """Channels of the features by name."""
         levels = dict(zip(self.level_names, self.config.block_channels, strict=True))
-        return {**levels, "pre_head": self.config.neck_channels * len(self.level_names)}
+        shared = self.head.shared[0].out_channels
+        return {**levels, PRE_HEAD: self.config.neck_channels * len(self.level_names), SHARED: shared}
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """A batch of `rigs` clouds -> answers and features."""
         levels = self.backbone(self.pillars(points, rigs))
-        features = {**dict(zip(self.level_names, levels, strict=True)), "pre_head": self.neck(levels)}
-        return DetectorOutputs(*self.head(features["pre_head"]), features)
+        features = {**dict(zip(self.level_names, levels, strict=True)), PRE_HEAD: self.neck(levels)}
+        features[SHARED] = self.head.shared(features[PRE_HEAD])
+        return DetectorOutputs(*self.head.answers(features[SHARED]), features)
 
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:

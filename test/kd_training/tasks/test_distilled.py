@@ -151,8 +151,9 @@ def test_answers_are_kept_within_the_budget(data, teacher):
         answer = task.teacher.answer
         task.teacher.answer = lambda *inputs, answer=answer: asked.append(None) or answer(*inputs)
         batches = task.batches(RunPlan(steps=9, passes=1, rank=0, processes=1))
-        outputs = [task.to_device(batches[index], fabric)[1].heatmap for index in (0, 0)]
-        assert torch.equal(*outputs)
+        outputs = [task.to_device(batches[index], fabric)[1] for index in (0, 0)]
+        assert torch.equal(outputs[0].heatmap, outputs[1].heatmap)
+        assert set(outputs[0].features) == task.helper.teacher_layers
         assert batches[0].points is None
     assert len(asked) == len(set(batches[0].keys)) + 2 * config.schedule.batch
 

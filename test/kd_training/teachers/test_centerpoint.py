@@ -29,10 +29,10 @@ def one_point(x: float, y: float) -> PointBatch:
 @pytest.mark.parametrize(
     ("config", "names"),
     [
-        (TINY, {"block1": (8, 32), "block2": (16, 16), "pre_head": (24, 32)}),
+        (TINY, {"block1": (8, 32), "block2": (16, 16), "pre_head": (24, 32), "shared": (16, 32)}),
         (
             replace(TINY, pillar_size=0.2, block_channels=[8, 8, 16], block_layers=[1, 1, 1]),
-            {"block0": (8, 64), "block1": (8, 32), "block2": (16, 16), "pre_head": (36, 32)},
+            {"block0": (8, 64), "block1": (8, 32), "block2": (16, 16), "pre_head": (36, 32), "shared": (16, 32)},
         ),
     ],
 )
