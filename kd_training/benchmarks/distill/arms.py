@@ -23,6 +23,7 @@ NO_FEATURES, NO_IMITATION = FeatureConfig(weight=0.0), AttentionConfig(weight=0.
 RESPONSE, RELATION = ResponseConfig(heatmap=1.0), RelationConfig(weight=1.0)
 RECIPE = DistillConfig(feature=NO_FEATURES, attention=NO_IMITATION, response=RESPONSE)  # under automatic blending
 DISTILLBEV = DistillConfig()  # arXiv:2309.15109, under automatic blending
+HEADS_READ = LayerPair("shared", "shared")
 GRID_SCALES = (0.25, 1.0, 4.0)
 RESCALED = (2.0**-6, 2.0**6)
 
@@ -131,6 +132,7 @@ ABLATION = Suite(
         Arm("head", CENTERPOINT, replace(RECIPE, blending=BlendingConfig(kappa=0.0))),  # the teacher's, and no term
         Arm("distill_own_head", CENTERPOINT, replace(RECIPE, inherit_head=False)),
         Arm("distill_features", CENTERPOINT, replace(DISTILLBEV, attention=NO_IMITATION, response=RESPONSE)),
+        Arm("distill_shared", CENTERPOINT, replace(RECIPE, feature=FeatureConfig(), layers=[HEADS_READ])),
         Arm("distill_relation", CENTERPOINT, replace(RECIPE, relation=RELATION)),
         Arm("relation", CENTERPOINT, replace(RECIPE, response=ResponseConfig(), relation=RELATION)),
     ),
