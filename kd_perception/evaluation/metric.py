@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,11 +61,16 @@ class Metrics:
 
 def counted(boxes: Boxes) -> Boxes:
     """Boxes in ego within the range that the metric has for their class (its filter by bicycle racks aside)."""
+    return boxes[np.linalg.norm(boxes.center[:, :2], axis=1) < _farthest()[boxes.label]]
+
+
+@cache
+def _farthest() -> np.ndarray:
+    """The metric's range of every class (10,), metres; the devkit reads its file for it."""
     from nuscenes.eval.detection.config import config_factory
 
     ranges = config_factory(CONFIGURATION).class_range
-    farthest = np.array([ranges[name] for name in CLASSES])[boxes.label]
-    return boxes[np.linalg.norm(boxes.center[:, :2], axis=1) < farthest]
+    return np.array([ranges[name] for name in CLASSES])
 
 
 def evaluate_results(

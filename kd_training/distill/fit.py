@@ -111,7 +111,7 @@ def _check_heads(student: Side, teacher: Side) -> None:
     for name, module in task_heads(student.head).items():
         wanted, given = ({key: tuple(v.shape) for key, v in m.state_dict().items()} for m in (module, sources[name]))
         if wanted != given:
-            sizes = [f"{side.head.shared[0].out_channels} and {_hidden(side.head)}" for side in (student, teacher)]
+            sizes = [f"{side.head.shared_channels} and {_hidden(side.head)}" for side in (student, teacher)]
             raise ConfigError(
                 f"the task heads of {student.name} (head_shared and head_hidden {sizes[0]}) cannot start as those of "
                 f"{teacher.name} ({sizes[1]}); give both the same sizes or set distill.inherit_head=false"

@@ -28,10 +28,16 @@ class CenterHead(nn.Module):
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
-        return self.answers(self.shared(bev))
+        return self.answer({PRE_HEAD: bev})
 
-    def answers(self, shared: Tensor) -> tuple[Tensor, Tensor]:
-        """What the task heads make of the shared block's features."""
+    @property
+    def shared_channels(self) -> int:
+        """Channels of the shared block's features."""
+        return self.shared[0].out_channels
+
+    def answer(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As `forward`, of the features PRE_HEAD; SHARED joins them."""
+        shared = features[SHARED] = self.shared(features[PRE_HEAD])
         heatmap = torch.cat([branch(shared) for branch in self.heatmap], dim=1)
         regression = torch.stack([branch(shared) for branch in self.regression], dim=1)
         return heatmap, regression

@@ -14,7 +14,7 @@ from kd_perception.student import MEMORY_INPUTS, DepthBins, MemorySpec, StudentS
 from kd_training.config import ModelConfig
 from kd_training.models.backbones import build_backbone
 from kd_training.models.bev_encoder import BevEncoder
-from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
+from kd_training.models.center_head import SHARED, CenterHead
 from kd_training.models.inputs import CameraInputs, StudentInputs
 from kd_training.models.necks import DepthContext, PyramidNeck
 from kd_training.models.outputs import DetectorOutputs
@@ -55,7 +55,7 @@ class BevDet(nn.Module):
     @property
     def feature_channels(self) -> dict[str, int]:
         """Channels of the BEV features that `train_forward` names."""
-        return {**self.encoder.level_channels, SHARED: self.head.shared[0].out_channels}
+        return {**self.encoder.level_channels, SHARED: self.head.shared_channels}
 
     def anchors(self) -> list[nn.Parameter]:
         """Parameters upstream of every BEV feature, which the gradient of any loss on features or answers reaches: the
@@ -93,8 +93,7 @@ class BevDet(nn.Module):
         """A batch of rigs -> answers and features."""
         logits, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
         features = self.encoder.refine(self.encoder.enter(bev))
-        features[SHARED] = self.head.shared(features[PRE_HEAD])
-        return DetectorOutputs(*self.head.answers(features[SHARED]), features, logits)
+        return DetectorOutputs(*self.head.answer(features), features, logits)
 
     def batch_bev(self, cameras: CameraInputs, terms: Mapping[str, Tensor], rigs: int) -> tuple[Tensor, Tensor]:
         """Depth logits (N, D, h, w) and the view transform of a batch (rigs, context, rows, columns)."""

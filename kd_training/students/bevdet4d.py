@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kd_perception.decode import REGRESSION_CODES
 from kd_training.config import ModelConfig
-from kd_training.models.center_head import PRE_HEAD, SHARED
+from kd_training.models.center_head import PRE_HEAD
 from kd_training.models.inputs import PreviousFrames, StudentInputs
 from kd_training.models.memory import MemoryFusion, MotionHead
 from kd_training.models.outputs import DetectorOutputs
@@ -61,8 +61,7 @@ class BevDet4d(BevDet):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Heatmap logits and regression, each with a batch axis, and features."""
         features = self.encoder.refine(feature + self.fusion(feature, memory, warp, valid, interval))
-        bev = features[PRE_HEAD]
-        features[SHARED] = self.head.shared(bev)
-        heatmap, regression = self.head.answers(features[SHARED])
+        heatmap, regression = self.head.answer(features)
         static, velocity = regression.split([STATIC_CODES, 2], dim=2)
-        return heatmap, torch.cat([static, velocity + self.motion(bev, valid, interval)], dim=2), features
+        velocity = velocity + self.motion(features[PRE_HEAD], valid, interval)
+        return heatmap, torch.cat([static, velocity], dim=2), features

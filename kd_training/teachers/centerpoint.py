@@ -42,15 +42,14 @@ class CenterPoint(nn.Module):
     def feature_channels(self) -> dict[str, int]:
         """Channels of the features by name."""
         levels = dict(zip(self.level_names, self.config.block_channels, strict=True))
-        shared = self.head.shared[0].out_channels
-        return {**levels, PRE_HEAD: self.config.neck_channels * len(self.level_names), SHARED: shared}
+        before = self.config.neck_channels * len(self.level_names)
+        return {**levels, PRE_HEAD: before, SHARED: self.head.shared_channels}
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """A batch of `rigs` clouds -> answers and features."""
         levels = self.backbone(self.pillars(points, rigs))
         features = {**dict(zip(self.level_names, levels, strict=True)), PRE_HEAD: self.neck(levels)}
-        features[SHARED] = self.head.shared(features[PRE_HEAD])
-        return DetectorOutputs(*self.head.answers(features[SHARED]), features)
+        return DetectorOutputs(*self.head.answer(features), features)
 
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:
