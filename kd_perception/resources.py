@@ -7,8 +7,8 @@ from pathlib import Path
 from kd_perception.errors import DataError
 
 PACKAGE = "kd_perception"
-SHIPPED_STUDENT = "models/bevdet4d_demo.onnx"  # what runs where no student is named
-SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # its start and its comparison
+SHIPPED_STUDENT = "models/bevdet4d_distilled.onnx"  # what runs where no student is named
+SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # what it is compared with
 
 
 def resource(relative: str) -> Path:

@@ -37,6 +37,7 @@ def write_comparisons(out: Path) -> Path | None:
         boxes = boxes_of_result(results[token], frame.frame.global_from_ego)
         answers = {} if teacher is None else {"teacher": teacher.detect(frame)}
         answers["student" if is_student else "teacher"] = boxes
-        picture = draw_comparison(dataset.nusc, token, answers, DRAWN_SCORE)
+        sure = {name: each[each.score >= DRAWN_SCORE] for name, each in answers.items()}
+        picture = draw_comparison(dataset.nusc, token, sure)
         write_bytes(folder / f"{number:02d}_{frame.frame.scene}.jpg", encode_image(picture))
     return folder

@@ -2,6 +2,7 @@
 pictures."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -55,12 +56,41 @@ def counted_truth(nusc: "NuScenes", token: str, global_from_ego: np.ndarray) -> 
     return counted(truth[points > 0])
 
 
-def draw_comparison(nusc: "NuScenes", token: str, answers: Mapping[str, Boxes], drawn_score: float) -> np.ndarray:
+@dataclass(frozen=True)
+class Tally:
+    """All detections of a result file: scores (N,), whether each found a box (N,), and how many boxes there are."""
+
+    name: str
+    scores: np.ndarray
+    hits: np.ndarray
+    truths: int
+
+    def found(self, score: float) -> int:
+        """Boxes found by detections from that score on."""
+        return int((self.hits & (self.scores >= score)).sum())
+
+    def false(self, score: float) -> int:
+        """Detections from that score on that found none."""
+        return int((~self.hits & (self.scores >= score)).sum())
+
+    def score_at(self, recall: float) -> float:
+        """The highest score that finds that share of the boxes; raises ConfigError if none does."""
+        finders = np.sort(self.scores[self.hits])[::-1]
+        wanted = max(1, int(np.ceil(recall * self.truths)))
+        if wanted > len(finders):
+            raise ConfigError(
+                f"--recall {recall:g} is more than {self.name} finds ({len(finders)} of {self.truths} boxes); "
+                "ask for less"
+            )
+        return float(finders[wanted - 1])
+
+
+def draw_comparison(nusc: "NuScenes", token: str, answers: Mapping[str, Boxes]) -> np.ndarray:
     """One picture (h, w, 3) of a sample: the cameras with the last of `answers` over truth; below them a bird's-eye
     view of each by its name, what it missed in red, and of the truth. Boxes in ego."""
     frame = load_frame(nusc, token)
-    drawn = {name: counted(boxes[boxes.score >= drawn_score]) for name, boxes in answers.items()}
-    cameras = camera_grid(draw_sample(nusc, token, list(drawn.values())[-1], drawn_score).cameras)
+    drawn = {name: counted(boxes) for name, boxes in answers.items()}
+    cameras = camera_grid(draw_sample(nusc, token, list(drawn.values())[-1], drawn_score=0.0).cameras)
     truth = counted_truth(nusc, token, frame.global_from_ego)
     cloud = points_in_ego(nusc, token, frame.global_from_ego)
     size = cameras.shape[1] // max(LEAST_PANELS, len(drawn) + 1)
@@ -85,6 +115,10 @@ def compare(
     score: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")
     ] = DRAWN_SCORE,
+    recall: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Instead of --score: cut every file where it finds this share; 0: do not."),
+    ] = 0.0,
     frames: Annotated[int, typer.Option(min=0, help="Pictures, of samples evenly over the results.")] = 4,
     sample: Annotated[list[str] | None, typer.Option(help="Draw this sample (token) instead; repeat for more.")] = None,
 ) -> None:
@@ -93,15 +127,18 @@ def compare(
     tokens = common_samples(results)
     nusc = open_nuscenes(dataroot, version)
     console = Console()
-    console.print(counts_table(nusc, results, tokens, score))
+    tallies = tally(nusc, results, tokens)
+    scores = {name: counts.score_at(recall) if recall else score for name, counts in tallies.items()}
+    console.print(counts_table(tallies, scores, len(tokens)))
     for token in sample or ():
         if token not in tokens:
             raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
     for number, token in enumerate(sample or spread(tokens, frames)):
         frame = load_frame(nusc, token)
-        answers = {name: boxes_of_result(found[token], frame.global_from_ego) for name, found in results.items()}
+        boxes = {name: boxes_of_result(found[token], frame.global_from_ego) for name, found in results.items()}
+        answers = {name: each[each.score >= scores[name]] for name, each in boxes.items()}
         path = out / f"{number:02d}_{frame.scene}.jpg"
-        write_bytes(path, encode_image(draw_comparison(nusc, token, answers, score)))
+        write_bytes(path, encode_image(draw_comparison(nusc, token, answers)))
         console.print(f"wrote [bold]{path}[/bold] (sample {token})")
 
 
@@ -114,19 +151,30 @@ def common_samples(results: Mapping[str, Results]) -> list[str]:
     return tokens
 
 
-def counts_table(nusc: "NuScenes", results: Mapping[str, Results], tokens: Sequence[str], score: float) -> Table:
-    """Found, missed and false boxes of every result file over all samples, for the terminal."""
-    counts = {name: np.zeros(3, np.int64) for name in results}
+def tally(nusc: "NuScenes", results: Mapping[str, Results], tokens: Sequence[str]) -> dict[str, Tally]:
+    """Every result file's detections on those samples, matched; in their whole range of scores, because what a better
+    score takes does not depend on worse ones."""
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in results}
+    hits: dict[str, list[np.ndarray]] = {name: [] for name in results}
+    truths = 0
     for token in track(tokens, description="matching", transient=True):
         frame = load_frame(nusc, token)
         truth = counted_truth(nusc, token, frame.global_from_ego)
+        truths += len(truth)
         for name, found in results.items():
-            boxes = boxes_of_result(found[token], frame.global_from_ego)
-            matched = match(counted(boxes[boxes.score >= score]), truth)
-            counts[name] += (matched.found.sum(), (~matched.found).sum(), (~matched.hits).sum())
-    table = Table(title=f"{len(tokens)} samples, scores from {score:g}, centres within {FOUND_M:g} m")
-    for column in ("", "found", "missed", "false"):
+            boxes = counted(boxes_of_result(found[token], frame.global_from_ego))
+            scores[name].append(boxes.score)
+            hits[name].append(match(boxes, truth).hits)
+    return {name: Tally(name, np.concatenate(scores[name]), np.concatenate(hits[name]), truths) for name in results}
+
+
+def counts_table(tallies: Mapping[str, Tally], scores: Mapping[str, float], samples: int) -> Table:
+    """Found, missed and false boxes of every result file from its score on, for the terminal."""
+    table = Table(title=f"{samples} samples, centres within {FOUND_M:g} m")
+    for column in ("", "scores from", "found", "missed", "false"):
         table.add_column(column, justify="right" if column else "left")
-    for name, row in counts.items():
+    for name, counts in tallies.items():
+        found = counts.found(scores[name])
+        row = (f"{scores[name]:.3f}", found, counts.truths - found, counts.false(scores[name]))
         table.add_row(name, *map(str, row))
     return table

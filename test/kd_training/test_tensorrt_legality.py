@@ -12,9 +12,11 @@ import torch
 from onnx import TensorProto, helper
 from support.tensorrt_build import Report, tensorrt_report
 
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student import load_student
 from kd_training.experiment import load_config
 from kd_training.export import example_inputs, export_student
+from kd_training.run import load_model
 from kd_training.students import build_student
 from kd_training.students.bevdet import BevDet
 
@@ -63,12 +65,12 @@ def test_exported_students_build_for_ampere_and_ada(tmp_path: Path, name: str):
         assert report.engine_bytes[generation] > 0.9 * weights, report.errors
 
 
-@pytest.mark.parametrize("name", ["bevdet_demo", "bevdet4d_demo"])
-def test_the_shipped_students_build(name: str):
-    path = ROOT / "models" / f"{name}.onnx"
-    spec = load_student(path).spec
-    assert spec.name == name
-    report = built(path, untrained(f"{name}.yaml", [f"model.view.kind={spec.view.kind}"]))
+@pytest.mark.parametrize("student", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
+def test_the_shipped_students_build(student: str):
+    path = resource(student)
+    model = load_model(path.with_suffix(".safetensors"))
+    assert load_student(path).spec.name == model.spec.name == path.stem
+    report = built(path, model)
     assert report.complaints == []
     assert all(report.engine_bytes[generation] for generation in GENERATIONS), report.errors
 

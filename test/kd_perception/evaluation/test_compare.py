@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.cli import app
 from kd_perception.drawing import decode_image
-from kd_perception.errors import DataError
-from kd_perception.evaluation.compare import common_samples, counted_truth, match
+from kd_perception.errors import ConfigError, DataError
+from kd_perception.evaluation.compare import Tally, common_samples, counted_truth, match
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
@@ -37,6 +37,14 @@ def test_the_best_score_takes_the_nearest_free_box_of_its_class() -> None:
     assert match(boxes_at(), truth).found.sum() == 0 and match(detections, boxes_at()).hits.sum() == 0
 
 
+def test_a_share_of_the_truth_is_found_from_a_score_on() -> None:
+    tally = Tally("night", np.array([0.3, 0.9, 0.5, 0.7]), np.array([True, True, False, True]), truths=4)
+    assert (tally.found(0.5), tally.false(0.5)) == (2, 1)
+    assert [tally.score_at(recall) for recall in (0.1, 0.25, 0.5, 0.51, 0.75)] == [0.9, 0.9, 0.7, 0.3, 0.3]
+    with pytest.raises(ConfigError, match=r"--recall 0.8 is more than night finds \(3 of 4 boxes\)"):
+        tally.score_at(0.8)
+
+
 def test_only_the_metrics_ranges_count() -> None:
     boxes = boxes_at((45, 0), (45, 0), (0, 35), (0, 35), names=("car", "bicycle", "pedestrian", "barrier"))
     assert counted(boxes).label.tolist() == [CLASSES.index("car"), CLASSES.index("pedestrian")]
@@ -62,9 +70,11 @@ def test_files_are_counted_and_drawn_side_by_side(tmp_path) -> None:
     files, total = write_files(root, tmp_path)
     where = ["--dataroot", str(root), "--version", VERSION, "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["compare", *files, *where, "--frames", "2"], catch_exceptions=False)
-    rows = {line.split("\u2502")[1].strip(): line for line in result.output.splitlines() if line.count("\u2502") == 5}
-    counts = {name: [int(cell) for cell in line.split("\u2502")[2:5]] for name, line in rows.items()}
+    rows = {line.split("\u2502")[1].strip(): line for line in result.output.splitlines() if line.count("\u2502") == 6}
+    counts = {name: [int(cell) for cell in line.split("\u2502")[3:6]] for name, line in rows.items()}
     assert counts == {"poor": [3, total - 3, 0], "full": [total, 0, 0]}
+    half = CliRunner().invoke(app, ["compare", *files[1:], *where, "--frames", "0", "--recall", "0.5"])
+    assert "1.000" in half.output  # the score of all that the full one says
     pictures = sorted((tmp_path / "out").iterdir())
     assert len(pictures) == 2
     assert decode_image(pictures[0].read_bytes(), "picture").shape[1] == 1920
