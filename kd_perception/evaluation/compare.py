@@ -125,14 +125,14 @@ def compare(
     """Show side by side what several result files find, miss and invent of the same truth."""
     results = {name: read_results(path) for name, path in named_files(files, "kd compare").items()}
     tokens = common_samples(results)
+    for token in sample or ():
+        if token not in tokens:
+            raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
     nusc = open_nuscenes(dataroot, version)
     console = Console()
     tallies = tally(nusc, results, tokens)
     scores = {name: counts.score_at(recall) if recall else score for name, counts in tallies.items()}
     console.print(counts_table(tallies, scores, len(tokens)))
-    for token in sample or ():
-        if token not in tokens:
-            raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
     for number, token in enumerate(sample or spread(tokens, frames)):
         frame = load_frame(nusc, token)
         boxes = {name: boxes_of_result(found[token], frame.global_from_ego) for name, found in results.items()}
