@@ -20,9 +20,9 @@ from kd_training.benchmarks.report import markdown_table
 
 UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
 METHOD = """Every arm of a student has the same start, data, steps, batches and seed, with a teacher or without. The
-image half of the start (backbone, neck, depth) is the shipped student's, trained with depth from LiDAR, and its
+image half of the start (backbone, neck, depth) is a trained one's, of `models/STUDENT_demo.safetensors`, and its
 backbone stays as it is; the BEV half (encoder, head, memory) is made anew from the seed, or, in sections that say
-*continued*, is the shipped student's as well. Differences are paired: seed by seed, arm minus `none`; after ± is half
+*continued*, is that student's as well. Differences are paired: seed by seed, arm minus `none`; after ± is half
 the 95 % interval of their mean (Student's t; with one seed there is none). **Bold**: the interval excludes 0. mAP and
 NDS are times 100; lower mATE, mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the
 split `val`; the scenes of all splits differ."""
