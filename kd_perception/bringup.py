@@ -5,7 +5,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import yaml
 
 from kd_perception.errors import KdError
 from kd_perception.graph import Graph, NodeSpec
+from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_perception.lifecycle_client import LifecycleClient, TransitionError
 from kd_perception.node_process import NodeProcess
 from kd_perception.resources import use_middleware_profile
@@ -69,7 +69,7 @@ def running(
     environment = _environment(domain_id, log_folder)
     started: list[NodeProcess] = []
     with ExitStack() as cleanup:
-        interrupts = cleanup.enter_context(_interrupts())
+        interrupts = cleanup.enter_context(handled_interrupts())
         scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kd_up_")))
         cleanup.callback(_stop, started, interrupts)
         if log_folder is not None:
@@ -138,7 +138,7 @@ def _activate(graph: Graph, processes: Processes, domain_id: int | None) -> None
             raise GraphError(f"{error}: {node.last_words()}") from error
 
 
-def _stop(nodes: Sequence[NodeProcess], interrupts: "Interrupts") -> None:
+def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:
     """SIGTERM, then SIGKILL for what is left; while this lasts a further Ctrl-C only shortens the grace."""
     interrupts.only_noted = True
     before = interrupts.noted
@@ -150,42 +150,3 @@ def _stop(nodes: Sequence[NodeProcess], interrupts: "Interrupts") -> None:
     for node in nodes:
         node.signal(signal.SIGKILL)
         node.finish()
-
-
-class Interrupts:
-    """Ctrl-C raises KeyboardInterrupt once. Later ones, which would break the cleaning up, are only noted."""
-
-    def __init__(self) -> None:
-        self.only_noted = False
-        self.noted = 0
-
-    def __call__(self, *_: object) -> None:
-        """The handler of SIGINT."""
-        if self.only_noted:
-            self.noted += 1
-            return
-        self.only_noted = True
-        raise KeyboardInterrupt
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside the block Ctrl-C waits for the block's end."""
-        self.only_noted, before = True, self.noted
-        yield
-        self.only_noted = self.noted > before
-        if self.only_noted:
-            raise KeyboardInterrupt
-
-
-@contextmanager
-def _interrupts() -> Iterator[Interrupts]:
-    """Handles SIGINT inside the block (in other threads than the main one it never comes)."""
-    interrupts = Interrupts()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupts
-        return
-    previous = signal.signal(signal.SIGINT, interrupts)
-    try:
-        yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, previous)

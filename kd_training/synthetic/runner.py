@@ -13,7 +13,9 @@ from typing import Protocol, TypeVar
 
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
+from kd_perception.interrupts import Interrupts, handled_interrupts
 
+POLL_S = 0.2  # how long Ctrl-C may wait
 TABLES_EVERY = 8  # scenes; so that readers can start on what is finished
 FOLDERS = ("samples", "sweeps", "masks", "depth")
 SETTINGS = "settings.json"  # what a folder was begun with
@@ -57,14 +59,18 @@ def finished(config: Plan) -> list[int]:
 
 
 @contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Worker processes inherit one thread for BLAS, so that sums do not depend on the machine's core count."""
+def _inherited_by_workers() -> Iterator[None]:
+    """Processes started inside have one thread for BLAS, so that sums do not depend on the machine's core count, and
+    are deaf to Ctrl-C from birth: it reaches every process of a terminal, and the parent ends them.
+    """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
@@ -89,10 +95,11 @@ def run_scenes(
     report(len(done), config.scenes)
     _remove_temporaries(config.out)
     if missing:
-        try:
-            _render_missing(config, render, missing, done, report, on_some or (lambda files: None))
-        finally:
-            _remove_temporaries(config.out)
+        with handled_interrupts() as interrupts:
+            try:
+                _render_missing(config, render, missing, done, report, on_some or (lambda files: None), interrupts)
+            finally:
+                _remove_temporaries(config.out)
     return [config.scene_file(index) for index in range(config.scenes)]
 
 
@@ -103,18 +110,22 @@ def _render_missing(
     done: list[int],
     report: Report,
     on_some: Callable[[list[Path]], None],
+    interrupts: Interrupts,
 ) -> None:
-    """Render scenes in worker processes; on any exception, Ctrl-C included, the workers are ended before it goes on."""
+    """Render scenes in worker processes; on any exception, Ctrl-C included, the workers are ended before it goes on.
+
+    Ctrl-C is held while the pool is handled: in the midst of its start, or of a wait, it would leave locks that nobody
+    opens and threads that cannot be joined.
+    """
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with (
-        _single_threaded_children(),
-        ProcessPoolExecutor(min(config.jobs, len(missing)), mp_context=context, initializer=_ignore_interrupts) as pool,
-    ):
+    with ProcessPoolExecutor(min(config.jobs, len(missing)), mp_context=context) as pool:
         try:
-            pending = {pool.submit(render, config, index): index for index in missing}
+            with interrupts.held(), _inherited_by_workers():
+                pending = {pool.submit(render, config, index): index for index in missing}
             while pending:
-                ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+                with interrupts.held():
+                    ready, _ = wait(pending, POLL_S, return_when=FIRST_COMPLETED)
                 for future in ready:
                     future.result()
                     done.append(pending.pop(future))
@@ -127,14 +138,11 @@ def _render_missing(
                 f"--jobs than {config.jobs}, the finished scenes in {config.out} are kept"
             ) from None
         except BaseException:
+            interrupts.only_noted = True  # a further Ctrl-C must not disturb the end
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches a terminal's every process; the parent ends these
 
 
 def _remove_temporaries(out: Path) -> None:
