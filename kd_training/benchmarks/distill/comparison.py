@@ -57,12 +57,12 @@ class Comparison:
         """An arm beside the baseline, seed by seed; None where no seed has both."""
         return paired(self.by_seed(label, figure), self.by_seed(BASELINE, figure))
 
-    def curve(self, label: str) -> dict[int, float]:
-        """Mean mAP by step, over the seeds that have every step scored."""
+    def curves(self, label: str) -> dict[int, dict[int, float]]:
+        """mAP by seed and step, of the seeds that have every step scored."""
         steps = [part_step(self.steps, part) for part in range(1, PARTS)] + [self.steps]
         scores = {step: self.by_seed(label, "mAP", step) for step in steps}
-        whole = set.intersection(*(set(values) for values in scores.values()))
-        return {step: sum(scores[step][seed] for seed in whole) / len(whole) for step in steps} if whole else {}
+        whole = sorted(set.intersection(*(set(values) for values in scores.values())))
+        return {seed: {step: scores[step][seed] for step in steps} for seed in whole}
 
     def last_third_gain(self) -> float | None:
         """mAP that the baseline gained in the last third of its steps, seed 0; None if it was not scored there."""

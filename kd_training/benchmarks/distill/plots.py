@@ -31,18 +31,24 @@ def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
         figure.savefig(temporary, dpi=DPI)
 
 
-def draw_curves(curves: Mapping[str, Mapping[int, float]], first: float, path: Path) -> None:
-    """Mean mAP by step, from that of the common start."""
+def draw_curves(curves: Mapping[str, Mapping[int, Mapping[int, float]]], first: float, path: Path) -> None:
+    """mAP by step of every arm, from that of the common start: each seed thin, their mean thick."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for label, curve in curves.items():
-        points = {0: first} | dict(curve)
-        axes.plot(list(points), [100 * value for value in points.values()], "o-", label=label)
+    for index, (label, seeds) in enumerate(curves.items()):
+        lines = [{0: first} | dict(curve) for curve in seeds.values()]
+        if not lines:
+            continue
+        steps = list(lines[0])
+        heights = [[100 * line[step] for step in steps] for line in lines]
+        for height in heights:
+            axes.plot(steps, height, color=f"C{index}", alpha=0.35, linewidth=0.8)
+        mean = [sum(values) / len(values) for values in zip(*heights, strict=True)]
+        axes.plot(steps, mean, "o-", color=f"C{index}", label=f"{label} ({len(lines)} seeds)")
     axes.set(xlabel="steps", ylabel="mAP x 100")
     axes.grid(alpha=0.3)
-    if curves:
-        axes.legend()
+    axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI)

@@ -10,12 +10,13 @@ from kd_perception.errors import DataError
 from kd_training.benchmarks.distill import published
 from kd_training.benchmarks.distill.arms import BASELINE, CONVERGENCE, GRID, MAIN, SUITES, Arm, Suite, label_of
 from kd_training.benchmarks.distill.blending_report import blending_parts
-from kd_training.benchmarks.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, comparisons, steps_to
+from kd_training.benchmarks.distill.cells import gain_text, mean_text, number_text
+from kd_training.benchmarks.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, comparisons
+from kd_training.benchmarks.distill.convergence_report import convergence_table
 from kd_training.benchmarks.distill.data import LEAST_BOXES, REPORTED, TUNED
 from kd_training.benchmarks.distill.ledger import Record
 from kd_training.benchmarks.distill.plan import CONTINUED, START, TEACHER_SUITE, Settings
 from kd_training.benchmarks.distill.plots import draw_curves, draw_gains
-from kd_training.benchmarks.distill.statistics import Estimate
 from kd_training.benchmarks.report import markdown_table
 
 UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
@@ -55,7 +56,7 @@ def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
 def _is_begun(suite: Suite, compared: Comparison, labels: list[str]) -> bool:
     """Whether a suite has more than it shares with the main one."""
     if suite == CONVERGENCE:
-        return bool(compared.curve(BASELINE))
+        return bool(compared.curves(BASELINE))
     shared = {BASELINE} if suite == MAIN else {arm.label for arm in MAIN.arms}
     return not set(labels) <= shared
 
@@ -67,10 +68,9 @@ def _section(suite: Suite, compared: Comparison, labels: list[str], records: Seq
     parts = [title + (f", {CONTINUED}" if compared.continued else ""), _trained(compared)]
     parts.append(_arms_table(suite, compared, labels, start))
     if suite == CONVERGENCE:
-        curves = {label: compared.curve(label) for label in labels if compared.curve(label)}
         first = start.mAP if start is not None and compared.continued else 0.0
-        draw_curves(curves, first, picture)
-        parts.append(_convergence(curves, first))
+        draw_curves({label: compared.curves(label) for label in labels}, first, picture)
+        parts.append(convergence_table(compared, labels, first))
     else:
         gains = {label: compared.gain(label, "mAP") for label in labels if label != BASELINE}
         draw_gains({label: gain for label, gain in gains.items() if gain is not None}, picture)
@@ -86,12 +86,12 @@ def _arms_table(suite: Suite, compared: Comparison, labels: list[str], start: Re
     rows = []
     if start is not None:
         name = "*start, before these steps*" if compared.continued else "*the student whose image half it is*"
-        rows.append((name, "", *(_number(getattr(start, name), name) for name in FIGURES), ""))
+        rows.append((name, "", *(number_text(getattr(start, name), name) for name in FIGURES), ""))
     for label in labels:
         cells = []
         for name in FIGURES:
             gain = None if label == BASELINE else compared.gain(label, name)
-            cells.append(_mean(compared.mean(label, name), name) if gain is None else _gain(gain, name))
+            cells.append(mean_text(compared.mean(label, name), name) if gain is None else gain_text(gain, name))
         count = str(compared.mean(label, "mAP").count)
         rows.append((label, count, *cells, _published(suite, compared.student, label)))
     names = [f"{name}{UNITS[name]}" for name in FIGURES]
@@ -123,22 +123,6 @@ def _trained(compared: Comparison) -> str:
     )
 
 
-def _convergence(curves: dict[str, dict[int, float]], first: float) -> str:
-    """Steps of every arm from the mAP `first` to the baseline's final one."""
-    if BASELINE not in curves:
-        return ""
-    final = list(curves[BASELINE].values())[-1]
-    total = max(curves[BASELINE])
-    rows = []
-    for label, curve in curves.items():
-        reached = steps_to(curve, first, final)
-        share = "not reached" if reached is None else f"{reached:.0f} ({100 * reached / total:.0f} %)"
-        rows.append((label, *(f"{100 * value:.1f}" for value in curve.values()), share))
-    steps = [f"mAP after {step}" for step in curves[BASELINE]]
-    note = f"Published: after {100 * published.CONVERGENCE_SHARE:.0f} % of the epochs."
-    return markdown_table(("arm", *steps, "steps to the baseline's last"), rows) + f"\n\n{note}"
-
-
 def _tuned(suite: Suite, compared: Comparison) -> str:
     """What was chosen by: never the reported split."""
     labels = [point.label for arm in suite.arms for point in ([arm] if isinstance(arm, Arm) else arm.points)]
@@ -158,8 +142,8 @@ def _by_class(compared: Comparison, labels: list[str]) -> str:
     for name in CLASSES:
         figure = f"AP {name}"
         gains = [compared.gain(label, figure) for label in labels if label != BASELINE]
-        base = _mean(compared.mean(BASELINE, figure), "mAP") if BASELINE in labels else ""
-        rows.append((name, base, *("" if gain is None else _gain(gain, "mAP") for gain in gains)))
+        base = mean_text(compared.mean(BASELINE, figure), "mAP") if BASELINE in labels else ""
+        rows.append((name, base, *("" if gain is None else gain_text(gain, "mAP") for gain in gains)))
     others = [label for label in labels if label != BASELINE]
     return "AP by class:\n\n" + markdown_table(("class", BASELINE, *others), rows)
 
@@ -191,7 +175,7 @@ def _facts(records: Sequence[Record]) -> str:
 
 def _teachers(records: Sequence[Record]) -> str:
     rows = [
-        (record.teacher, *(_number(getattr(record, name), name) for name in FIGURES), str(record.steps))
+        (record.teacher, *(number_text(getattr(record, name), name) for name in FIGURES), str(record.steps))
         for record in records
         if record.suite == TEACHER_SUITE
     ]
@@ -213,24 +197,3 @@ def _without_paths(command: str) -> str:
         for word in words
         for head, _, tail in [word.partition("=")]
     )
-
-
-def _scale(name: str) -> float:
-    return 100.0 if name in ("mAP", "NDS") else 1.0
-
-
-def _number(value: float, name: str) -> str:
-    return f"{100 * value:.1f}" if _scale(name) > 1 else f"{value:.2f}"
-
-
-def _mean(value: Estimate, name: str) -> str:
-    spread = "" if value.count == 1 else f" ± {_number(value.half_width, name)}"
-    return _number(value.mean, name) + spread
-
-
-def _gain(value: Estimate, name: str) -> str:
-    digits = 1 if _scale(name) > 1 else 2
-    text = f"{_scale(name) * value.mean:+.{digits}f}"
-    if value.count > 1:
-        text += f" ± {_number(value.half_width, name)}"
-    return f"**{text}**" if value.clear else text

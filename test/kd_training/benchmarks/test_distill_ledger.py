@@ -157,14 +157,29 @@ def test_the_report_says_gains_trained_and_missing(tmp_path):
     assert all(file.is_file() and file.stat().st_size > 1000 for file in files) and len(files) == 2
 
 
+def curve_records(arm: str, seed: int, gain: float, parts: int = PARTS) -> list[Record]:
+    """A run scored after each part, whose mAP begins at 0.1 and rises by `gain` a part."""
+    steps = [part_step(STEPS, part) for part in range(1, parts + 1)]
+    return [record(arm, seed, 0.1 + gain * (index + 1), step=step) for index, step in enumerate(steps)]
+
+
 def test_the_convergence_table_says_when_the_baselines_end_is_reached(tmp_path):
-    records = [record(START, mean_ap=0.1)]
-    for part in range(1, PARTS + 1):
-        step = part_step(STEPS, part)
-        records += [record("none", 0, 0.1 + 0.02 * part, step=step), record("distill", 0, 0.1 + 0.04 * part, step=step)]
+    records = [record(START, mean_ap=0.1), *curve_records("none", 0, 0.02), *curve_records("distill", 0, 0.04)]
     text = write_distill_report(records, tmp_path / "distill.md")[0].read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| distill/centerpoint | 14.0 |")]
-    assert row.endswith("| 30 (50 %) |")
+    rows = [line for line in text.splitlines() if line.startswith("| distill/centerpoint | 1 | +2.0 | +4.0 |")]
+    assert len(rows) == 1 and rows[0].endswith("| 50 % |")
+    records += [*curve_records("none", 1, 0.02), *curve_records("distill", 1, 0.06)]
+    records += curve_records("distill", 2, 0.9, parts=2)  # not yet at its end: it does not count
+    text = write_distill_report(records, tmp_path / "distill.md")[0].read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| distill/centerpoint | 2 | +3.0 ± 12.7 |"))
+    assert row.endswith("| 42 ± 106 % |")
+
+
+def test_a_seed_that_never_gets_where_its_baseline_ends_is_counted(tmp_path):
+    records = [record(START, mean_ap=0.1), *curve_records("none", 0, 0.02), *curve_records("none", 1, 0.02)]
+    records += [*curve_records("distill", 0, 0.04), *curve_records("distill", 1, 0.01)]
+    text = write_distill_report(records, tmp_path / "distill.md")[0].read_text()
+    assert "| reached by 1 of 2 seeds |" in text
 
 
 def test_an_empty_ledger_is_refused(tmp_path):
