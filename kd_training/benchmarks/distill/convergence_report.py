@@ -27,8 +27,9 @@ def convergence_table(compared: Comparison, labels: Sequence[str], first: float)
         rows.append((label, str(len(curves)), *cells, _share(curves, base, first)))
     names = ("arm", "seeds", *(f"mAP after {step}" for step in steps), "share of the steps to the baseline's end")
     note = (
-        "The share is that of the same seed's baseline, on straight lines between the steps that were scored. The learning "
-        f"rate falls towards the last step, for both. Published: {100 * CONVERGENCE_SHARE:.0f} % of the epochs."
+        "The share is that of the same seed's baseline, on straight lines between the steps that were scored; the "
+        "learning rate falls towards the last step, for all. Published: "
+        f"{100 * CONVERGENCE_SHARE:.0f} % of the epochs."
     )
     return f"{markdown_table(names, rows)}\n\n{note}"
 
