@@ -72,7 +72,10 @@ def distill(
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on a GPU 1.")] = 2,
     threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 lets PyTorch choose.")] = 1,
 ) -> None:
-    """Train students with and without teachers, seed by seed, into a ledger that grows run by run."""
+    """Train students with and without teachers, seed by seed, into a ledger that grows run by run.
+
+    Several of these may share a ledger and a folder of runs: none begins what another is at.
+    """
     console = Console()
     torn = read_ledger(ledger).torn
     if torn:

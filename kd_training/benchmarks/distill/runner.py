@@ -14,7 +14,7 @@ from kd_perception.errors import KdError
 from kd_perception.evaluation.report import commit
 from kd_training.benchmarks.distill.ledger import Record, append, read_ledger
 from kd_training.benchmarks.distill.plan import Run
-from kd_training.benchmarks.distill.worker import INTERRUPTED, Order, score_file, training_seconds, write_order
+from kd_training.benchmarks.distill.worker import HELD, INTERRUPTED, Order, score_file, training_seconds, write_order
 from kd_training.benchmarks.report import command_line, device
 from kd_training.experiment import to_yaml
 
@@ -53,14 +53,23 @@ class Running:
     process: subprocess.Popen
 
 
+@dataclass(frozen=True)
+class Undone:
+    """Digests of runs that are not started again: those that failed, with a sentence each, and those that another
+    process is at."""
+
+    failed: dict[str, str]
+    elsewhere: set[str]
+
+
 def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Workshop) -> bool:
     """Carry out what `planned(records)` names and the ledger lacks, in that order; it is asked again after every run.
 
-    True when nothing is left, False when time was up: what was running then was stopped, and goes on another time.
-    Raises RunError, after the others, if a run failed.
+    True when nothing is left. False when time was up: what was running then was stopped, and goes on another time; or
+    when only runs are left that another process is at. Raises RunError, after the others, if a run failed.
     """
     running: list[Running] = []
-    failed: dict[str, str] = {}
+    undone = Undone({}, set())
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops the workers, too
     try:
         lacking = missing(planned, shop.ledger)
@@ -68,12 +77,12 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Worksh
             ended = [entry for entry in running if entry.process.poll() is not None]
             for entry in ended:
                 running.remove(entry)
-                _take_in(entry, shop, failed)
+                _take_in(entry, shop, undone)
             if ended:  # planning reads every file that a run depends on: not at every poll
                 lacking = missing(planned, shop.ledger)
             if not shop.time_left:
                 return False
-            busy = {entry.run.digest for entry in running} | set(failed)
+            busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
             waiting = [run for run in lacking if run.digest not in busy]
             while waiting and len(running) < shop.jobs:
                 run = waiting.pop(0)
@@ -83,11 +92,11 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Worksh
                 break
             time.sleep(POLL_S)
     finally:
-        _stop(running, shop, failed)
+        _stop(running, shop, undone)
         signal.signal(signal.SIGTERM, previous)
-    if failed:
-        raise RunError("; ".join(failed.values()))
-    return True
+    if undone.failed:
+        raise RunError("; ".join(undone.failed.values()))
+    return not undone.elsewhere & {run.digest for run in lacking}
 
 
 def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path) -> list[Run]:
@@ -121,8 +130,8 @@ def _start(run: Run, shop: Workshop) -> Running:
     return Running(run, folder, process)
 
 
-def _take_in(entry: Running, shop: Workshop, failed: dict[str, str]) -> None:
-    """What a process that has ended leaves: records, or a failure."""
+def _take_in(entry: Running, shop: Workshop, undone: Undone) -> None:
+    """What a process that has ended leaves: records, a failure, or the news that another process is at that run."""
     run, status = entry.run, entry.process.returncode
     if status == 0:
         found = _records(entry)
@@ -131,11 +140,16 @@ def _take_in(entry: Running, shop: Workshop, failed: dict[str, str]) -> None:
         shop.say(
             f"[bold]{run.name}[/bold]: mAP {last.mAP:.4f}, NDS {last.NDS:.4f} on {run.split}, {last.seconds:.0f} s"
         )
+    elif status == HELD:
+        undone.elsewhere.add(run.digest)
+        shop.say(f"{run.name}: another process is at it")
     elif status not in (INTERRUPTED, -signal.SIGTERM):
         log = entry.folder / LOG_FILE
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-        failed[run.digest] = f"run {run.name} failed ({log} ends with: {lines[-1]}); mend that and run the suite again"
-        shop.say(failed[run.digest])
+        undone.failed[run.digest] = (
+            f"run {run.name} failed ({log} ends with: {lines[-1]}); mend that and run the suite again"
+        )
+        shop.say(undone.failed[run.digest])
 
 
 def _records(entry: Running) -> list[Record]:
@@ -153,10 +167,10 @@ def _records(entry: Running) -> list[Record]:
     ]  # fmt: skip
 
 
-def _stop(running: list[Running], shop: Workshop, failed: dict[str, str]) -> None:
+def _stop(running: list[Running], shop: Workshop, undone: Undone) -> None:
     """Let every process save its state and end."""
     for entry in running:
         entry.process.terminate()
     for entry in running:
         entry.process.wait()
-        _take_in(entry, shop, failed)
+        _take_in(entry, shop, undone)

@@ -20,6 +20,7 @@ ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
 TRAINED_FILE = "trained"  # there once training has ended
 WATCH_S = 1.0
 INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order goes on
+HELD = 69  # exit status (sysexits.h: unavailable): another worker is at it
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,19 @@ def score(weights: Path, order: Order, step: int, folder: Path) -> None:
     write_text(target, json.dumps(accuracy(metrics)))
 
 
+class HeldError(DataError):
+    """Another worker is in a run's folder."""
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other workers out of a folder; raises DataError if one is in it."""
+    """Keep other workers out of a folder; raises HeldError if one is in it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise DataError(f"another process works in {folder}; wait for it, or give another --work") from None
+        raise HeldError(f"another process works in {folder}") from None
     finally:
         os.close(descriptor)
 
@@ -131,12 +136,14 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
-    """Exit status 0: done; INTERRUPTED: the same order goes on; 1: the log's last line says why not."""
+    """Exit status 0: done; INTERRUPTED: the same order goes on; HELD; 1: the log's last line says why not."""
     end_with_parent()
     folder = Path(sys.argv[1])
     try:
         with held(folder):
             sys.exit(0 if work(folder) else INTERRUPTED)
+    except HeldError:
+        sys.exit(HELD)
     except KdError as error:
         print(error, file=sys.stderr)
         sys.exit(1)

@@ -28,8 +28,16 @@ from kd_training.benchmarks.distill.plan import START, Given, Run, Settings, sta
 from kd_training.benchmarks.distill.plan import student_run as plan_run
 from kd_training.benchmarks.distill.plan import teacher_run as plan_teacher
 from kd_training.benchmarks.distill.report import write_distill_report
-from kd_training.benchmarks.distill.runner import RunError, Workshop, execute, missing
-from kd_training.benchmarks.distill.worker import Order, held, score_file, training_seconds, work, write_order
+from kd_training.benchmarks.distill.runner import RunError, Workshop, execute, folder_of, missing
+from kd_training.benchmarks.distill.worker import (
+    HeldError,
+    Order,
+    held,
+    score_file,
+    training_seconds,
+    work,
+    write_order,
+)
 from kd_training.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.config import DataRoot
 from kd_training.distill.config import LayerPair
@@ -128,10 +136,16 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
         assert score_file(straight, REPORTED, step).read_text() == score_file(stopped, REPORTED, step).read_text()
 
 
-def test_a_folder_has_one_worker(tmp_path):
-    with held(tmp_path), pytest.raises(DataError, match="another process works in"), held(tmp_path):
+def test_a_run_that_another_process_is_at_is_left_to_it(given, tmp_path):
+    shop, run = workshop(tmp_path), planned_run(given)
+    folder = folder_of(run, shop)
+    folder.mkdir(parents=True)
+    with held(folder), pytest.raises(HeldError, match="another process works in"), held(folder):
         pass
-    with held(tmp_path):
+    with held(folder):
+        assert not execute(lambda records: [run], shop)
+    assert not read_ledger(shop.ledger).records
+    with held(folder):
         pass
 
 
