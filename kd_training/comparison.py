@@ -5,7 +5,7 @@ from pathlib import Path
 from kd_perception.atomic import write_bytes
 from kd_perception.drawing import encode_image
 from kd_perception.evaluation.compare import draw_comparison
-from kd_perception.evaluation.pictures import DRAWN_SCORE, spread
+from kd_perception.evaluation.pictures import DRAWN_SCORE, load_surroundings, spread
 from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.data.frames import open_dataset
@@ -38,6 +38,6 @@ def write_comparisons(out: Path) -> Path | None:
         answers = {} if teacher is None else {"teacher": teacher.detect(frame)}
         answers["student" if is_student else "teacher"] = boxes
         sure = {name: each[each.score >= DRAWN_SCORE] for name, each in answers.items()}
-        picture = draw_comparison(dataset.nusc, token, sure)
+        picture = draw_comparison(load_surroundings(dataset.nusc, token), sure)
         write_bytes(folder / f"{number:02d}_{frame.frame.scene}.jpg", encode_image(picture))
     return folder

@@ -18,7 +18,7 @@ from kd_perception.boxes import Boxes
 from kd_perception.drawing import camera_grid, caption, encode_image
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.metric import counted
-from kd_perception.evaluation.pictures import DRAWN_SCORE, draw_sample, points_in_ego, spread
+from kd_perception.evaluation.pictures import DRAWN_SCORE, Surroundings, draw_cameras, load_surroundings, spread
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.named_files import named_files
 from kd_perception.nuscenes import load_frame, open_nuscenes, truth_boxes
@@ -85,22 +85,20 @@ class Tally:
         return float(finders[wanted - 1])
 
 
-def draw_comparison(nusc: "NuScenes", token: str, answers: Mapping[str, Boxes]) -> np.ndarray:
+def draw_comparison(around: Surroundings, answers: Mapping[str, Boxes]) -> np.ndarray:
     """One picture (h, w, 3) of a sample: the cameras with the last of `answers` over truth; below them a bird's-eye
     view of each by its name, what it missed in red, and of the truth. Boxes in ego."""
-    frame = load_frame(nusc, token)
     drawn = {name: counted(boxes) for name, boxes in answers.items()}
-    cameras = camera_grid(draw_sample(nusc, token, list(drawn.values())[-1], drawn_score=0.0).cameras)
-    truth = counted_truth(nusc, token, frame.global_from_ego)
-    cloud = points_in_ego(nusc, token, frame.global_from_ego)
+    cameras = camera_grid(draw_cameras(around, list(drawn.values())[-1]))
+    truth = counted(around.truth)
     size = cameras.shape[1] // max(LEAST_PANELS, len(drawn) + 1)
     panels = []
     for name, boxes in drawn.items():
         found, hits = match(boxes, truth)
-        panel = draw_bev(boxes, truth, cloud, size=size, missed=~found)
+        panel = draw_bev(boxes, truth, around.cloud, size=size, missed=~found)
         caption(panel, f"{name}: {found.sum()} of {len(found)} found, {(~hits).sum()} false")
         panels.append(panel)
-    panels.append(draw_bev(truth, None, cloud, size=size))
+    panels.append(draw_bev(truth, None, around.cloud, size=size))
     caption(panels[-1], "truth")
     row = np.hstack(panels)
     rest = cameras.shape[1] - row.shape[1]
@@ -134,11 +132,12 @@ def compare(
     scores = {name: counts.score_at(recall) if recall else score for name, counts in tallies.items()}
     console.print(counts_table(tallies, scores, len(tokens)))
     for number, token in enumerate(sample or spread(tokens, frames)):
-        frame = load_frame(nusc, token)
-        boxes = {name: boxes_of_result(found[token], frame.global_from_ego) for name, found in results.items()}
+        around = load_surroundings(nusc, token)
+        global_from_ego = around.frame.global_from_ego
+        boxes = {name: boxes_of_result(found[token], global_from_ego) for name, found in results.items()}
         answers = {name: each[each.score >= scores[name]] for name, each in boxes.items()}
-        path = out / f"{number:02d}_{frame.scene}.jpg"
-        write_bytes(path, encode_image(draw_comparison(nusc, token, answers)))
+        path = out / f"{number:02d}_{around.frame.scene}.jpg"
+        write_bytes(path, encode_image(draw_comparison(around, answers)))
         console.print(f"wrote [bold]{path}[/bold] (sample {token})")
 
 

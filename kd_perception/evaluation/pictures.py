@@ -14,7 +14,7 @@ from kd_perception.boxes import Boxes
 from kd_perception.drawing import TALL_LAYOUT, camera_grid, decode_image, draw_camera, encode_image
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
-from kd_perception.nuscenes import LIDAR, ego_pose, load_frame, read_lidar, sensor_transform, truth_boxes
+from kd_perception.nuscenes import LIDAR, Frame, ego_pose, load_frame, read_lidar, sensor_transform, truth_boxes
 from kd_perception.transforms import apply, invert
 
 if TYPE_CHECKING:
@@ -52,42 +52,54 @@ def spread(tokens: Sequence[str], count: int) -> list[str]:
     return [tokens[i] for i in dict.fromkeys(int(middle) for middle in middles)]
 
 
-def draw_sample(
-    nusc: "NuScenes", sample_token: str, detections: Boxes, drawn_score: float = DRAWN_SCORE
-) -> SamplePicture:
-    """Draw one sample; `detections` in ego. Truth: boxes with points, as the metric counts them. Points if there.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a sample's pictures are drawn over: its frame, and in ego the boxes that have points and the LiDAR's points
+    (N, 3), None where there are none."""
 
-    Raises DataError if an image file is missing or damaged.
-    """
+    frame: Frame
+    truth: Boxes
+    cloud: np.ndarray | None
+
+
+def load_surroundings(nusc: "NuScenes", sample_token: str) -> Surroundings:
+    """Of one sample; images are read when they are drawn."""
     frame = load_frame(nusc, sample_token)
     truth, points = truth_boxes(nusc, sample_token, frame.global_from_ego)
-    truth, drawn = truth[points > 0], detections[detections.score >= drawn_score]
-    cameras = {}
-    for image in frame.images:
-        cameras[image.camera.name] = draw_camera(
-            decode_image(image.read(), str(image.path)), image.camera, drawn, truth, CAMERA_WIDTH
+    return Surroundings(frame, truth[points > 0], points_in_ego(nusc, sample_token, frame.global_from_ego))
+
+
+def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarray]:
+    """The cameras' pictures by name, `detections` (in ego) over truth. Raises DataError if an image file is missing or
+    damaged."""
+    return {
+        image.camera.name: draw_camera(
+            decode_image(image.read(), str(image.path)), image.camera, detections, around.truth, CAMERA_WIDTH
         )
+        for image in around.frame.images
+    }
+
+
+def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DRAWN_SCORE) -> SamplePicture:
+    """Draw one sample with the `detections` (in ego) from `drawn_score` on. Raises DataError as draw_cameras."""
+    drawn = detections[detections.score >= drawn_score]
     return SamplePicture(
-        scene=frame.scene,
-        sample_token=sample_token,
-        cameras=cameras,
-        bev=draw_bev(
-            drawn,
-            truth,
-            points_in_ego(nusc, sample_token, frame.global_from_ego),
-            size=BEV_SIZE,
-        ),
+        scene=around.frame.scene,
+        sample_token=around.frame.sample_token,
+        cameras=draw_cameras(around, drawn),
+        bev=draw_bev(drawn, around.truth, around.cloud, size=BEV_SIZE),
         detections=len(drawn),
-        truths=len(truth),
+        truths=len(around.truth),
     )
 
 
 def draw_samples(nusc: "NuScenes", results: Results, tokens: Sequence[str]) -> list[SamplePicture]:
     """Pictures of a result file's samples."""
-    return [
-        draw_sample(nusc, token, boxes_of_result(results[token], load_frame(nusc, token).global_from_ego))
-        for token in tokens
-    ]
+    pictures = []
+    for token in tokens:
+        around = load_surroundings(nusc, token)
+        pictures.append(draw_sample(around, boxes_of_result(results[token], around.frame.global_from_ego)))
+    return pictures
 
 
 def write_pictures(folder: Path, pictures: Sequence[SamplePicture]) -> None:

@@ -12,7 +12,7 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.drawing import CLASS_COLORS
 from kd_perception.evaluation.dataset import detect_scenes
-from kd_perception.evaluation.pictures import draw_sample, write_pictures
+from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
 from kd_perception.evaluation.replay import replay_bag
 from kd_perception.nuscenes import (
     LIDAR,
@@ -96,7 +96,7 @@ def test_pictures_show_the_boxes_on_the_objects(nusc, truth, tmp_path) -> None:
     nearest_truck = min(
         np.nonzero(boxes.label == CLASSES.index("truck"))[0], key=lambda i: np.linalg.norm(boxes.center[i])
     )
-    picture = draw_sample(nusc, token, boxes[[nearest_truck]])
+    picture = draw_sample(load_surroundings(nusc, token), boxes[[nearest_truck]])
     write_pictures(tmp_path, [picture])
     assert picture.grid().shape == (720, 1920, 3)
     assert cv2.imread(str(tmp_path / f"00_{SCENE}.jpg")).shape == picture.overview().shape == (1080, 2360, 3)
