@@ -19,7 +19,7 @@ from kd_perception.bringup import GraphError, node_command, running
 from kd_perception.graph import Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
 from kd_perception.nodes.bev_student import BevStudentParameters
 from kd_perception.nodes.evaluator import EvaluatorParameters
-from kd_perception.nodes.replay import ReplayParameters
+from kd_perception.nodes.replay_parameters import ReplayParameters
 from kd_perception.nodes.visualizer import VisualizerParameters
 
 PARAMETERS = {
