@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.graph import free_domain
 
 from kd_perception.bringup import GraphError, node_command, running
 from kd_perception.graph import Graph, NodeSpec, bev_student_graph, replay_evaluate_graph

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.graph import free_domain
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
 from kd_perception.bags.nuscenes_bag import write_scene

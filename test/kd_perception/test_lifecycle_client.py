@@ -10,7 +10,7 @@ from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from support.graph import free_domain
+from support.domains import free_domain
 
 from kd_perception import lifecycle_client
 from kd_perception.lifecycle_client import ACTIVATE, CONFIGURE, LifecycleClient, TransitionError

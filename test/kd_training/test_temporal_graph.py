@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.graph import free_domain
+from support.domains import free_domain
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.students import narrow_student, shake
 

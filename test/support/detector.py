@@ -13,8 +13,9 @@ from kd_perception.bringup import Processes, running
 from kd_perception.graph import Graph, Value, bev_student_graph
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.student import StudentSpec
+from support.domains import free_domain
 from support.fake_student import SPEC, write_fake_student
-from support.graph import PaintedRig, Peer, free_domain
+from support.graph import PaintedRig, Peer
 
 S = 1_000_000_000
 T0 = 1_700_000_000 * S

@@ -1,12 +1,8 @@
 """Real nodes for tests: a domain each, a painted rig that publishes, and a listener that waits for conditions."""
 
-import fcntl
 import itertools
-import os
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 
 import cv2
@@ -29,25 +25,6 @@ from kd_perception.ros.stamps import to_time
 from support.fake_student import paint
 
 IMAGE_SIZE = (256, 704)  # height, width
-_domains = itertools.count(os.getpid())
-_locks = []  # held until this process ends
-
-
-def free_domain() -> int:
-    """A ROS_DOMAIN_ID that no other test has, of this run or another on this machine, in the range that leaves
-    ephemeral ports alone."""
-    while True:
-        domain = 1 + next(_domains) % 100
-        lock = open(Path(tempfile.gettempdir()) / f"kd_test_domain_{domain}", "w")  # noqa: SIM115 - held
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            if len(_locks) >= 90:
-                _locks.pop(0).close()  # this run has had so many: its first are long idle
-            continue
-        _locks.append(lock)
-        return domain
 
 
 class Peer:

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.domains import free_domain
 from support.fake_student import write_fake_student
 
 from kd_perception.bags.nuscenes_bag import write_scene
@@ -54,7 +55,6 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
         Pipeline(load_student(student), "onnxruntime", score_threshold=0.02, threads=1), nusc, [SCENE]
     )
     write_scene(nusc, SCENE, tmp_path / "bag")
-    domain = 1 + os.getpid() % 100
     run = replay_bag(
         tmp_path / "bag",
         student,
@@ -62,7 +62,7 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
         "onnxruntime",
         score_threshold=0.02,
         threads=1,
-        domain_id=domain,
+        domain_id=free_domain(),
         timeout_s=120,
     )
     assert (run.frames_in, len(run.stages)) == (1, 1)

@@ -1,12 +1,12 @@
 """Evaluation that can be trusted: `kd eval` and the node graph, fed from a bag, give the same detections and scores."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
+from support.domains import free_domain
 from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
@@ -23,7 +23,7 @@ from kd_perception.student import load_student
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
 ENGINE = "onnxruntime"
-DOMAIN = 1 + os.getpid() % 100  # a ROS domain of this test's own
+MAX_S = 120.0
 
 
 @pytest.mark.ros
@@ -50,7 +50,9 @@ def check_agreement(nusc, scenes, student: Path, engine: str, folder: Path) -> M
     for scene in scenes:
         bag, keyframes = folder / scene, len(scene_samples(nusc, scene))
         write_scene(nusc, scene, bag)
-        run = replay_bag(bag, student, folder / f"out_{scene}", engine, threads=1, domain_id=DOMAIN, timeout_s=120)
+        run = replay_bag(
+            bag, student, folder / f"out_{scene}", engine, threads=1, domain_id=free_domain(), timeout_s=MAX_S
+        )
         assert (len(run.stages), run.frames_in) == (keyframes, keyframes)  # every keyframe answered
         through_graph |= run.results
 
@@ -84,7 +86,14 @@ def test_real_time_replay_counts_what_was_offered_and_times_what_was_answered(tm
     student = write_fake_student(tmp_path / "fake.onnx")
     write_scene(nusc, SCENES[0], tmp_path / "bag")
     run = replay_bag(
-        tmp_path / "bag", student, tmp_path / "out", ENGINE, lockstep=False, threads=1, domain_id=DOMAIN, timeout_s=120
+        tmp_path / "bag",
+        student,
+        tmp_path / "out",
+        ENGINE,
+        lockstep=False,
+        threads=1,
+        domain_id=free_domain(),
+        timeout_s=MAX_S,
     )
     report = run.report("painted", ENGINE)
     assert report.frames_in == 5  # three keyframes, two frames between

@@ -10,8 +10,9 @@ from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
 from support.detector import T0, S, bench, values
+from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.graph import PaintedRig, Peer, free_domain
+from support.graph import PaintedRig, Peer
 from tf2_msgs.msg import TFMessage
 
 from kd_msgs.msg import FrameStatus

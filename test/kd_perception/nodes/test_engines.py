@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from support.detector import T0, S, bench
+from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.graph import free_domain
 from support.host_cuda import HostCuda
 from support.tensorrt_machine import STANDIN, compiler
 

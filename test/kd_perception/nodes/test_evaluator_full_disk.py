@@ -6,7 +6,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import Trigger
 from support.detector import values
-from support.graph import Peer, free_domain
+from support.domains import free_domain
+from support.graph import Peer
 from support.small_disk import small_disk
 
 from kd_msgs.msg import Detection3DArray, FrameStatus, Sample

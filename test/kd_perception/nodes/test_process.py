@@ -9,7 +9,8 @@ import time
 
 import pytest
 from lifecycle_msgs.srv import GetState
-from support.graph import Peer, free_domain
+from support.domains import free_domain
+from support.graph import Peer
 
 pytestmark = pytest.mark.ros
 

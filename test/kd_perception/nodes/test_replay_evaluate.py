@@ -13,8 +13,9 @@ from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
+from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.graph import Peer, free_domain
+from support.graph import Peer
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
