@@ -1,11 +1,16 @@
 """A machine with TensorRT and a GPU, played for one test."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
+from support.fake_student import TEMPORAL_SPEC, write_fake_student
 from support.host_cuda import HostCuda
 from support.tensorrt_machine import compiler, play
+from support.tensorrt_opened import SMALL
+
+from kd_perception.student import Student, load_student
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +32,14 @@ def host_cuda(driver: HostCuda) -> Iterator[HostCuda]:
 def tensorrt(host_cuda: HostCuda, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The stand-in for `import tensorrt`; its globals say what it was asked and what it shall do wrong."""
     return play(monkeypatch, host_cuda)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "fake.onnx", SMALL))
+
+
+@pytest.fixture(scope="module")
+def temporal(tmp_path_factory: pytest.TempPathFactory) -> Student:
+    spec = replace(TEMPORAL_SPEC, grid=SMALL.grid)
+    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "temporal.onnx", spec))

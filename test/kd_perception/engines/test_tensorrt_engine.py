@@ -6,54 +6,23 @@ bindings' calls is in test_tensorrt_contract.py.
 
 import gc
 import sys
-from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from support.fake_student import SPEC, TEMPORAL_SPEC, write_fake_student
 from support.host_cuda import LAUNCH_FAILED, HostCuda
+from support.tensorrt_opened import SMALL, inputs_for, opened
 
-from kd_perception.engines import tensorrt_build
 from kd_perception.engines.base import open_engine
-from kd_perception.engines.protocol import EngineOptions, keep
-from kd_perception.engines.tensorrt import GpuTensor, TensorRtEngine
+from kd_perception.engines.protocol import keep
+from kd_perception.engines.tensorrt import GpuTensor
 from kd_perception.errors import EngineError, InputError, MemoryLostError
-from kd_perception.grid import BevGrid
 from kd_perception.pipeline import Pipeline
-from kd_perception.preprocess import fit_image
 from kd_perception.rig import ring_rig
-from kd_perception.student import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student, load_student
+from kd_perception.student import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student
 from kd_perception.temporal import empty_memory, memory_inputs
-from kd_perception.view_tables import build_tables
-
-SMALL = replace(SPEC, grid=BevGrid(-16.0, 16.0, -16.0, 16.0, 1.0))
-
-
-@pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
-    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "fake.onnx", SMALL))
-
-
-@pytest.fixture(scope="module")
-def temporal(tmp_path_factory: pytest.TempPathFactory) -> Student:
-    spec = replace(TEMPORAL_SPEC, grid=SMALL.grid)
-    return load_student(write_fake_student(tmp_path_factory.mktemp("student") / "temporal.onnx", spec))
-
-
-def inputs_for(cameras: int, seed: int = 0) -> dict[str, np.ndarray]:
-    height, width = SMALL.image_size
-    rig = ring_rig(cameras, width, height, np.radians(95.0))
-    images = np.random.default_rng(seed).integers(0, 256, (cameras, height, width, 3), dtype=np.uint8)
-    tables = build_tables(SMALL, rig, [fit_image((height, width), SMALL.image_size)] * cameras)
-    return {"images": images, "camera_valid": np.ones(cameras, np.float32), **tables}
-
-
-def opened(student: Student, folder: Path, cameras: int = 4, told: list[str] | None = None) -> TensorRtEngine:
-    report = (lambda sentence: None) if told is None else told.append
-    return TensorRtEngine(student, cameras, EngineOptions(cache_folder=folder, report=report))
 
 
 @pytest.mark.parametrize("cameras", [1, 4, 12])
@@ -161,119 +130,6 @@ def test_wrong_inputs_are_named(tensorrt: ModuleType, student: Student, tmp_path
         engine.run(inputs_for(5))
     with pytest.raises(InputError, match="input 'weight' is float64 but the student file wants float32"):
         engine.run(inputs_for(4) | {"weight": inputs_for(4)["weight"].astype(np.float64)})
-
-
-# Kept engines
-
-
-def test_the_second_start_builds_nothing(tensorrt: ModuleType, student: Student, tmp_path: Path):
-    told: list[str] = []
-    expected = opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"].copy()
-    assert tensorrt.builds == 1
-    assert told[0].startswith("building painted@") and "for 4 cameras on Host GPU" in told[0]
-    assert told[-1].startswith("built in")
-    told.clear()
-    np.testing.assert_array_equal(opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"], expected)
-    assert tensorrt.builds == 1
-    (sentence,) = told
-    assert sentence.startswith("TensorRT engine taken from ")
-    opened(student, tmp_path, cameras=5)
-    assert tensorrt.builds == 2
-
-
-def test_a_new_model_finds_the_timings_of_the_old(
-    tensorrt: ModuleType, student: Student, temporal: Student, tmp_path: Path
-):
-    opened(student, tmp_path)
-    opened(temporal, tmp_path)
-    assert tensorrt.timings_given == [b"", b"timings"]
-
-
-@pytest.mark.parametrize("suffix", ["plan", "timing"])
-@pytest.mark.parametrize("damage", ["truncated", "flipped", "junk"])
-def test_damaged_files_are_built_again_and_replaced(
-    tensorrt: ModuleType, student: Student, tmp_path: Path, suffix: str, damage: str
-):
-    opened(student, tmp_path)
-    (path,) = tmp_path.glob(f"*.{suffix}")
-    whole = path.read_bytes()
-    broken = {"truncated": whole[:-3], "flipped": whole[:-1] + bytes([whole[-1] ^ 1]), "junk": b"junk"}[damage]
-    path.write_bytes(broken)
-    if suffix == "timing":
-        next(tmp_path.glob("*.plan")).unlink()
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert tensorrt.builds == 2 and tensorrt.timings_given[-1] == (b"timings" if suffix == "plan" else b"")
-    assert any(str(path) in sentence and "again" in sentence for sentence in told)
-    assert path.read_bytes() == whole
-
-
-def test_an_engine_that_tensorrt_refuses_is_built_again(tensorrt: ModuleType, student: Student, tmp_path: Path):
-    opened(student, tmp_path)
-    tensorrt.refused_plans = 1
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert tensorrt.builds == 2
-    assert (
-        "TensorRT refuses the kept engine (Serialization assertion failed: versions differ); it is built again" in told
-    )
-
-
-def test_timings_that_tensorrt_refuses_are_taken_again(
-    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
-):
-    monkeypatch.setattr(tensorrt_build, "_kept_timings", lambda *_: b"of another device")
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert "TensorRT refuses the kept timings of kernels; they are taken again" in told
-    assert tensorrt.timings_given == [b""]
-
-
-@pytest.mark.parametrize("change", ["version", "gpu"])
-def test_another_tensorrt_or_gpu_builds_its_own(
-    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path, change: str
-):
-    opened(student, tmp_path)
-    if change == "version":
-        tensorrt.__version__ = "10.4.0"
-    else:
-        monkeypatch.setattr("kd_perception.engines.cuda.MULTIPROCESSORS", 75)  # the driver says 8 there, not 14
-    opened(student, tmp_path)
-    assert tensorrt.builds == 2 and len(list(tmp_path.glob("*.plan"))) == 2
-
-
-def test_an_engine_that_cannot_be_kept_still_runs_and_says_so(tensorrt: ModuleType, student: Student, tmp_path: Path):
-    blocked = tmp_path / "file"
-    blocked.write_bytes(b"")
-    told: list[str] = []
-    engine = opened(student, blocked / "folder", told=told)
-    assert "could not be kept in" in engine.not_kept and engine.not_kept in told
-    assert engine.run(inputs_for(4))["heatmap"].shape == (10, 32, 32)
-
-
-def test_progress_is_told_while_building(
-    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
-):
-    monkeypatch.setattr(tensorrt_build, "REPORT_EVERY_S", 0.0)
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert [line for line in told if line.startswith("building: ")] == [
-        "building: Timing, step 1 of 2, 0 s so far", "building: Timing, step 2 of 2, 0 s so far",
-    ]  # fmt: skip
-
-
-def test_ctrl_c_ends_a_build_and_keeps_nothing(
-    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
-):
-    monkeypatch.setattr(tensorrt_build, "REPORT_EVERY_S", 0.0)
-
-    def interrupted(sentence: str) -> None:
-        if sentence.startswith("building: "):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        TensorRtEngine(student, 4, EngineOptions(cache_folder=tmp_path, report=interrupted))
-    assert not list(tmp_path.iterdir())
 
 
 # Where it cannot run
