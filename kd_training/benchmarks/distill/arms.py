@@ -130,6 +130,7 @@ ABLATION = Suite(
         _layers("layers_quarter_head", ("quarter", "block2"), ("pre_head", "pre_head")),
         DISTILL,
         Arm("head", CENTERPOINT, replace(RECIPE, blending=BlendingConfig(kappa=0.0))),  # the teacher's, and no term
+        Arm("distill_within_truth", CENTERPOINT, replace(RECIPE, response=replace(RESPONSE, within_truth=True))),
         Arm("distill_own_head", CENTERPOINT, replace(RECIPE, inherit_head=False)),
         Arm("distill_features", CENTERPOINT, replace(DISTILLBEV, attention=NO_IMITATION, response=RESPONSE)),
         Arm("distill_shared", CENTERPOINT, replace(RECIPE, feature=FeatureConfig(), layers=[HEADS_READ])),
