@@ -18,10 +18,17 @@ from kd_perception.boxes import Boxes
 from kd_perception.drawing import camera_grid, caption, encode_image
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.metric import counted
-from kd_perception.evaluation.pictures import DRAWN_SCORE, Surroundings, draw_cameras, load_surroundings, spread
+from kd_perception.evaluation.pictures import (
+    DRAWN_SCORE,
+    Surroundings,
+    draw_cameras,
+    load_surroundings,
+    seen_truth,
+    spread,
+)
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.named_files import named_files
-from kd_perception.nuscenes import load_frame, open_nuscenes, truth_boxes
+from kd_perception.nuscenes import load_frame, open_nuscenes
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
@@ -52,8 +59,7 @@ def match(detections: Boxes, truth: Boxes) -> Match:
 
 def counted_truth(nusc: "NuScenes", token: str, global_from_ego: np.ndarray) -> Boxes:
     """A sample's truth in ego: boxes that have points and are in range."""
-    truth, points = truth_boxes(nusc, token, global_from_ego)
-    return counted(truth[points > 0])
+    return counted(seen_truth(nusc, token, global_from_ego))
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,14 @@ class Surroundings:
 def load_surroundings(nusc: "NuScenes", sample_token: str) -> Surroundings:
     """Of one sample; images are read when they are drawn."""
     frame = load_frame(nusc, sample_token)
-    truth, points = truth_boxes(nusc, sample_token, frame.global_from_ego)
-    return Surroundings(frame, truth[points > 0], points_in_ego(nusc, sample_token, frame.global_from_ego))
+    truth = seen_truth(nusc, sample_token, frame.global_from_ego)
+    return Surroundings(frame, truth, points_in_ego(nusc, sample_token, frame.global_from_ego))
+
+
+def seen_truth(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
+    """A sample's truth in ego: boxes that have points, as the metric counts them."""
+    truth, points = truth_boxes(nusc, sample_token, global_from_ego)
+    return truth[points > 0]
 
 
 def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarray]:
