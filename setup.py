@@ -1,4 +1,4 @@
-"""The ROS 2 package kd_perception: both Python packages, launch files, configurations and models."""
+"""The ROS 2 package kd_perception: four Python packages, launch files, configurations and models."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ setup(
     maintainer="kd_perception maintainers",
     maintainer_email="maintainers@kd-perception.invalid",
     license="Apache-2.0",
-    packages=find_packages(include=["kd_perception*", "kd_training*"]),
+    packages=find_packages(include=["kd_*"], exclude=["kd_msgs*"]),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -35,41 +35,41 @@ setup(
     entry_points={
         "console_scripts": [
             "kd = kd_perception.cli:main",
-            "bev_student = kd_perception.nodes.bev_student:main",
-            "replay = kd_perception.nodes.replay:main",
-            "evaluator = kd_perception.nodes.evaluator:main",
-            "visualizer = kd_perception.nodes.visualizer:main",
+            "bev_student = kd_perception.nodes.bev_student.node:main",
+            "replay = kd_perception.nodes.replay.node:main",
+            "evaluator = kd_perception.nodes.evaluator.node:main",
+            "visualizer = kd_perception.nodes.visualizer.node:main",
             "lifecycle_manager = kd_perception.nodes.lifecycle_manager:main",
         ],
         "kd.commands": [
-            "demo = kd_perception.demo:demo",
-            "synth = kd_training.synthetic.cli:synth",
+            "demo = kd_bench.demo:demo",
+            "synth = kd_synthetic.cli:synth",
             "train = kd_training.cli:train",
-            "eval = kd_perception.evaluation.dataset:evaluate",
-            "compare = kd_perception.evaluation.compare:compare",
+            "eval = kd_perception.evaluation.offline:evaluate",
+            "compare = kd_perception.evaluation.comparison:compare",
             "export = kd_training.cli:export",
             "bag = kd_perception.bags.nuscenes_bag:bag",
-            "replay = kd_perception.replay:replay",
-            "up = kd_perception.up:up",
+            "replay = kd_perception.commands.play:replay",
+            "up = kd_perception.commands.up:up",
             "rig = kd_perception.rig_check.command:app",
-            "bench = kd_perception.benchmarks.cli:bench",
+            "bench = kd_bench.cli:bench",
         ],
         "kd.benchmarks": [
-            "pipeline = kd_training.benchmarks.cli:pipeline",
-            "parity = kd_training.benchmarks.cli:parity",
-            "temporal = kd_training.benchmarks.temporal:temporal",
-            "soak = kd_training.benchmarks.soak:soak",
-            "rigs = kd_training.benchmarks.rigs:rigs",
-            "steps = kd_training.benchmarks.steps:steps",
-            "transfer = kd_training.benchmarks.transfer:transfer",
-            "distill = kd_training.benchmarks.distill.cli:distill",
-            "report = kd_training.benchmarks.distill.cli:report",
+            "pipeline = kd_bench.stages.cli:pipeline",
+            "parity = kd_bench.stages.cli:parity",
+            "temporal = kd_bench.temporal:temporal",
+            "soak = kd_bench.soak.cli:soak",
+            "rigs = kd_bench.rigs:rigs",
+            "steps = kd_bench.steps:steps",
+            "transfer = kd_bench.transfer:transfer",
+            "distill = kd_bench.distill.cli:distill",
+            "report = kd_bench.distill.cli:report",
         ],
         "kd.engines": [
             "tensorrt = kd_perception.engines.tensorrt:TensorRtEngine",
             "openvino = kd_perception.engines.openvino:OpenVinoEngine",
             "onnxruntime = kd_perception.engines.onnxruntime:OnnxRuntimeEngine",
-            "torch = kd_training.engine:TorchEngine",
+            "torch = kd_training.evaluation.torch_engine:TorchEngine",
         ],
     },
 )

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kd_perception import __version__
 from kd_perception.atomic import disk_refusal
-from kd_perception.command_group import CommandGroup
+from kd_perception.commands.group import CommandGroup
 from kd_perception.errors import KdError
 
 

@@ -1,4 +1,4 @@
-"""kd_training: what makes the model the robot runs (data, the synthetic world, models, distillation, export).
+"""kd_training: what makes the model the robot runs (data, models, distillation, export).
 
 It imports kd_perception, never the reverse.
 """

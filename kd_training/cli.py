@@ -26,9 +26,9 @@ def train(
 ) -> None:
     """Train a student, a student with a teacher, or a teacher, as the configuration says: saves every few minutes, ends
     with the metrics of data.validation and pictures (more processes: torchrun)."""
-    from kd_training.experiment import TrainConfig, load_config
-    from kd_training.teacher_first import train_missing_teacher
-    from kd_training.train import train as run
+    from kd_training.config.experiment import TrainConfig, load_config
+    from kd_training.loop.missing_teacher import train_missing_teacher
+    from kd_training.loop.train import train as run
 
     if weights is not None and resume is not None:
         raise typer.BadParameter("--weights starts a new run and --resume continues one; give only one of them")
@@ -44,12 +44,13 @@ def train(
 
 def validate(out: Path) -> None:
     """Print and write the metrics of a finished run's weights on its validation data, if it names any, and pictures."""
-    from kd_training.run import is_first_process, validation_metrics
+    from kd_training.batches.processes import is_first_process
+    from kd_training.evaluation.validation import validation_metrics
 
     if not is_first_process():
         return
     from kd_perception.evaluation.table import metrics_table
-    from kd_training.comparison import write_comparisons
+    from kd_training.evaluation.pictures import write_comparisons
 
     console = Console()
     for source, metrics in validation_metrics(out):
@@ -70,10 +71,12 @@ def export(
 ) -> None:
     """Write a trained student as one ONNX file, with its weights (.safetensors) beside it, after checking it against
     PyTorch."""
-    from kd_training.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
-    from kd_training.experiment import student_config
-    from kd_training.export import export_student
-    from kd_training.run import load_model, measured_accuracy, provenance_of
+    from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
+    from kd_training.checkpoints.export import export_student
+    from kd_training.checkpoints.models import load_model
+    from kd_training.checkpoints.provenance import provenance_of
+    from kd_training.config.experiment import student_config
+    from kd_training.evaluation.validation import measured_accuracy
 
     path = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
     config = student_config(checkpoint_config(path), str(path))

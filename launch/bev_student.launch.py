@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from kd_perception.graph import Graph, bev_student_graph
-from kd_perception.launching import YES_NO, argument, describe, detector_arguments, detector_options, is_true
+from kd_perception.bringup.graph import Graph, bev_student_graph
+from kd_perception.bringup.ros_launch import YES_NO, argument, describe, detector_arguments, detector_options, is_true
 from launch import LaunchDescription
 
 

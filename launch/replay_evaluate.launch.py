@@ -5,8 +5,8 @@ from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument
 
-from kd_perception.graph import Graph, replay_evaluate_graph
-from kd_perception.launching import YES_NO, argument, describe, detector_arguments, detector_options, is_true
+from kd_perception.bringup.graph import Graph, replay_evaluate_graph
+from kd_perception.bringup.ros_launch import YES_NO, argument, describe, detector_arguments, detector_options, is_true
 from launch import LaunchDescription
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from kd_perception.boxes import CLASSES, Boxes
-from kd_perception.drawing import CLASS_COLORS
+from kd_perception.drawing.cameras import CLASS_COLORS
 from kd_perception.errors import DataError
-from kd_perception.rig import Camera
-from kd_perception.transforms import quaternion_from_yaw, quaternion_of
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import quaternion_from_yaw, quaternion_of
 
 Message = Any  # an instance of a class that the type store makes at run time
 POINT_DTYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])

@@ -19,8 +19,7 @@ from transforms3d.axangles import mat2axangle
 
 from kd_perception.bags import messages
 from kd_perception.bags.writer import BagWriter
-from kd_perception.errors import DataError
-from kd_perception.nuscenes import (
+from kd_perception.datasets.nuscenes import (
     ANCHOR,
     CAMERA_CHANNELS,
     LIDAR,
@@ -32,7 +31,8 @@ from kd_perception.nuscenes import (
     sensor_transform,
     truth_boxes,
 )
-from kd_perception.transforms import invert
+from kd_perception.errors import DataError
+from kd_perception.geometry.transforms import invert
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

@@ -10,7 +10,7 @@ from pathlib import Path
 from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import Engine, EngineOptions, ignore
 from kd_perception.errors import EngineError
-from kd_perception.student import Student
+from kd_perception.student.spec import Student
 
 ENTRY_POINT_GROUP = "kd.engines"
 AUTO_ORDER = ("tensorrt", "openvino", "onnxruntime")

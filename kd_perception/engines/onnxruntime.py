@@ -7,7 +7,7 @@ import onnxruntime
 
 from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
 from kd_perception.errors import EngineError
-from kd_perception.student import CAMERA_AXIS, Student
+from kd_perception.student.spec import CAMERA_AXIS, Student
 
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
 

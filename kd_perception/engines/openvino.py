@@ -8,7 +8,7 @@ import openvino
 
 from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
 from kd_perception.errors import EngineError
-from kd_perception.student import CAMERA_INPUTS, Student
+from kd_perception.student.spec import CAMERA_INPUTS, Student
 
 
 @cache

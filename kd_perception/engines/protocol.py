@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 
 from kd_perception.errors import EngineError, InputError
-from kd_perception.student import Student
+from kd_perception.student.spec import Student
 
 
 class DeviceTensor(Protocol):
     """A tensor that stays where the engine computed it, for example on a GPU: an opaque handle that owns its memory.
 
-    An engine gives it back for the output `kd_perception.student.MEMORY_OUTPUT` and takes it as an input.
+    An engine gives it back for the output `kd_perception.student.spec.MEMORY_OUTPUT` and takes it as an input.
     """
 
     @property

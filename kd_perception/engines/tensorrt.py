@@ -16,7 +16,7 @@ from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool
 from kd_perception.engines.protocol import EngineOptions, Tensor, check_inputs
 from kd_perception.engines.tensorrt_build import Plan, PlanRequest, Shapes, built_plan, input_shapes, kept_plan, logger
 from kd_perception.errors import EngineError, InputError
-from kd_perception.student import MEMORY_OUTPUT, Student
+from kd_perception.student.spec import MEMORY_OUTPUT, Student
 
 OLDEST_MAJOR = 10
 

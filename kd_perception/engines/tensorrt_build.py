@@ -23,9 +23,9 @@ from kd_perception.engines.build_cache import BuildKey, CacheMissError
 from kd_perception.engines.cuda import Gpu
 from kd_perception.engines.protocol import read_unchanged
 from kd_perception.errors import EngineError
-from kd_perception.rig import ring_rig
-from kd_perception.student import Student, StudentSpec
-from kd_perception.view_tables import build_tables
+from kd_perception.geometry.camera import ring_rig
+from kd_perception.student.spec import Student, StudentSpec
+from kd_perception.student.view_tables import build_tables
 
 RECIPE = 1  # count up when anything below changes what is built
 REPORT_EVERY_S = 10.0

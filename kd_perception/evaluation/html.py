@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.atomic import write_text
-from kd_perception.drawing import CLASS_COLORS, encode_image
+from kd_perception.drawing.cameras import CLASS_COLORS, encode_image
 from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.pictures import DRAWN_SCORE, SamplePicture
 from kd_perception.evaluation.plots import latency_svg

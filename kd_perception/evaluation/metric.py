@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kd_perception.atomic import write_text
-from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.datasets.nuscenes import LIDAR, scene_names, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_results
-from kd_perception.nuscenes import LIDAR, scene_names, scene_samples
+from kd_perception.geometry.boxes import CLASSES, Boxes
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

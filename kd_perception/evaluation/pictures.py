@@ -9,13 +9,21 @@ import cv2
 import numpy as np
 
 from kd_perception.atomic import write_bytes
-from kd_perception.bird_eye import draw_bev
-from kd_perception.boxes import Boxes
-from kd_perception.drawing import TALL_LAYOUT, camera_grid, decode_image, draw_camera, encode_image
+from kd_perception.datasets.nuscenes import (
+    LIDAR,
+    Frame,
+    ego_pose,
+    load_frame,
+    read_lidar,
+    sensor_transform,
+    truth_boxes,
+)
+from kd_perception.drawing.bird_eye import draw_bev
+from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, decode_image, draw_camera, encode_image
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
-from kd_perception.nuscenes import LIDAR, Frame, ego_pose, load_frame, read_lidar, sensor_transform, truth_boxes
-from kd_perception.transforms import apply, invert
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.transforms import apply, invert
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

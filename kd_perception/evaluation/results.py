@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.atomic import write_text
-from kd_perception.attributes import attribute_of
-from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import DataError
-from kd_perception.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
+from kd_perception.geometry.attributes import attribute_of
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
 
 MAX_BOXES_PER_SAMPLE = 500  # the metric refuses more
 META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}

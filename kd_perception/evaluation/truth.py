@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kd_perception.datasets.nuscenes import load_frame, scene_samples, truth_boxes
 from kd_perception.evaluation.results import Results, sample_result
-from kd_perception.nuscenes import load_frame, scene_samples, truth_boxes
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
@@ -27,7 +27,7 @@ def truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
 
 
 def _attributes(nusc: "NuScenes", sample_token: str) -> list[str]:
-    """Attribute names ('' for none) in the order of `kd_perception.nuscenes.truth_boxes`."""
+    """Attribute names ('' for none) in the order of `kd_perception.datasets.nuscenes.truth_boxes`."""
     from nuscenes.eval.detection.utils import category_to_detection_name
 
     rows = [nusc.get("sample_annotation", token) for token in nusc.get("sample", sample_token)["anns"]]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from kd_perception.bringup.lifecycle_client import LifecycleClient
 from kd_perception.errors import KdError
-from kd_perception.lifecycle_client import LifecycleClient
-from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.process import STOP_SIGNALS, ProcessNode, listen_to_signals
+from kd_perception.nodes.common.node import STOP_SIGNALS, ProcessNode, listen_to_signals
+from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kd_perception.rig import Camera
-from kd_perception.transforms import apply, invert
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply, invert
 
 EDGE_WIDTH = 352  # pixels to which pictures are reduced: a scan line's points are about as dense
 NEAREST, FARTHEST = 2.0, 40.0  # metres: nearer is the vehicle itself, farther there are few points

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from kd_perception.geometry.transforms import apply
 from kd_perception.rig_check.evidence import Evidence
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.mistakes import check_mistakes
@@ -24,7 +25,6 @@ from kd_perception.rig_check.pictures import draw_cloud, draw_footprints, draw_u
 from kd_perception.rig_check.recording import Moment, Recording, read_moments, read_recording
 from kd_perception.rig_check.report import RigReport, print_report, write_report
 from kd_perception.rig_check.timing import check_stamps
-from kd_perception.transforms import apply
 
 app = typer.Typer(no_args_is_help=True, help="Cameras of a robot: how they are mounted, calibrated and recorded.")
 

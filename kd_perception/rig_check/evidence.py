@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply
 from kd_perception.rig_check.agreement import FEWEST_POINTS, agreement, combine, edge_ranks, project_cloud, range_jumps
 from kd_perception.rig_check.recording import Moment, Recording
-from kd_perception.transforms import apply
 
 FITS = 5.0  # an agreement from which on a picture fits; pictures of something else spread by about 2 around 0
 BETTER = 5.0  # by which a mistake must explain one camera better than the calibration as it is

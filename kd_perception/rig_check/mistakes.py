@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from kd_perception.geometry.transforms import invert
 from kd_perception.rig_check.evidence import BETTER, FITS, Evidence
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.turn import check_turn
-from kd_perception.transforms import invert
 
 RIG_BETTER = 3.0  # by which the mean of all cameras must be better, which spreads less than one camera's
 SURELY = 7.5  # agreement that is needed where there is no figure of the calibration as it is to compare with

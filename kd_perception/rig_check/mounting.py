@@ -6,8 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from kd_perception.errors import CalibrationError
-from kd_perception.grid import BevGrid
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.grid import BevGrid
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.recording import Moment, Recording
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from kd_perception.bird_eye import BevView, ego_outline, range_rings
-from kd_perception.drawing import BACKGROUND, FONT, TEXT_COLOR, caption
-from kd_perception.rig import Camera
+from kd_perception.drawing.bird_eye import BevView, ego_outline, range_rings
+from kd_perception.drawing.cameras import BACKGROUND, FONT, TEXT_COLOR, caption
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply
 from kd_perception.rig_check.mounting import GRID
-from kd_perception.transforms import apply
 
 # One colour a camera (RGB), in the order of the bag; more cameras begin again.
 CAMERA_COLORS = (

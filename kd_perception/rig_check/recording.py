@@ -16,9 +16,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from kd_perception.bags.reader import BagReader
-from kd_perception.drawing import decode_image
+from kd_perception.drawing.cameras import decode_image
 from kd_perception.errors import CalibrationError, DataError
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply, invert
 from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_cloud
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.geometry import from_transform
@@ -26,7 +27,6 @@ from kd_perception.ros.images import from_image
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
-from kd_perception.transforms import apply, invert
 
 ALL_OF_IT_S = 1e9  # seconds of transforms to keep
 FIXED_FRAMES = ("odom", "map", "world")  # in which the robot moves, the smoothest first (REP-105)

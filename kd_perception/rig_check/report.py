@@ -12,9 +12,9 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from kd_perception.atomic import write_bytes, write_text
-from kd_perception.drawing import encode_image
+from kd_perception.drawing.cameras import encode_image
 from kd_perception.evaluation.html import STYLE, image_tag
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.recording import Recording
 from kd_perception.rig_check.timing import anchor_of, offsets_s

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.rig_check.evidence import BETTER, FITS, Evidence
 from kd_perception.rig_check.finding import Finding, Severity
-from kd_perception.transforms import make_transform, quaternion_from_yaw
 
 YAWS, PITCHES = np.arange(-4.0, 5.0), np.arange(-3.0, 4.0)  # degrees that are tried; then half degrees around the best
 WEAK = 0.5  # share of the median agreement of all cameras below which a camera is looked at

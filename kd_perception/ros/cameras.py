@@ -4,7 +4,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from kd_perception.errors import CalibrationError
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
 
 
 def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray) -> Camera:

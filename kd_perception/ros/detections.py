@@ -7,12 +7,12 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import Header
 
 from kd_msgs.msg import Detection3D, Detection3DArray
-from kd_perception.attributes import attribute_of
-from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import DataError
+from kd_perception.geometry.attributes import attribute_of
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw, yaw_of
 from kd_perception.ros.geometry import from_quaternion, to_quaternion
 from kd_perception.ros.stamps import to_time
-from kd_perception.transforms import make_transform, quaternion_from_yaw, yaw_of
 
 
 def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -> Detection3DArray:

@@ -5,8 +5,8 @@ from geometry_msgs.msg import Pose, Quaternion, Transform, TransformStamped, Vec
 from std_msgs.msg import Header
 
 from kd_perception.errors import DataError
+from kd_perception.geometry.transforms import make_transform, quaternion_of
 from kd_perception.ros.stamps import to_time
-from kd_perception.transforms import make_transform, quaternion_of
 
 
 def from_quaternion(message: Quaternion) -> np.ndarray:

@@ -7,11 +7,11 @@ from geometry_msgs.msg import Point, Pose, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from kd_perception.boxes import CLASSES, Boxes
-from kd_perception.drawing import CLASS_COLORS
+from kd_perception.drawing.cameras import CLASS_COLORS
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import quaternion_from_yaw
 from kd_perception.ros.geometry import to_quaternion
 from kd_perception.ros.stamps import to_time
-from kd_perception.transforms import quaternion_from_yaw
 
 ARROW_SPEED = 0.5  # m/s: slower boxes get no arrow
 

@@ -8,10 +8,10 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from kd_perception.errors import CalibrationError
-from kd_perception.rig import Camera
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import make_transform
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.tf import TransformSource
-from kd_perception.transforms import make_transform
 
 # A camera that has never told its calibration must not see any cell of the grid: far below it, looking down.
 _LOOKS_DOWN = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kd_perception.errors import CalibrationError
-from kd_perception.transforms import interpolate, invert
+from kd_perception.geometry.transforms import interpolate, invert
 
 
 class TransformError(CalibrationError):

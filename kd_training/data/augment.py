@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from kd_perception.rig import Camera
-from kd_training.config import AugmentConfig
+from kd_perception.geometry.camera import Camera
+from kd_training.config.sections import AugmentConfig
 
 
 @dataclass(frozen=True)

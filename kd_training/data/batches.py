@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_perception.nuscenes import Frame
-from kd_perception.student import StudentSpec
-from kd_perception.temporal import warp_table
-from kd_perception.transforms import invert
-from kd_training.config import AugmentConfig
+from kd_perception.datasets.nuscenes import Frame
+from kd_perception.geometry.transforms import invert
+from kd_perception.runtime.bev_memory import warp_table
+from kd_perception.student.spec import StudentSpec
+from kd_training.batches.point_batch import PointBatch
+from kd_training.batches.student_inputs import PreviousFrames, StudentInputs
+from kd_training.config.sections import AugmentConfig
 from kd_training.data.augment import Augmentation, draw_augmentation, no_augmentation
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.points import PointSource, collate_points
@@ -20,8 +22,6 @@ from kd_training.data.rig_images import RigImages, join_rigs, rig_images
 from kd_training.data.sampling import FrameSampler
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
 from kd_training.data.truth import Truth, join_truth
-from kd_training.models.inputs import PreviousFrames, StudentInputs
-from kd_training.models.point_batch import PointBatch
 
 
 @dataclass(frozen=True)

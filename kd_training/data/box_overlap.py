@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kd_perception.boxes import Boxes
+from kd_perception.geometry.boxes import Boxes
 
 
 def overlap(boxes: Boxes, other: Boxes) -> np.ndarray:

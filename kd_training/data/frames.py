@@ -10,10 +10,7 @@ import numpy as np
 from nuscenes import NuScenes
 from nuscenes.utils.splits import create_splits_scenes
 
-from kd_perception.boxes import Boxes
-from kd_perception.camera_frames import CameraTimeline, camera_timelines
-from kd_perception.errors import ConfigError, DataError
-from kd_perception.nuscenes import (
+from kd_perception.datasets.nuscenes import (
     LIDAR,
     Frame,
     at_anchor,
@@ -26,10 +23,13 @@ from kd_perception.nuscenes import (
     sensor_transform,
     truth_boxes,
 )
-from kd_perception.rig import Camera
-from kd_perception.student import MemorySpec
-from kd_perception.transforms import apply, invert
-from kd_training.config import DataRoot
+from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
+from kd_perception.errors import ConfigError, DataError
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply, invert
+from kd_perception.student.spec import MemorySpec
+from kd_training.config.sections import DataRoot
 
 INTERVAL_TOLERANCE_S = 0.1
 

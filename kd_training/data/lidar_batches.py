@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from kd_perception.boxes import Boxes
-from kd_perception.grid import BevGrid
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.point_batch import PointBatch
+from kd_training.config.teacher import LidarAugmentConfig, LidarDataConfig
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.paste import build_paste
 from kd_training.data.points import PointSource, augment_points, collate_points
 from kd_training.data.sampling import FrameSampler
 from kd_training.data.targets import detection_targets
 from kd_training.data.truth import Truth, join_truth
-from kd_training.models.point_batch import PointBatch
-from kd_training.teachers.config import LidarAugmentConfig, LidarDataConfig
 
 
 @dataclass(frozen=True)

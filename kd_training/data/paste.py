@@ -13,12 +13,12 @@ import numpy as np
 from rich.progress import track
 
 from kd_perception.atomic import atomic_path
-from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_training.config.teacher import PasteConfig
 from kd_training.data.box_overlap import inside, overlap
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.points import PointSource
-from kd_training.teachers.config import PasteConfig
 
 CUT_MARGIN = 0.05  # metres around a box: range noise puts returns of its sides outside
 KEEP_CLEAR = 0.2  # metres that pasted boxes stay away from others

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from nuscenes import NuScenes
 
+from kd_perception.datasets.nuscenes import LIDAR, ego_pose, read_lidar, sensor_transform
 from kd_perception.errors import DataError
-from kd_perception.grid import BevGrid
-from kd_perception.nuscenes import LIDAR, ego_pose, read_lidar, sensor_transform
-from kd_perception.transforms import invert
-from kd_training.byte_cache import ByteCache
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.geometry.transforms import invert
+from kd_training.batches.point_batch import PointBatch
+from kd_training.config.teacher import PointsConfig
+from kd_training.data.byte_cache import ByteCache
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.virtual_points import virtual_points
-from kd_training.models.point_batch import PointBatch
-from kd_training.teachers.config import PointsConfig
 
 COLUMNS = 5  # x, y, z, intensity, age
 OLDEST_S = 1.5  # a sweep older than this is of another drive, or of a gap in the recording

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_perception.camera_params import camera_params
+from kd_perception.datasets.nuscenes import CameraImage, Frame
 from kd_perception.errors import DataError
-from kd_perception.nuscenes import CameraImage, Frame
-from kd_perception.preprocess import fit_camera, network_image
-from kd_perception.student import StudentSpec
+from kd_perception.student.camera_params import camera_params
+from kd_perception.student.preprocess import fit_camera, network_image
+from kd_perception.student.spec import StudentSpec
+from kd_training.batches.student_inputs import CameraInputs
 from kd_training.data.augment import Augmentation
-from kd_training.models.inputs import CameraInputs
-from kd_training.models.view import ViewTerms, view_terms
+from kd_training.data.view_terms import ViewTerms, view_terms
 
 
 @dataclass(frozen=True)

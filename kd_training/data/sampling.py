@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kd_perception.boxes import CLASSES
+from kd_perception.geometry.boxes import CLASSES
 from kd_training.data.frames import TrainingFrame
 
 

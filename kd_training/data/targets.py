@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.boxes import CLASSES, GROUP_OF_CLASS, Boxes
-from kd_perception.decode import encode
-from kd_perception.grid import BevGrid
-from kd_perception.rig import Camera
-from kd_perception.student import StudentSpec
-from kd_perception.view_tables.depth import bin_of_range
+from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, Boxes
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.decode import encode
+from kd_perception.student.spec import StudentSpec
+from kd_perception.student.view_tables.depth import bin_of_range
 from kd_training.data.frames import CameraReturns
 
 MIN_OVERLAP = 0.1

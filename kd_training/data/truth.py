@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kd_perception.boxes import Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_training.data.targets import DetectionTargets
 
 

@@ -1,7 +1,7 @@
 """Virtual points (MVP, arXiv:2111.06881): points that image instances add to a sparse cloud.
 
 Pixels are drawn in an instance's mask; each takes the range of the nearest LiDAR return inside the mask, in pixels, and
-is lifted through the camera. Masks lie beside the data set as kd_training.synthetic.teachers describes; a name in their
+is lifted through the camera. Masks lie beside the data set as `datasets.instance_masks` describes; a name in their
 .json is an annotation's token, or a class for masks of a segmentation network.
 """
 
@@ -13,13 +13,13 @@ import numpy as np
 from nuscenes import NuScenes
 from nuscenes.eval.detection.utils import category_to_detection_name
 
-from kd_perception.boxes import CLASSES
+from kd_perception.datasets.instance_masks import InstanceMask, read_mask
+from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
-from kd_perception.nuscenes import CameraImage
-from kd_perception.transforms import apply, invert
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.transforms import apply, invert
+from kd_training.config.teacher import VirtualPointsConfig
 from kd_training.data.frames import CameraReturns, TrainingFrame
-from kd_training.synthetic.teachers import InstanceMask, read_mask
-from kd_training.teachers.config import VirtualPointsConfig
 
 COLUMNS = 6  # as PointBatch says: x, y, z, intensity, age, 1 + class
 

@@ -6,7 +6,7 @@ They are trained with the student and never ship; the teacher's side stays as it
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kd_training.distill.config import LayerPair
+from kd_training.config.distill import LayerPair
 from kd_training.models.center_head import PRE_HEAD, SHARED
 from kd_training.models.necks import ConvNormRelu
 

@@ -5,19 +5,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kd_perception.grid import BevGrid
+from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.processes import ALONE, Processes
+from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.data.truth import Truth
 from kd_training.distill.adapters import HEAD_LAYERS, build_adapter
-from kd_training.distill.attention import effective_cells, energy
-from kd_training.distill.config import DistillConfig, LayerPair
-from kd_training.distill.features import attention_loss, attention_weights, feature_loss
 from kd_training.distill.fit import Side, check_fit
-from kd_training.distill.regions import Footprints, box_footprints, false_positives, region_weights
-from kd_training.distill.relation import relation_loss
-from kd_training.distill.response import box_response, heatmap_response
-from kd_training.losses import object_counts
-from kd_training.models.outputs import DetectorOutputs
-from kd_training.processes import ALONE, Processes
+from kd_training.distill.terms.attention import effective_cells, energy
+from kd_training.distill.terms.features import attention_loss, attention_weights, feature_loss
+from kd_training.distill.terms.regions import Footprints, box_footprints, false_positives, region_weights
+from kd_training.distill.terms.relation import relation_loss
+from kd_training.distill.terms.response import box_response, heatmap_response
+from kd_training.losses.detection import object_counts
 
 
 class Distilled(NamedTuple):

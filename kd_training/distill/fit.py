@@ -4,8 +4,8 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from kd_perception.errors import ConfigError
-from kd_perception.grid import BevGrid
-from kd_training.distill.config import DistillConfig, LayerPair
+from kd_perception.geometry.grid import BevGrid
+from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.distill.head import task_heads
 from kd_training.models.center_head import CenterHead
 

@@ -2,7 +2,7 @@
 
 The camera's parameters weight the channels (squeeze-and-excitation, arXiv:1709.01507) from which depth and context are
 read, each with weights of its own; residual blocks work on depth alone. Differences from the paper: no deformable
-convolution (no engine but ONNX Runtime has it as a plain operator), parameters as kd_perception.camera_params gives
+convolution (no engine but ONNX Runtime has it as a plain operator), parameters as `student.camera_params` gives
 them. It begins as DepthContext, whose weights it can take: gates of one, residual blocks that add nothing.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kd_perception.camera_params import CAMERA_PARAMS
+from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_training.models.bev_encoder import ResidualBlock
 from kd_training.models.necks import DepthContext
 

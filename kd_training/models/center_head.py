@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from kd_perception.boxes import HEAD_GROUPS
-from kd_perception.decode import REGRESSION_CODES
+from kd_perception.geometry.boxes import HEAD_GROUPS
+from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.models.necks import ConvNormRelu
 
 PRE_HEAD, SHARED = "pre_head", "shared"  # what the head takes, and what its task heads read

@@ -1,50 +1,19 @@
 """View transforms in torch: `pull` and `splat`, each in a training form and in the form of the student file.
 
 Training sums over a flat list of terms, weight x depth probability x feature -> cell (index_add), for a whole batch of
-rigs. The file form takes the tables of kd_perception.view_tables as they are, with operators that every engine has.
+rigs. The file form takes the tables of `student.view_tables` as they are, with operators that every engine has.
 Both give the same sums.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from kd_perception.grid import BevGrid
-from kd_perception.rig import Camera
-from kd_perception.student import StudentSpec, ViewSpec
-from kd_perception.view_tables import build_tables
-from kd_perception.view_tables.splat import LEVELS, splat_cells
-
-
-@dataclass(frozen=True)
-class ViewTerms:
-    """K terms of the sums: cell, pixel and depth (K,) int64 indices as in the tables, weight (K,) float32."""
-
-    cell: np.ndarray
-    pixel: np.ndarray
-    depth: np.ndarray
-    weight: np.ndarray
-
-
-def view_terms(spec: StudentSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]) -> ViewTerms:
-    """The terms of one rig for training; what the tables pad is left out."""
-    cells = spec.grid.shape[0] * spec.grid.shape[1]
-    if spec.view.kind == "splat":
-        cell = splat_cells(spec.grid, spec.image_size, spec.view, cameras, network_from_image)
-        depth = np.flatnonzero(cell >= 0)
-        pixels = spec.feature_size[0] * spec.feature_size[1]
-        pixel = depth // (pixels * spec.view.depth.count) * pixels + depth % pixels
-        cell, weight = cell[depth], np.ones(len(depth), np.float32)
-    else:
-        tables = build_tables(spec, cameras, network_from_image)
-        used = np.flatnonzero(tables["weight"])
-        cell = used % cells  # the tables are (source, height, cell)
-        pixel, depth, weight = (tables[name].ravel()[used] for name in ("pixel_index", "depth_index", "weight"))
-    return ViewTerms(cell, pixel.astype(np.int64), depth.astype(np.int64), weight)
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.spec import ViewSpec
+from kd_perception.student.view_tables.splat import LEVELS
 
 
 def sum_terms(probability: Tensor, context: Tensor, terms: Mapping[str, Tensor], cells: int) -> Tensor:
@@ -98,7 +67,7 @@ class PullView(nn.Module):
 
 
 class SplatView(nn.Module):
-    """File form of `splat`: as PullView, summing by the tree of kd_perception.view_tables.splat."""
+    """File form of `splat`: as PullView, summing by the tree of `student.view_tables.splat`."""
 
     table_names = (
         "pixel_index", "depth_index",

@@ -1,6 +1,6 @@
 """What a run trains: a student, a student with a teacher, or a teacher."""
 
-from kd_training.experiment import AnyConfig, TeacherTrainConfig
+from kd_training.config.experiment import AnyConfig, TeacherTrainConfig
 from kd_training.tasks.distilled import DistillTask
 from kd_training.tasks.student import StudentTask
 from kd_training.tasks.task import Task

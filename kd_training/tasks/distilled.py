@@ -7,18 +7,18 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kd_perception.boxes import CLASSES
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.boxes import CLASSES
+from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.processes import Processes
+from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.to_device import to_device
 from kd_training.distill.blending import build_blending
 from kd_training.distill.blending.protocol import even_weights
 from kd_training.distill.distiller import Distiller, Side
 from kd_training.distill.head import inherit_head
-from kd_training.experiment import TrainConfig
-from kd_training.losses import student_losses
-from kd_training.models.outputs import DetectorOutputs
-from kd_training.processes import Processes
+from kd_training.losses.detection import student_losses
 from kd_training.tasks.frozen_teacher import FrozenTeacher, KeptAnswers, check_repeatable
 from kd_training.tasks.plan import RunPlan
 from kd_training.tasks.student import StudentTask

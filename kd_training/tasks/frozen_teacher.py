@@ -8,14 +8,14 @@ import torch
 from lightning.fabric import Fabric
 
 from kd_perception.errors import ConfigError
-from kd_training.byte_cache import ByteCache
-from kd_training.config import AugmentConfig
+from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.point_batch import PointBatch
+from kd_training.checkpoints.models import load_teacher
+from kd_training.config.sections import AugmentConfig
 from kd_training.data.batches import Batch
+from kd_training.data.byte_cache import ByteCache
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.points import PointSource, augment_points, collate_points
-from kd_training.models.outputs import DetectorOutputs
-from kd_training.models.point_batch import PointBatch
-from kd_training.run import load_teacher
 
 
 class FrozenTeacher:

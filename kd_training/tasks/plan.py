@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_perception.boxes import CLASSES
 from kd_perception.errors import ConfigError
-from kd_training.config import ScheduleConfig
+from kd_perception.geometry.boxes import CLASSES
+from kd_training.config.sections import ScheduleConfig
 from kd_training.data.frames import TrainingFrame
 
 

@@ -7,16 +7,16 @@ from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
-from kd_training.backbone_weights import load_backbone
-from kd_training.checkpoint import load_weights
+from kd_training.batches.processes import Processes
+from kd_training.checkpoints.backbone_weights import load_backbone
+from kd_training.checkpoints.checkpoint import load_weights
+from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.frames import check_intervals, open_frames
 from kd_training.data.to_device import to_device
-from kd_training.experiment import TrainConfig
-from kd_training.losses import student_losses
+from kd_training.losses.detection import student_losses
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
-from kd_training.processes import Processes
-from kd_training.students import build_student
+from kd_training.models.students import build_student
 from kd_training.tasks.plan import RunPlan
 from kd_training.tasks.task import Losses, PlainTask
 

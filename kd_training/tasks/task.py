@@ -9,8 +9,8 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from kd_training.batches.processes import Processes
 from kd_training.data.frames import TrainingFrame
-from kd_training.processes import Processes
 from kd_training.tasks.plan import RunPlan
 
 Loaded = TypeVar("Loaded")  # a batch as it was loaded

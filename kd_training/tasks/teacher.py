@@ -6,17 +6,17 @@ import torch
 from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
-from kd_training.checkpoint import load_weights
+from kd_training.batches.processes import Processes
+from kd_training.checkpoints.checkpoint import load_weights
+from kd_training.config.experiment import TeacherTrainConfig
 from kd_training.data.frames import open_frames
 from kd_training.data.lidar_batches import LidarBatch, LidarBatches
 from kd_training.data.points import PointSource
 from kd_training.data.to_device import to_device
-from kd_training.experiment import TeacherTrainConfig
-from kd_training.losses import detection_losses
-from kd_training.processes import Processes
+from kd_training.losses.detection import detection_losses
+from kd_training.models.teachers import build_teacher
 from kd_training.tasks.plan import RunPlan
 from kd_training.tasks.task import Losses, PlainTask
-from kd_training.teachers import build_teacher
 
 
 class TeacherTask(PlainTask):

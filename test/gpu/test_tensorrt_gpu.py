@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.checkout import ROOT
 from support.fake_student import TEMPORAL_SPEC, write_fake_student
 
 from kd_perception.engines.base import open_engine
@@ -16,12 +17,12 @@ from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import EngineOptions, keep
 from kd_perception.engines.tensorrt import GpuTensor, TensorRtEngine, import_tensorrt, open_cuda
 from kd_perception.errors import EngineError
-from kd_perception.geometry_inputs import geometry_inputs
-from kd_perception.preprocess import fit_image
+from kd_perception.geometry.camera import ring_rig
 from kd_perception.resources import resource
-from kd_perception.rig import ring_rig
-from kd_perception.student import MEMORY_OUTPUT, Student, StudentSpec, load_student
-from kd_perception.temporal import empty_memory, memory_inputs
+from kd_perception.runtime.bev_memory import empty_memory, memory_inputs
+from kd_perception.student.geometry_inputs import geometry_inputs
+from kd_perception.student.preprocess import fit_image
+from kd_perception.student.spec import MEMORY_OUTPUT, Student, StudentSpec, load_student
 
 TOLERANCE = 1e-3  # of max(1, |reference|), as between all engines
 
@@ -172,12 +173,12 @@ def test_auto_takes_it_and_goes_on_when_it_fails(cache_folder: Path, temporal: S
 def test_splat_answers_as_on_the_reference_engine(cache_folder: Path, tmp_path: Path):
     """All of its table sizes depend on the camera count: the profile must fix each of them."""
     torch = pytest.importorskip("torch")
-    from kd_training.experiment import load_config
-    from kd_training.export import example_inputs, export_student
-    from kd_training.students.bevdet import BevDet
+    from kd_training.checkpoints.export import example_inputs, export_student
+    from kd_training.config.experiment import load_config
+    from kd_training.models.students.bevdet import BevDet
 
     torch.manual_seed(0)
-    config = Path(__file__).resolve().parents[2] / "config" / "training" / "bevdet_demo.yaml"
+    config = ROOT / "config" / "training" / "bevdet_demo.yaml"
     model = BevDet(load_config(config, ["model.view.kind=splat"]).model).eval()
     export_student(model, tmp_path / "splat.onnx", {}, {}, {})
     student = load_student(tmp_path / "splat.onnx")

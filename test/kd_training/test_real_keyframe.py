@@ -9,11 +9,11 @@ import pytest
 from support.real_data import real_data
 
 from kd_perception.resources import resource
-from kd_training.checkpoint import WEIGHTS_FILE
-from kd_training.config import DataRoot
-from kd_training.experiment import AnyConfig, load_config
-from kd_training.run import validation_metrics
-from kd_training.train import train
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
+from kd_training.config.experiment import AnyConfig, load_config
+from kd_training.config.sections import DataRoot
+from kd_training.evaluation.validation import validation_metrics
+from kd_training.loop.train import train
 
 pytestmark = [pytest.mark.real_data, pytest.mark.slow]
 

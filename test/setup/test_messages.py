@@ -2,9 +2,9 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
+from support.checkout import ROOT
 
 pytest.importorskip("rclpy")
 from geometry_msgs.msg import Point, Pose, Quaternion, TransformStamped, Vector3
@@ -13,8 +13,6 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from kd_msgs.msg import Detection3D, Detection3DArray, FrameStatus, Sample
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def header():

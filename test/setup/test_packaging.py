@@ -7,11 +7,11 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
-from pathlib import Path
 
 import pytest
+from support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("kd_perception", "kd_training", "kd_synthetic", "kd_bench")
 DIRECT = [path for path in sorted((ROOT / "requirements").glob("*.txt")) if path.name != "indirect.txt"]
 MESSAGE_IMPORT = re.compile(r"^\s*(?:from|import)\s+(\w+_(?:msgs|interfaces|srvs))\b", re.MULTILINE)
 
@@ -46,8 +46,8 @@ def test_no_requirement_is_pinned_twice():
 
 
 def imported_names():
-    """Top-level names that the two packages import, lazily or not."""
-    for package_name in ("kd_perception", "kd_training"):
+    """Top-level names that the packages import, lazily or not."""
+    for package_name in PACKAGES:
         for path in (ROOT / package_name).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):
@@ -60,7 +60,7 @@ def test_everything_imported_is_required_directly():
     """A library that only happens to be installed because another one needs it is not relied on."""
     required = {re.split("[=;]", line)[0].lower().replace("_", "-") for _, line in direct_lines()}
     providers = packages_distributions()
-    third_party = set(imported_names()) - sys.stdlib_module_names - {"kd_perception", "kd_training"}
+    third_party = set(imported_names()) - sys.stdlib_module_names - set(PACKAGES)
     declared = {element.text for element in package(ROOT / "package.xml") if element.tag.endswith("depend")}
     undeclared = {
         name
@@ -80,7 +80,7 @@ def test_one_version_everywhere():
 
 def test_package_xml_declares_every_message_package_that_is_imported():
     declared = {element.text for element in package(ROOT / "package.xml") if element.tag.endswith("depend")}
-    sources = [path.read_text() for name in ("kd_perception", "kd_training") for path in (ROOT / name).rglob("*.py")]
+    sources = [path.read_text() for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
     imported = {name for text in sources for name in MESSAGE_IMPORT.findall(text)}
     assert imported, "no source imports a message package: the pattern is wrong"
     assert imported <= declared
@@ -113,7 +113,7 @@ def test_installed_entry_points_are_those_of_setup_py():
 
 
 def test_the_robot_side_imports_nothing_of_training():
-    """Importing every module of kd_perception must not load kd_training or a training framework."""
+    """Importing every module of kd_perception must not load another package or a training framework."""
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in (ROOT / "kd_perception").rglob("*.py")
     ]
@@ -124,7 +124,8 @@ def test_the_robot_side_imports_nothing_of_training():
         "        importlib.import_module(name.removesuffix('.__init__'))\n"
         "    except ModuleNotFoundError as error:\n"
         "        if error.name.split('.')[0] not in ('launch', 'launch_ros'): raise\n"  # only in a ROS 2 installation
-        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'kd_training', 'torch', 'lightning'}))\n"
+        "loaded = {name.split('.')[0] for name in sys.modules}\n"
+        "print(*sorted(loaded & {'kd_training', 'kd_synthetic', 'kd_bench', 'torch', 'lightning'}))\n"
     )
     result = subprocess.run([sys.executable, "-c", script, *modules], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

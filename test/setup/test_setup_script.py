@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("scripts", "requirements", "kd_msgs", "launch", "config", "setup.py", "setup.cfg", "package.xml")
 COREUTILS = ("bash", "env", "dirname", "sha256sum", "cut", "cat", "find", "sort", "flock")
 

@@ -5,8 +5,8 @@ import sys
 import torch
 from torch import Tensor, distributed
 
+from kd_training.config.distill import BlendingConfig, BlendingMethod
 from kd_training.distill.blending import build_blending
-from kd_training.distill.config import BlendingConfig, BlendingMethod
 from support.blending import TOY_TERMS, Toy, train
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_perception.nuscenes import ego_pose, sensor_transform
-from kd_perception.transforms import apply, invert
+from kd_perception.datasets.nuscenes import ego_pose, sensor_transform
+from kd_perception.geometry.transforms import apply, invert
 from kd_training.data.frames import TrainingFrame
 
 

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kd_training.experiment import AnyConfig, load_config
-from kd_training.passes import add_gradients
+from kd_training.config.experiment import AnyConfig, load_config
+from kd_training.loop.gradients import add_gradients
+from kd_training.loop.train import make_fabric
 from kd_training.tasks import build_task
 from kd_training.tasks.plan import plan_run
 from kd_training.tasks.task import Trainee
-from kd_training.train import make_fabric
 
 
 def one_step(config: AnyConfig, out: Path) -> tuple[dict[str, Tensor], dict[str, float]]:

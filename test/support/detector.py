@@ -9,10 +9,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64
 
 from kd_msgs.msg import Detection3DArray, FrameStatus
-from kd_perception.bringup import Processes, running
-from kd_perception.graph import Graph, Value, bev_student_graph
+from kd_perception.bringup.graph import Graph, Value, bev_student_graph
+from kd_perception.bringup.processes import Processes, running
 from kd_perception.ros.stamps import to_nanoseconds
-from kd_perception.student import StudentSpec
+from kd_perception.student.spec import StudentSpec
 from support.domains import free_domain
 from support.fake_student import SPEC, write_fake_student
 from support.graph import PaintedRig, Peer

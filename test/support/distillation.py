@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kd_perception.boxes import CLASSES, Boxes
-from kd_perception.grid import BevGrid
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.data.targets import detection_targets
 from kd_training.data.truth import Truth, join_truth
 from kd_training.distill.fit import Side
 from kd_training.models.center_head import CenterHead
-from kd_training.models.outputs import DetectorOutputs
 
 GRID = BevGrid(-12.8, 12.8, -9.6, 9.6, 0.8)  # 24 rows, 32 columns: what swaps them is found out
 STUDENT_CHANNELS = {"enter": 6, "half": 8, "quarter": 10, "pre_head": 6}

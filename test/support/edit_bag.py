@@ -9,7 +9,7 @@ import numpy as np
 from kd_perception.bags.messages import header, typestore
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
-from kd_perception.transforms import make_transform, quaternion_of
+from kd_perception.geometry.transforms import make_transform, quaternion_of
 
 Message = Any
 Change = Callable[[str, Message], tuple[str, Message] | None]

@@ -13,11 +13,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from kd_perception.boxes import CLASSES, HEAD_GROUPS
-from kd_perception.decode import REGRESSION_CODES
-from kd_perception.grid import BevGrid
-from kd_perception.rig import Camera
-from kd_perception.student import (
+from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.decode import REGRESSION_CODES
+from kd_perception.student.spec import (
     MEMORY_INPUTS,
     MEMORY_OUTPUT,
     METADATA_KEY,

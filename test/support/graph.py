@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 
+from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.resources import use_middleware_profile
-from kd_perception.rig import Camera, ring_rig
 from kd_perception.ros.cameras import to_camera_info
 from kd_perception.ros.geometry import to_transform_stamped
 from kd_perception.ros.images import to_image

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from kd_training import passes
+from kd_training.loop import gradients as passes
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

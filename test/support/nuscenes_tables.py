@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
-from kd_perception.nuscenes import CAMERA_CHANNELS, LIDAR
-from kd_perception.rig import Camera, ring_rig
-from kd_perception.transforms import apply, invert, make_transform, quaternion_from_yaw, quaternion_of
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, LIDAR
+from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.transforms import apply, invert, make_transform, quaternion_from_yaw, quaternion_of
 from support.fake_student import HEIGHT, SIZE, YAW, paint
 
 VERSION = "v1.0-painted"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kd_perception.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import CLASSES, Boxes
 
 
 def box(

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-REAL_DATA = Path(os.environ.get("KD_REAL_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+from support.checkout import ROOT
+
+REAL_DATA = Path(os.environ.get("KD_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
 def real_data(folder: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_training.synthetic.card import Fact
+from kd_synthetic.dataset.card import Fact
 
 
 def load(tables: Path) -> tuple[list[Fact], int]:

@@ -2,9 +2,9 @@
 
 import torch
 
-from kd_training.config import ModelConfig, TemporalConfig, ViewConfig
-from kd_training.students import build_student
-from kd_training.students.bevdet import BevDet
+from kd_training.config.sections import ModelConfig, TemporalConfig, ViewConfig
+from kd_training.models.students import build_student
+from kd_training.models.students.bevdet import BevDet
 
 KINDS = {"bevdet": (False, 1), "bevdet4d": (False, 2), "bevdepth": (True, 1), "bevdepth4d": (True, 2)}
 

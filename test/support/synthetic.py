@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kd_training.synthetic.generate import SynthConfig
+from kd_synthetic.dataset.generate import SynthConfig
 
 
 def small_config(out: Path, jobs: int = 2) -> SynthConfig:

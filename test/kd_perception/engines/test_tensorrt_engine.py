@@ -19,10 +19,10 @@ from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import keep
 from kd_perception.engines.tensorrt import GpuTensor
 from kd_perception.errors import EngineError, InputError, MemoryLostError
-from kd_perception.pipeline import Pipeline
-from kd_perception.rig import ring_rig
-from kd_perception.student import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student
-from kd_perception.temporal import empty_memory, memory_inputs
+from kd_perception.geometry.camera import ring_rig
+from kd_perception.runtime.bev_memory import empty_memory, memory_inputs
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student
 
 
 @pytest.mark.parametrize("cameras", [1, 4, 12])

@@ -10,7 +10,7 @@ from support.tensorrt_opened import inputs_for, opened
 from kd_perception.engines import tensorrt_build
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.engines.tensorrt import TensorRtEngine
-from kd_perception.student import Student
+from kd_perception.student.spec import Student
 
 
 def test_the_second_start_builds_nothing(tensorrt: ModuleType, student: Student, tmp_path: Path):

@@ -1,19 +1,16 @@
 """The metric on tables whose scenes the devkit does not know, and, with real data, digit for digit the devkit's own."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from support.nuscenes_tables import SCENES, THINGS, VERSION, write_dataset
+from support.real_data import REAL_DATA
 
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.results import write_results
 from kd_perception.evaluation.truth import truth_results
-from kd_perception.nuscenes import open_nuscenes, scene_names, scene_samples
-
-REAL_DATA = Path(os.environ.get("KD_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,14 @@
 """The real nuScenes keyframe (scene-0061) through bag, node graph and pictures."""
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 from support.domains import free_domain
 from support.fake_student import write_fake_student
+from support.real_data import REAL_DATA
 
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.boxes import CLASSES, Boxes
-from kd_perception.drawing import CLASS_COLORS
-from kd_perception.evaluation.dataset import detect_scenes
-from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
-from kd_perception.evaluation.replay import replay_bag
-from kd_perception.nuscenes import (
+from kd_perception.datasets.nuscenes import (
     LIDAR,
     ego_pose,
     load_frame,
@@ -25,11 +18,15 @@ from kd_perception.nuscenes import (
     sensor_transform,
     truth_boxes,
 )
-from kd_perception.pipeline import Pipeline
-from kd_perception.student import load_student
-from kd_perception.transforms import apply, invert
+from kd_perception.drawing.cameras import CLASS_COLORS
+from kd_perception.evaluation.graph_run import replay_bag
+from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import apply, invert
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import load_student
 
-REAL_DATA = Path(os.environ.get("KD_REAL_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
 SCENE = "scene-0061"
 pytestmark = pytest.mark.real_data
 

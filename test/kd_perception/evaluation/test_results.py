@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import (
     MAX_BOXES_PER_SAMPLE,
@@ -14,7 +13,8 @@ from kd_perception.evaluation.results import (
     sample_result,
     write_results,
 )
-from kd_perception.transforms import make_transform, quaternion_from_yaw
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 
 LEVEL = make_transform(quaternion_from_yaw(2.1), np.array([600.0, 1600.0, 0.4]))
 

@@ -9,14 +9,14 @@ import rclpy
 from rclpy.context import Context
 from rclpy.parameter import Parameter
 
-from kd_perception.boxes import Boxes
 from kd_perception.errors import ConfigError
-from kd_perception.nodes.answers import Answers
-from kd_perception.nodes.health import ERROR, OK, WARN, DelayMonitor
-from kd_perception.nodes.odometry import OdometryWatch
-from kd_perception.nodes.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.worker import LatestWorker
-from kd_perception.transforms import make_transform
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.transforms import make_transform
+from kd_perception.nodes.bev_student.odometry import OdometryWatch
+from kd_perception.nodes.common.health import ERROR, OK, WARN, DelayMonitor
+from kd_perception.nodes.common.latest_worker import LatestWorker
+from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.evaluator.answers import Answers
 
 S = 1_000_000_000
 

@@ -25,9 +25,9 @@ from kd_perception.bags import messages
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
-from kd_perception.bringup import GraphError, running
-from kd_perception.graph import Graph, NodeSpec, replay_evaluate_graph
-from kd_perception.nuscenes import ANCHOR, open_nuscenes, scene_samples
+from kd_perception.bringup.graph import Graph, NodeSpec, replay_evaluate_graph
+from kd_perception.bringup.processes import GraphError, running
+from kd_perception.datasets.nuscenes import ANCHOR, open_nuscenes, scene_samples
 from kd_perception.ros.images import from_image
 from kd_perception.ros.qos import EVERY_RESULT, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds

@@ -7,12 +7,12 @@ import pytest
 from support.edit_bag import Change, edit_bag
 
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.nuscenes import open_nuscenes, scene_names
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.rig_check.command import examine
 from kd_perception.rig_check.recording import read_moments, read_recording
 from kd_perception.rig_check.report import RigReport
-from kd_training.synthetic.config import SynthConfig
-from kd_training.synthetic.generate import generate
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ from support.edit_bag import edit_bag, move_mountings, shift_stamps, swap_topics
 from support.real_data import real_data
 
 from kd_perception.bags.nuscenes_bag import write_scene
-from kd_perception.nuscenes import open_nuscenes
+from kd_perception.datasets.nuscenes import open_nuscenes
+from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw
 from kd_perception.rig_check.command import examine
 from kd_perception.rig_check.finding import Severity
 from kd_perception.rig_check.recording import read_moments, read_recording
-from kd_perception.transforms import invert, make_transform, quaternion_from_yaw
 
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])

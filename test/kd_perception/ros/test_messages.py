@@ -8,15 +8,15 @@ from sensor_msgs.msg import CameraInfo
 
 from kd_msgs.msg import Detection3DArray
 from kd_perception.bags import messages as bag_messages
-from kd_perception.boxes import CLASSES, Boxes
 from kd_perception.errors import CalibrationError, DataError
-from kd_perception.rig import Camera
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import make_transform
 from kd_perception.ros.cameras import from_camera_info, to_camera_info
 from kd_perception.ros.detections import from_detection_array, to_detection_array
 from kd_perception.ros.geometry import from_pose, from_transform, to_transform_stamped
 from kd_perception.ros.markers import to_markers
 from kd_perception.ros.stamps import to_nanoseconds, to_time
-from kd_perception.transforms import make_transform
 
 STAMP = 1_532_402_927_612_460_123  # needs all 64 bits: a float64 loses the last digits
 

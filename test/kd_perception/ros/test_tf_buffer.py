@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
 from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
-from kd_perception.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
 
 S = 1_000_000_000
 

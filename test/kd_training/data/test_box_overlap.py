@@ -3,7 +3,7 @@
 import numpy as np
 import shapely
 
-from kd_perception.boxes import Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_training.data.box_overlap import inside, overlap
 
 

@@ -8,18 +8,18 @@ import pytest
 from support.clouds import surface, write_cloud
 from support.nuscenes_tables import VERSION, write_dataset
 
-from kd_perception.boxes import CLASSES
 from kd_perception.errors import ConfigError
-from kd_perception.grid import BevGrid
-from kd_perception.transforms import apply
-from kd_training.config import DataRoot
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.geometry.transforms import apply
+from kd_training.config.sections import DataRoot
+from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data import paste as paste_module
 from kd_training.data.box_overlap import inside, overlap
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.lidar_batches import LidarBatches
 from kd_training.data.paste import build_paste, cut_objects
 from kd_training.data.points import PointSource
-from kd_training.teachers.config import LidarDataConfig, PasteConfig, PointsConfig
 
 GRID = BevGrid.square(51.2, 0.8)
 CONFIG = PasteConfig(counts={"car": 6, "bus": 3, "barrier": 4})

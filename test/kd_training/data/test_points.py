@@ -11,16 +11,16 @@ from support.clouds import lidar_rows, surface, write_cloud
 from support.nuscenes_tables import VERSION, write_dataset
 from support.real_data import real_data
 
+from kd_perception.datasets.nuscenes import ego_pose
 from kd_perception.errors import DataError
-from kd_perception.grid import BevGrid
-from kd_perception.nuscenes import ego_pose
-from kd_perception.transforms import apply
-from kd_training.config import DataRoot
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.geometry.transforms import apply
+from kd_training.config.sections import DataRoot
+from kd_training.config.teacher import LidarAugmentConfig, PointsConfig
 from kd_training.data.box_overlap import inside
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.lidar_batches import draw_world
 from kd_training.data.points import PointSource, collate_points
-from kd_training.teachers.config import LidarAugmentConfig, PointsConfig
 
 GRID = BevGrid.square(51.2, 0.8)
 PLAIN = PointsConfig(per_pillar=0)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kd_perception.boxes import CLASSES, GROUP_OF_CLASS, HEAD_GROUPS, Boxes
-from kd_perception.decode import REGRESSION_CODES, decode
-from kd_perception.grid import BevGrid
-from kd_perception.rig import ring_rig
-from kd_perception.student import DepthBins, StudentSpec, ViewSpec
+from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.camera import ring_rig
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.decode import REGRESSION_CODES, decode
+from kd_perception.student.spec import DepthBins, StudentSpec, ViewSpec
 from kd_training.data.frames import CameraReturns
 from kd_training.data.targets import NO_DEPTH, depth_labels, detection_targets, draw_gaussian, gaussian_radius
 

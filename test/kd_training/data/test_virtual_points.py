@@ -7,19 +7,19 @@ import pytest
 from support.clouds import surface, write_cloud
 from support.nuscenes_tables import SCENES, VERSION, token, write_dataset
 
-from kd_perception.boxes import CLASSES
+from kd_perception.datasets.instance_masks import InstanceMask, write_mask
+from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
-from kd_perception.grid import BevGrid
-from kd_perception.nuscenes import CameraImage
-from kd_perception.rig import Camera, ring_rig
-from kd_perception.transforms import apply
-from kd_training.config import DataRoot
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.geometry.transforms import apply
+from kd_training.config.sections import DataRoot
+from kd_training.config.teacher import PointsConfig, VirtualPointsConfig
 from kd_training.data.box_overlap import inside
 from kd_training.data.frames import CameraReturns, TrainingFrame, open_frames
 from kd_training.data.points import PointSource
 from kd_training.data.virtual_points import lift_instance, noisy_instances, virtual_points
-from kd_training.synthetic.teachers import InstanceMask, write_mask
-from kd_training.teachers.config import PointsConfig, VirtualPointsConfig
 
 CONFIG = VirtualPointsConfig(per_instance=30)
 

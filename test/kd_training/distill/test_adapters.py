@@ -2,8 +2,8 @@
 
 import torch
 
+from kd_training.config.distill import LayerPair
 from kd_training.distill.adapters import BlockAdapter, LinearAdapter, SameSpace, build_adapter
-from kd_training.distill.config import LayerPair
 
 
 def test_the_layer_before_the_head_gets_one_convolution_and_the_others_three_blocks():

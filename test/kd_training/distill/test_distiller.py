@@ -16,10 +16,9 @@ from support.distillation import (
     side,
 )
 
-from kd_perception.boxes import Boxes
-from kd_training.data.truth import Truth
-from kd_training.distill.attention import energy
-from kd_training.distill.config import (
+from kd_perception.geometry.boxes import Boxes
+from kd_training.batches.processes import Processes
+from kd_training.config.distill import (
     AttentionConfig,
     DistillConfig,
     FeatureConfig,
@@ -27,8 +26,9 @@ from kd_training.distill.config import (
     RelationConfig,
     ResponseConfig,
 )
+from kd_training.data.truth import Truth
 from kd_training.distill.distiller import Distilled, Distiller
-from kd_training.processes import Processes
+from kd_training.distill.terms.attention import energy
 
 EVERYTHING = DistillConfig(response=ResponseConfig(heatmap=1.0, boxes=0.5), relation=RelationConfig(weight=2.0))
 LAYERS = ("half", "quarter", "pre_head")

@@ -7,8 +7,8 @@ import torch
 from support.distillation import GRID, STUDENT_CHANNELS, TEACHER_CHANNELS, side
 
 from kd_perception.errors import ConfigError
-from kd_perception.grid import BevGrid
-from kd_training.distill.config import (
+from kd_perception.geometry.grid import BevGrid
+from kd_training.config.distill import (
     AttentionConfig,
     DistillConfig,
     FeatureConfig,

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from kd_perception.errors import ConfigError, DataError
-from kd_training.backbone_weights import load_backbone
-from kd_training.config import ModelConfig
+from kd_training.checkpoints.backbone_weights import load_backbone
+from kd_training.config.sections import ModelConfig
 from kd_training.models.backbones import Backbone, build_backbone
 from kd_training.models.backbones.efficientnet_lite import NORM_EPSILON
 

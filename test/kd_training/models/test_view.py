@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from kd_perception.grid import BevGrid
-from kd_perception.preprocess import fit_image, fit_views
-from kd_perception.rig import Camera, ring_rig
-from kd_perception.student import DepthBins, StudentSpec, ViewSpec
-from kd_perception.transforms import make_transform
-from kd_perception.view_tables import build_tables
-from kd_perception.view_tables.depth import bin_of_range
-from kd_training.models.view import build_view, sum_terms, view_terms
+from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.geometry.transforms import make_transform
+from kd_perception.student.preprocess import fit_image, fit_views
+from kd_perception.student.spec import DepthBins, StudentSpec, ViewSpec
+from kd_perception.student.view_tables import build_tables
+from kd_perception.student.view_tables.depth import bin_of_range
+from kd_training.data.view_terms import view_terms
+from kd_training.models.view import build_view, sum_terms
 
 LENSES = {
     "none": (),

@@ -14,16 +14,16 @@ from support.tiny_runs import distilled_run, student_run, teacher_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kd_perception.errors import ConfigError, DataError
-from kd_training.checkpoint import WEIGHTS_FILE, load_state, save_weights
-from kd_training.config import AugmentConfig, GridConfig
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_weights
+from kd_training.config.sections import AugmentConfig, GridConfig
 from kd_training.distill.distiller import Distiller
-from kd_training.passes import TrainingError
-from kd_training.students import build_student
+from kd_training.loop.gradients import TrainingError
+from kd_training.loop.train import train
+from kd_training.models.students import build_student
+from kd_training.models.teachers import build_teacher
 from kd_training.tasks import build_task
 from kd_training.tasks.frozen_teacher import FrozenTeacher
 from kd_training.tasks.plan import RunPlan
-from kd_training.teachers import build_teacher
-from kd_training.train import train
 
 
 @pytest.fixture(scope="module")

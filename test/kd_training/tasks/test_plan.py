@@ -5,7 +5,7 @@ import pytest
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
 from kd_perception.errors import ConfigError
-from kd_training.config import DataRoot, ScheduleConfig
+from kd_training.config.sections import DataRoot, ScheduleConfig
 from kd_training.data.frames import open_frames
 from kd_training.tasks.plan import epoch_samples, plan_run
 

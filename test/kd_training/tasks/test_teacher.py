@@ -6,9 +6,9 @@ from support.interrupts import interrupt_at
 from support.nuscenes_tables import write_dataset
 from support.tiny_runs import teacher_run
 
-from kd_training.checkpoint import WEIGHTS_FILE, load_state
-from kd_training.run import validation_metrics
-from kd_training.train import train
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
+from kd_training.evaluation.validation import validation_metrics
+from kd_training.loop.train import train
 
 
 def test_an_interrupted_and_resumed_teacher_is_bit_exact_and_is_validated(tmp_path, monkeypatch):

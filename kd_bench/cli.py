@@ -1,0 +1,26 @@
+"""`kd bench`: measurements, which join through the entry-point group `kd.benchmarks`."""
+
+import typer
+
+from kd_perception.commands.group import CommandGroup
+
+
+class Benchmarks(CommandGroup):
+    """What can be measured; `kd bench` alone times the pipeline."""
+
+    entry_point_group = "kd.benchmarks"
+    order = ("pipeline", "parity", "soak")
+    default = "pipeline"
+
+
+bench = typer.Typer(
+    cls=Benchmarks,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Measure: time per stage, agreement of engines, the graph under load; without a name, [bold]pipeline[/bold].",
+)
+
+
+@bench.callback()
+def _options() -> None:
+    """No options of its own: a callback makes this a group even with one command."""

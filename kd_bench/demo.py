@@ -1,0 +1,171 @@
+"""`kd demo`: everything once, end to end: a synthetic scene, a bag, the node graph in processes, the metric, a report.
+
+The bag is replayed twice: in lockstep, where every keyframe waits for its answer (scores), and in real time (latency,
+drops).
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
+from kd_perception.engines.base import open_engine
+from kd_perception.evaluation.graph_run import DETECTIONS, GraphRun, replay_bag
+from kd_perception.evaluation.metric import Metrics
+from kd_perception.evaluation.offline import HTML_FILE, write_evaluation
+from kd_perception.evaluation.report import RunReport
+from kd_perception.evaluation.table import metrics_table
+from kd_perception.resources import SHIPPED_STUDENT, resource
+from kd_perception.student.spec import load_student
+from kd_synthetic.cli import progress_bar
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+
+DEMO_SEED = 2026  # of scenes that the shipped student has not seen
+VERSION = "v1.0-synth"
+REPLAY_TIMEOUT_S = 600.0
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("out/demo"),
+    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    scenes: Annotated[int, typer.Option(min=1, help="Synthetic scenes to render.")] = 2,
+    frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene, two a second.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = DEMO_SEED,
+) -> None:
+    """Render scenes, replay them through the node graph, score the detections: the whole project in one command."""
+    started = time.monotonic()
+    console = Console()
+    opened = load_student(student or resource(SHIPPED_STUDENT))
+    # 'auto' is settled once, before anything is rendered.
+    engine = open_engine(engine, opened, len(CAMERA_CHANNELS), report=console.print).name
+    dataroot = render_scenes(out / "data", scenes, frames, seed, console)
+    nusc = open_nuscenes(dataroot, VERSION)
+    names = scene_names(nusc)[:scenes]
+    bags = write_bags(nusc, names, out / "bags", console)
+    lockstep = [replay(bag, opened.path, out / "lockstep" / name, engine, True, console) for name, bag in bags.items()]
+    real_time = [
+        replay(bag, opened.path, out / "real_time" / name, engine, False, console) for name, bag in bags.items()
+    ]
+    collect_detections(out, names)
+    scored, timed = merged(lockstep), merged(real_time)
+    with console.status("scoring and drawing"):
+        report = timed.report(opened.model_id, engine)
+        metrics = write_evaluation(
+            out,
+            "kd demo: a camera student on synthetic scenes, through the node graph",
+            nusc,
+            names,
+            scored.results,
+            timed.stages,
+            report,
+            notes=notes(opened.spec.name, names, frames),
+            lockstep=scored.report(opened.model_id, engine),
+        )
+    console.print(metrics_table(metrics, f"{opened.spec.name} through the node graph"))
+    console.print(summary_table(metrics, report, scored))
+    console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / HTML_FILE}[/bold]")
+
+
+def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Console) -> Path:
+    """The data set of the demo; scenes that an earlier demo rendered are reused."""
+    console.print(f"[bold]1[/bold] rendering {scenes} scene{'s' * (scenes > 1)} of {frames} keyframes into {folder}")
+    dataroot = folder / f"seed{seed}_{scenes}x{frames}"  # other arguments make another data set
+    jobs = os.cpu_count() or 1
+    # Between keyframes nothing looks at the LiDAR: no sweeps.
+    config = SynthConfig(dataroot, scenes, frames, seed, width=704, height=256, sweeps=0, jobs=jobs)
+    with progress_bar(scenes, console) as on_scene:
+        generate(config, on_scene)
+    return dataroot
+
+
+def write_bags(nusc: "NuScenes", scenes: Sequence[str], folder: Path, console: Console) -> dict[str, Path]:
+    """A bag for each scene, by scene name."""
+    console.print(f"[bold]2[/bold] writing {len(scenes)} bag{'s' * (len(scenes) > 1)} into {folder}")
+    bags = {}
+    with Progress(console=console) as bars:
+        for name in scenes:
+            task = bars.add_task(name, total=None)
+            bags[name] = folder / name
+            write_scene(nusc, name, bags[name], overwrite=True, progress=_progress(bars, task))
+    return bags
+
+
+def replay(bag: Path, student: Path, out: Path, engine: str, lockstep: bool, console: Console) -> GraphRun:
+    """One bag through the graph, the nodes' last log line beside a spinner."""
+    step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
+    with console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
+        run = replay_bag(
+            bag,
+            student,
+            out,
+            engine,
+            lockstep,
+            domain_id=_domain_id(),
+            timeout_s=REPLAY_TIMEOUT_S,
+            echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),
+        )
+    console.print(
+        f"[bold]{step}[/bold] replayed {bag.name} {how}: {len(run.stages)} of {run.frames_in} frames answered"
+    )
+    return run
+
+
+def collect_detections(out: Path, scenes: Sequence[str]) -> None:
+    """Move the lockstep passes' recorded detections (bags) to detections/<scene>."""
+    for name in scenes:
+        target = out / DETECTIONS / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        (out / "lockstep" / name / DETECTIONS).rename(target)
+
+
+def merged(runs: Sequence[GraphRun]) -> GraphRun:
+    """Several scenes' runs as one."""
+    results = {token: rows for run in runs for token, rows in run.results.items()}
+    return GraphRun(results, [frame for run in runs for frame in run.stages], sum(run.frames_in for run in runs))
+
+
+def notes(model: str, scenes: Sequence[str], frames: int) -> list[str]:
+    """What the report says under its title."""
+    return [
+        f"{len(scenes)} rendered scene{'s' * (len(scenes) > 1)} of {frames} keyframes ({', '.join(scenes)}), "
+        f"which {model} was not trained on.",
+        "Scores: bags replayed in lockstep, every keyframe answered before the next. "
+        "Frames and latency: the same bags in real time.",
+    ]
+
+
+def summary_table(metrics: Metrics, report: RunReport, lockstep: GraphRun) -> Table:
+    """The demo's figures at a glance."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("mAP, NDS", f"{metrics.mean_ap:.3f}, {metrics.nds:.3f}")
+    table.add_row("lockstep", f"{len(lockstep.stages)} of {lockstep.frames_in} frames answered")
+    table.add_row(
+        "real time", f"{report.frames_answered} of {report.frames_in} frames answered, {report.frames_dropped} dropped"
+    )
+    for stage, times in report.latency_ms.items():
+        table.add_row(stage, f"{times['p50']:.1f} ms median, {times['p95']:.1f} ms 95 %")
+    return table
+
+
+def _progress(bars: Progress, task: int) -> Callable[[int, int], None]:
+    return lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _domain_id() -> int:
+    """A ROS domain of this process's own, so that other graphs on the machine stay out."""
+    return 1 + os.getpid() % 100

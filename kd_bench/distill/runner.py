@@ -1,0 +1,176 @@
+"""Runs what the ledger lacks, several at a time, each in a process of its own, until all is there or time is up."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_bench.distill.ledger import Record, append, read_ledger
+from kd_bench.distill.runs import Run
+from kd_bench.distill.worker import HELD, INTERRUPTED, Order, score_file, training_seconds, write_order
+from kd_bench.tables import command_line, device
+from kd_perception.errors import KdError
+from kd_perception.evaluation.report import commit
+from kd_training.config.experiment import to_yaml
+
+POLL_S = 0.5
+LOG_FILE = "log.txt"
+
+
+class RunError(KdError):
+    """A run failed; the sentence names it and says where its log is."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where runs happen: their folders' place, the ledger, runs at a time, threads of each (0: torch chooses), the
+    moment of time.monotonic() to stop at, and who is told what happens."""
+
+    folder: Path
+    ledger: Path
+    jobs: int
+    threads: int
+    deadline: float
+    say: Callable[[str], None]
+
+    @property
+    def time_left(self) -> bool:
+        """Whether runs may still be started."""
+        return time.monotonic() < self.deadline
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run and its process."""
+
+    run: Run
+    folder: Path
+    process: subprocess.Popen
+
+
+@dataclass(frozen=True)
+class Undone:
+    """Digests of runs that are not started again: those that failed, with a sentence each, and those that another
+    process is at."""
+
+    failed: dict[str, str]
+    elsewhere: set[str]
+
+
+def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Workshop) -> bool:
+    """Carry out what `planned(records)` names and the ledger lacks, in that order; it is asked again after every run.
+
+    True when nothing is left. False when time was up: what was running then was stopped, and goes on another time; or
+    when only runs are left that another process is at. Raises RunError, after the others, if a run failed.
+    """
+    running: list[Running] = []
+    undone = Undone({}, set())
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops the workers, too
+    try:
+        lacking = missing(planned, shop.ledger)
+        while True:
+            ended = [entry for entry in running if entry.process.poll() is not None]
+            for entry in ended:
+                running.remove(entry)
+                _take_in(entry, shop, undone)
+            if ended:  # planning reads every file that a run depends on: not at every poll
+                lacking = missing(planned, shop.ledger)
+            if not shop.time_left:
+                return False
+            busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
+            waiting = [run for run in lacking if run.digest not in busy]
+            while waiting and len(running) < shop.jobs:
+                run = waiting.pop(0)
+                running.append(_start(run, shop))
+                waiting = [other for other in waiting if other.digest != run.digest]
+            if not running:
+                break
+            time.sleep(POLL_S)
+    finally:
+        _stop(running, shop, undone)
+        signal.signal(signal.SIGTERM, previous)
+    if undone.failed:
+        raise RunError("; ".join(undone.failed.values()))
+    return not undone.elsewhere & {run.digest for run in lacking}
+
+
+def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path) -> list[Run]:
+    """Planned runs of which a score is not in the ledger."""
+    records = read_ledger(ledger).records
+    known = {record.key for record in records}
+    return [run for run in planned(records) if any(run.key(step) not in known for step in run.scored)]
+
+
+def folder_of(run: Run, shop: Workshop) -> Path:
+    """A training's own folder, whatever arm asks for it."""
+    parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
+    return shop.folder / "-".join(part for part in parts if part)
+
+
+def _start(run: Run, shop: Workshop) -> Running:
+    folder = folder_of(run, shop)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = "" if run.config is None else to_yaml(run.config)
+    weights = "" if run.weights is None else str(run.weights)
+    source = run.source
+    write_order(folder, Order(config, weights, run.scored, run.split, source.root, source.version, shop.threads))
+    shop.say(f"[bold]{run.name}[/bold] begins or goes on ({run.steps} steps; log: {folder / LOG_FILE})")
+    threads = {"OMP_NUM_THREADS": str(shop.threads)} if shop.threads else {}
+    with open(folder / LOG_FILE, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kd_bench.distill.worker", str(folder)],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **threads},
+            start_new_session=True,  # Ctrl-C is for this process, which stops its workers in order
+        )  # fmt: skip
+    return Running(run, folder, process)
+
+
+def _take_in(entry: Running, shop: Workshop, undone: Undone) -> None:
+    """What a process that has ended leaves: records, a failure, or the news that another process is at that run."""
+    run, status = entry.run, entry.process.returncode
+    if status == 0:
+        found = _records(entry)
+        append(shop.ledger, found)
+        last = found[-1]
+        shop.say(
+            f"[bold]{run.name}[/bold]: mAP {last.mAP:.4f}, NDS {last.NDS:.4f} on {run.split}, {last.seconds:.0f} s"
+        )
+    elif status == HELD:
+        undone.elsewhere.add(run.digest)
+        shop.say(f"{run.name}: another process is at it")
+    elif status not in (INTERRUPTED, -signal.SIGTERM):
+        log = entry.folder / LOG_FILE
+        lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+        undone.failed[run.digest] = (
+            f"run {run.name} failed ({log} ends with: {lines[-1]}); mend that and run the suite again"
+        )
+        shop.say(undone.failed[run.digest])
+
+
+def _records(entry: Running) -> list[Record]:
+    """One for every scored step."""
+    run = entry.run
+    return [
+        Record(
+            suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
+            step=step, steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
+            command=command_line(), commit=commit(), start=run.start, begins=run.begins, protocol=run.protocol,
+            key=run.key(step),
+            **json.loads(score_file(entry.folder, run.split, step).read_text()),
+        )
+        for step in run.scored
+    ]  # fmt: skip
+
+
+def _stop(running: list[Running], shop: Workshop, undone: Undone) -> None:
+    """Let every process save its state and end."""
+    for entry in running:
+        entry.process.terminate()
+    for entry in running:
+        entry.process.wait()
+        _take_in(entry, shop, undone)

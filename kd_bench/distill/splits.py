@@ -1,0 +1,105 @@
+"""The three data sets of the suites: trained on, reported on, and tuned on; rendered where they are absent."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kd_bench.frames import SYNTHETIC_VERSION
+from kd_perception.errors import DataError
+from kd_perception.evaluation.metric import counted
+from kd_perception.geometry.boxes import CLASSES
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
+from kd_training.config.sections import DataRoot
+from kd_training.data.frames import open_dataset
+
+TRAIN, REPORTED, TUNED = "train", "val", "tune"
+LEAST_SCENES, LEAST_BOXES = 20, 100  # of the reported split: scenes, and boxes of every class
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """What to render: scenes of `frames` keyframes from `seed` on."""
+
+    scenes: int
+    seed: int
+    frames: int = 20
+    width: int = 704
+    height: int = 256
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set that is there. `identity` is the same wherever its content is; boxes: by class, as the metric
+    counts them."""
+
+    source: DataRoot
+    identity: str
+    scenes: tuple[str, ...]
+    keyframes: int
+    boxes: Mapping[str, int]
+
+    def shortages(self) -> list[str]:
+        """What the set lacks to be reported on, in words."""
+        few = [f"{name} {count}" for name, count in self.boxes.items() if count < LEAST_BOXES]
+        lacking = [f"only {len(self.scenes)} of {LEAST_SCENES} scenes"] if len(self.scenes) < LEAST_SCENES else []
+        return lacking + ([f"fewer than {LEAST_BOXES} boxes of: {', '.join(few)}"] if few else [])
+
+
+PLANS = {
+    TRAIN: SplitPlan(scenes=80, seed=100),
+    REPORTED: SplitPlan(scenes=24, seed=900),
+    TUNED: SplitPlan(scenes=12, seed=5000),
+}
+
+
+def render_missing(
+    folder: Path, plans: Mapping[str, SplitPlan], jobs: int, on_scene: Callable[[str, int, int], None]
+) -> None:
+    """Render what the splits in `folder`, each in a folder of its own, lack, with ten sweeps and masks; tables that
+    were not rendered here stay as they are. `on_scene(split, done, total)` may raise to stop.
+
+    Raises DataError if one was rendered with other settings.
+    """
+    for name, plan in plans.items():
+        root = folder / name
+        if not (root / SYNTHETIC_VERSION).is_dir() or (root / "settings.json").is_file():
+            config = SynthConfig(
+                root, plan.scenes, plan.frames, plan.seed, plan.width, plan.height, jobs=jobs, masks=True
+            )
+            generate(config, lambda done, total, name=name: on_scene(name, done, total))
+
+
+def open_splits(folder: Path, names: Iterable[str]) -> dict[str, Split]:
+    """The splits in `folder`; raises DataError if one is missing or two share a scene."""
+    splits = {name: open_split(DataRoot(root=str(folder / name), version=SYNTHETIC_VERSION)) for name in names}
+    scenes = [scene for split in splits.values() for scene in split.scenes]
+    shared = sorted({scene for scene in scenes if scenes.count(scene) > 1})
+    if shared:
+        raise DataError(f"scene {shared[0]} is in two of {', '.join(splits)} in {folder}; render them with other seeds")
+    return splits
+
+
+def open_split(source: DataRoot) -> Split:
+    """A data set's facts."""
+    dataset = open_dataset(source)
+    labels = [counted(frame.boxes).label for frame in dataset.frames]
+    counts = np.bincount(np.concatenate(labels), minlength=len(CLASSES))
+    return Split(
+        source=source,
+        identity=_identity(Path(source.root) / source.version),
+        scenes=dataset.scenes,
+        keyframes=len(dataset.frames),
+        boxes=dict(zip(CLASSES, counts.tolist(), strict=True)),
+    )
+
+
+def _identity(tables: Path) -> str:
+    """A digest of which files and annotations the tables list: the same on every machine."""
+    digest = hashlib.sha256()
+    for name in ("sample_data.json", "sample_annotation.json"):
+        digest.update((tables / name).read_bytes())
+    return digest.hexdigest()[:12]

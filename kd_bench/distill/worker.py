@@ -1,0 +1,153 @@
+"""One run in a process of its own: trains or continues, then scores. `python -m kd_bench.distill.worker
+FOLDER`; the folder holds the order and gets all that comes of it."""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kd_perception.atomic import write_text
+from kd_perception.errors import DataError, KdError
+
+ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
+TRAINED_FILE = "trained"  # there once training has ended
+WATCH_S = 1.0
+INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order goes on
+HELD = 69  # exit status (sysexits.h: unavailable): another worker is at it
+
+
+@dataclass(frozen=True)
+class Order:
+    """`config` is YAML, or empty to score `weights` as they are; `scored`: after which steps; `root`, `version`: of the
+    data set to score on, `split` its name."""
+
+    config: str
+    weights: str
+    scored: tuple[int, ...]
+    split: str
+    root: str
+    version: str
+    threads: int
+
+
+def write_order(folder: Path, order: Order) -> None:
+    """Put an order into a run's folder."""
+    write_text(folder / ORDER_FILE, json.dumps(asdict(order), indent=1))
+
+
+def score_file(folder: Path, split: str, step: int) -> Path:
+    """Where the score after a step lies."""
+    return folder / f"scores_{split}" / f"{step}.json"
+
+
+def training_seconds(folder: Path) -> float:
+    """Seconds that the folder's training took, over all its sessions."""
+    path = folder / TIME_FILE
+    return float(path.read_text()) if path.is_file() else 0.0
+
+
+def work(folder: Path) -> bool:
+    """Carry out a folder's order; False if training was interrupted. What is there already is kept."""
+    import torch
+
+    from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
+    from kd_training.config.experiment import config_from_yaml
+    from kd_training.loop.train import kept_weights, train
+
+    order = Order(**json.loads((folder / ORDER_FILE).read_text()))
+    torch.set_num_threads(order.threads)
+    weights = Path(order.weights) if order.weights else None
+    if not order.config:
+        score(weights, order, order.scored[-1], folder)
+        return True
+    if not (folder / TRAINED_FILE).is_file():
+        resume = (folder / STATE_FILE).is_file()
+        began, before = time.monotonic(), training_seconds(folder) if resume else 0.0
+        config = config_from_yaml(order.config, str(folder / ORDER_FILE))
+        done = train(config, folder, None if resume else weights, resume)
+        write_text(folder / TIME_FILE, f"{before + time.monotonic() - began:.1f}")
+        if not done:
+            return False
+        write_text(folder / TRAINED_FILE, "")
+        (folder / STATE_FILE).unlink()  # as large as three times the weights, and no longer needed
+    for step in order.scored[:-1]:
+        score(kept_weights(folder, step), order, step, folder)
+    score(folder / WEIGHTS_FILE, order, order.scored[-1], folder)
+    return True
+
+
+def score(weights: Path, order: Order, step: int, folder: Path) -> None:
+    """Write the accuracy of weights, a student's or a teacher's, unless it is there."""
+    from kd_bench.distill.ledger import accuracy
+    from kd_training.checkpoints.checkpoint import checkpoint_config
+    from kd_training.checkpoints.models import load_model, load_teacher
+    from kd_training.config.experiment import TeacherTrainConfig
+    from kd_training.config.sections import DataRoot
+    from kd_training.data.frames import open_dataset
+    from kd_training.evaluation.student import evaluate_model
+    from kd_training.evaluation.teacher import evaluate_teacher
+
+    target = score_file(folder, order.split, step)
+    if target.is_file():
+        return
+    dataset = open_dataset(DataRoot(root=order.root, version=order.version))
+    answers = folder / f"answers_{order.split}"
+    if isinstance(checkpoint_config(weights), TeacherTrainConfig):
+        metrics = evaluate_teacher(load_teacher(weights), dataset, answers)
+    else:
+        metrics = evaluate_model(load_model(weights), dataset, answers)
+    write_text(target, json.dumps(accuracy(metrics)))
+
+
+class HeldError(DataError):
+    """Another worker is in a run's folder."""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other workers out of a folder; raises HeldError if one is in it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise HeldError(f"another process works in {folder}") from None
+    finally:
+        os.close(descriptor)
+
+
+def end_with_parent() -> None:
+    """Stop as on SIGTERM when the process that gave the order is gone: two workers must not share a folder."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    """Exit status 0: done; INTERRUPTED: the same order goes on; HELD; 1: the log's last line says why not."""
+    end_with_parent()
+    folder = Path(sys.argv[1])
+    try:
+        with held(folder):
+            sys.exit(0 if work(folder) else INTERRUPTED)
+    except HeldError:
+        sys.exit(HELD)
+    except KdError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

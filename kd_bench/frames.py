@@ -1,0 +1,68 @@
+"""Frames to measure with: the images and calibrations of a data set, as a robot would receive them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.drawing.cameras import decode_image, encode_image
+from kd_perception.errors import DataError
+from kd_perception.geometry.camera import Camera
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
+
+SYNTHETIC_VERSION = "v1.0-synth"
+
+
+@dataclass(frozen=True)
+class BenchFrame:
+    """One moment of a rig: calibrations and encoded images in rig order, None for a camera without an image."""
+
+    cameras: tuple[Camera, ...]
+    images: tuple[bytes | None, ...]
+
+
+def render_frames(folder: Path, frames: int = 10, seed: int = 424242) -> Path:
+    """Render a synthetic scene to measure with into `folder` and return it: a data set of SYNTHETIC_VERSION."""
+    generate(SynthConfig(folder, scenes=1, frames=frames, seed=seed, sweeps=0, jobs=1))
+    return folder
+
+
+def read_frames(dataroot: Path, version: str, count: int, seed: int = 0) -> list[BenchFrame]:
+    """The first `count` keyframes of a data set.
+
+    If it has fewer, they come again with another exposure, contrast and noise, and one camera missing. Raises DataError
+    if the data set or an image file is missing.
+    """
+    nusc = open_nuscenes(dataroot, version)
+    tokens = [token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)][:count]
+    originals = []
+    for token in tokens:
+        frame = load_frame(nusc, token)
+        absent = [image.path for image in frame.images if not image.path.is_file()]
+        if absent:
+            raise DataError(f"image {absent[0]} is missing; restore it or measure with another data set")
+        cameras = tuple(image.camera for image in frame.images)
+        originals.append(BenchFrame(cameras, tuple(image.path.read_bytes() for image in frame.images)))
+    generator = np.random.default_rng(seed)
+    again = [_varied(originals[i % len(originals)], generator) for i in range(len(originals), count)]
+    return originals + again
+
+
+def count_missing(frames: Sequence[BenchFrame]) -> int:
+    """Frames in which a camera has no image."""
+    return sum(None in frame.images for frame in frames)
+
+
+def _varied(frame: BenchFrame, generator: np.random.Generator) -> BenchFrame:
+    """The same moment with another exposure, contrast and noise, one camera missing."""
+    gain, offset = generator.uniform(0.6, 1.4), generator.uniform(-25.0, 25.0)
+    images: list[bytes | None] = []
+    for camera, data in zip(frame.cameras, frame.images, strict=True):
+        image = decode_image(data, camera.name) * gain + offset
+        noisy = image + generator.normal(0.0, 4.0, image.shape[:2])[..., None]
+        images.append(encode_image(np.clip(noisy, 0, 255).astype(np.uint8)))
+    images[generator.integers(len(images))] = None
+    return BenchFrame(frame.cameras, tuple(images))

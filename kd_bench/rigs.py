@@ -1,0 +1,231 @@
+"""`kd bench rigs`: one student on other rigs than it was trained for, on the same streets: fewer cameras, moved ones,
+other lenses, cameras that fire apart.
+
+Every rendered set and every case's answers stay in a folder: a run that was stopped goes on where it was.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from nuscenes import NuScenes
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.atomic import write_text
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.evaluation.metric import evaluate_results
+from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.results import Results, read_results, write_results
+from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.transforms import apply, invert
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import Student, load_student
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
+
+SCORE_THRESHOLD = 0.02
+VERSION = "v1.0-synth"
+SPREAD_MS = 50.0
+AIM = 0.15  # share of the original's mAP that another rig may cost
+# Data sets of the same streets: name -> what differs from the student's own rig.
+DATA = {
+    "original": {}, "moved": {"rig": "moved"}, "distorted": {"rig": "distorted"}, "fisheye": {"rig": "fisheye"},
+    "apart": {"camera_spread_ms": SPREAD_MS},
+}  # fmt: skip
+FRONT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT")
+HEADINGS = ("rig", "cameras", "truth", "mAP", "NDS", "mATE m", "mAOE rad", "of the original's mAP")
+METHOD = f"""Same scenes, traffic and seeds throughout; the student is not trained further. *moved*: every camera
+shifted by up to 20 cm, turned by up to 2 degrees, its focal length changed by up to 10 %, anew for every scene; aim:
+within {100 * AIM:.0f} % of the original's mAP. *distorted*: plumb_bob lenses. *fisheye*: four equidistant cameras of
+190 degrees, as they are and in three crops each (`kd eval --views 3`). *apart*: cameras fire up to {SPREAD_MS:g} ms
+apart; with *camera motion* each is placed where odometry says it was at its own exposure. Truth *seen*: only boxes, and
+detections, whose centre lies in the picture of a camera that is used: how good the remaining cameras are, without blame
+for what they cannot see."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: data set by name, cameras used (None: all), whether cameras are moved to where they were, and how many
+    crops of each image the student sees."""
+
+    name: str
+    data: str
+    cameras: tuple[str, ...] | None = None
+    camera_motion: bool = False
+    views: int = 1
+
+
+@dataclass(frozen=True)
+class Score:
+    """mAP and NDS in [0, 1], mean translation (m) and orientation (rad) errors of matched boxes."""
+
+    mean_ap: float
+    nds: float
+    translation: float
+    orientation: float
+
+
+CASES = (
+    Case("original, 6 cameras", "original"),
+    Case("original, 5 cameras", "original", tuple(name for name in CAMERA_CHANNELS if name != "CAM_BACK")),
+    Case("original, 3 cameras", "original", FRONT),
+    Case("original, 1 camera", "original", ("CAM_FRONT",)),
+    Case("moved", "moved"),
+    Case("distorted", "distorted"),
+    Case("fisheye", "fisheye"),
+    Case("fisheye, 3 views", "fisheye", views=3),
+    Case("apart", "apart"),
+    Case("apart, camera motion", "apart", camera_motion=True),
+)
+
+
+def rigs(
+    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for rendered data and results, kept between runs.")] = Path(
+        "out/bench/rigs"
+    ),
+    data: Annotated[
+        list[str] | None, typer.Option(help=f"Only these of: {', '.join(DATA)}; repeat. Default: all.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Scenes of each data set.")] = 12,
+    frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the streets; the held-out set's by default.")] = 900,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
+    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
+    report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+) -> None:
+    """Score a student on fewer cameras, moved ones, other lenses and cameras that fire apart; resumable."""
+    console = Console()
+    opened = load_student(student or resource(SHIPPED_SINGLE_FRAME_STUDENT))
+    chosen = [name for name in DATA if name in (data or DATA)]
+    if unknown := set(data or ()) - set(DATA):
+        raise typer.BadParameter(f"data set {sorted(unknown)[0]} is unknown; choose from: {', '.join(DATA)}")
+    roots = {}
+    for name in dict.fromkeys(["original", *chosen]):
+        console.print(f"streets of [bold]{name}[/bold]: rendering what is missing")
+        config = SynthConfig(out / name, scenes, frames, seed=seed, sweeps=0, jobs=jobs, **DATA[name])
+        generate(config)
+        roots[name] = config.out
+    rows, original = [], None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        for case in (case for case in CASES if case.data in roots):
+            task = bars.add_task(case.name, total=None)
+
+            def show(done: int, total: int, task=task) -> None:  # noqa: ANN001 - rich's TaskID
+                bars.update(task, completed=done, total=total)
+
+            folder = out / "results" / opened.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
+            nusc = open_nuscenes(roots[case.data], VERSION)
+            results = answers(case, opened, nusc, folder, engine, threads, show)
+            for restricted in (False, True) if case.data == "original" else (False,):
+                score = score_of(case, nusc, results, folder, restricted)
+                original = original or score
+                rows.append(
+                    row_of(case, score, original, restricted, len(load_frame(nusc, nusc.sample[0]["token"]).images))
+                )
+    console.print(terminal_table(f"{opened.spec.name} on other rigs", HEADINGS, rows))
+    if report is not None:
+        facts = {
+            "student": opened.model_id,
+            "data": f"{scenes} scenes of {frames} keyframes, seed {seed}, score threshold {SCORE_THRESHOLD}",
+        }
+        write_report(report, "Other rigs", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
+
+
+def answers(
+    case: Case,
+    student: Student,
+    nusc: NuScenes,
+    folder: Path,
+    engine: str,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> Results:
+    """The student's detections on every keyframe, read from `folder` where they were made before."""
+    path = folder / "results_nusc.json"
+    tokens = {token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)}
+    if path.is_file() and set(known := read_results(path)) == tokens:
+        progress(len(tokens), len(tokens))
+        return known
+    first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
+    pipeline = Pipeline(student, engine, len(first.images), SCORE_THRESHOLD, threads, views=case.views)
+    found = detect_scenes(
+        pipeline, nusc, scene_names(nusc), progress, camera_motion=case.camera_motion, cameras=case.cameras
+    )
+    pipeline.close()
+    write_results(path, found.results)
+    return found.results
+
+
+def score_of(case: Case, nusc: NuScenes, results: Results, folder: Path, restricted: bool) -> Score:
+    """The metric of a case; `restricted`: over what the case's cameras see. Kept in `folder`."""
+    kept = folder / ("score_seen.json" if restricted else "score.json")
+    path = folder / "results_nusc.json"
+    if kept.is_file() and kept.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+        return Score(**json.loads(kept.read_text()))
+    if restricted:
+        rig_of = _rigs(nusc)
+        seen = {token: lambda points, token=token: _seen(rig_of[token], case.cameras, points) for token in rig_of}
+        results = {
+            token: [row for row, is_seen in zip(rows, seen[token](_centers(rows)), strict=True) if is_seen]
+            for token, rows in results.items()
+        }
+        nusc = _with_truth_seen(nusc, seen)
+        path = folder / "results_seen_nusc.json"
+        write_results(path, results)
+    metrics = evaluate_results(nusc, path)
+    errors = metrics.summary["tp_errors"]
+    score = Score(metrics.mean_ap, metrics.nds, errors["trans_err"], errors["orient_err"])
+    write_text(kept, json.dumps(score.__dict__))
+    return score
+
+
+def row_of(case: Case, score: Score, original: Score, restricted: bool, cameras: int) -> tuple[str, ...]:
+    """A line of the table, as HEADINGS names it."""
+    name = case.data + (", camera motion" if case.camera_motion else "")
+    name += f", {case.views} views each" if case.views > 1 else ""
+    share = "" if restricted else f"{100 * score.mean_ap / max(original.mean_ap, 1e-9):.0f} %"
+    return (
+        name, str(len(case.cameras) if case.cameras else cameras), "seen" if restricted else "all",
+        f"{score.mean_ap:.3f}", f"{score.nds:.3f}", f"{score.translation:.2f}", f"{score.orientation:.2f}", share,
+    )  # fmt: skip
+
+
+def _rigs(nusc: NuScenes) -> dict[str, tuple[np.ndarray, list[Camera]]]:
+    """sample token -> global_from_ego and the cameras."""
+    frames = {row["token"]: load_frame(nusc, row["token"]) for row in nusc.sample}
+    return {token: (frame.global_from_ego, [image.camera for image in frame.images]) for token, frame in frames.items()}
+
+
+def _seen(rig: tuple[np.ndarray, list[Camera]], names: Sequence[str] | None, in_global: np.ndarray) -> np.ndarray:
+    """Which of the points (N, 3) fall into the picture of one of the named cameras, or of any of them."""
+    global_from_ego, cameras = rig
+    points = apply(invert(global_from_ego), in_global.reshape(-1, 3))
+    return np.any([camera.project(points)[2] for camera in cameras if names is None or camera.name in names], axis=0)
+
+
+def _with_truth_seen(nusc: NuScenes, seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> NuScenes:
+    """The tables with those annotations of each sample only whose centre is seen."""
+    reduced = copy.copy(nusc)
+    reduced.sample = []
+    for sample in nusc.sample:
+        rows = [nusc.get("sample_annotation", token) for token in sample["anns"]]
+        keep = seen[sample["token"]](_centers(rows))
+        reduced.sample.append(
+            {**sample, "anns": [row["token"] for row, is_seen in zip(rows, keep, strict=True) if is_seen]}
+        )
+    return reduced
+
+
+def _centers(rows: Sequence[dict]) -> np.ndarray:
+    return np.array([row["translation"] for row in rows], dtype=np.float64).reshape(-1, 3)

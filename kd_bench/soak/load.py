@@ -1,0 +1,161 @@
+"""The detector's graph under a load: a bag replayed in a loop at a rate, every FrameStatus and process watched."""
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import PointCloud2
+
+from kd_bench.soak.process_watch import ProcessWatch, Usage
+from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
+from kd_perception.bringup.processes import running
+from kd_perception.datasets.nuscenes import LIDAR
+from kd_perception.ros.qos import EVERY_RESULT, RESULT, SENSOR
+
+SETTLE_S = 3.0  # after the first answers: caches, memory pools and the discovery of listeners
+START_TIMEOUT_S = 120.0
+POLL_S = 0.2
+_domains = itertools.count(os.getpid())
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a FrameStatus said: seconds since the load began, outcome, reason, stages, whether all cameras were used."""
+
+    elapsed_s: float
+    outcome: int
+    reason: str
+    stage_ms: dict[str, float]
+    complete: bool
+    reset_reason: str
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run: seconds it lasted, its frames, images lost on the way (all cameras), usage by process, counters at its
+    end, and the engine's name."""
+
+    seconds: float
+    frames: tuple[Frame, ...]
+    images_lost: int
+    processes: dict[str, list[Usage]]
+    counters: dict[str, str]
+    engine: str
+
+    @property
+    def answered(self) -> list[Frame]:
+        """The frames that got boxes."""
+        return [frame for frame in self.frames if frame.outcome == FrameStatus.ANSWERED]
+
+    @property
+    def answered_hz(self) -> float:
+        """Answered frames per second."""
+        return len(self.answered) / self.seconds
+
+    @property
+    def offered_hz(self) -> float:
+        """Frames per second that the anchor camera started."""
+        return len(self.frames) / self.seconds
+
+
+class Listener:
+    """A node that listens to the results and the cloud in a thread, as a planner and a recorder would."""
+
+    def __init__(self, domain_id: int) -> None:
+        self._context = Context()
+        self._context.init(domain_id=domain_id)
+        self.node = rclpy.create_node("soak_listener", context=self._context, enable_rosout=False)
+        self.statuses: list[tuple[float, FrameStatus]] = []
+        self.counters: dict[str, str] = {}
+        make = self.node.create_subscription
+        make(FrameStatus, "/bev_student/output/status", self._status, EVERY_RESULT)
+        make(Detection3DArray, "/bev_student/output/objects", lambda message: None, RESULT)
+        make(PointCloud2, f"/{LIDAR}/points", lambda cdr: None, SENSOR, raw=True)
+        make(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin, name="soak-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._context.try_shutdown()
+        self._thread.join()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    def _status(self, message: FrameStatus) -> None:
+        self.statuses.append((time.monotonic(), message))
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == "bev_student":
+                self.counters = {entry.key: entry.value for entry in status.values}
+
+
+def run_load(
+    bag: Path,
+    model: Path,
+    cameras: Sequence[str],
+    engine: str,
+    threads: int,
+    rate: float,
+    seconds: float,
+    progress: Callable[[float], None] = lambda elapsed_s: None,
+) -> Load:
+    """Replay `bag` in a loop at `rate` times its speed for `seconds`; raises GraphError if a node fails meanwhile."""
+    (student,) = bev_student_graph(model, engine, cameras, threads=threads, use_sim_time=True).nodes
+    waits = {"wait_for_subscribers": ("objects=1", "status=2")}
+    student = replace(student, parameters={**student.parameters, **waits})
+    topics = [f"/{camera}/{kind}=1" for camera in cameras for kind in ("image/compressed", "camera_info")]
+    replay = replay_node(bag, False, rate, True, [*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1"])
+    domain = 1 + next(_domains) % 100
+    listener = Listener(domain)
+    try:
+        with running(Graph((student, replay)), domain_id=domain) as processes:
+            _wait_for_answers(listener, processes.finished)
+            first, lost_before = len(listener.statuses), int(listener.counters.get("images_lost", "0"))
+            started_s = time.monotonic()
+            pids = {node.name: node.process.pid for node in processes.nodes}
+            with ProcessWatch(pids) as watch:
+                while (elapsed_s := time.monotonic() - started_s) < seconds:
+                    processes.finished()
+                    progress(elapsed_s)
+                    time.sleep(POLL_S)
+            statuses = listener.statuses[first:]
+            elapsed_s = time.monotonic() - started_s
+        counters = listener.counters
+    finally:
+        listener.close()
+    frames = tuple(_frame(received_s - started_s, status) for received_s, status in statuses)
+    lost = int(counters.get("images_lost", "0")) - lost_before
+    return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", engine))
+
+
+def _wait_for_answers(listener: Listener, check: Callable[[], bool]) -> None:
+    """Until the detector has answered for a while; `check` raises if a node fails."""
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while not listener.statuses or time.monotonic() - listener.statuses[0][0] < SETTLE_S:
+        check()
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"the detector answered nothing within {START_TIMEOUT_S:.0f} s")
+        time.sleep(POLL_S)
+
+
+def _frame(elapsed_s: float, status: FrameStatus) -> Frame:
+    stage_ms = dict(zip(status.stage_names, status.stage_ms, strict=True))
+    complete = not status.missing_cameras
+    return Frame(elapsed_s, status.outcome, status.reason, stage_ms, complete, status.reset_reason)

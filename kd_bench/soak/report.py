@@ -1,0 +1,143 @@
+"""What `kd bench soak` tells: a table of stages, sentences that hold the result against the aims, and a plot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kd_bench.soak.load import Load
+from kd_bench.soak.pipeline_alone import Alone
+from kd_bench.soak.process_watch import Usage
+from kd_bench.tables import markdown_table
+from kd_perception.atomic import atomic_path
+
+STAGE_HEADINGS = ("stage", "alone p50 ms", "graph p50 ms", "p95", "p99", "p99 / p50")
+GRAPH_LATENCY = "end_to_end"
+FLAT_MB_PER_MINUTE = 1.0
+MAX_TAIL, MAX_OVERHEAD = 1.5, 1.2
+METHOD = """*End to end* is from the anchor image's arrival at the detector to the publication of its boxes: *wait*
+for the other cameras, *calibration* (rig and pose), *preprocess* (JPEG decode and resize), *inference*, *decode*,
+*messages*, and *hand over* between the stages' threads. *Alone* is the same pipeline on the same images in this run,
+half of it before and half of it after the load, without a graph: decode to serialised detections, one frame after the
+other. Every frame is counted by its FrameStatus; images lost on the way are counted by the gaps in their publication
+numbers. Memory is what is resident; its slope is a straight line fitted to all but the first fifth of the time."""
+
+
+def stage_rows(load: Load, alone: Alone) -> list[tuple[str, ...]]:
+    """Percentiles of each stage as text."""
+    alone_ms = {name: [stages[name] for stages in alone.stage_ms] for name in alone.stage_ms[0]}
+    alone_ms[GRAPH_LATENCY] = list(alone.latency_ms)
+    rows = []
+    for stage in load.answered[0].stage_ms:
+        p50, p95, p99 = np.percentile([frame.stage_ms[stage] for frame in load.answered], [50, 95, 99])
+        compared = f"{np.median(alone_ms[stage]):.1f}" if stage in alone_ms else ""
+        tail = f"{p99 / p50:.2f}" if p50 > 0.5 else ""  # of next to nothing a ratio says nothing
+        rows.append((stage.replace("_", " "), compared, f"{p50:.1f}", f"{p95:.1f}", f"{p99:.1f}", tail))
+    return rows
+
+
+def process_rows(load: Load) -> list[tuple[str, ...]]:
+    """Memory and processor time of each process as text."""
+    rows = []
+    for name, history in load.processes.items():
+        cpu = (history[-1].cpu_s - history[0].cpu_s) / (history[-1].elapsed_s - history[0].elapsed_s)
+        memory = [entry.memory_mb for entry in history]
+        slope = slope_mb_per_minute(history)
+        threads = max(entry.threads for entry in history)
+        rows.append((name, f"{memory[0]:.0f}", f"{memory[-1]:.0f}", f"{slope:+.2f}", f"{cpu:.2f}", str(threads)))
+    return rows
+
+
+def slope_mb_per_minute(history: Sequence[Usage]) -> float:
+    """Growth of resident memory after the first fifth of the time."""
+    settled = history[len(history) // 5 :]
+    if len(settled) < 2:
+        return 0.0
+    return float(
+        np.polyfit([entry.elapsed_s / 60.0 for entry in settled], [entry.memory_mb for entry in settled], 1)[0]
+    )
+
+
+def verdicts(load: Load, alone: Alone) -> list[str]:
+    """The result beside each aim, one sentence each."""
+    latency = [frame.stage_ms[GRAPH_LATENCY] for frame in load.answered]
+    p50, p99 = np.percentile(latency, [50, 99])
+    overhead = p50 / np.median(alone.latency_ms)
+    lost = len(load.frames) - len(load.answered)
+    incomplete = sum(not frame.complete for frame in load.answered)
+    steepest = max(abs(slope_mb_per_minute(history)) for history in load.processes.values())
+    return [
+        f"{_mark(lost == 0 and load.images_lost == 0 and incomplete == 0)} frames: {len(load.answered)} of "
+        f"{len(load.frames)} answered, {incomplete} of them without all cameras; {load.images_lost} images lost on the "
+        "way (aim: none)",
+        f"{_mark(steepest <= FLAT_MB_PER_MINUTE)} memory: the steepest slope is {steepest:.2f} MB a minute (aim: flat, "
+        f"at most {FLAT_MB_PER_MINUTE:g})",
+        f"{_mark(p99 <= MAX_TAIL * p50)} tail: p99 {p99:.1f} ms is {p99 / p50:.2f} times p50 {p50:.1f} ms "
+        f"(aim: at most {MAX_TAIL:g})",
+        f"{_mark(overhead <= MAX_OVERHEAD)} overhead: graph latency is {overhead:.2f} times the pipeline's alone, "
+        f"{np.median(alone.latency_ms):.1f} ms (aim: at most {MAX_OVERHEAD:g})",
+    ]
+
+
+def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str) -> str:
+    """The report's body."""
+    gain = alone.overlapped_hz / alone.sequential_hz
+    reasons: dict[str, int] = {}
+    for frame in load.frames:
+        if frame.reason:
+            reasons[frame.reason] = reasons.get(frame.reason, 0) + 1
+    not_answered = "".join(f"- {count} frames: {reason}\n" for reason, count in reasons.items())
+    resets = sum(bool(frame.reset_reason) for frame in load.frames)
+    throughput = [
+        ("pipeline alone, stages in sequence", f"{alone.sequential_hz:.1f}"),
+        ("pipeline alone, stages overlapped", f"{alone.overlapped_hz:.1f} ({gain:.2f} x)"),
+        ("node graph, more offered than it can answer", f"{overload.answered_hz:.1f}"),
+    ]
+    parts = [
+        "".join(f"- {sentence}\n" for sentence in verdicts(load, alone)),
+        not_answered,
+        f"![Latency and memory over time]({picture})",
+        markdown_table(STAGE_HEADINGS, stage_rows(load, alone)),
+        METHOD,
+        markdown_table(
+            ("process", "MB at first", "MB at last", "MB a minute", "cores used", "threads"), process_rows(load)
+        ),
+        markdown_table(("throughput", "frames/s"), throughput),
+        f"Under the overload that measured the capacity, {len(overload.frames) - len(overload.answered)} of "
+        f"{len(overload.frames)} frames were dropped, each with a FrameStatus, and {overload.images_lost} images were "
+        f"overwritten before they were taken. The bag began anew {resets} times during the load; time then jumps back, "
+        "and the detector starts afresh.",
+    ]
+    return "\n\n".join(part.strip() for part in parts if part)
+
+
+def draw_soak(load: Load, alone: Alone, path: Path) -> None:
+    """A picture: latency of every frame, its distribution beside the pipeline's alone, memory of every process."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    course, spread, memory = figure.subplot_mosaic([["a", "b"], ["c", "c"]], width_ratios=(2.2, 1)).values()
+    minutes = [frame.elapsed_s / 60.0 for frame in load.answered]
+    latency = [frame.stage_ms[GRAPH_LATENCY] for frame in load.answered]
+    inference = [frame.stage_ms["inference"] for frame in load.answered]
+    course.plot(minutes, latency, ".", markersize=2, color="#1f77b4", label="graph, end to end")
+    course.plot(minutes, inference, ".", markersize=2, color="#ff7f0e", label="of which inference")
+    course.set(xlabel="minutes", ylabel="ms", ylim=(0, None), title="every answered frame")
+    course.legend(markerscale=5, loc="upper right")
+    bins = np.linspace(0.0, max(*latency, *alone.latency_ms), 60)
+    spread.hist(latency, bins, density=True, alpha=0.7, label="graph")
+    spread.hist(alone.latency_ms, bins, density=True, alpha=0.7, label="pipeline alone")
+    spread.set(xlabel="ms", yticks=[], title="distribution")
+    spread.legend()
+    for name, history in load.processes.items():
+        memory.plot([entry.elapsed_s / 60.0 for entry in history], [entry.memory_mb for entry in history], label=name)
+    memory.set(xlabel="minutes", ylabel="resident MB", ylim=(0, None), title="memory of the processes")
+    memory.legend()
+    for axes in (course, spread, memory):
+        axes.grid(alpha=0.3)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=90)
+
+
+def _mark(good: bool) -> str:
+    return "met:" if good else "MISSED:"

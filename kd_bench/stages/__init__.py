@@ -1,0 +1,1 @@
+"""Time per stage and agreement of the engines with PyTorch."""

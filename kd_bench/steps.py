@@ -1,0 +1,126 @@
+"""`kd bench steps`: what a training step costs with a teacher, and with a teacher whose answers are kept, beside one
+without."""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from lightning.fabric import Fabric
+from rich.console import Console
+from torch import nn
+from torch.optim import Optimizer
+
+from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_training.config.experiment import TrainConfig, load_student_config
+from kd_training.config.sections import DataRoot
+from kd_training.data.frames import open_dataset
+from kd_training.loop.gradients import add_gradients
+from kd_training.loop.optimiser import build_optimizer, clip_gradients, keep_memory
+from kd_training.tasks import build_task
+from kd_training.tasks.plan import RunPlan
+from kd_training.tasks.task import Task, Trainee
+
+HEADINGS = ("step", "processor s", "wall s", "of the plain step")
+PLAIN, TAUGHT, KEPT = "plain", "with the teacher", "with the teacher's answers kept"
+CACHE_BYTES = 4_000_000_000
+METHOD = """The three train in turns, step by step, in one process of one thread, on the same keyframes; a step is
+reading, forward, backward, clipping and optimiser. The ratio is of processor time, which other programs disturb least.
+Means over whole periods of the blending's looks at the gradients (every `distill.blending.refresh` steps). Nothing
+turns the world, so that answers come again; before the measurement every keyframe was seen, so that all are kept."""
+
+
+@dataclass
+class Course:
+    """One task in training, and its times so far: seconds of processor and of wall, a pair a step."""
+
+    fabric: Fabric
+    task: Task
+    wrapped: nn.Module
+    optimizer: Optimizer
+    batches: Iterator[object]
+    seconds: list[tuple[float, float]] = field(default_factory=list)
+
+
+def steps(
+    teacher: Annotated[Path, typer.Option(help="Weights of a teacher, as kd train writes them.")],
+    dataroot: Annotated[Path, typer.Option(help="Data set to train on.")],
+    config: Annotated[Path, typer.Option(help="The student's configuration.")] = Path(
+        "config/training/bevdet_demo.yaml"
+    ),
+    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = "v1.0-synth",
+    scene: Annotated[str, typer.Option(help="Scene whose keyframes are trained on; default: the first.")] = "",
+    count: Annotated[int, typer.Option(min=1, help="Steps of each to measure.")] = 40,
+    report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+) -> None:
+    """Time a distilled training step beside a plain one."""
+    torch.set_num_threads(1)
+    keep_memory()
+    source = DataRoot(root=str(dataroot), version=version)
+    source.scenes = [scene or open_dataset(source).scenes[0]]
+    courses = begin(load_student_config(config), teacher, source)
+    warm = -(-len(courses[PLAIN].task.frames) // courses[PLAIN].task.config.schedule.batch)
+    measure(courses, warm, count)
+    rows = rows_of(courses)
+    console = Console()
+    console.print(terminal_table(f"{config.stem}, a training step", HEADINGS, rows))
+    if report is not None:
+        facts = {
+            "student": config.stem,
+            "teacher": courses[TAUGHT].task.teacher.model.config.name,
+            "steps": f"{count} each, of {courses[PLAIN].task.config.schedule.batch} samples",
+            "terms": ", ".join(courses[TAUGHT].task.helper.term_names),
+        }
+        write_report(report, "A training step with a teacher", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
+
+
+def begin(config: TrainConfig, teacher: Path, source: DataRoot) -> dict[str, Course]:
+    """The three courses of a student's configuration, by name."""
+    augment = replace(config.data.augment, mirror=False, bev_rotation=0.0)
+    data = replace(config.data, roots=[source], validation=[], balance_classes=False, augment=augment)
+    plain = replace(config, data=data, distill=replace(config.distill, teacher=""))
+    taught = replace(plain, distill=replace(config.distill, teacher=str(teacher), cache_bytes=0))
+    kept = replace(taught, distill=replace(taught.distill, cache_bytes=CACHE_BYTES))
+    return {name: _course(each) for name, each in {PLAIN: plain, TAUGHT: taught, KEPT: kept}.items()}
+
+
+def _course(config: TrainConfig) -> Course:
+    fabric = Fabric(accelerator="auto", devices=1, precision=config.schedule.precision)
+    fabric.seed_everything(config.schedule.seed, verbose=False)
+    task = build_task(config)
+    task.begin(None)
+    optimizer = build_optimizer(task.model, task.helper, task.rates, config.schedule)
+    wrapped, optimizer = fabric.setup(Trainee(task), optimizer)
+    wrapped.train()
+    batches = task.batches(RunPlan(steps=1, passes=1, rank=0, processes=1))
+    return Course(fabric, task, wrapped, optimizer, map(batches.__getitem__, itertools.count()))
+
+
+def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
+    """Train in turns: `warm` steps each that do not count, then `count` whose times are kept."""
+    for step in range(warm + count):
+        for course in courses.values():
+            processor, wall = time.process_time(), time.perf_counter()
+            add_gradients(course.fabric, course.wrapped, course.task, course.batches, 1, step)
+            clip_gradients(course.task.model, course.task.helper, course.task.config.schedule.clip_norm)
+            course.optimizer.step()
+            course.optimizer.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if step >= warm:
+                course.seconds.append((time.process_time() - processor, time.perf_counter() - wall))
+
+
+def rows_of(courses: Mapping[str, Course]) -> list[tuple[str, ...]]:
+    """Lines of the table, as HEADINGS names them; on a GPU the ratio is of wall time."""
+    counted = 1 if torch.cuda.is_available() else 0
+    means = {name: np.mean(course.seconds, axis=0) for name, course in courses.items()}
+    return [
+        (name, f"{mean[0]:.2f}", f"{mean[1]:.2f}", f"{mean[counted] / means[PLAIN][counted]:.2f} x")
+        for name, mean in means.items()
+    ]

@@ -1,0 +1,152 @@
+"""Brings a graph up as plain processes where ros2cli is absent: start, configure, activate, watch, tear down."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import yaml
+
+from kd_perception.bringup.child_process import NodeProcess
+from kd_perception.bringup.graph import Graph, NodeSpec
+from kd_perception.bringup.interrupts import Interrupts, handled_interrupts
+from kd_perception.bringup.lifecycle_client import LifecycleClient, TransitionError
+from kd_perception.errors import KdError
+from kd_perception.resources import use_middleware_profile
+
+POLL_S = 0.05
+STOP_GRACE_S = 5.0
+
+
+class GraphError(KdError):
+    """A node of the graph could not be started, configured or activated, or ended when it should not."""
+
+
+class Processes:
+    """The processes of a running graph."""
+
+    def __init__(self, graph: Graph, nodes: Sequence[NodeProcess]) -> None:
+        self.graph = graph
+        self.nodes = tuple(nodes)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Until the required node ends well; raises GraphError if it fails, another node ends, or after `timeout_s`."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.finished():
+            if deadline is not None and time.monotonic() > deadline:
+                raise GraphError(f"the graph did not finish within {timeout_s:.0f} s; look at the nodes' logs")
+            time.sleep(POLL_S)
+
+    def finished(self) -> bool:
+        """Whether the required node has ended well; raises GraphError as `wait` does."""
+        required = self.graph.required
+        for node in self.nodes:
+            if node.exit_code is None:
+                continue
+            if required is not None and node.name == required.name and node.exit_code == 0:
+                return True
+            raise GraphError(f"{node.name} ended with status {node.exit_code}: {node.last_words()}")
+        return False
+
+
+@contextmanager
+def running(
+    graph: Graph,
+    domain_id: int | None = None,
+    log_folder: Path | None = None,
+    echo: Callable[[str], None] = lambda line: None,
+) -> Iterator[Processes]:
+    """Start a graph's processes, configure and activate all nodes in order; on leaving, end them, whatever happened.
+
+    `domain_id` overrides ROS_DOMAIN_ID; every log line goes to `echo` and, per node, into `log_folder`. Raises
+    GraphError in a sentence when a node cannot be started, configured or activated.
+    """
+    environment = _environment(domain_id, log_folder)
+    started: list[NodeProcess] = []
+    with ExitStack() as cleanup:
+        interrupts = cleanup.enter_context(handled_interrupts())
+        scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="kd_up_")))
+        cleanup.callback(_stop, started, interrupts)
+        if log_folder is not None:
+            log_folder.mkdir(parents=True, exist_ok=True)
+        for name, command in _commands(graph, scratch):
+            log = None if log_folder is None else log_folder / f"{name}.log"
+            with interrupts.held():  # between start and note of it, a process would be orphaned
+                started.append(NodeProcess(name, command, environment, log, echo))
+        processes = Processes(graph, started)
+        _activate(graph, processes, domain_id)
+        yield processes
+
+
+def node_command(node: NodeSpec, folder: Path) -> list[str]:
+    """The command line that runs a node with this Python; a file in `folder` carries its parameters with their
+    types."""
+    parameters = {key: list(value) if isinstance(value, tuple) else value for key, value in node.parameters.items()}
+    overrides = folder / f"{node.name}.yaml"
+    overrides.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    command = [
+        sys.executable,
+        "-m",
+        f"kd_perception.nodes.{node.executable}.node",
+        "--ros-args",
+        "-r",
+        f"__node:={node.name}",
+    ]
+    for file in (node.parameter_file, overrides):
+        command += ["--params-file", str(file)] if file is not None else []
+    for source, target in node.remappings:
+        command += ["-r", f"{source}:={target}"]
+    return command
+
+
+def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    for node in graph.nodes:
+        yield node.name, node_command(node, folder)
+    if graph.rviz is not None:
+        rviz = shutil.which("rviz2")
+        if rviz is None:
+            raise GraphError(
+                "rviz2 is not installed, so the graph cannot be shown; install ROS 2's rviz2 or leave out --rviz"
+            )
+        yield "rviz2", [rviz, "-d", str(graph.rviz)]
+
+
+def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:
+    """The children's environment; the middleware's profile also counts for the participant of this process."""
+    use_middleware_profile()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_COLORIZED_OUTPUT": "0"}
+    if domain_id is not None:
+        environment["ROS_DOMAIN_ID"] = str(domain_id)
+    if log_folder is not None:
+        environment.setdefault("ROS_LOG_DIR", str(log_folder / "ros"))
+    return environment
+
+
+def _activate(graph: Graph, processes: Processes, domain_id: int | None) -> None:
+    """Configure and activate all nodes; a node that refuses is quoted with its last logged error."""
+    with LifecycleClient([node.name for node in graph.nodes], domain_id) as client:
+        try:
+            client.bring_up(stop=processes.finished)
+        except TransitionError as error:
+            time.sleep(POLL_S)  # the log line may be a moment behind the answer
+            node = next(node for node in processes.nodes if node.name == error.node)
+            raise GraphError(f"{error}: {node.last_words()}") from error
+
+
+def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:
+    """SIGTERM, then SIGKILL for what is left; while this lasts a further Ctrl-C only shortens the grace."""
+    interrupts.only_noted = True
+    before = interrupts.noted
+    for node in reversed(nodes):
+        node.signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_GRACE_S
+    while any(node.exit_code is None for node in nodes) and time.monotonic() < deadline and interrupts.noted == before:
+        time.sleep(POLL_S)
+    for node in nodes:
+        node.signal(signal.SIGKILL)
+        node.finish()

@@ -1,0 +1,124 @@
+"""A bird's-eye view of detections, truth and points around the ego, with OpenCV on RGB arrays."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from kd_perception.drawing.cameras import BACKGROUND, CLASS_COLORS, FONT, SUBPIXEL, TEXT_COLOR, TRUTH_COLOR, Color
+from kd_perception.geometry.boxes import CLASSES, Boxes
+
+GRID_COLOR: Color = (48, 56, 68)
+MISSED_COLOR: Color = (255, 56, 56)
+
+
+def draw_bev(
+    detections: Boxes,
+    truth: Boxes | None = None,
+    points: np.ndarray | None = None,
+    extent: float = 51.2,
+    size: int = 900,
+    missed: np.ndarray | None = None,
+) -> np.ndarray:
+    """Bird's-eye view (size, size, 3): ego in the middle, x (forward) up, y (left) to the left, `extent` metres to each
+    side.
+
+    detections, truth: boxes in ego; points (N, >=3) in ego, coloured by height; arrows show the way of the next second.
+    `missed` (T,) bool marks truth that is to be red instead of white.
+    """
+    canvas = np.full((size, size, 3), BACKGROUND, np.uint8)
+    view = BevView(extent, size)
+    range_rings(canvas, view)
+    if points is not None:
+        _points(canvas, view, points)
+    ego_outline(canvas, view)
+    if truth is not None:
+        red = np.zeros(len(truth), bool) if missed is None else missed
+        for outline, is_red in zip(truth.corners()[:, :4, :2], red, strict=True):
+            color, width = (MISSED_COLOR, 2) if is_red else (TRUTH_COLOR, 1)
+            cv2.polylines(canvas, [view.fixed(outline)], True, color, width, cv2.LINE_AA, SUBPIXEL)
+    tint = canvas.copy()
+    for outline, label in zip(detections.corners()[:, :4, :2], detections.label, strict=True):
+        cv2.fillPoly(tint, [view.fixed(outline)], CLASS_COLORS[CLASSES[label]], cv2.LINE_AA, SUBPIXEL)
+    cv2.addWeighted(tint, 0.3, canvas, 0.7, 0.0, canvas)
+    for index in np.argsort(detections.score):
+        _bev_box(canvas, view, detections[index : index + 1])
+    present = [name for i, name in enumerate(CLASSES) if i in detections.label]
+    _legend(canvas, present, truth is not None, missed is not None)
+    return canvas
+
+
+class BevView:
+    """Metric x, y in ego -> picture pixels."""
+
+    def __init__(self, extent: float, size: int) -> None:
+        self.extent, self.scale = extent, size / (2.0 * extent)
+
+    def pixels(self, xy: np.ndarray) -> np.ndarray:
+        """(..., 2) x, y in metres -> (..., 2) u, v."""
+        return (self.extent - np.asarray(xy)[..., ::-1]) * self.scale
+
+    def fixed(self, xy: np.ndarray) -> np.ndarray:
+        """The same in the fixed-point integers that OpenCV draws with, kept within what they can hold."""
+        return np.round(np.clip(self.pixels(xy), -1e6, 1e6) * (1 << SUBPIXEL)).astype(np.int32)
+
+
+def _bev_box(canvas: np.ndarray, view: BevView, box: Boxes) -> None:
+    """Outline, heading tick, velocity arrow of a single box."""
+    color = CLASS_COLORS[CLASSES[box.label[0]]]
+    heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
+    center = box.center[0, :2]
+    cv2.polylines(canvas, [view.fixed(box.corners()[0, :4, :2])], True, color, 2, cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(
+        canvas,
+        [view.fixed(np.stack([center, center + heading * box.size[0, 0] / 2.0]))],
+        False,
+        color,
+        2,
+        cv2.LINE_AA,
+        SUBPIXEL,
+    )
+    velocity = box.velocity[0]
+    if np.isfinite(velocity).all() and np.linalg.norm(velocity) > 0.5:
+        start, end = np.round(view.pixels(np.stack([center, center + velocity]))).astype(int)
+        cv2.arrowedLine(canvas, start.tolist(), end.tolist(), color, 1, cv2.LINE_AA, tipLength=0.2)
+
+
+def range_rings(canvas: np.ndarray, view: BevView) -> None:
+    """Circles around the ego every ten metres."""
+    middle = view.pixels(np.zeros(2))
+    fixed = np.round(middle * (1 << SUBPIXEL)).astype(int).tolist()
+    for metres in range(10, int(view.extent * 1.42) + 1, 10):
+        cv2.circle(canvas, fixed, round(metres * view.scale * (1 << SUBPIXEL)), GRID_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+        if metres < view.extent:
+            at = view.pixels(np.array([metres, 0.0])) + [4, -4]
+            cv2.putText(canvas, f"{metres} m", at.astype(int).tolist(), FONT, 0.38, (110, 120, 134), 1, cv2.LINE_AA)
+
+
+def _points(canvas: np.ndarray, view: BevView, points: np.ndarray) -> None:
+    """Points as pixels, the highest on top, from slate (ground) to pale (3 m and more)."""
+    points = points[np.isfinite(points[:, :3]).all(axis=1)]
+    pixels = view.pixels(points[:, :2]).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < len(canvas))).all(axis=1)
+    pixels, height = pixels[inside], points[inside, 2]
+    order = np.argsort(height)
+    share = np.clip((height[order, None] + 0.3) / 3.3, 0.0, 1.0)
+    low, high = np.array([62.0, 82.0, 110.0]), np.array([188.0, 214.0, 232.0])
+    canvas[pixels[order, 1], pixels[order, 0]] = (low + (high - low) * share).astype(np.uint8)
+
+
+def ego_outline(canvas: np.ndarray, view: BevView) -> None:
+    """A car's outline with its nose up; nuScenes' ego frame sits at the rear axle."""
+    shape = np.array([[3.4, 0.6], [3.7, 0.0], [3.4, -0.6], [3.0, -0.9], [-0.9, -0.9], [-0.9, 0.9], [3.0, 0.9]])
+    cv2.fillPoly(canvas, [view.fixed(shape)], (90, 100, 116), cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(canvas, [view.fixed(shape)], True, TEXT_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+
+
+def _legend(canvas: np.ndarray, names: Sequence[str], with_truth: bool, with_missed: bool) -> None:
+    entries = [(name.replace("_", " "), CLASS_COLORS[name], -1) for name in names]
+    entries += [("truth (outline)", TRUTH_COLOR, 1)] if with_truth else []
+    entries += [("missed", MISSED_COLOR, 2)] if with_missed else []
+    for i, (text, color, thickness) in enumerate(entries):
+        y = 18 + 18 * i
+        cv2.rectangle(canvas, (10, y - 9), (20, y + 1), color, thickness)
+        cv2.putText(canvas, text, (27, y), FONT, 0.42, TEXT_COLOR, 1, cv2.LINE_AA)

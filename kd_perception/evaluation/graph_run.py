@@ -1,0 +1,97 @@
+"""A student evaluated through the node graph: scene -> bag -> replay into real processes -> recorded detections."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosbags.rosbag2 import Reader
+
+from kd_perception.bags.messages import typestore
+from kd_perception.bringup.graph import replay_evaluate_graph
+from kd_perception.datasets.nuscenes import ANCHOR
+from kd_perception.errors import DataError
+from kd_perception.evaluation.report import RunReport, make_report
+from kd_perception.evaluation.results import Results, read_results
+
+SAMPLE_TOPIC = "/sample"
+RESULTS, STATUS, DETECTIONS, LOGS = "results_nusc.json", "status.jsonl", "detections", "logs"
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """One bag's outcome: result-file entries by sample, answered frames' stage times (ms), frames offered.
+
+    In lockstep the keyframes are what is offered. In real time every image of the anchor camera is: what the network
+    loses on its way counts as dropped, too.
+    """
+
+    results: Results
+    stages: list[dict[str, float]]
+    frames_in: int
+
+    def report(self, model: str, engine: str) -> RunReport:
+        """The run's report.json content."""
+        return make_report(self.frames_in, self.frames_in - len(self.stages), self.stages, model, engine)
+
+
+def replay_bag(
+    bag: Path,
+    student: Path,
+    out: Path,
+    engine: str = "auto",
+    lockstep: bool = True,
+    score_threshold: float = 0.1,
+    threads: int = 0,
+    domain_id: int | None = None,
+    echo: Callable[[str], None] = lambda line: None,
+    timeout_s: float | None = None,
+) -> GraphRun:
+    """Play a bag through detector and evaluator as processes; they leave results, statuses and a bag in `out`.
+
+    `lockstep` waits for each keyframe's answer; otherwise the bag plays in real time. Raises GraphError (a KdError)
+    with a node's own sentence when one fails, DataError when the evaluator left no readable files.
+    """
+    from kd_perception.bringup.processes import running  # only here: it needs ROS
+
+    graph = replay_evaluate_graph(
+        bag=bag,
+        model=student,
+        out=out,
+        engine=engine,
+        lockstep=lockstep,
+        score_threshold=score_threshold,
+        threads=threads,
+    )
+    with running(graph, domain_id=domain_id, log_folder=out / LOGS, echo=echo) as processes:
+        processes.wait(timeout_s)
+    keyframes, images = _offered(bag)
+    answered = _answered(out / STATUS)
+    if lockstep:
+        answered = {stamp: stages for stamp, stages in answered.items() if stamp in keyframes}
+    return GraphRun(read_results(out / RESULTS), list(answered.values()), len(keyframes) if lockstep else images)
+
+
+def _answered(path: Path) -> dict[int, dict[str, float]]:
+    """Stage times by stamp (ns) of the frames whose status says answered."""
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        return {row["stamp_ns"]: row["stage_ms"] for row in rows if row["outcome"] == "answered"}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"{path}, which the evaluator node writes, cannot be read ({error}); look at the node's log beside it"
+        ) from error
+
+
+def _offered(bag: Path) -> tuple[set[int], int]:
+    """Stamps (ns) of the bag's keyframes, and how many images its anchor camera has."""
+    with Reader(bag) as reader:
+        connections = [connection for connection in reader.connections if connection.topic == SAMPLE_TOPIC]
+        samples = [
+            typestore().deserialize_cdr(data, connection.msgtype)
+            for connection, _, data in reader.messages(connections=connections)
+        ]
+        images = sum(
+            connection.msgcount for connection in reader.connections if connection.topic.startswith(f"/{ANCHOR}/image")
+        )
+    return {sample.header.stamp.sec * 10**9 + sample.header.stamp.nanosec for sample in samples}, images

@@ -1,0 +1,1 @@
+"""The node `bev_student`: the detector on live cameras."""

@@ -1,0 +1,123 @@
+"""What the detector publishes: boxes, markers, one FrameStatus a frame, and latency topics as Autoware names them."""
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Float64, Header
+from visualization_msgs.msg import MarkerArray
+
+from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.ros.detections import to_detection_array
+from kd_perception.ros.markers import to_markers
+from kd_perception.ros.publishing import publish
+from kd_perception.ros.qos import EVERY_RESULT, RESULT
+from kd_perception.ros.stamps import to_time
+
+PROCESSING_TOPICS = {"preprocess": "preprocess", "inference": "inference", "decode": "postprocess", "total": "total"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a frame. ages_ns: of each camera's image, None where missing; missing: names of masked cameras."""
+
+    stamp_ns: int
+    outcome: int
+    reason: str = ""
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+    ages_ns: Sequence[int | None] = ()
+    missing: Sequence[str] = ()
+    reset_reason: str = ""
+    memory_state: str = FrameStatus.MEMORY_NONE
+    engine: str = ""
+
+
+class Outputs:
+    """The detector's publishers. Thread-safe: drops are told by callbacks while frames are answered."""
+
+    def __init__(self, node: LifecycleNode, frame_id: str, camera_names: Sequence[str], model: str) -> None:
+        self._node = node
+        self._frame_id = frame_id
+        self._camera_names = list(camera_names)
+        self._model = model
+        self._lock = threading.Lock()
+        self._received = self._answered = 0
+        self._last_answer_s: float | None = None
+        self._objects = node.create_lifecycle_publisher(Detection3DArray, "~/output/objects", RESULT)
+        self._markers = node.create_lifecycle_publisher(MarkerArray, "~/output/markers", RESULT)
+        self._status = node.create_lifecycle_publisher(FrameStatus, "~/output/status", EVERY_RESULT)
+        self.named = {"objects": self._objects, "markers": self._markers, "status": self._status}
+        debug = (
+            "cyclic_time_ms",
+            "pipeline_latency_ms",
+            *(f"processing_time/{name}_ms" for name in PROCESSING_TOPICS.values()),
+        )
+        self._debug = {name: node.create_lifecycle_publisher(Float64, f"~/debug/{name}", RESULT) for name in debug}
+
+    def wanted(self) -> bool:
+        """Whether anybody listens to a result."""
+        return any(publisher.get_subscription_count() for publisher in self.named.values())
+
+    def restart(self) -> None:
+        """Frames are counted from here."""
+        self._received = self._answered = 0
+        self._last_answer_s = None
+
+    def boxes(self, boxes: Boxes, stamp_ns: int) -> None:
+        """Publish what was found."""
+        publish(self._node, self._objects, to_detection_array(boxes, stamp_ns, self._frame_id, self._model))
+        if self._markers.get_subscription_count():
+            publish(self._node, self._markers, to_markers(boxes, stamp_ns, self._frame_id))
+
+    def status(self, answer: Answer) -> None:
+        """Publish what became of a frame; after its boxes."""
+        with self._lock:
+            self._received += 1
+            self._answered += answer.outcome == FrameStatus.ANSWERED
+            publish(
+                self._node,
+                self._status,
+                FrameStatus(
+                    header=Header(stamp=to_time(answer.stamp_ns), frame_id=self._frame_id),
+                    outcome=answer.outcome,
+                    reason=answer.reason,
+                    stage_names=list(answer.stage_ms),
+                    stage_ms=list(answer.stage_ms.values()),
+                    camera_names=self._camera_names,
+                    camera_age_ms=[
+                        math.nan if age is None else age / 1e6
+                        for age in answer.ages_ns or [None] * len(self._camera_names)
+                    ],
+                    missing_cameras=list(answer.missing),
+                    memory_state=answer.memory_state,
+                    reset_reason=answer.reset_reason,
+                    frames_received=self._received,
+                    frames_answered=self._answered,
+                    frames_dropped=self._received - self._answered,
+                    model=self._model,
+                    engine=answer.engine,
+                ),
+            )
+
+    def latency(self, answer: Answer) -> None:
+        """Publish the latency topics of an answered frame (milliseconds)."""
+        now_s = time.monotonic()
+        if self._last_answer_s is not None:
+            publish(self._node, self._debug["cyclic_time_ms"], Float64(data=1e3 * (now_s - self._last_answer_s)))
+        self._last_answer_s = now_s
+        publish(
+            self._node,
+            self._debug["pipeline_latency_ms"],
+            Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6),
+        )
+        for stage, name in PROCESSING_TOPICS.items():
+            publish(self._node, self._debug[f"processing_time/{name}_ms"], Float64(data=answer.stage_ms[stage]))
+
+    def close(self) -> None:
+        """Destroy the publishers."""
+        for publisher in (*self.named.values(), *self._debug.values()):
+            self._node.destroy_lifecycle_publisher(publisher)

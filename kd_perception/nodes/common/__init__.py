@@ -1,0 +1,1 @@
+"""What all nodes share: process, parameters, diagnostics, worker."""

@@ -1,0 +1,1 @@
+"""The node `evaluator`: collects predictions of the running graph and scores them."""

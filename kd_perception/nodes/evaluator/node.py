@@ -1,0 +1,244 @@
+"""Judges the live graph: Samples and detections in, a nuScenes result file, a bag of the detections and the metric out.
+
+Global poses come from tf (map <- base_link at the anchor's exposure). What a Sample lacks is named, never made up.
+"""
+
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.serialization import serialize_message
+from std_srvs.srv import Trigger
+
+from kd_msgs.msg import Detection3DArray, FrameStatus, Sample
+from kd_perception.atomic import disk_refusal, write_text
+from kd_perception.bags.writer import BagWriter
+from kd_perception.datasets.nuscenes import open_nuscenes
+from kd_perception.errors import CalibrationError, ConfigError, DataError, KdError
+from kd_perception.evaluation.metric import evaluate_results
+from kd_perception.evaluation.results import write_results
+from kd_perception.nodes.common.health import Health
+from kd_perception.nodes.common.node import ProcessNode, run
+from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.evaluator.answers import Answers
+from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.qos import EVERY_RESULT
+from kd_perception.ros.stamps import to_nanoseconds
+from kd_perception.ros.tf import open_transforms
+
+RESULTS, SUMMARY, STATUS, DETECTIONS = "results_nusc.json", "metrics_summary.json", "status.jsonl", "detections"
+OUTCOMES = {FrameStatus.ANSWERED: "answered", FrameStatus.DROPPED: "dropped", FrameStatus.REJECTED: "rejected"}
+TF_HISTORY_S = 60.0
+SETTLE_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class EvaluatorParameters:
+    """Parameters of the evaluator; read on configure."""
+
+    out: str = parameter("", f"folder for {RESULTS}, {STATUS}, {DETECTIONS}/ (a bag) and {SUMMARY}")
+    dataroot: str = parameter("", "nuScenes-format data set with the truth; empty: no metric")
+    version: str = parameter("", "name of its tables' folder, e.g. v1.0-mini")
+    global_frame: str = parameter("map", "frame of the data set's poses")
+    settle_s: float = parameter(10.0, "longest wait for late answers when the result is asked for, s", 0.0, 600.0)
+    quiet_s: float = parameter(0.5, "silence after which no more input is expected, s", 0.0, 60.0)
+
+
+class Evaluator(ProcessNode):
+    """Lifecycle: configure checks folders and starts listening; the service ~/evaluate writes everything."""
+
+    def __init__(self) -> None:
+        super().__init__("evaluator")
+        declare_parameters(self, EvaluatorParameters)
+        self._bag: BagWriter | None = None
+        self._lock = threading.RLock()  # the service runs beside the subscriptions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters, open the detections' bag and listen; fails with a logged sentence."""
+        try:
+            self._settings = p = read_parameters(self, EvaluatorParameters)
+            if not p.out:
+                raise ConfigError("parameter out is empty; give the folder that shall hold the results")
+            self._nusc = open_nuscenes(Path(p.dataroot), p.version) if p.dataroot else None
+            self._bag = BagWriter(Path(p.out) / DETECTIONS, overwrite=True)
+            self._bag.__enter__()
+        except (KdError, OSError) as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._bag_problem, self._written = "", False
+        self._health = Health(self)
+        self._answers = Answers()
+        self._statuses: list[str] = []
+        self._last_input_s = time.monotonic()
+        self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"), TF_HISTORY_S)
+        self._inputs = [
+            self.create_subscription(Sample, "~/input/sample", self._receive_sample, EVERY_RESULT),
+            self.create_subscription(Detection3DArray, "~/input/objects", self._receive_objects, EVERY_RESULT),
+            self.create_subscription(FrameStatus, "~/input/status", self._receive_status, EVERY_RESULT),
+        ]
+        self._service = self.create_service(
+            Trigger, "~/evaluate", self._evaluate, callback_group=MutuallyExclusiveCallbackGroup()
+        )
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening; detections that nobody asked an evaluation of are discarded."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self.destroy_service(self._service)
+        self._transforms.close()
+        self._health.close()
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Leave no half-written bag."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Discard a bag that was not finished."""
+        if self._bag is not None:
+            self._bag.__exit__(KeyboardInterrupt, None, None)
+            self._bag = None
+
+    def _receive_sample(self, message: Sample) -> None:
+        with self._lock:
+            self._answers.add_sample(to_nanoseconds(message.header.stamp), message.scene, message.sample_token)
+        self._record("/sample", "kd_msgs/msg/Sample", message, to_nanoseconds(message.header.stamp))
+
+    def _receive_objects(self, message: Detection3DArray) -> None:
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        try:
+            boxes = from_detection_array(message)
+            with self._lock:
+                self._answers.add_boxes(stamp_ns, message.header.frame_id, boxes)
+        except DataError as error:
+            self._health.problem("refused_detections", str(error))
+        self._record("/objects", "kd_msgs/msg/Detection3DArray", message, stamp_ns)
+
+    def _receive_status(self, message: FrameStatus) -> None:
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        row = json.dumps(_status_row(stamp_ns, message))
+        with self._lock:
+            self._statuses.append(row)
+            if message.outcome != FrameStatus.ANSWERED:
+                self._answers.add_refusal(stamp_ns, message.reason)
+        self._record("/status", "kd_msgs/msg/FrameStatus", message, stamp_ns)
+
+    def _record(
+        self, topic: str, type_name: str, message: Detection3DArray | FrameStatus | Sample, stamp_ns: int
+    ) -> None:
+        self._health.count(topic.strip("/"))
+        with self._lock:
+            self._last_input_s = time.monotonic()
+            if self._bag is not None and not self._bag_problem:
+                try:
+                    self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
+                except DataError as error:  # the scores need no bag
+                    self._bag_problem = str(error)
+                    self._health.problem("bag_problems", self._bag_problem)
+            self._locate()
+
+    def _locate(self) -> None:
+        """Fetch the global pose of answers while tf still remembers it."""
+        for stamp_ns, frame_id in self._answers.unlocated():
+            try:
+                self._answers.set_pose(
+                    stamp_ns, self._transforms.lookup(self._settings.global_frame, frame_id, stamp_ns)
+                )
+            except CalibrationError as error:
+                self._answers.set_pose_problem(stamp_ns, str(error))
+
+    def _evaluate(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """~/evaluate: in a thread of its own, wait for answers that are on their way, then write and score."""
+        deadline_s = time.monotonic() + self._settings.settle_s
+        while not self._settled() and time.monotonic() < deadline_s and not self.interrupted.is_set():
+            time.sleep(SETTLE_POLL_S)
+        try:
+            with self._lock:
+                response.message = self._write()
+            response.success = True
+        except (KdError, OSError) as error:
+            response.message = (disk_refusal(error) if isinstance(error, OSError) else "") or str(error)
+            response.success = False
+            self.get_logger().error(response.message)
+        return response
+
+    def _settled(self) -> bool:
+        """Whether the input is quiet and every sample has its answer."""
+        with self._lock:
+            self._locate()
+            quiet = time.monotonic() - self._last_input_s >= self._settings.quiet_s
+            return quiet and not self._answers.open_samples()
+
+    def _write(self) -> str:
+        """Write all files; returns a sentence that sums up. Raises DataError if there was nothing to judge."""
+        out = Path(self._settings.out)
+        if self._written:
+            raise DataError("the evaluation was written already; configure the evaluator again for another")
+        if not self._answers.samples:
+            raise DataError("no Sample message came, so there is nothing to evaluate; replay a bag made by kd bag")
+        self._finish_bag()
+        write_text(out / STATUS, "".join(line + "\n" for line in self._statuses))
+        write_results(out / RESULTS, self._answers.results())
+        missing = self._answers.missing()
+        for token, reason in missing.items():
+            self.get_logger().warning(f"sample {token} has no detections: {reason}")
+        text = f"{len(self._answers.samples) - len(missing)} of {len(self._answers.samples)} samples answered"
+        if missing:
+            first, reason = next(iter(missing.items()))
+            named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
+            text += f" (no detections for {named}; {first}: {reason})"
+        if self._nusc is not None:
+            metrics = evaluate_results(self._nusc, out / RESULTS, self._answers.scenes(), out / SUMMARY)
+            text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
+        self._written = True
+        return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")
+
+    def _finish_bag(self) -> None:
+        """The bag appears, or its problem is told: what was scored must not be lost with it."""
+        bag, self._bag = self._bag, None
+        if bag is None:  # an earlier call got this far
+            return
+        try:
+            bag.__exit__(DataError if self._bag_problem else None, None, None)
+        except DataError as error:
+            self._bag_problem = str(error)
+            self._health.problem("bag_problems", self._bag_problem)
+
+
+def _status_row(stamp_ns: int, message: FrameStatus) -> dict[str, object]:
+    """A FrameStatus as one JSON object; ages of missing cameras are null."""
+    return {
+        "stamp_ns": stamp_ns,
+        "outcome": OUTCOMES.get(message.outcome, str(message.outcome)),
+        "reason": message.reason,
+        "stage_ms": dict(zip(message.stage_names, message.stage_ms, strict=True)),
+        "camera_age_ms": {
+            name: None if math.isnan(age) else age
+            for name, age in zip(message.camera_names, message.camera_age_ms, strict=True)
+        },
+        "missing_cameras": list(message.missing_cameras),
+        "memory_state": message.memory_state,
+        "reset_reason": message.reset_reason,
+        "model": message.model,
+        "engine": message.engine,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the node as a process."""
+    sys.exit(run(Evaluator, arguments, threads=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The node `replay`: plays a bag into the running graph, with /clock."""

@@ -1,0 +1,1 @@
+"""The node `visualizer`: pictures of what the detector sees, for RViz."""

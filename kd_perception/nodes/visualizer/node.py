@@ -1,0 +1,237 @@
+"""Shows what the detector sees: markers for RViz, a bird's-eye picture with the LiDAR points, and camera overlays.
+
+Triggered by detections, it takes the images and the cloud nearest to their stamp, and draws what somebody looks at.
+"""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
+
+from kd_msgs.msg import Detection3DArray
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.drawing.bird_eye import draw_bev
+from kd_perception.drawing.cameras import decode_image, draw_camera, encode_image
+from kd_perception.errors import CalibrationError, KdError
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.transforms import apply, invert
+from kd_perception.nodes.common.health import Health
+from kd_perception.nodes.common.latest_worker import LatestWorker
+from kd_perception.nodes.common.node import ProcessNode, run
+from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.images import from_image, to_image
+from kd_perception.ros.markers import to_markers
+from kd_perception.ros.pointclouds import finite_xyz
+from kd_perception.ros.publishing import publish
+from kd_perception.ros.qos import CAMERA_INFO, RESULT, SENSOR
+from kd_perception.ros.rig_source import Rig, RigSource
+from kd_perception.ros.stamps import to_nanoseconds
+from kd_perception.ros.tf import open_transforms
+
+HISTORY = 8  # images and clouds kept per topic, to find those of a detection that comes later
+TOLERANCE_NS = 100_000_000
+
+
+@dataclass(frozen=True)
+class VisualizerParameters:
+    """Parameters of the visualizer; read on configure."""
+
+    camera_names: tuple[str, ...] = parameter(CAMERA_CHANNELS, "the rig's cameras in order; camera{i} is the i-th")
+    transport: str = parameter("compressed", "what cameras publish", choices=("compressed", "raw"))
+    picture_transport: str = parameter("raw", "what this node publishes", choices=("compressed", "raw"))
+    base_frame: str = parameter("base_link", "frame of the boxes")
+    fixed_frame: str = parameter("odom", "frame in which points keep their place between their stamp and the boxes'")
+    rate_hz: float = parameter(4.0, "pictures per second at most", 0.01, 100.0)
+    picture_width: int = parameter(640, "width of each camera overlay, pixels", 64, 4096)
+    bev_size: int = parameter(800, "width and height of the bird's-eye picture, pixels", 64, 4096)
+    bev_extent: float = parameter(51.2, "what it shows to each side of the robot, metres", 1.0, 500.0)
+    score_threshold: float = parameter(0.2, "boxes below this score are not shown", 0.0, 1.0)
+
+
+class History:
+    """The last messages of a topic, to be found by stamp."""
+
+    def __init__(self) -> None:
+        self._messages: deque[tuple[int, object]] = deque(maxlen=HISTORY)
+
+    def add(self, message: Image | CompressedImage | PointCloud2) -> None:
+        """Keep a stamped message."""
+        self._messages.append((to_nanoseconds(message.header.stamp), message))
+
+    def nearest(self, stamp_ns: int) -> tuple[int, Image | CompressedImage | PointCloud2] | None:
+        """Stamp and message nearest to a time, if within the tolerance."""
+        near = [entry for entry in tuple(self._messages) if abs(entry[0] - stamp_ns) <= TOLERANCE_NS]
+        return min(near, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
+
+
+class Visualizer(ProcessNode):
+    """Lifecycle: configure creates the outputs, activate listens."""
+
+    def __init__(self) -> None:
+        super().__init__("visualizer")
+        declare_parameters(self, VisualizerParameters)
+        self._worker: LatestWorker[Detection3DArray] | None = None
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Create the outputs; fails with a logged sentence."""
+        try:
+            self._settings = p = read_parameters(self, VisualizerParameters)
+        except KdError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._health = Health(self)
+        self._markers = self.create_lifecycle_publisher(MarkerArray, "~/output/markers", RESULT)
+        kind, suffix = (CompressedImage, "/compressed") if p.picture_transport == "compressed" else (Image, "")
+        self._bev = self.create_lifecycle_publisher(kind, f"~/output/bev/image{suffix}", RESULT)
+        self._overlays = [
+            self.create_lifecycle_publisher(kind, f"~/output/camera{i}/image{suffix}", RESULT)
+            for i in range(len(p.camera_names))
+        ]
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start listening."""
+        p = self._settings
+        self._images = [History() for _ in p.camera_names]
+        self._clouds = History()
+        self._last_s = -np.inf
+        self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
+        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms)
+        self._worker = LatestWorker(self._work)
+        kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
+        self._inputs = [
+            self.create_subscription(Detection3DArray, "~/input/objects", self._receive_objects, RESULT),
+            self.create_subscription(PointCloud2, "~/input/points", self._clouds.add, SENSOR),
+        ]
+        for i, images in enumerate(self._images):
+            camera = f"~/input/camera{i}"
+            set_info = partial(self._rig_source.set_info, i)
+            self._inputs.append(self.create_subscription(kind, f"{camera}/{suffix}", images.add, SENSOR))
+            self._inputs.append(self.create_subscription(CameraInfo, f"{camera}/camera_info", set_info, CAMERA_INFO))
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening."""
+        self.close()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Remove the outputs."""
+        for publisher in (self._markers, self._bev, *self._overlays):
+            self.destroy_lifecycle_publisher(publisher)
+        self._health.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop, from whatever state."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop listening and drawing."""
+        if self._worker is None:
+            return
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._worker.stop()
+        self._worker = None
+        self._transforms.close()
+
+    def _receive_objects(self, message: Detection3DArray) -> None:
+        self._health.count("detections_received")
+        if time.monotonic() - self._last_s < 1.0 / self._settings.rate_hz:
+            return
+        self._last_s = time.monotonic()
+        self._worker.submit(message)
+
+    # The worker's thread
+
+    def _work(self, message: Detection3DArray) -> None:
+        """Draw one message's boxes, whatever they are."""
+        try:
+            self._draw(message)
+        except KdError as error:
+            self._health.problem("refused_input", str(error))
+        except Exception as error:  # drawing must not end the node
+            self._health.problem("faults", f"drawing failed ({type(error).__name__}: {error}); please report it")
+
+    def _draw(self, message: Detection3DArray) -> None:
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        boxes = from_detection_array(message)
+        boxes = boxes[boxes.score >= self._settings.score_threshold]
+        if self._markers.get_subscription_count():
+            publish(self, self._markers, to_markers(boxes, stamp_ns, message.header.frame_id))
+        if self._bev.get_subscription_count():
+            points = self._points(stamp_ns)
+            picture = draw_bev(boxes, None, points, self._settings.bev_extent, self._settings.bev_size)
+            self._publish(self._bev, picture, message)
+        if any(publisher.get_subscription_count() for publisher in self._overlays):
+            rig = self._rig_source.rig(stamp_ns)
+            for index, publisher in enumerate(self._overlays):
+                if publisher.get_subscription_count():
+                    self._draw_overlay(index, boxes, rig, message)
+        self._health.count("detections_drawn")
+
+    def _points(self, stamp_ns: int) -> np.ndarray | None:
+        """Points (N, 3) of the cloud nearest in time, in base_link at the boxes' time; None if there are none."""
+        found = self._clouds.nearest(stamp_ns)
+        if found is None:
+            self._health.count("frames_without_points")
+            return None
+        cloud_ns, cloud = found
+        p = self._settings
+        try:
+            points = finite_xyz(cloud)
+            frame = cloud.header.frame_id.lstrip("/")
+            try:
+                fixed_from_points = self._transforms.lookup(p.fixed_frame, frame, cloud_ns)
+                fixed_from_base = self._transforms.lookup(p.fixed_frame, p.base_frame, stamp_ns)
+                base_from_points = invert(fixed_from_base) @ fixed_from_points
+            except CalibrationError:  # no odometry: take the robot as standing still between the two
+                base_from_points = self._transforms.lookup(p.base_frame, frame, stamp_ns)
+        except KdError as error:
+            self._health.problem("refused_clouds", str(error))
+            return None
+        return apply(base_from_points, points)
+
+    def _draw_overlay(self, index: int, boxes: Boxes, rig: Rig, message: Detection3DArray) -> None:
+        name = self._settings.camera_names[index]
+        found = self._images[index].nearest(to_nanoseconds(message.header.stamp))
+        if found is None or name in rig.problems:
+            self._health.problem(
+                "missing_images", rig.problems.get(name, f"camera '{name}' has no image near the boxes' stamp")
+            )
+            return
+        image = found[1]
+        try:
+            rgb = decode_image(bytes(image.data), name) if isinstance(image, CompressedImage) else from_image(image)
+        except KdError as error:
+            self._health.problem("refused_images", f"camera '{name}': {error}")
+            return
+        picture = draw_camera(rgb, rig.cameras[index], boxes, width=self._settings.picture_width)
+        self._publish(self._overlays[index], picture, message)
+
+    def _publish(self, publisher, picture: np.ndarray, message: Detection3DArray) -> None:  # noqa: ANN001 - of either image type
+        if self._settings.picture_transport == "compressed":
+            publish(self, publisher, CompressedImage(header=message.header, format="jpeg", data=encode_image(picture)))
+        else:
+            image = to_image(picture)
+            image.header = message.header
+            publish(self, publisher, image)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the node as a process."""
+    sys.exit(run(Visualizer, arguments))
+
+
+if __name__ == "__main__":
+    main()

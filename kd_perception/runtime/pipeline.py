@@ -1,0 +1,244 @@
+"""Images of a calibrated rig in, boxes out: preprocess -> engine -> decode, for the ROS node and `kd eval` alike.
+
+Geometry inputs follow the calibration: they are built when the rig is set and only rebuilt when it changes. The halves
+of `detect`, `prepare` and `infer`, may run in two threads: the next images are then decoded while the engine runs.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from kd_perception.engines.base import open_engine
+from kd_perception.engines.protocol import Engine, Tensor, ignore
+from kd_perception.errors import CalibrationError, DataError, MemoryLostError
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.camera import Camera
+from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
+from kd_perception.student.decode import decode
+from kd_perception.student.geometry_inputs import geometry_inputs
+from kd_perception.student.preprocess import fit_views, network_image
+from kd_perception.student.spec import MEMORY_OUTPUT, OUTPUTS, Student
+
+IMAGES_INPUT, VALID_INPUT = "images", "camera_valid"
+HEATMAP_OUTPUT, REGRESSION_OUTPUT = OUTPUTS
+IN_FLIGHT = 3  # prepared sets of images that stay valid: one in the engine, one that waits, one being prepared
+DECODERS = 2  # images of a set that are decoded side by side
+
+EncodedOrRgb = bytes | memoryview | np.ndarray
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One set of images as the engine takes it: inputs by name, valid until `IN_FLIGHT` further calls of `prepare`.
+
+    missing: names of cameras without an image; rejected: camera name -> sentence why its image could not be used;
+    preprocess_ms: what decoding and resizing took.
+    """
+
+    inputs: dict[str, np.ndarray]
+    missing: tuple[str, ...]
+    rejected: dict[str, str]
+    preprocess_ms: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What one set of images shows.
+
+    boxes in base_link at the anchor image's stamp, best score first; stage_ms: wall-clock milliseconds of 'preprocess'
+    (JPEG decode and resize), 'inference', 'decode' and their sum 'total'; missing: names of cameras without an image;
+    rejected: camera name -> sentence why its image could not be used.
+    """
+
+    boxes: Boxes
+    stage_ms: dict[str, float]
+    missing: tuple[str, ...]
+    rejected: dict[str, str]
+    memory_state: str = MEMORY_NONE
+    reset_reason: str = ""
+
+
+class Pipeline:
+    """A student opened for a rig of a fixed number of cameras.
+
+    Two threads may share it: one calls `set_rig` and `prepare`, the other `infer`. `close` ends its decoder threads.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        engine: str | Engine = "auto",
+        cameras: int = 6,
+        score_threshold: float = 0.1,
+        threads: int = 0,
+        cache_folder: Path | None = None,
+        report: Callable[[str], None] = ignore,
+        views: int = 1,
+    ) -> None:
+        """Open the engine by name (threads, cache_folder, report: see EngineOptions) or take one that is open; raises
+        EngineError if none can run the file. `views`: network images of each camera (student.preprocess)."""
+        self.student = student
+        self.score_threshold = score_threshold
+        if isinstance(engine, str):
+            engine = open_engine(engine, student, cameras * views, threads, cache_folder, report)
+        self.engine = engine
+        spec = student.spec
+        self._memory = None if spec.memory is None else BevMemory(spec.memory, spec.grid)
+        self._reset_reason = ""  # of a student without memory: told all the same
+        self._camera_count, self.views = cameras, views
+        self._fingerprints: tuple[str, ...] = ()
+        self._cameras: tuple[Camera, ...] = ()
+        self._network_from_image: tuple[np.ndarray, ...] = ()
+        self._geometry: dict[str, np.ndarray] = {}
+        buffers = [np.zeros((cameras * views, *student.spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
+        self._buffers = itertools.cycle(buffers)
+        self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode-image")
+
+    def close(self) -> None:
+        """End the threads that decode images."""
+        self._decoders.shutdown()
+
+    def set_rig(self, cameras: Sequence[Camera]) -> bool:
+        """Use this calibration from now on, anchor first; True if it differs from the last.
+
+        Raises CalibrationError if the number of cameras is not the one the engine was opened for.
+        """
+        if len(cameras) != self._camera_count:
+            raise CalibrationError(
+                f"the rig has {len(cameras)} cameras but the pipeline was opened for {self._camera_count}; open it for "
+                "the rig's count"
+            )
+        fingerprints = tuple(camera.fingerprint() for camera in cameras)
+        if fingerprints == self._fingerprints:
+            return False
+        spec = self.student.spec
+        self._network_from_image = tuple(
+            affine for camera in cameras for affine in fit_views(camera, spec.image_size, self.views)
+        )
+        self._geometry = geometry_inputs(spec, self._each_view(cameras), self._network_from_image)
+        for array in self._geometry.values():
+            array.flags.writeable = False  # engines may take them as constants until the rig changes
+        self._cameras, self._fingerprints = tuple(cameras), fingerprints
+        return True
+
+    def detect(
+        self,
+        images: Sequence[EncodedOrRgb | None],
+        stamp_ns: int | None = None,
+        odom_from_base: np.ndarray | None = None,
+    ) -> Detections:
+        """Boxes seen in one set of images: JPEG or PNG bytes or RGB arrays in rig order, None for a missing camera.
+
+        An image that cannot be used counts as missing and is reported in `rejected`; with no usable image there are no
+        boxes. Stamp and pose are for students with memory, see `infer`. Raises CalibrationError before `set_rig`,
+        ValueError if the number of images is not the rig's.
+        """
+        return self.infer(self.prepare(images), stamp_ns, odom_from_base)
+
+    def prepare(self, images: Sequence[EncodedOrRgb | None]) -> Prepared:
+        """First half of `detect`: decode and resize the images, several at once."""
+        start = time.perf_counter()
+        if not self._cameras:
+            raise CalibrationError("the pipeline has no calibration yet; call set_rig with the rig's cameras first")
+        if len(images) != len(self._cameras):
+            raise ValueError(
+                f"{len(images)} images for a rig of {len(self._cameras)} cameras; pass None for a missing camera"
+            )
+        buffer = next(self._buffers)
+        seen_by = self._each_view(images), self._each_view(self._cameras)
+        problems = list(self._decoders.map(self._prepare_image, buffer, *seen_by, self._network_from_image))
+        pairs = list(zip(self._cameras, images, problems[:: self.views], strict=True))  # views share what is wrong
+        missing = tuple(camera.name for camera, image, _ in pairs if image is None)
+        rejected = {camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem}
+        valid = np.array([image is not None and not problem for _, image, problem in pairs], np.float32)
+        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
+        return Prepared(inputs, missing, rejected, 1e3 * (time.perf_counter() - start))
+
+    @property
+    def needs_pose(self) -> bool:
+        """Whether `infer` wants stamp and pose: students with memory do."""
+        return self._memory is not None
+
+    def reset(self, reason: str) -> None:
+        """Forget the past before the next `infer`, whose answer tells the reason."""
+        if self._memory is not None:
+            self._memory.reset(reason)
+        else:
+            self._reset_reason = reason
+
+    def infer(
+        self, prepared: Prepared, stamp_ns: int | None = None, odom_from_base: np.ndarray | None = None
+    ) -> Detections:
+        """Second half of `detect`: run the engine, with memory if the student has one, and decode its outputs.
+
+        Frames must come in the order of their stamps. `odom_from_base` (4, 4) is the ego pose in odom (never map) at
+        the anchor image's stamp; see `runtime.bev_memory` for what happens without it or when it jumps. Raises
+        ValueError if a student with memory gets no stamp.
+        """
+        start = time.perf_counter()
+        outputs, recall = self._run(prepared.inputs, stamp_ns, odom_from_base)
+        inferred = time.perf_counter()
+        boxes = Boxes.empty() if outputs is None else self.decode(outputs)
+        stage_ms = {
+            "preprocess": prepared.preprocess_ms,
+            "inference": 1e3 * (inferred - start),
+            "decode": 1e3 * (time.perf_counter() - inferred),
+        }
+        return Detections(
+            boxes, {**stage_ms, "total": sum(stage_ms.values())}, prepared.missing, prepared.rejected, recall.state,
+            recall.reset_reason,
+        )  # fmt: skip
+
+    def _run(
+        self, inputs: dict[str, np.ndarray], stamp_ns: int | None, odom_from_base: np.ndarray | None
+    ) -> tuple[dict[str, Tensor] | None, Recall]:
+        """The engine's outputs, None if no camera has an image, and what was recalled for them."""
+        seen = bool(inputs[VALID_INPUT].any())
+        if self._memory is None:
+            reason, self._reset_reason = self._reset_reason, ""
+            return self.engine.run(inputs) if seen else None, Recall({}, MEMORY_NONE, reason)
+        if stamp_ns is None:
+            raise ValueError("a student with memory needs the stamp (ns) of every frame, and odom_from_base")
+        recall = self._memory.recall(stamp_ns, odom_from_base)
+        if not seen:
+            return None, recall
+        name = self.engine.name
+        try:
+            outputs = self.engine.run({**inputs, **recall.inputs})
+        except MemoryLostError as error:
+            self._memory.reset(str(error))
+            recall = self._memory.recall(stamp_ns, odom_from_base)
+            outputs = self.engine.run({**inputs, **recall.inputs})
+        if self.engine.name != name and len(self._memory):  # what the old engine holds is foreign to the new
+            self._memory.reset(f"engine {self.engine.name} took over from {name}")
+        self._memory.remember(stamp_ns, odom_from_base, outputs[MEMORY_OUTPUT])
+        return outputs, recall
+
+    def _each_view(self, of_cameras: Sequence[Item]) -> list[Item]:
+        """What belongs to each camera, once for each of its views."""
+        return [item for item in of_cameras for _ in range(self.views)]
+
+    def _prepare_image(
+        self, target: np.ndarray, image: EncodedOrRgb | None, camera: Camera, network_from_image: np.ndarray
+    ) -> str:
+        """Write the network's view of one image into `target`; '' or a sentence why it is left black."""
+        target[:] = 0
+        if image is None:
+            return ""
+        size = (camera.height, camera.width)
+        try:
+            target[:] = network_image(image, size, network_from_image, self.student.spec.image_size)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def decode(self, outputs: dict[str, np.ndarray]) -> Boxes:
+        """Boxes of the engine's raw outputs, at this pipeline's score threshold."""
+        return decode(outputs[HEATMAP_OUTPUT], outputs[REGRESSION_OUTPUT], self.student.spec.grid, self.score_threshold)

@@ -1,0 +1,1 @@
+"""The student file: its specification, its inputs computed from calibration, and the decoding of its outputs."""

@@ -1,0 +1,233 @@
+"""The student file: one ONNX file that is the whole model, and says how to run it.
+
+Plain ONNX operators, precision baked in, normalisation inside the graph, one JSON in `metadata_props["kd_student"]`.
+Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,) float32, 0 for a missing camera;
+    `camera_params` (cameras, K) float32, if the spec's `camera_params` is K and not 0 (`student.camera_params`);
+    the geometry tables of the view transform (`student.view_tables`). Tables and parameters are computed at run
+    time from the calibration (`student.geometry_inputs`).
+Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, 10, rows, columns) float32,
+    the codes that `kd_perception.student.decode` names.
+A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (channels, rows, columns)
+    float32, the `bev_feature` of an earlier frame, on the grid of that frame; `bev_warp` (rows, columns, 2) float32,
+    where each cell lies in it (`runtime.bev_memory.warp_table`); `memory_valid` (1,) float32, 0 without an earlier
+    frame; `memory_interval` (1,) float32, seconds since that frame. And the output `bev_feature`, to be kept.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from kd_perception.errors import StudentError
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.camera_params import CAMERA_PARAMS
+
+METADATA_KEY = "kd_student"
+CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
+PARAMS_INPUT = "camera_params"
+CAMERA_INPUTS = ("images", "camera_valid", PARAMS_INPUT)  # the last only of students that take it
+OUTPUTS = ("heatmap", "regression")
+MEMORY_INPUT = "bev_memory"
+MEMORY_INPUTS = (MEMORY_INPUT, "bev_warp", "memory_valid", "memory_interval")
+MEMORY_OUTPUT = "bev_feature"
+FORMAT_VERSION = 1
+VIEW_TRANSFORMS = ("pull", "splat")
+
+
+@dataclass(frozen=True)
+class DepthBins:
+    """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range.
+
+    `focal` in pixels of the network image: the focal length at which the bins hold. A camera of focal length f has its
+    bins at f / focal times the range, so that an object of one size in pixels is in one bin whatever the lens (virtual
+    depth as in Cube R-CNN, arXiv:2207.10660). 0 takes the bins as they are for every camera.
+    """
+
+    start: float
+    step: float
+    count: int
+    focal: float = 0.0
+
+
+@dataclass(frozen=True)
+class ViewSpec:
+    """How image features reach the grid.
+
+    kind: 'pull' or 'splat'; stride: pixels per feature cell; depth: bins; heights: z in base_link (metres) at which
+    `pull` samples each cell; z_range: metres within which `splat` keeps points.
+    """
+
+    kind: str
+    stride: int
+    depth: DepthBins
+    heights: tuple[float, ...]
+    z_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class MemorySpec:
+    """What a temporal student remembers: BEV features of `channels` channels.
+
+    It was trained with earlier frames `shortest_s` to `longest_s` seconds old and works best with one of `interval_s`.
+    """
+
+    channels: int
+    interval_s: float
+    shortest_s: float
+    longest_s: float
+
+
+@dataclass(frozen=True)
+class StudentSpec:
+    """Everything needed to run a student file and to trust it.
+
+    `provenance` is free text for people: data, command, commit.
+    """
+
+    name: str
+    grid: BevGrid
+    image_size: tuple[int, int]  # (height, width) in pixels
+    view: ViewSpec
+    trained_cameras: int
+    mean: tuple[float, float, float]  # RGB in [0, 255], applied inside the file; stated for the record
+    std: tuple[float, float, float]
+    precision: str = "fp32"
+    temporal_frames: int = 1
+    memory: MemorySpec | None = None  # of a student of two frames
+    camera_params: int = 0  # length of a camera's row in the input of that name; 0: the file has no such input
+    classes: tuple[str, ...] = CLASSES
+    provenance: dict[str, str] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """(rows, columns) of one camera's feature map."""
+        return self.image_size[0] // self.view.stride, self.image_size[1] // self.view.stride
+
+    def camera_shapes(self, cameras: int) -> dict[str, tuple[int, ...]]:
+        """Sizes of the file's inputs that hold something of each camera, in the file's order."""
+        shapes = {"images": (cameras, *self.image_size, 3), "camera_valid": (cameras,)}
+        return shapes | {PARAMS_INPUT: (cameras, self.camera_params)} if self.camera_params else shapes
+
+    @property
+    def memory_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of what is remembered; no channels without memory."""
+        return (0 if self.memory is None else self.memory.channels, *self.grid.shape)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the file's outputs, in order."""
+        return OUTPUTS if self.memory is None else (*OUTPUTS, MEMORY_OUTPUT)
+
+    def to_json(self) -> str:
+        """The metadata JSON."""
+        fields = asdict(self)
+        if self.memory is None:
+            del fields["memory"]  # readers that know of no memory read the file as before
+        if not self.camera_params:
+            del fields["camera_params"]
+        return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1)
+
+    @staticmethod
+    def from_json(text: str, where: str) -> "StudentSpec":
+        """Parse and check metadata; raises StudentError naming `where` if a field is missing, unknown or unfit."""
+        try:
+            raw = json.loads(text)
+            version = raw.pop("format")
+            if version != FORMAT_VERSION:
+                raise StudentError(
+                    f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with kd export"
+                )
+            view, memory = raw.pop("view"), raw.pop("memory", None)
+            spec = StudentSpec(
+                grid=BevGrid(**raw.pop("grid")),
+                view=ViewSpec(
+                    kind=view["kind"],
+                    stride=int(view["stride"]),
+                    depth=DepthBins(**view["depth"]),
+                    heights=tuple(view["heights"]),
+                    z_range=tuple(view["z_range"]),
+                ),
+                memory=None if memory is None else MemorySpec(**memory),
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StudentError(
+                f"{where}: its student metadata is damaged ({error}); export the model again with kd export"
+            ) from error
+        spec.check(where)
+        return spec
+
+    def check(self, where: str) -> None:
+        """Raise StudentError if the fields do not fit together."""
+        if self.view.kind not in VIEW_TRANSFORMS:
+            raise StudentError(
+                f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})"
+            )
+        if self.image_size[0] % self.view.stride or self.image_size[1] % self.view.stride:
+            raise StudentError(
+                f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}"
+            )
+        if self.temporal_frames != (1 if self.memory is None else 2):
+            raise StudentError(
+                f"{where}: {self.temporal_frames} temporal frames are not what its memory needs (1 without, 2 with one)"
+            )
+        memory = self.memory
+        if memory is not None and not 0.0 < memory.shortest_s <= memory.interval_s <= memory.longest_s:
+            raise StudentError(
+                f"{where}: its memory's intervals must rise from shortest ({memory.shortest_s} s) over the best "
+                f"({memory.interval_s} s) to longest ({memory.longest_s} s)"
+            )
+        if self.camera_params not in (0, CAMERA_PARAMS):
+            raise StudentError(
+                f"{where}: it takes {self.camera_params} parameters of each camera, this version has {CAMERA_PARAMS}; "
+                "export it again with kd export"
+            )
+        if self.classes != CLASSES:
+            raise StudentError(
+                f"{where}: its classes {list(self.classes)} are not the ten nuScenes classes in CenterPoint's order"
+            )
+
+
+@dataclass(frozen=True)
+class Student:
+    """A student file on disk: where it is, what it is, and its content's hash, which names detections."""
+
+    path: Path
+    spec: StudentSpec
+    sha256: str
+
+    @property
+    def model_id(self) -> str:
+        """Name and short hash, written into every detection message."""
+        return f"{self.spec.name}@{self.sha256[:12]}"
+
+
+def load_student(path: Path) -> Student:
+    """Open a student file's metadata; raises StudentError if it is missing, truncated or no work of kd export."""
+    import onnx  # only here: engines that never read metadata need no onnx
+
+    path = Path(path)
+    if not path.is_file():
+        raise StudentError(f"student file {path} does not exist; give the path of a file written by kd export")
+    data = path.read_bytes()
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf raises its own types
+        raise StudentError(
+            f"{path} is no readable ONNX file (truncated or another format); copy or export it again"
+        ) from error
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    if METADATA_KEY not in properties:
+        raise StudentError(
+            f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes"
+        )
+    spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
+    return Student(path, spec, hashlib.sha256(data).hexdigest())
+
+
+def with_measurements(spec: StudentSpec, accuracy: dict[str, float], latency_ms: dict[str, float]) -> StudentSpec:
+    """The spec with measured figures filled in."""
+    return replace(spec, accuracy=accuracy, latency_ms=latency_ms)

@@ -1,0 +1,1 @@
+"""Meshes and textures: vehicles, people, street objects, buildings."""

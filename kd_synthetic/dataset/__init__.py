@@ -1,0 +1,1 @@
+"""The rendered world as a nuScenes data set: scenes, annotations, tables, card."""

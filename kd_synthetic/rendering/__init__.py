@@ -1,0 +1,1 @@
+"""Cameras, LiDAR, light and weather: rays in, pictures and point clouds out."""

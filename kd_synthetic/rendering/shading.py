@@ -1,0 +1,247 @@
+"""What light leaves the surfaces that rays meet: textures, sun with shadow rays, sky, lamps, reflections, haze."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kd_synthetic.assets.buildings import FACADE_METRES
+from kd_synthetic.assets.mesh import Material, Mesh
+from kd_synthetic.assets.textures import remap, wrap_sample
+from kd_synthetic.rendering.lamps import lamp_light, lit_windows
+from kd_synthetic.rendering.light import Light
+from kd_synthetic.rendering.world import AO_CELL, AO_REACH, Geometry, Hits, World
+from kd_synthetic.streets.ground import GroundMap
+
+WET_DARKENING = 0.55  # wet asphalt scatters about half of what dry asphalt does
+# Share of light that a surface mirrors at normal incidence.
+MIRROR = {Material.PAINT: 0.045, Material.METAL: 0.12, Material.GLASS: 0.07}
+_LINEAR = ((np.arange(256) / 255.0) ** 2.2).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Shaded:
+    """Radiance (N, 3) of N rays, and the material each one meets (N,), 255 for the sky."""
+
+    radiance: np.ndarray
+    material: np.ndarray
+
+
+class Shader:
+    """Shades rays of one camera; `pixel` is the angle in radians that one ray stands for."""
+
+    def __init__(self, world: World, pixel: float) -> None:
+        self.world, self.pixel = world, pixel
+        self._facades = _facade_levels(world.facades)
+
+    def shade(self, geometry: Geometry, origins: np.ndarray, directions: np.ndarray, hits: Hits) -> Shaded:
+        """Light along rays (N, 3) that meet `hits`, towards their origins."""
+        light = self.world.light
+        radiance = np.empty((len(directions), 3), np.float32)
+        hit = hits.triangle >= 0
+        sky = np.flatnonzero(~hit)
+        radiance[sky] = light.sky_colour(directions[sky])
+        material = np.where(hit, geometry.mesh.material[hits.triangle], 255)
+        points = origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
+        ground = np.flatnonzero(material == Material.GROUND)
+        radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
+        solid = np.flatnonzero(hit & (material != Material.GROUND))
+        radiance[solid] = _shade_solid(
+            geometry,
+            light,
+            self._facades,
+            self.world.ground.detail,
+            hits,
+            solid,
+            points[solid],
+            directions[solid],
+            self.pixel,
+        )
+        covered = np.flatnonzero(hit)
+        clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
+        radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
+        return Shaded(radiance, material)
+
+    def _shade_ground(
+        self, geometry: Geometry, points: np.ndarray, distance: np.ndarray, directions: np.ndarray
+    ) -> np.ndarray:
+        light, ground = self.world.light, self.world.ground
+        xy = points[:, :2] - self.world.local_ground_origin
+        footprint = distance * self.pixel / np.sqrt(np.maximum(-directions[:, 2], 0.02))
+        albedo = _ground_albedo(ground, xy, footprint)
+        if light.wet:
+            albedo *= WET_DARKENING
+        lit = _sunlit(geometry, light, points + np.float32(0.01) * light.to_sun + np.array((0, 0, 0.004), np.float32))
+        grid = (points[:, :2] - geometry.contact_centre + AO_REACH) / AO_CELL - 0.5
+        contact = remap(geometry.contact, grid[:, 0], grid[:, 1], cv2.BORDER_CONSTANT)[:, 0]
+        sun = light.sun * light.to_sun[2]
+        irradiance = lit[:, None] * sun + light.sky * (1.0 - 0.85 * contact)[:, None]
+        if geometry.lamps is not None:
+            up = np.zeros_like(points)
+            up[:, 2] = 1.0
+            irradiance = irradiance + lamp_light(geometry.lamps, geometry.tracer, points, up)
+        return albedo * irradiance
+
+
+def _sunlit(geometry: Geometry, light: Light, points: np.ndarray) -> np.ndarray:
+    """Which points (N,) the sun reaches."""
+    if not light.sun.any():
+        return np.zeros(len(points), bool)
+    return ~geometry.tracer.blocked(points, np.ascontiguousarray(np.broadcast_to(light.to_sun, points.shape)))
+
+
+def _ground_albedo(ground: GroundMap, xy: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    """Linear reflectance (N, 3) at positions (N, 2) in the picture's metres."""
+    image = ground.pyramid.levels[0]
+    size = np.array((image.shape[1], image.shape[0])) * ground.pyramid.texel
+    inside = ((xy > 0) & (xy < size)).all(1)
+    albedo = np.broadcast_to(ground.far_colour, (len(xy), 3)).copy()
+    index = np.flatnonzero(inside)
+    coded = ground.pyramid.sample(xy[index, 0], xy[index, 1], footprint[index])
+    albedo[index] = _LINEAR[np.clip(coded + 0.5, 0, 255).astype(np.uint8)]
+    near = np.flatnonzero(footprint < 0.12)
+    tile = xy[near] / ground.detail_size
+    fine = wrap_sample(ground.detail, tile[:, 0], tile[:, 1]) - 1.0
+    albedo[near] *= 1.0 + fine * np.clip(1.0 - footprint[near] / 0.12, 0, 1)[:, None]
+    return albedo
+
+
+def _facade_levels(facades: np.ndarray) -> list[np.ndarray]:
+    """Mip levels, each (styles * size, size, 4): the styles stacked."""
+    levels = []
+    size = facades.shape[1]
+    while size >= 8:
+        levels.append(
+            np.concatenate([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in facades])
+        )
+        size //= 2
+    return levels
+
+
+def _facade_sample(levels: list[np.ndarray], uv: np.ndarray, layer: np.ndarray, footprint: np.ndarray) -> np.ndarray:
+    """Samples (N, 4) float32 in [0, 255]; footprint in tiles a pixel."""
+    out = np.empty((len(uv), 4), np.float32)
+    size = levels[0].shape[1]
+    level = np.clip(np.rint(np.log2(np.maximum(footprint * size, 1e-6))), 0, len(levels) - 1).astype(np.int8)
+    part = uv - np.floor(uv)
+    for index, image in enumerate(levels):
+        mask = np.flatnonzero(level == index)
+        if len(mask):
+            side = image.shape[1]
+            x = part[mask, 0] * side - 0.5
+            y = np.clip(part[mask, 1] * side - 0.5, 0, side - 1) + layer[mask].astype(np.float32) * side
+            out[mask] = remap(image, x, y, cv2.BORDER_REPLICATE)
+    return out
+
+
+def _surfaces(
+    mesh: Mesh,
+    facades: list[np.ndarray],
+    detail: np.ndarray,
+    triangle: np.ndarray,
+    u: np.ndarray,
+    v: np.ndarray,
+    points: np.ndarray,
+    facing: np.ndarray,
+    distance: np.ndarray,
+    pixel: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reflectance (N, 3) and mirror reflectance at normal incidence (N,) of N hits, textures included."""
+    material, albedo = mesh.material[triangle], mesh.colour[triangle]
+    gloss = np.zeros(len(triangle), np.float32)
+    for kind, value in MIRROR.items():
+        gloss[material == kind] = value
+    wall = np.flatnonzero(material == Material.FACADE)
+    if len(wall):
+        corner_uv = mesh.uv[triangle[wall]]
+        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
+        footprint = distance[wall] * pixel / FACADE_METRES[0] / np.sqrt(np.maximum(facing[wall], 0.1))
+        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
+        glass = texel[:, 3:] / 255.0
+        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
+        gloss[wall] = 0.07 * glass[:, 0]
+    leaves = np.flatnonzero(material == Material.FOLIAGE)
+    if len(leaves):
+        p = points[leaves]
+        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
+        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
+        near = np.clip(1.5 - distance[leaves] / 60.0, 0.2, 1.0)
+        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
+    return albedo, gloss
+
+
+def _shade_solid(
+    geometry: Geometry,
+    light: Light,
+    facades: list[np.ndarray],
+    detail: np.ndarray,
+    hits: Hits,
+    index: np.ndarray,
+    points: np.ndarray,
+    directions: np.ndarray,
+    pixel: float,
+) -> np.ndarray:
+    """Radiance (N, 3) of the hits `index` on anything but the ground."""
+    mesh, triangle = geometry.mesh, hits.triangle[index]
+    u, v = hits.u[index, None], hits.v[index, None]
+    corner = mesh.normals[triangle]
+    normal = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
+    normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None] + 1e-6
+    facing = np.einsum("ni,ni->n", normal, directions)
+    normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
+    facing = np.abs(facing)
+    material = mesh.material[triangle]
+    albedo, gloss = _surfaces(mesh, facades, detail, triangle, u, v, points, facing, hits.distance[index], pixel)
+
+    towards = np.einsum("ni,i->n", normal, light.to_sun)
+    lit = np.zeros(len(index), np.float32)
+    sunny = np.flatnonzero(towards > 0)
+    clear = _sunlit(geometry, light, points[sunny] + np.float32(0.012) * normal[sunny])
+    lit[sunny] = towards[sunny] * clear
+    up = 0.5 + 0.5 * normal[:, 2]
+    low = 0.62 + 0.38 * np.clip(points[:, 2] / 0.9, 0, 1)
+    diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
+    if geometry.lamps is not None:
+        lamp = lamp_light(geometry.lamps, geometry.tracer, points, normal)
+        lamp[material == Material.RETRO] *= 4.0  # sends headlamps' light back where it came from
+        diffuse = diffuse + lamp
+    result = albedo * diffuse
+    shiny = np.flatnonzero(gloss > 0)
+    if len(shiny):
+        result[shiny] += _reflections(
+            light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0
+        )
+    lamp = material == Material.LIGHT
+    if geometry.lamps is None:
+        result[lamp] += mesh.colour[triangle[lamp]] * 0.5
+    else:
+        result[lamp] += mesh.colour[triangle[lamp]] * geometry.lamps.emission[triangle[lamp], None]
+        result += _windows(mesh, facades, hits, index, points) * light.lamp_scale
+    return result
+
+
+def _windows(mesh: Mesh, facades: list[np.ndarray], hits: Hits, index: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """What lit rooms (N, 3) add to the hits `index`."""
+    triangle = hits.triangle[index]
+    result = np.zeros((len(index), 3), np.float32)
+    wall = np.flatnonzero(mesh.material[triangle] == Material.FACADE)
+    if len(wall):
+        u, v, chosen = hits.u[index[wall], None], hits.v[index[wall], None], triangle[wall]
+        corner = mesh.uv[chosen]
+        uv = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
+        glass = _facade_sample(facades, uv, mesh.layer[chosen], np.zeros(len(wall)))[:, 3:] / 255.0
+        result[wall] = glass * lit_windows(uv, mesh.layer[chosen], mesh.colour[chosen, 0], points[wall, 2])
+    return result
+
+
+def _reflections(
+    light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
+) -> np.ndarray:
+    """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
+    mirrored = directions + 2 * facing[:, None] * normal
+    fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8
+    sky = light.sky_colour(mirrored)
+    street = light.bounce * 0.9
+    above = np.clip((mirrored[:, 2] - 0.02) / 0.18, 0, 1)[:, None]
+    glint = np.clip(mirrored @ light.to_sun, 0, 1) ** 350 * lit * 10.0
+    return fresnel[:, None] * (sky * above + street * (1 - above)) + (glint * fresnel)[:, None] * light.sun

@@ -1,0 +1,1 @@
+"""Real traffic rendered again: boxes, poses and calibration of any nuScenes tables."""

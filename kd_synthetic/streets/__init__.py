@@ -1,0 +1,1 @@
+"""What a scene contains: city, roads, traffic, actors, scenery, and its conditions."""

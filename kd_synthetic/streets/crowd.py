@@ -1,0 +1,130 @@
+"""Collects the annotated objects of a scene and refuses whatever would ever touch an earlier one, or the ego
+vehicle.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from kd_synthetic.assets.cars import build_car
+from kd_synthetic.assets.machines import build_bus, build_construction_vehicle
+from kd_synthetic.assets.mesh import Mesh, Size
+from kd_synthetic.assets.people import build_bicycle, build_motorcycle, build_pedestrian
+from kd_synthetic.assets.trucks import build_trailer, build_truck
+from kd_synthetic.streets.actors import CATEGORY_OF_CLASS, Actor, Motion, overlap, sample_size
+
+EGO_SIZE: Size = (4.6, 1.9, 1.7)
+
+
+EGO_CENTRE_AHEAD = 1.35  # of the rear axle, metres
+
+
+PHASES = 8  # of a walking or pedalling cycle
+
+
+class Crowd:
+    """Collects actors and refuses those that would ever touch an earlier one."""
+
+    def __init__(self, rng: np.random.Generator, steps: int, ego: Motion) -> None:
+        self.rng, self.steps, self.actors = rng, steps, []
+        index = np.unique(np.append(np.arange(0, steps, 4), steps - 1))
+        self._index = index
+        ahead = EGO_CENTRE_AHEAD * np.stack([np.cos(ego.yaw), np.sin(ego.yaw)], -1)
+        self._tracks = [((ego.xy + ahead)[index], ego.yaw[index], (EGO_SIZE[0] + 1.0, EGO_SIZE[1] + 0.4, 2.0))]
+
+    def _track(self, motion: Motion, size: Size) -> tuple[np.ndarray, np.ndarray, Size]:
+        if len(motion.yaw) == 1:
+            return motion.xy, motion.yaw, size
+        return motion.xy[self._index], motion.yaw[self._index], size
+
+    def fits(self, motion: Motion, size: Size, margin: float = 0.25) -> bool:
+        track = self._track(motion, size)
+        return not any(overlap(other, track, margin) for other in self._tracks)
+
+    def add(
+        self,
+        name: str,
+        size: Size,
+        motion: Motion,
+        build: Callable[[np.random.Generator, float], Mesh],
+        at_rest: str,
+        moving: str,
+        category: str = "",
+        stride: float = 0.0,
+        margin: float = 0.25,
+    ) -> bool:
+        """Add it if there is room. `build` gets a generator (the same at every call) and the phase (rad) of a cycle
+        of `stride` metres.
+        """
+        seed = int(self.rng.integers(2**62))
+        if not self.fits(motion, size, margin):
+            return False
+
+        @cache
+        def phase_mesh(phase: int) -> Mesh:
+            return build(np.random.default_rng(seed), phase * 2 * np.pi / PHASES)
+
+        def mesh_at(travelled: float) -> Mesh:
+            return phase_mesh(int(travelled / stride * PHASES) % PHASES if stride else 0)
+
+        self._tracks.append(self._track(motion, size))
+        self.actors.append(
+            Actor(name, category or CATEGORY_OF_CLASS[name], size, motion, mesh_at, at_rest, moving, stride > 0)
+        )
+        return True
+
+    def vehicle(self, name: str, motion: Motion, size: Size, parked: bool, margin: float = 0.25) -> bool:
+        """A car, truck, bus, trailer or construction vehicle."""
+        build = {
+            "car": build_car,
+            "truck": build_truck,
+            "bus": build_bus,
+            "trailer": build_trailer,
+            "construction_vehicle": build_construction_vehicle,
+        }[name]
+        rest = "vehicle.parked" if parked else "vehicle.stopped"
+        return self.add(name, size, motion, lambda rng, phase: build(size, rng), rest, "vehicle.moving", margin=margin)
+
+    def cycle(self, name: str, motion: Motion, rider: bool) -> bool:
+        """A bicycle or motorcycle, with or without rider."""
+        length, width, height = sample_size(name, self.rng)
+        height = height * (1.5 if name == "bicycle" else 1.12) if rider else height * 0.93
+        size = (length, width, round(height, 3))
+        scooter = self.rng.random() < 0.5
+        attribute = "cycle.with_rider" if rider else "cycle.without_rider"
+        if name == "bicycle":
+            return self.add(
+                name,
+                size,
+                motion,
+                lambda rng, phase: build_bicycle(size, rng, rider, phase),
+                attribute,
+                attribute,
+                stride=4.0 if rider else 0.0,
+            )
+        return self.add(
+            name, size, motion, lambda rng, phase: build_motorcycle(size, rng, rider, scooter), attribute, attribute
+        )
+
+    def person(self, motion: Motion, pose: str, worker: bool = False) -> bool:
+        """A pedestrian 'walking', 'standing' or 'sitting'."""
+        length, width, height = sample_size("pedestrian", self.rng)
+        category = "human.pedestrian.construction_worker" if worker else "human.pedestrian.adult"
+        if not worker and self.rng.random() < 0.07:
+            length, width, height, category = length * 0.7, width * 0.7, height * 0.68, "human.pedestrian.child"
+        if pose == "sitting":
+            height *= 0.75
+        size = (round(length, 3), round(width, 3), round(height, 3))
+        rest = "pedestrian.sitting_lying_down" if pose == "sitting" else "pedestrian.standing"
+        return self.add(
+            "pedestrian",
+            size,
+            motion,
+            lambda rng, phase: build_pedestrian(size, rng, phase, pose, worker),
+            rest,
+            "pedestrian.moving",
+            category,
+            stride=1.5 if pose == "walking" else 0.0,
+            margin=0.15,
+        )

@@ -1,0 +1,38 @@
+"""What a student takes in training: the images, calibration and view terms of a batch of rigs, now and a moment ago."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class CameraInputs(NamedTuple):
+    """N cameras, of all rigs behind each other: images (N, H, W, 3) uint8, camera_valid (N,), camera_params (N, K) of
+    students that take them (kd_perception.student.camera_params), None for others."""
+
+    images: Tensor
+    camera_valid: Tensor
+    camera_params: Tensor | None = None
+
+
+class PreviousFrames(NamedTuple):
+    """The earlier frame of each of a batch's B rigs.
+
+    cameras and terms as of the current frames, of the rigs that have one; warp (B, rows, columns, 2); valid (B,) 1 or
+    0; interval (B,) seconds, positive also where there is no earlier frame.
+    """
+
+    cameras: CameraInputs
+    terms: dict[str, Tensor]
+    warp: Tensor
+    valid: Tensor
+    interval: Tensor
+
+
+class StudentInputs(NamedTuple):
+    """A batch of B = `rigs` rigs; `terms` of the view transform (kd_training.models.view) with the batch's offsets
+    added; `previous` is there for students with a memory only."""
+
+    rigs: int
+    cameras: CameraInputs
+    terms: dict[str, Tensor]
+    previous: PreviousFrames | None = None

@@ -1,0 +1,129 @@
+"""Checkpoints: weights as safetensors that carry their configuration, and a state file from which a run resumes bit by
+bit."""
+
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from kd_perception.atomic import write_bytes
+from kd_perception.errors import ConfigError, DataError
+from kd_training.config.experiment import AnyConfig, config_from_yaml, to_yaml
+
+CONFIG_KEY = "kd_config"
+WEIGHTS_FILE = "weights.safetensors"
+STATE_FILE = "state.pt"
+STATE_ENTRIES = ("step", "config", "model", "ema", "optimizer", "helper", "task")
+
+
+def save_weights(state: dict[str, Tensor], config: AnyConfig, target: Path) -> None:
+    """Write weights with their configuration, atomically."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    write_bytes(target, save(tensors, {CONFIG_KEY: to_yaml(config)}))
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors of a safetensors file and the configuration (YAML) it carries, if any; DataError if it is unreadable."""
+    if not Path(path).is_file():
+        raise DataError(f"weights file {path} does not exist; give a .safetensors file")
+    try:
+        with safe_open(str(path), "pt") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}, (stream.metadata() or {}).get(CONFIG_KEY)
+    except SafetensorError as error:
+        raise DataError(
+            f"{path} is no readable safetensors file ({error}); it is truncated or of another format"
+        ) from error
+
+
+def checkpoint_config(path: Path) -> AnyConfig:
+    """The configuration that a checkpoint was trained with; raises ConfigError if it carries none."""
+    _, text = read_weights(path)
+    if text is None:
+        raise ConfigError(f"{path} carries no configuration; only files that kd train wrote can be exported or run")
+    return config_from_yaml(text, str(path))
+
+
+def load_weights(
+    model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = (), anew: Sequence[str] = ()
+) -> None:
+    """Fill the model; raises DataError if a tensor is missing, unknown or of another shape.
+
+    `may_lack` names groups of modules that start as nothing, by prefix: a file that has no tensor of a group leaves it
+    as it is. `anew` names parts of the model that stay as they are, whatever the file has; ConfigError if it has no
+    such part.
+    """
+    parts = dict(model.named_children())
+    for part in anew:
+        if part not in parts:
+            raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
+    given, _ = read_weights(path)
+    given = {name: value for name, value in given.items() if not _within(name, anew)}
+    wanted = {name: value for name, value in model.state_dict().items() if not _within(name, anew)}
+    for group in may_lack:
+        if not any(_within(name, group) for name in given):
+            wanted = {name: value for name, value in wanted.items() if not _within(name, group)}
+    check_cover(path, given, wanted, "use the configuration it was trained with")
+    model.load_state_dict(given, strict=len(wanted) == len(model.state_dict()))
+
+
+def _within(name: str, modules: Sequence[str]) -> bool:
+    return any(name.startswith(f"{module}.") for module in modules)
+
+
+def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], advice: str) -> None:
+    """Raise DataError, which ends in `advice`, if a wanted tensor is missing, unknown or of another shape."""
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in wanted]
+    shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
+    for what, names in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", shapes)):
+        if names:
+            raise DataError(
+                f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); "
+                f"{advice}"
+            )
+
+
+def save_state(state: dict[str, Any], target: Path) -> None:
+    """Write what a run needs to resume, atomically."""
+    buffer = io.BytesIO()  # written by us: torch's own writer does not say that the disk is full
+    torch.save(state, buffer)
+    write_bytes(target, buffer.getvalue())
+
+
+def load_state(folder: Path, config: AnyConfig) -> dict[str, Any]:
+    """Read a run's state; raises DataError if absent or damaged, ConfigError if the run had another configuration."""
+    path = Path(folder) / STATE_FILE
+    if not path.is_file():
+        raise DataError(f"{folder} holds no {STATE_FILE} to resume from; give the output folder of an earlier kd train")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); start again or use --weights") from error
+    lacking = [name for name in STATE_ENTRIES if not isinstance(state, dict) or name not in state]
+    if lacking:
+        raise DataError(f"{path} is no state that kd train wrote (it lacks {lacking[0]}); start again or use --weights")
+    before = config_from_yaml(state["config"], f"the configuration in {path}")
+    if type(before) is not type(config):
+        raise ConfigError(f"{folder} holds a run of another kind, a teacher's or a student's; give another folder")
+    changed = _first_difference(asdict(before), asdict(config))
+    if changed:
+        raise ConfigError(
+            f"{folder} was trained with another configuration: {changed}; resume with the same one, or start from its "
+            "weights with --weights"
+        )
+    return state
+
+
+def _first_difference(before: object, now: object, key: str = "") -> str:
+    """The first value that is not as it was, as `key was x and is y`; empty if there is none."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        parts = (_first_difference(before.get(name), now[name], f"{key}.{name}".lstrip(".")) for name in now)
+        return next(filter(None, parts), "")
+    return "" if before == now else f"{key} was {before} and is {now}"

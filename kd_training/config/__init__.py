@@ -1,0 +1,1 @@
+"""Typed configurations of students, teachers and distillation, read from YAML."""

@@ -1,0 +1,171 @@
+"""Training configurations as a whole: YAML over typed dataclasses (OmegaConf), overridden by key=value arguments.
+
+A file with `teacher:` trains a LiDAR teacher; one with `model:` a student, distilled if its `distill:` names a teacher.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import get_args, get_origin
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kd_perception.errors import ConfigError
+from kd_training.config.distill import DistillConfig
+from kd_training.config.sections import (
+    DataConfig,
+    DetectionLossConfig,
+    LossConfig,
+    ModelConfig,
+    ScheduleConfig,
+    StudentScheduleConfig,
+)
+from kd_training.config.teacher import LidarDataConfig, TeacherModelConfig
+
+PRECISIONS = ("bf16-mixed", "32-true")
+
+
+@dataclass
+class TrainConfig:
+    """A student's whole training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    schedule: StudentScheduleConfig = field(default_factory=StudentScheduleConfig)
+
+
+@dataclass
+class TeacherTrainConfig:
+    """A teacher's whole training run."""
+
+    teacher: TeacherModelConfig = field(default_factory=TeacherModelConfig)
+    data: LidarDataConfig = field(default_factory=LidarDataConfig)
+    loss: DetectionLossConfig = field(default_factory=DetectionLossConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+AnyConfig = TrainConfig | TeacherTrainConfig
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
+    """Read a configuration file and apply `key=value` overrides (dotted keys, YAML values; `data.roots.0.root=...`
+    changes an entry of a list). `base:` in a file names another, relative to it, whose values it changes.
+
+    Raises ConfigError naming an unknown key and the nearest valid one, a wrong type, or a missing value.
+    """
+    given = _read_yaml(Path(path), ())
+    for text in overrides:
+        _override(given, text)
+    return _structured(given, str(path))
+
+
+def load_student_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """As load_config; raises ConfigError if the file is a teacher's."""
+    return student_config(load_config(path, overrides), str(path))
+
+
+def student_config(config: AnyConfig, where: str) -> TrainConfig:
+    """The configuration itself; raises ConfigError if it is a teacher's."""
+    if isinstance(config, TeacherTrainConfig):
+        raise ConfigError(f"{where} is a teacher's ({config.teacher.name}); give a student's, which has model:")
+    return config
+
+
+def teacher_config(config: AnyConfig, where: str) -> TeacherTrainConfig:
+    """The configuration itself; raises ConfigError if it is a student's."""
+    if isinstance(config, TrainConfig):
+        raise ConfigError(f"{where} is a student's ({config.model.name}); give a teacher's, which has teacher:")
+    return config
+
+
+def config_from_yaml(text: str, where: str) -> AnyConfig:
+    """The configuration that `to_yaml` wrote."""
+    return _structured(OmegaConf.create(text), where)
+
+
+def to_yaml(config: AnyConfig) -> str:
+    """All keys with their values."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def _read_yaml(path: Path, above: tuple[Path, ...]) -> DictConfig:
+    """A file's values over those of its base; `above`: the files that led to it."""
+    if not path.is_file():
+        raise ConfigError(f"configuration {path} does not exist; the shipped ones are in config/")
+    if path.resolve() in above:
+        raise ConfigError(f"configuration {path} is its own base; remove one base: of the circle")
+    try:
+        given = OmegaConf.load(path)
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
+    if not OmegaConf.is_dict(given):
+        raise ConfigError(f"{path} is not a mapping of model (or teacher), data, loss and schedule")
+    base = given.pop("base", None)
+    if base is None:
+        return given
+    return OmegaConf.merge(_read_yaml(path.parent / str(base), (*above, path.resolve())), given)
+
+
+def _override(given: DictConfig, text: str) -> None:
+    """Set one key from `key=value`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
+    try:
+        OmegaConf.update(given, key, yaml.safe_load(value))
+    except (OmegaConfBaseException, yaml.YAMLError, TypeError, AssertionError) as error:
+        raise ConfigError(f"override '{text}' cannot be applied ({' '.join(str(error).split())})") from error
+
+
+def _structured(given: DictConfig, where: str) -> AnyConfig:
+    if "teacher" in given and "model" in given:
+        raise ConfigError(
+            f"{where} has both teacher: and model:; a run trains one of them, and a distilled student names its "
+            "teacher's weights in distill.teacher"
+        )
+    schema = TeacherTrainConfig if "teacher" in given else TrainConfig
+    _check_keys(OmegaConf.to_container(given), schema, "", where)
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "a value"
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{where}: {key}: {reason}") from error
+    for source in (*config.data.roots, *config.data.validation):
+        source.root = source.root or config.data.root
+    _check_schedule(config.schedule, where)
+    return config
+
+
+def _check_schedule(schedule: ScheduleConfig, where: str) -> None:
+    if (schedule.steps > 0) == (schedule.epochs > 0):
+        raise ConfigError(f"{where}: give either schedule.steps or schedule.epochs, a number above 0")
+    if schedule.precision not in PRECISIONS:
+        raise ConfigError(
+            f"{where}: schedule.precision is '{schedule.precision}'; it is one of {', '.join(PRECISIONS)}"
+        )
+    if schedule.batch < 1 or schedule.total_batch < 0:
+        raise ConfigError(f"{where}: schedule.batch is at least 1 and schedule.total_batch at least 0")
+
+
+def _check_keys(given: object, schema: type, prefix: str, where: str) -> None:
+    """Raise ConfigError for the first key that the dataclass lacks, naming the nearest it has, and for a value in the
+    place of a section."""
+    known = {entry.name: entry.type for entry in fields(schema)}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where}: {prefix.removesuffix('.')} is {given!r}; it is a section with {', '.join(known)}")
+    for key, value in given.items():
+        if key not in known:
+            near = get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise ConfigError(f"{where}: unknown key '{prefix}{key}'; did you mean '{prefix}{near}'?")
+        inner = known[key]
+        if is_dataclass(inner):
+            _check_keys(value, inner, f"{prefix}{key}.", where)
+        elif isinstance(value, list) and get_origin(inner) is list and is_dataclass(get_args(inner)[0]):
+            for item in value:
+                _check_keys(item, get_args(inner)[0], f"{prefix}{key}[].", where)

@@ -1,0 +1,94 @@
+"""Configuration of LiDAR teachers: what of the point clouds they see, their architecture, and the data of their
+training."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from kd_training.config.sections import DataRoot, GridConfig
+
+
+@dataclass
+class VirtualPointsConfig:
+    """Virtual points of image instances (MVP, arXiv:2111.06881), and what is done to their masks.
+
+    Masks that a renderer made are near-oracle; the noise makes them those of a segmentation network: edges wander by up
+    to `edge_pixels`, instances are missed or named wrongly with these probabilities.
+    """
+
+    per_instance: int = 0  # points per instance and image; 0: no virtual points (CenterPoint)
+    least_pixels: int = 0  # instances that cover less of a picture are not seen
+    edge_pixels: int = 0
+    missed: float = 0.0
+    wrong_class: float = 0.0
+
+
+@dataclass
+class PointsConfig:
+    """The points of a keyframe. `per_pillar` thins out crowded pillars, at random, and leaves sparse ones whole;
+    `most` is the limit of a whole cloud; 0: none."""
+
+    sweeps: int = 10  # the keyframe's and those before it
+    z_range: list[float] = field(default_factory=lambda: [-3.0, 5.0])  # metres above base_link
+    per_pillar: int = 20
+    most: int = 0
+    virtual: VirtualPointsConfig = field(default_factory=VirtualPointsConfig)
+
+
+@dataclass
+class TeacherModelConfig:
+    """A pillar CenterPoint: everything that fixes the shapes of the weights, and the points it was trained with.
+
+    Every block halves the resolution; the last but one has the grid's cells, the last has cells twice as large:
+    pillar_size * 2 ** (blocks - 1) = grid.cell_size.
+    """
+
+    name: str = MISSING
+    pillar_size: float = 0.2
+    pillar_channels: int = 64
+    block_channels: list[int] = field(default_factory=lambda: [64, 128, 256])
+    block_layers: list[int] = field(default_factory=lambda: [4, 6, 6])  # 3x3 convolutions, the strided one included
+    neck_channels: int = 128  # per block; "pre_head" has them all
+    head_shared: int = 64
+    head_hidden: int = 32
+    grid: GridConfig = field(default_factory=GridConfig)
+    points: PointsConfig = field(default_factory=PointsConfig)
+
+
+@dataclass
+class LidarAugmentConfig:
+    """Random changes of a sample's points and boxes; zeros switch them off."""
+
+    mirror: bool = True  # left-right
+    mirror_front: bool = True  # front-back
+    bev_rotation: float = 0.785  # radians, either way
+    scale: float = 0.05  # relative, either way
+
+
+@dataclass
+class PasteConfig:
+    """Ground-truth paste (SECOND's database sampling): objects of other frames fill each class up to a count.
+
+    `counts` by class name; none of them: no paste. It ends at `until`, a share of the run's steps, so that
+    the last of them see the world as it is.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    least_points: int = 5  # objects with fewer are not kept
+    per_class: int = 1000  # how many objects of a class are kept
+    file: str = ""  # .npz where they stay between runs; empty: they are cut anew, about 0.05 s a keyframe
+    until: float = 0.8
+
+
+@dataclass
+class LidarDataConfig:
+    """What a teacher is trained and evaluated on."""
+
+    root: str = ""  # of data sets that name none
+    roots: list[DataRoot] = MISSING
+    validation: list[DataRoot] = field(default_factory=list)
+    balance_classes: bool = True
+    workers: int = 0
+    cache_bytes: int = 2_000_000_000  # of memory for clouds that were read, per process
+    augment: LidarAugmentConfig = field(default_factory=LidarAugmentConfig)
+    paste: PasteConfig = field(default_factory=PasteConfig)

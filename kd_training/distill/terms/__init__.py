@@ -1,0 +1,1 @@
+"""Distillation terms: features, attention, regions, relations, responses; a small object each."""

@@ -1,0 +1,102 @@
+"""Where imitation counts, and how much: boxes, the teacher's false positives and the rest (DistillBEV,
+arXiv:2309.15109).
+
+A cell belongs to a box if its CENTRE lies in the turned rectangle. A box that covers no centre (a traffic cone on cells
+of 0.8 m mostly does not) gets the cell that its own centre lies in.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.grid import BevGrid
+from kd_training.config.distill import FeatureConfig
+
+
+class Footprints(NamedTuple):
+    """Cells of boxes, (B, rows, columns) each: `inside` bool; `scale` float32, 1 / sqrt(length x width of the box in
+    cells), the largest where boxes overlap, at most 1, and 0 outside."""
+
+    inside: Tensor
+    scale: Tensor
+
+
+class Covered(NamedTuple):
+    """Pairs of a box and a cell that it covers, (N,) each."""
+
+    box: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+
+
+def box_footprints(boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int], device: torch.device) -> Footprints:
+    """Footprints of each rig's boxes on a raster of `shape` (rows, columns) over the grid's extent."""
+    scale = np.zeros((len(boxes), *shape), np.float32)
+    rig = np.repeat(np.arange(len(boxes)), [len(entry) for entry in boxes])
+    together = Boxes.concatenate(boxes)
+    covered = covered_cells(together, grid, shape)
+    length, width = _sizes_in_cells(together, grid, shape)
+    value = 1.0 / np.sqrt(np.maximum(length * width, 1.0))
+    np.maximum.at(scale, (rig[covered.box], covered.row, covered.column), value[covered.box])
+    scale = torch.from_numpy(scale).to(device)
+    return Footprints(scale > 0.0, scale)
+
+
+def covered_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> Covered:
+    """The cells of a raster of `shape` (rows, columns) whose centres the boxes cover, at least one for each box whose
+    centre is inside the grid."""
+    rows, columns = shape
+    step = np.array([grid.x_max - grid.x_min, grid.y_max - grid.y_min]) / (columns, rows)  # metres, along x and y
+    middle = np.floor((boxes.center[:, :2] - (grid.x_min, grid.y_min)) / step).astype(np.int64)  # column, row
+    diagonal = np.hypot(boxes.size[:, 0], boxes.size[:, 1]).max(initial=0.0)
+    reach = int(np.ceil(diagonal / 2.0 / step.min())) + 1
+    offset = np.arange(-reach, reach + 1)
+    column, row = middle[:, 0, None, None] + offset[None, None, :], middle[:, 1, None, None] + offset[None, :, None]
+    dx = grid.x_min + (column + 0.5) * step[0] - boxes.center[:, 0, None, None]
+    dy = grid.y_min + (row + 0.5) * step[1] - boxes.center[:, 1, None, None]
+    cos, sin = np.cos(boxes.yaw)[:, None, None], np.sin(boxes.yaw)[:, None, None]
+    inside = np.abs(cos * dx + sin * dy) <= boxes.size[:, 0, None, None] / 2.0
+    inside &= np.abs(cos * dy - sin * dx) <= boxes.size[:, 1, None, None] / 2.0
+    there = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    inside &= there
+    inside[~inside.any(axis=(1, 2)), reach, reach] = True  # the forced centre cell
+    inside &= there
+    box, i, j = np.nonzero(inside)
+    return Covered(box, row[box, i, 0], column[box, 0, j])
+
+
+def false_positives(teacher: Tensor, truth: Tensor, inside: Tensor, threshold: float) -> Tensor:
+    """Cells (B, rows, columns) bool where a class of the teacher's heatmap (B, 10, rows, columns; probabilities) is
+    above the threshold, none of the true one's is, and no box stands."""
+    return (teacher.amax(dim=1) > threshold) & (truth.amax(dim=1) < threshold) & ~inside
+
+
+def region_weights(footprints: Footprints, wrong: Tensor | None, config: FeatureConfig) -> Tensor:
+    """The factor M S of every cell, alpha, beta and eta in it: (B, rows, columns).
+
+    `wrong` marks the false positives; None where they count as background. A rig without boxes or without false
+    positives lacks that part only.
+    """
+    inside = footprints.inside
+    outside = ~inside if wrong is None else ~inside & ~wrong
+    weights = config.foreground * (footprints.scale if config.scale else inside.float())
+    weights = weights + config.background * _shared_out(outside, config.scale)
+    if wrong is not None:
+        weights = weights + config.foreground * config.false_positive * _shared_out(wrong, config.scale)
+    return weights
+
+
+def _shared_out(mask: Tensor, scale: bool) -> Tensor:
+    """1 in the mask, or with `scale` 1 / its number of cells in that rig; 0 elsewhere."""
+    values = mask.float()
+    return values / values.sum(dim=(1, 2), keepdim=True).clamp(min=1.0) if scale else values
+
+
+def _sizes_in_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Length and width of boxes in cells of the raster (of square cells, or of squares of the same area)."""
+    area = (grid.x_max - grid.x_min) * (grid.y_max - grid.y_min) / (shape[0] * shape[1])
+    return boxes.size[:, 0] / np.sqrt(area), boxes.size[:, 1] / np.sqrt(area)

@@ -1,0 +1,34 @@
+"""A model in memory behind the protocol of engines, so that what runs on a robot also runs what is being trained."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from kd_perception.errors import InputError
+from kd_training.models.students.bevdet import BevDet
+
+
+class ModelEngine:
+    """A model in memory, run as an engine runs a file: eager, on the CPU, float32."""
+
+    name = "torch"
+    not_kept = ""
+
+    def __init__(self, model: BevDet) -> None:
+        self._model = model.eval()
+        self._inputs = model.input_names
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Named inputs -> named outputs."""
+        missing = [name for name in self._inputs if name not in inputs]
+        if missing:
+            raise InputError(f"torch: input '{missing[0]}' is missing; it has {', '.join(sorted(inputs))}")
+        with torch.inference_mode():
+            outputs = self._model(*(_tensor(inputs[name]) for name in self._inputs))
+        return dict(zip(self._model.spec.outputs, (value.numpy() for value in outputs), strict=True))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor over the array's memory; of a read-only one, which PyTorch warns of, over a copy."""
+    return torch.from_numpy(np.require(array, requirements="CW"))

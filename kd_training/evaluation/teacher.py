@@ -1,0 +1,43 @@
+"""The nuScenes metric of a teacher: its clouds, the decoding that students have, and the same metric."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from kd_perception.evaluation.metric import Metrics, evaluate_results
+from kd_perception.evaluation.results import META, sample_result, write_results
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.student.decode import decode
+from kd_training.data.frames import Dataset, TrainingFrame
+from kd_training.data.points import PointSource, augment_points, collate_points
+from kd_training.evaluation.student import RESULTS_FILE, SCORE_THRESHOLD
+from kd_training.models.teachers.centerpoint import CenterPoint
+
+
+class TeacherDetector:
+    """A teacher that answers keyframes; the model is put into evaluation mode."""
+
+    def __init__(self, model: CenterPoint, cache_bytes: int = 0) -> None:
+        self.model = model.eval()
+        self.source = PointSource(model.config.points, model.grid, model.config.pillar_size, cache_bytes)
+
+    def detect(self, frame: TrainingFrame) -> Boxes:
+        """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""
+        cloud = augment_points(self.source.cloud(frame), np.eye(4), self.model.grid)
+        heatmap, regression = self.model.detect(collate_points([cloud]))
+        return decode(heatmap.cpu().numpy(), regression.cpu().numpy(), self.model.grid, SCORE_THRESHOLD)
+
+
+def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics:
+    """Detect on every keyframe and evaluate; writes results.json and metrics_summary.json into `out`."""
+    detector = TeacherDetector(model)
+    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    results = {}
+    with Progress(*columns, transient=True) as bars:
+        for frame in bars.track(dataset.frames):
+            token = frame.frame.sample_token
+            results[token] = sample_result(token, detector.detect(frame), frame.frame.global_from_ego)
+    used = {**META, "use_camera": model.config.points.virtual.per_instance > 0, "use_lidar": True}
+    write_results(out / RESULTS_FILE, results, used)
+    return evaluate_results(dataset.nusc, out / RESULTS_FILE, list(dataset.scenes), out / "metrics_summary.json")

@@ -1,0 +1,53 @@
+"""Metrics of a training run on its validation sets."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from kd_perception.errors import DataError
+from kd_perception.evaluation.metric import Metrics
+from kd_perception.geometry.boxes import CLASSES
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
+from kd_training.checkpoints.models import load_model, load_teacher
+from kd_training.config.experiment import TeacherTrainConfig
+from kd_training.config.sections import DataRoot
+from kd_training.data.frames import open_dataset
+from kd_training.evaluation.student import evaluate_model
+from kd_training.evaluation.teacher import evaluate_teacher
+
+METRICS_FOLDER = "metrics"
+
+
+def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple[DataRoot, Metrics]]:
+    """Metrics of a run on each of its validation sets; files go to metrics/ (metrics1/ ... for further sets).
+
+    `weights`: others than the run's last, for example those of schedule.keep_steps.
+    """
+    weights = weights or out / WEIGHTS_FILE
+    config = checkpoint_config(weights)
+    for index, source in enumerate(config.data.validation):
+        folder = metrics_folder(out, index)
+        if isinstance(config, TeacherTrainConfig):
+            yield source, evaluate_teacher(load_teacher(weights), open_dataset(source), folder)
+        else:
+            dataset = open_dataset(source, config.data.camera_motion)
+            yield source, evaluate_model(load_model(weights), dataset, folder)
+
+
+def metrics_folder(out: Path, index: int) -> Path:
+    """Where the metrics of a run's validation set of that index lie."""
+    return out / f"{METRICS_FOLDER}{index or ''}"
+
+
+def measured_accuracy(summary: Path) -> dict[str, float]:
+    """mAP, NDS and AP per class of a metrics_summary.json; empty if there is none."""
+    if not summary.is_file():
+        return {}
+    try:
+        figures = json.loads(summary.read_text())
+        per_class = {f"AP {name}": round(float(figures["mean_dist_aps"][name]), 4) for name in CLASSES}
+        return {"mAP": round(float(figures["mean_ap"]), 4), "NDS": round(float(figures["nd_score"]), 4), **per_class}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{summary} is no metrics_summary.json of the nuScenes metric ({error}); give another with --metrics"
+        ) from error

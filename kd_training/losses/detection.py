@@ -1,0 +1,84 @@
+"""The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
+supervision)."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS
+from kd_perception.student.decode import REGRESSION_CODES
+from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.processes import ALONE, Processes
+from kd_training.config.sections import DetectionLossConfig, LossConfig
+from kd_training.data.batches import Batch
+from kd_training.data.targets import NO_DEPTH
+from kd_training.data.truth import Truth
+
+FOCAL_POWER = 2.0
+NEGATIVE_POWER = 4.0
+
+
+def student_losses(
+    outputs: DetectorOutputs, batch: Batch, config: LossConfig, processes: Processes = ALONE
+) -> dict[str, Tensor]:
+    """The detection terms, and depth if it has a weight; their sum is the loss."""
+    terms = detection_losses(outputs, batch.truth, config, processes)
+    if config.depth > 0:
+        terms["depth"] = config.depth * depth_loss(outputs.depth_logits, batch.depth, processes)
+    return terms
+
+
+def detection_losses(
+    outputs: DetectorOutputs, truth: Truth, config: DetectionLossConfig, processes: Processes = ALONE
+) -> dict[str, Tensor]:
+    """Weighted scalar terms heatmap and box.
+
+    They are normalised by the number of objects of each head group, in the batches of all processes, and added over the
+    groups, so that a rare group counts as much as a common one.
+    """
+    count = object_counts(truth, processes)
+    return {
+        "heatmap": config.heatmap * heatmap_loss(outputs.heatmap, truth.heatmap, count),
+        "box": config.box * box_loss(outputs.regression, truth, config.velocity, count),
+    }
+
+
+def object_counts(truth: Truth, processes: Processes = ALONE) -> Tensor:
+    """What the sums over each head group's objects are divided by (groups,): see Processes.shared_count."""
+    return processes.shared_count(torch.bincount(truth.objects["group"], minlength=len(HEAD_GROUPS)))
+
+
+def of_classes(count: Tensor) -> Tensor:
+    """Every class's entry (10,) of a value per head group (groups,)."""
+    return count[torch.tensor(GROUP_OF_CLASS, device=count.device)]
+
+
+def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
+    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, 10, rows, columns); count (groups,) of
+    objects."""
+    logits = logits.float()
+    log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
+    positive = (target == 1.0).float()
+    loss = -positive * log_q.exp() ** FOCAL_POWER * log_p
+    loss = loss - (1.0 - positive) * (1.0 - target) ** NEGATIVE_POWER * log_p.exp() ** FOCAL_POWER * log_q
+    return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
+
+
+def box_loss(regression: Tensor, truth: Truth, velocity_weight: float, count: Tensor) -> Tensor:
+    """L1 of the codes at object centres; unknown (NaN) velocities do not count; count (groups,) of objects."""
+    objects = truth.objects
+    predicted = regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
+    known = torch.isfinite(truth.codes)
+    error = torch.where(known, (predicted - torch.nan_to_num(truth.codes)).abs(), 0.0)
+    weight = torch.ones(len(REGRESSION_CODES), device=error.device)
+    weight[-2:] = velocity_weight
+    return ((error * weight).sum(dim=1) / count[objects["group"]]).sum()
+
+
+def depth_loss(logits: Tensor, labels: Tensor, processes: Processes = ALONE) -> Tensor:
+    """Mean cross-entropy over feature pixels with a LiDAR return: logits (N, D, h, w), labels (N, h, w); 0 where there
+    is none."""
+    flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])
+    labelled = labels.reshape(-1) != NO_DEPTH
+    total = functional.cross_entropy(flat[labelled].float(), labels.reshape(-1)[labelled], reduction="sum")
+    return total / processes.shared_count(labelled.sum())

@@ -1,0 +1,37 @@
+"""BEVDepth (arXiv:2206.10092): BEVDet whose depth is supervised by LiDAR and knows the camera that looks.
+
+The supervision is the loss `depth` (`losses.detection`), which any student can have; what is new is the network. With
+the memory of BEVDet4D it is BEVDepth4D. Both start from the weights of the student that they add to.
+"""
+
+from torch import Tensor
+
+from kd_training.batches.student_inputs import CameraInputs
+from kd_training.config.sections import ModelConfig
+from kd_training.models.camera_aware import CameraAwareDepth
+from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.bevdet4d import BevDet4d
+
+CAMERA_AWARE = tuple(f"depth_context.{name}" for name in CameraAwareDepth.added_modules)
+
+
+class BevDepth(BevDet):
+    """The camera-aware student: takes camera_params (kd_perception.student.camera_params)."""
+
+    added_modules = (CAMERA_AWARE, *BevDet.added_modules)
+
+    def make_depth_context(self, config: ModelConfig) -> CameraAwareDepth:
+        """See BevDet."""
+        return CameraAwareDepth(
+            config.neck_channels, config.view.depth_bins, config.context_channels, config.depth_blocks
+        )
+
+    def lift(self, cameras: CameraInputs) -> tuple[Tensor, Tensor]:
+        """See BevDet."""
+        return self.depth_context(self.image_features(cameras.images), cameras.camera_params)
+
+
+class BevDepth4d(BevDepth, BevDet4d):
+    """The camera-aware student with memory."""
+
+    added_modules = (CAMERA_AWARE, *BevDet4d.added_modules)

@@ -1,0 +1,62 @@
+"""Pillar encoder (PointPillars, arXiv:1812.05784): points -> a raster of features, in plain PyTorch.
+
+No voxelisation step and no limit of points per pillar: every point is lifted and the maximum over its pillar is taken
+with a scatter.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.point_batch import PointBatch
+
+GEOMETRY = 9  # x, y, z, intensity, age, offsets from the pillar's centre (2) and mean height, how many share it
+RANGE_SCALE, HEIGHT_SCALE, AGE_SCALE = 50.0, 3.0, 0.25  # metres and seconds: inputs of about 1
+
+
+class PillarEncoder(nn.Module):
+    """Points of B rigs -> (B, channels, rows, columns) over `raster`, zeros where there are none."""
+
+    def __init__(self, raster: BevGrid, channels: int, virtual: bool) -> None:
+        super().__init__()
+        self.raster, self.channels, self.virtual = raster, channels, virtual
+        self.linear = nn.Linear(GEOMETRY, channels, bias=False)
+        if virtual:
+            self.label = nn.Embedding(1 + len(CLASSES), channels)  # nothing at first: an encoder without it may begin
+            nn.init.zeros_(self.label.weight)
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, batch: PointBatch, rigs: int) -> Tensor:
+        rows, columns = self.raster.shape
+        pillar, features, label = self._features(batch, rigs)
+        lifted = self.linear(features)
+        if self.virtual:
+            lifted = lifted + self.label(label).to(lifted.dtype)
+        lifted = torch.relu(self.norm(lifted))
+        raster = lifted.new_zeros(rigs * rows * columns, self.channels)
+        # zeros take part in the maximum: after ReLU nothing is below them
+        raster = raster.scatter_reduce(0, pillar[:, None].expand_as(lifted), lifted, "amax", include_self=True)
+        return raster.reshape(rigs, rows, columns, self.channels).permute(0, 3, 1, 2)  # channels_last in memory
+
+    @torch.no_grad()
+    def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Pillar index (P,), inputs (P, GEOMETRY) and label (P,) of the points inside the raster: 1 + class of virtual
+        points, 0 of others, None where none are known."""
+        rows, columns = self.raster.shape
+        origin = batch.points.new_tensor([self.raster.x_min, self.raster.y_min])
+        cells = (batch.points[:, :2] - origin) / self.raster.cell_size
+        corner = cells.floor()
+        inside = (corner >= 0).all(1) & (corner[:, 0] < columns) & (corner[:, 1] < rows)
+        points, cells, corner, rig = (part[inside] for part in (batch.points, cells, corner, batch.rig))
+        pillar = (rig * rows + corner[:, 1].long()) * columns + corner[:, 0].long()
+        centred = cells - corner - 0.5
+        sums = points.new_zeros(rigs * rows * columns, 2)
+        sums.index_add_(0, pillar, torch.stack([points[:, 2], torch.ones_like(points[:, 2])], dim=1))
+        mean_z, count = sums[pillar].unbind(1)
+        inputs = [
+            points[:, :2] / RANGE_SCALE, points[:, 2:3] / HEIGHT_SCALE, points[:, 3:4],
+            points[:, 4:5] / AGE_SCALE, centred,
+            (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
+        ]  # fmt: skip
+        return pillar, torch.cat(inputs, dim=1), points[:, 5].long() if self.virtual else None

@@ -1,0 +1,101 @@
+"""Engines give PyTorch's answers: the measure by known cases, and the shipped student over 50 frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd_bench.frames import SYNTHETIC_VERSION, count_missing, read_frames, render_frames
+from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
+from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
+from kd_perception.student.decode import REGRESSION_CODES, encode
+from kd_perception.student.spec import load_student
+
+GRID = BevGrid(-32.0, 32.0, -32.0, 32.0, 1.0)
+
+
+class SpecOnly:
+    """As much of a student as decoding needs."""
+
+    class spec:  # noqa: N801
+        grid = GRID
+
+
+def boxes(count: int = 3) -> Boxes:
+    return Boxes(
+        center=np.column_stack([np.arange(count) * 8.0 + 0.5, np.full(count, 3.5), np.ones(count)]),
+        size=np.tile([4.0, 2.0, 1.5], (count, 1)),
+        yaw=np.linspace(3.14, -3.14, count),
+        velocity=np.zeros((count, 2)),
+        label=np.zeros(count, np.int64),
+        score=np.full(count, 0.6),
+    )
+
+
+def outputs(truth: Boxes) -> dict[str, np.ndarray]:
+    heatmap = np.zeros((10, *GRID.shape), np.float32)
+    regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    columns, rows = np.floor(GRID.to_cells(truth.center[:, :2])).astype(int).T
+    heatmap[truth.label, rows, columns] = truth.score
+    regression[np.asarray(GROUP_OF_CLASS)[truth.label], :, rows, columns] = encode(truth, rows, columns, GRID)
+    return {"heatmap": heatmap, "regression": regression}
+
+
+@pytest.mark.parametrize(
+    ("change", "matches"),
+    [
+        ({}, True),
+        ({"center": boxes().center + [0.009, 0.0, 0.0]}, True),
+        ({"center": boxes().center + [0.008, 0.008, 0.0]}, False),
+        ({"yaw": boxes().yaw + np.radians(0.09)}, True),  # also across +-180 degrees
+        ({"yaw": boxes().yaw + np.radians(0.11)}, False),
+        ({"score": boxes().score - 0.0049}, True),
+        ({"score": boxes().score - 0.0051}, False),
+        ({"label": boxes().label + 1}, False),
+    ],
+)
+def test_partners_lie_within_every_tolerance(change: dict, matches: bool):
+    assert have_partner(boxes(), replace(boxes(), **change)).tolist() == [matches] * 3
+    assert not have_partner(boxes(), Boxes.empty()).any()
+
+
+def test_raw_errors_are_relative_above_one():
+    reference = {"heatmap": np.array([0.0, 0.5]), "regression": np.array([100.0, -1.0])}
+    found = raw_errors({"heatmap": np.array([0.001, 0.5]), "regression": np.array([100.2, -1.0])}, reference)
+    assert found["heatmap"] == pytest.approx(0.001) and found["regression"] == pytest.approx(0.002)
+    assert (
+        raw_errors({"heatmap": np.array([np.nan, 0.5]), "regression": np.array([100.0, -1.0])}, reference)["heatmap"]
+        == np.inf
+    )
+
+
+def test_a_box_at_the_threshold_is_no_difference():
+    """One side sees it at .1001, the other at .0999: a partner is looked for below the threshold, too."""
+    first, second = (replace(boxes(), score=np.array([0.6, 0.6, score])) for score in (0.1001, 0.0999))
+    assert count_matches(SpecOnly, outputs(first), outputs(second)) == (5, 5)
+
+
+def test_a_lost_box_counts():
+    assert count_matches(SpecOnly, outputs(boxes()), outputs(boxes()[:2])) == (5, 4)
+    assert count_matches(SpecOnly, outputs(boxes()[:2]), outputs(boxes())) == (5, 4)
+
+
+def test_what_passes():
+    good = Parity("engine", 1, {"heatmap": 1e-3, "regression": 1e-6}, 1000, 999)
+    assert good.passed and good.matched_share == 0.999
+    assert not replace(good, matched=998).passed
+    assert not replace(good, raw_error={"heatmap": 1.1e-3, "regression": 0.0}).passed
+    assert replace(good, detections=0, matched=0).passed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
+def test_shipped_students_answer_alike_in_every_engine(student: str, tmp_path: Path):
+    frames = read_frames(render_frames(tmp_path, frames=4), SYNTHETIC_VERSION, 50)
+    assert len(frames) == 50 and count_missing(frames) == 46
+    for result in measure_parity(load_student(resource(student)), frames, ["openvino", "onnxruntime"]):
+        assert result.frames == 50 and result.detections > 200
+        assert result.passed, result

@@ -1,0 +1,79 @@
+"""`kd bench rigs`: truth restricted to what cameras see, masked cameras, and results that are kept."""
+
+import numpy as np
+import pytest
+from support.synthetic import small_config
+
+from kd_bench.rigs import CASES, DATA, FRONT, Case, answers, score_of
+from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, truth_boxes
+from kd_perception.evaluation.results import Results, sample_result, write_results
+from kd_perception.geometry.boxes import CLASSES
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
+from kd_perception.student.spec import load_student
+from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.generate import generate
+
+AHEAD = Case("three ahead", "original", FRONT)
+
+
+@pytest.fixture(scope="module")
+def nusc(tmp_path_factory):  # noqa: ANN201
+    config = small_config(tmp_path_factory.mktemp("rigs") / "data")
+    generate(config)
+    return open_nuscenes(config.out, "v1.0-synth")
+
+
+def truth_ahead(nusc, only_seen: bool) -> tuple[Results, set[str]]:  # noqa: ANN001
+    """Truth as detections, all of it or what the three cameras ahead see, and the classes among what they see."""
+    results, classes = {}, set()
+    for sample in nusc.sample:
+        frame = load_frame(nusc, sample["token"])
+        boxes, points = truth_boxes(nusc, sample["token"], frame.global_from_ego)
+        cameras = [image.camera for image in frame.images if image.camera.name in FRONT]
+        seen = np.any([camera.project(boxes.center)[2] for camera in cameras], axis=0)
+        boxes_seen = boxes[seen]
+        counted = boxes[seen & (points > 0)]
+        classes |= {CLASSES[label] for label in counted.label[np.linalg.norm(counted.center[:, :2], axis=1) < 30.0]}
+        kept = boxes_seen if only_seen else boxes
+        results[sample["token"]] = sample_result(sample["token"], kept, frame.global_from_ego)
+    return results, classes
+
+
+def test_restricted_truth_is_what_the_cameras_see(nusc, tmp_path):
+    """A student that finds all that three cameras see is perfect where only that counts, and poor where all counts."""
+    results, classes = truth_ahead(nusc, only_seen=True)
+    write_results(tmp_path / "results_nusc.json", results)
+    seen = score_of(AHEAD, nusc, results, tmp_path, restricted=True)
+    everything = score_of(AHEAD, nusc, results, tmp_path, restricted=False)
+    assert len(classes) >= 3 and seen.mean_ap >= len(classes) / len(CLASSES) - 1e-6
+    assert seen.translation < everything.translation + 1e-9 and everything.mean_ap < seen.mean_ap - 0.05
+
+
+def test_detections_that_are_not_seen_do_not_count_either(nusc, tmp_path):
+    some, _ = truth_ahead(nusc, only_seen=True)
+    every, _ = truth_ahead(nusc, only_seen=False)
+    scores = []
+    for name, results in (("some", some), ("every", every)):
+        write_results(tmp_path / name / "results_nusc.json", results)
+        scores.append(score_of(AHEAD, nusc, results, tmp_path / name, restricted=True))
+    assert sum(map(len, every.values())) > sum(map(len, some.values()))
+    assert scores[0] == scores[1]
+
+
+def test_cameras_are_masked_and_answers_kept(nusc, tmp_path):
+    student = load_student(resource(SHIPPED_SINGLE_FRAME_STUDENT))
+    calls = []
+    first = answers(AHEAD, student, nusc, tmp_path, "onnxruntime", 1, lambda done, total: calls.append(done))
+    assert calls == list(range(1, len(nusc.sample) + 1))
+    again = answers(AHEAD, student, nusc, tmp_path, "no such engine", 1, lambda done, total: calls.append(done))
+    assert again == first
+    alone = answers(
+        Case("all", "original"), student, nusc, tmp_path / "all", "onnxruntime", 1, lambda done, total: None
+    )
+    assert alone != first
+
+
+def test_every_case_has_its_data_and_every_data_set_can_be_rendered(tmp_path):
+    assert {case.data for case in CASES} == set(DATA)
+    configs = [SynthConfig(tmp_path, scenes=1, **settings) for settings in DATA.values()]
+    assert len({str(config.content) for config in configs}) == len(DATA)

@@ -1,0 +1,25 @@
+"""`kd bench steps`: three courses on the same keyframes, in turns; the table compares them with the plain one."""
+
+import torch
+from support.nuscenes_tables import VERSION, write_dataset
+from support.tiny_runs import student_run, teacher_run
+
+from kd_bench.steps import KEPT, PLAIN, TAUGHT, begin, measure, rows_of
+from kd_training.checkpoints.checkpoint import save_weights
+from kd_training.config.sections import DataRoot
+from kd_training.models.teachers import build_teacher
+
+
+def test_the_courses_train_on_the_same_frames_and_answers_are_kept(tmp_path):
+    data = write_dataset(tmp_path / "data")
+    taught = teacher_run(data)
+    save_weights(build_teacher(taught.teacher).state_dict(), taught, tmp_path / "teacher.safetensors")
+    courses = begin(student_run(data), tmp_path / "teacher.safetensors", DataRoot(root=str(data), version=VERSION))
+    measure(courses, warm=3, count=2)
+    assert [len(course.seconds) for course in courses.values()] == [2, 2, 2]
+    frames = len(courses[PLAIN].task.frames)
+    assert len(courses[KEPT].task.kept.kept) == frames and courses[TAUGHT].task.kept is None
+    rows = rows_of(courses)
+    assert [row[0] for row in rows] == [PLAIN, TAUGHT, KEPT] and rows[0][-1] == "1.00 x"
+    first = courses[PLAIN].task.model.state_dict()
+    assert any(not torch.equal(first[name], value) for name, value in courses[TAUGHT].task.model.state_dict().items())

@@ -1,0 +1,85 @@
+"""kd compare counts what files find, miss and invent as the metric matches, and draws them side by side."""
+
+import numpy as np
+import pytest
+from support.nuscenes_tables import VERSION, write_dataset
+from typer.testing import CliRunner
+
+from kd_perception.cli import app
+from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.drawing.cameras import decode_image
+from kd_perception.errors import ConfigError, DataError
+from kd_perception.evaluation.comparison import Tally, common_samples, counted_truth, match
+from kd_perception.evaluation.metric import counted
+from kd_perception.evaluation.results import sample_result, write_results
+from kd_perception.geometry.boxes import CLASSES, Boxes
+
+
+def boxes_at(*places: tuple[float, float], names: tuple[str, ...] = (), scores: tuple[float, ...] = ()) -> Boxes:
+    count = len(places)
+    labels = [CLASSES.index(name) for name in names or ("car",) * count]
+    return Boxes(
+        np.array([(x, y, 0.0) for x, y in places]).reshape(count, 3),
+        np.ones((count, 3)),
+        np.zeros(count),
+        np.zeros((count, 2)),
+        np.array(labels, np.int64),
+        np.array(scores or (1.0,) * count),
+    )
+
+
+def test_the_best_score_takes_the_nearest_free_box_of_its_class() -> None:
+    truth = boxes_at((0, 0), (1.5, 0), (10, 0), (20, 0), names=("car", "car", "car", "bus"))
+    detections = boxes_at((0.1, 0), (0.2, 0), (12.1, 0), (20, 0), (0.3, 0), scores=(0.5, 0.9, 0.8, 0.7, 0.4))
+    matched = match(detections, truth)
+    assert matched.found.tolist() == [True, True, False, False]  # 12.1 is too far, and a car is no bus
+    assert matched.hits.tolist() == [True, True, False, False, False]  # the last one came when both were taken
+    assert match(boxes_at(), truth).found.sum() == 0 and match(detections, boxes_at()).hits.sum() == 0
+
+
+def test_a_share_of_the_truth_is_found_from_a_score_on() -> None:
+    tally = Tally("night", np.array([0.3, 0.9, 0.5, 0.7]), np.array([True, True, False, True]), truths=4)
+    assert (tally.found(0.5), tally.false(0.5)) == (2, 1)
+    assert [tally.score_at(recall) for recall in (0.1, 0.25, 0.5, 0.51, 0.75)] == [0.9, 0.9, 0.7, 0.3, 0.3]
+    with pytest.raises(ConfigError, match=r"--recall 0.8 is more than night finds \(3 of 4 boxes\)"):
+        tally.score_at(0.8)
+
+
+def test_only_the_metrics_ranges_count() -> None:
+    boxes = boxes_at((45, 0), (45, 0), (0, 35), (0, 35), names=("car", "bicycle", "pedestrian", "barrier"))
+    assert counted(boxes).label.tolist() == [CLASSES.index("car"), CLASSES.index("pedestrian")]
+
+
+def write_files(root, tmp_path) -> tuple[list[str], int]:
+    """Results of a detector that sees all, and of one that sees the first box of each sample only; what there is."""
+    nusc = open_nuscenes(root, VERSION)
+    full, poor, total = {}, {}, 0
+    for token in scene_samples(nusc, scene_names(nusc)[0]):
+        frame = load_frame(nusc, token)
+        truth = counted_truth(nusc, token, frame.global_from_ego)
+        total += len(truth)
+        for results, boxes in ((full, truth), (poor, truth[:1])):
+            results[token] = sample_result(token, boxes, frame.global_from_ego)
+    write_results(tmp_path / "full.json", full)
+    write_results(tmp_path / "poor.json", poor)
+    return [f"{name}={tmp_path / name}.json" for name in ("poor", "full")], total
+
+
+def test_files_are_counted_and_drawn_side_by_side(tmp_path) -> None:
+    root = write_dataset(tmp_path / "data")
+    files, total = write_files(root, tmp_path)
+    where = ["--dataroot", str(root), "--version", VERSION, "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["compare", *files, *where, "--frames", "2"], catch_exceptions=False)
+    rows = {line.split("\u2502")[1].strip(): line for line in result.output.splitlines() if line.count("\u2502") == 6}
+    counts = {name: [int(cell) for cell in line.split("\u2502")[3:6]] for name, line in rows.items()}
+    assert counts == {"poor": [3, total - 3, 0], "full": [total, 0, 0]}
+    half = CliRunner().invoke(app, ["compare", *files[1:], *where, "--frames", "0", "--recall", "0.5"])
+    assert "1.000" in half.output  # the score of all that the full one says
+    pictures = sorted((tmp_path / "out").iterdir())
+    assert len(pictures) == 2
+    assert decode_image(pictures[0].read_bytes(), "picture").shape[1] == 1920
+
+
+def test_files_of_different_samples_are_refused(tmp_path) -> None:
+    with pytest.raises(DataError, match="result files a, b have no sample in common"):
+        common_samples({"a": {"x": []}, "b": {"y": []}})

@@ -1,0 +1,101 @@
+"""`kd eval` on painted images, whose objects are known."""
+
+import json
+import re
+
+import pytest
+from support.fake_student import write_fake_student
+from support.nuscenes_tables import SCENES, VERSION, write_dataset
+
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
+from kd_perception.errors import DataError
+from kd_perception.evaluation.offline import detect_scenes, evaluate
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import load_student
+
+
+@pytest.fixture
+def dataroot(tmp_path):  # noqa: ANN001, ANN201
+    return write_dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def student(tmp_path):  # noqa: ANN001, ANN201
+    return write_fake_student(tmp_path / "fake.onnx")
+
+
+def make_pipeline(student) -> Pipeline:  # noqa: ANN001
+    return Pipeline(load_student(student), "onnxruntime", threads=1)
+
+
+def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    evaluate(student, dataroot, VERSION, out, engine="onnxruntime", threads=1)
+    summary = json.loads((out / "metrics_summary.json").read_text())
+    assert summary["mean_dist_aps"]["car"] > 0.7 and summary["mean_dist_aps"]["barrier"] > 0.7
+    assert summary["mean_dist_aps"]["pedestrian"] == 0.0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["frames_in"], report["frames_answered"], report["frames_dropped"]) == (6, 6, 0)
+    assert set(report["latency_ms"]) == {"preprocess", "inference", "decode", "total"}
+    assert set(report["latency_ms"]["total"]) == {"p50", "p95", "p99"}
+    assert report["model"].startswith("painted@") and report["engine"] == "onnxruntime" and report["commit"]
+    assert set(json.loads((out / "results_nusc.json").read_text())["results"]) == {
+        t for s in SCENES for t in scene_samples(open_nuscenes(dataroot, VERSION), s)
+    }
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/") == 8 and "<svg" in page  # cameras and bird's-eye view of four samples
+    assert not re.search(r"""(src|href)="(?!data:|#)""", page)  # nothing is fetched from elsewhere
+    assert len(list((out / "pictures").glob("*.jpg"))) == 4
+    assert "construction_vehicle" in capsys.readouterr().out
+
+
+def test_one_scene_of_two(dataroot, student, tmp_path) -> None:
+    evaluate(student, dataroot, VERSION, tmp_path / "out", scenes=[SCENES[1]], engine="onnxruntime", threads=1)
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["frames_in"] == 3
+
+
+def test_a_missing_image_is_named_and_nothing_is_written(dataroot, student, tmp_path) -> None:
+    gone = sorted((dataroot / "samples" / "CAM_BACK").iterdir())[-1]
+    gone.unlink()
+    with pytest.raises(DataError, match=f"{gone.name} is missing; restore it"):
+        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_image_is_named(dataroot, student) -> None:
+    nusc = open_nuscenes(dataroot, VERSION)
+    hurt = sorted((dataroot / "samples" / "CAM_BACK").iterdir())[0]
+    hurt.write_bytes(hurt.read_bytes()[:200])
+    with pytest.raises(DataError, match=f"{hurt.name}.*truncated"):
+        detect_scenes(make_pipeline(student), nusc, SCENES)
+
+
+@pytest.mark.parametrize(
+    ("remove", "sentence"),
+    [
+        ("", "data root .* does not exist"),
+        (VERSION, f"has no version '{VERSION}'"),
+        (f"{VERSION}/sample_data.json", "sample_data.json"),
+    ],
+)
+def test_missing_dataroot_version_or_table_is_named(dataroot, student, tmp_path, remove, sentence) -> None:
+    (dataroot / remove).rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=sentence):
+        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_interruption_leaves_nothing(dataroot, student, tmp_path, monkeypatch) -> None:
+    calls = []
+
+    def interrupt(self, images, *moment):  # noqa: ANN001, ANN002, ANN202
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return detect(self, images, *moment)
+
+    detect = Pipeline.detect
+    monkeypatch.setattr(Pipeline, "detect", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,223 @@
+"""The detector as a process, fed with real messages: what it finds, what it says, and that no input ends it."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Quaternion
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CompressedImage, Image
+from support.detector import T0, S, bench, values
+from support.domains import free_domain
+from support.fake_student import write_fake_student
+from support.graph import PaintedRig, Peer
+from tf2_msgs.msg import TFMessage
+
+from kd_msgs.msg import FrameStatus
+from kd_perception.bringup.graph import bev_student_graph
+from kd_perception.bringup.processes import GraphError, running
+from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.stamps import to_nanoseconds, to_time
+
+pytestmark = pytest.mark.ros
+
+
+def test_finds_a_painted_car_and_reports_the_frame(tmp_path):
+    with bench(tmp_path) as b:
+        b.rig.shoot(T0, xy=(12.0, 1.0))
+        found = b.found(T0)
+        (car,) = found.detections
+        assert car.class_name == "car" and math.hypot(car.pose.position.x - 12.0, car.pose.position.y - 1.0) < 1.5
+        assert found.header.frame_id == "base_link" and found.model.startswith("painted@")
+        status = b.status(T0)
+        assert status.outcome == FrameStatus.ANSWERED and not status.missing_cameras and not status.reason
+        stages = dict(zip(status.stage_names, status.stage_ms, strict=True))
+        assert {"preprocess", "inference", "decode", "total", "messages", "end_to_end"} <= set(stages)
+        assert stages["end_to_end"] >= stages["total"] > 0.0
+        assert list(status.camera_names) == b.rig.names and np.allclose(status.camera_age_ms, 0.0)
+        b.peer.until(lambda: b.totals)
+        assert status.memory_state == FrameStatus.MEMORY_NONE and status.frames_received == status.frames_answered == 1
+
+
+def test_raw_images_and_another_number_of_cameras(tmp_path):
+    with bench(tmp_path, count=4, transport="raw") as b:
+        b.works(T0)
+        bad = Image(height=4, width=4, encoding="yuv422", step=8, data=b"\0" * 32)
+        bad.header.stamp = to_time(T0 + S)
+        b.rig.shoot(T0 + S, leave_out=[1])
+        b.rig.images[1].publish(bad)
+        assert list(b.status(T0 + S).missing_cameras) == [b.rig.names[1]]
+        b.told("yuv422")
+        b.works(T0 + 2 * S)
+
+
+def test_a_missing_camera_is_masked_and_named(tmp_path):
+    with bench(tmp_path) as b:
+        b.rig.shoot(T0, leave_out=[2])
+        status = b.status(T0)
+        assert status.outcome == FrameStatus.ANSWERED and list(status.missing_cameras) == [b.rig.names[2]]
+        assert math.isnan(status.camera_age_ms[2]) and status.camera_age_ms[0] == 0.0
+        b.works(T0 + S)
+
+
+def test_truncated_and_foreign_images_are_masked(tmp_path):
+    with bench(tmp_path) as b:
+        whole = bytes(b.rig.message(1, T0, b.rig.pictures(None)[1]).data)
+        for step, data in enumerate((whole[:500], b"no image", b"")):
+            stamp = T0 + step * S
+            b.rig.shoot(stamp, leave_out=[1])
+            message = CompressedImage(format="jpeg", data=data)
+            message.header.stamp = to_time(stamp)
+            b.rig.images[1].publish(message)
+            status = b.status(stamp)
+            assert status.outcome == FrameStatus.ANSWERED and list(status.missing_cameras) == [b.rig.names[1]]
+        b.told(b.rig.names[1])
+        b.works(T0 + 10 * S)
+
+
+def test_an_image_of_another_size_than_its_camera_info_is_masked(tmp_path):
+    with bench(tmp_path) as b:
+        b.rig.shoot(T0, leave_out=[1])
+        b.rig.images[1].publish(b.rig.message(1, T0, np.zeros((100, 100, 3), np.uint8)))
+        assert list(b.status(T0).missing_cameras) == [b.rig.names[1]]
+        b.works(T0 + S)
+
+
+@pytest.mark.parametrize("value", [0.0, math.nan])
+def test_calibration_that_is_zero_or_nan(tmp_path, value):
+    with bench(tmp_path) as b:
+        b.works(T0)
+        bad = to_camera_info(b.rig.cameras[1], b.rig.names[1])
+        bad.k = [value] * 9
+        b.rig.infos[1].publish(bad)
+        b.shoot_until(lambda status: list(status.missing_cameras) == [b.rig.names[1]])
+        b.told(b.rig.names[1])
+        b.rig.calibrate()
+        b.shoot_until(lambda status: not status.missing_cameras)
+
+
+def test_without_tf_or_calibration_frames_are_refused_with_a_sentence_until_they_come(tmp_path):
+    with bench(tmp_path, calibrate=False) as b:
+        b.rig.shoot(T0)
+        status = b.status(T0)
+        assert status.outcome == FrameStatus.REJECTED and "no CameraInfo" in status.reason
+        for camera, publisher in zip(b.rig.cameras, b.rig.infos, strict=True):
+            publisher.publish(to_camera_info(camera, camera.name))
+        b.shoot_until(lambda status: "unknown to tf" in status.reason)
+        b.told("unknown to tf")
+        b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()))
+        b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED)
+        b.works(to_nanoseconds(b.statuses[-1].header.stamp) + S)
+
+
+def test_transforms_that_are_no_transforms_are_refused(tmp_path):
+    with bench(tmp_path) as b:
+        entry = b.rig.transforms()[0]
+        entry.transform.rotation = Quaternion(x=0.0, y=0.0, z=0.0, w=0.0)
+        cycle = b.rig.transforms()[1]
+        cycle.header.frame_id, cycle.child_frame_id = cycle.child_frame_id, cycle.header.frame_id
+        b.works(T0)
+        b.rig.tf.publish(TFMessage(transforms=[entry, cycle]))
+        b.told("was refused")
+        b.works(T0 + S)
+
+
+def test_stamps_that_go_back_reset_with_a_reason(tmp_path):
+    with bench(tmp_path) as b:
+        b.works(T0)
+        b.rig.shoot(T0 - 100 * S)
+        status = b.status(T0 - 100 * S)
+        assert status.outcome == FrameStatus.ANSWERED and "went back by 100.000 s" in status.reset_reason
+        b.told("went back")
+        b.works(T0 - 99 * S)
+
+
+def test_odometry_that_jumps_resets(tmp_path):
+    with bench(tmp_path) as b:
+        odometry = b.peer.node.create_publisher(Odometry, "/odom", 10)
+        b.peer.until(odometry.get_subscription_count)
+        message = Odometry()
+        message.twist.twist.linear.x = 1.0
+        steps = itertools.count()
+
+        def jumped():
+            """Every message is 80 m from the last, a tenth of a second later (some may be lost: best effort)."""
+            message.header.stamp = to_time(T0 + next(steps) * S // 10)
+            message.pose.pose.position.x += 80.0
+            odometry.publish(message)
+            return any("odometry jumped" in d.status[0].message for d in b.diagnostics)
+
+        b.peer.until(jumped)
+        b.rig.shoot(T0)
+        assert "odometry jumped" in b.status(T0).reset_reason
+
+
+def test_every_anchor_image_is_answered_also_when_the_detector_is_too_slow(tmp_path):
+    with bench(tmp_path) as b:
+        stamps = [T0 + step * S // 10 for step in range(30)]
+        for stamp in stamps:
+            b.rig.shoot(stamp)
+        b.status(stamps[-1])
+        outcomes = {to_nanoseconds(status.header.stamp): status.outcome for status in b.statuses}
+        assert outcomes[stamps[-1]] == FrameStatus.ANSWERED
+        last = b.statuses[-1]
+        assert last.frames_received == len(b.statuses) == last.frames_answered + last.frames_dropped
+        assert len(b.objects) == last.frames_answered
+
+
+def test_nothing_is_computed_while_nobody_listens(tmp_path):
+    domain = free_domain()
+    with Peer(domain) as peer:
+        rig = PaintedRig(peer)
+        graph = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", rig.names, threads=1)
+        diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
+        with running(graph, domain_id=domain):
+            peer.until(rig.connected)
+            rig.calibrate()
+            stamps = itertools.count(T0, S // 10)
+
+            def ignored():
+                """Shoots again and again: sensor data is best effort, some images may be lost."""
+                rig.shoot(next(stamps))
+                reached = values(diagnostics[-1]) if diagnostics else {}
+                return int(reached.get("images_ignored_without_listeners", "0")) >= len(rig.names)
+
+            peer.until(ignored)
+            assert "frames_answered" not in values(diagnostics[-1])
+
+
+def test_slow_processing_is_reported(tmp_path):
+    with bench(tmp_path, max_allowed_processing_time_ms=0.001, max_acceptable_consecutive_delay_ms=0.0) as b:
+        b.works(T0)
+        b.works(T0 + S)
+        error = b.peer.until(lambda: next((d for d in b.diagnostics if d.status[0].level == d.status[0].ERROR), None))
+        assert "allowed" in error.status[0].message
+
+
+@pytest.mark.parametrize(
+    "content, sentence", [(None, "does not exist"), (b"ONNX, or so it says", "no readable ONNX file")]
+)
+def test_a_student_file_that_cannot_be_used_fails_bring_up_with_its_sentence(tmp_path, content, sentence):
+    model = tmp_path / "broken.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    with pytest.raises(GraphError, match=f"bev_student could not be configured: .*{sentence}"):
+        with running(bev_student_graph(model), domain_id=free_domain()):
+            pass
+
+
+def test_a_truncated_student_file(tmp_path):
+    whole = write_fake_student(tmp_path / "s.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GraphError, match="bev_student could not be configured: .*cut.onnx"):
+        with running(bev_student_graph(tmp_path / "cut.onnx"), domain_id=free_domain()):
+            pass
+
+
+def test_build_only_opens_the_engine_and_ends(tmp_path):
+    graph = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", build_only=True)
+    with running(graph, domain_id=free_domain()) as processes:
+        processes.wait(30.0)
+    assert processes.nodes[0].exit_code == 0

@@ -1,0 +1,140 @@
+"""Overlapped stages: they run side by side, keep the order, never queue, and hand errors on in order."""
+
+import threading
+import time
+
+import pytest
+
+from kd_perception.nodes.bev_student.stages import OverlappedStages
+
+LONG = 10.0
+
+
+class Gate:
+    """A stage that waits until each item is let through, and says what it has begun."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.begun: list = []
+        self._open: set = set()
+
+    def __call__(self, item, *_):
+        with self._changed:
+            self.begun.append(item)
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: item in self._open or "all" in self._open, LONG)
+        return item
+
+    def let(self, item) -> None:
+        with self._changed:
+            self._open.add(item)
+            self._changed.notify_all()
+
+    def wait(self, *items) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.begun == list(items), LONG), self.begun
+
+
+@pytest.fixture
+def gates():
+    prepare, infer, finish = Gate(), Gate(), Gate()
+    stages = OverlappedStages(prepare, infer, finish)
+    yield stages, prepare, infer, finish
+    for gate in (prepare, infer, finish):
+        gate.let("all")
+    stages.stop()
+
+
+def test_three_items_are_at_work_at_once(gates):
+    stages, prepare, infer, finish = gates
+    prepare.let(1), infer.let(1)
+    stages.submit(1)
+    finish.wait(1)
+    prepare.let(2)
+    stages.submit(2)
+    infer.wait(1, 2)
+    stages.submit(3)
+    prepare.wait(1, 2, 3)
+    assert finish.begun == [1] and infer.begun == [1, 2]  # 1 is being published, 2 inferred, 3 decoded
+
+
+def test_nothing_queues_and_the_newest_wins(gates):
+    stages, prepare, infer, finish = gates
+    prepare.let("all"), finish.let("all")
+    stages.submit(1)
+    infer.wait(1)
+    stages.submit(2)
+    prepare.wait(1, 2)  # 2 is prepared and waits for the engine: nothing further is begun
+    assert stages.submit(3) is None
+    assert [stages.submit(item) for item in range(4, 9)] == [3, 4, 5, 6, 7]
+    assert prepare.begun == [1, 2]
+    infer.let("all")
+    infer.wait(1, 2, 8)
+    finish.wait(1, 2, 8)
+
+
+def test_errors_are_handed_on_in_order_and_end_nothing():
+    done = []
+
+    def prepare(item):
+        if item == "bad image":
+            raise ValueError(item)
+        return item.upper()
+
+    def infer(item, prepared):
+        if item == "bad engine":
+            raise RuntimeError(item)
+        return prepared
+
+    stages = OverlappedStages(prepare, infer, lambda item, result: done.append((item, result)))
+    for item in ("a", "bad image", "b", "bad engine", "c"):
+        count = len(done)
+        stages.submit(item)
+        deadline = time.monotonic() + LONG
+        while len(done) == count and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert stages.stop() is None
+    assert [item for item, _ in done] == ["a", "bad image", "b", "bad engine", "c"]
+    assert [type(result) for _, result in done] == [str, ValueError, str, RuntimeError, str]
+    assert done[0][1] == "A"
+
+
+def test_stop_finishes_what_has_begun_and_hands_back_the_rest(gates):
+    stages, prepare, infer, finish = gates
+    prepare.let("all"), finish.let("all")
+    stages.submit(1)
+    infer.wait(1)
+    stages.submit(2)
+    prepare.wait(1, 2)
+    stages.submit(3)
+    threads = threading.active_count()
+    threading.Timer(0.05, infer.let, ["all"]).start()
+    assert stages.stop() == 3 and stages.stopping
+    assert finish.begun == [1, 2] and threading.active_count() <= threads - 3 + 1  # the timer may still end
+
+
+def test_preparation_starts_late_enough_to_take_a_newer_item():
+    """Known durations: the engine takes 1 s, preparation 0.02 s; an item that comes while the engine is busy is
+    overtaken by one that comes shortly before the engine is free."""
+    prepared, engine_busy = [], threading.Event()
+
+    def prepare(item):
+        prepared.append(item)
+        time.sleep(0.02)
+
+    def infer(item, _):
+        engine_busy.set()
+        time.sleep(1.0)
+
+    done = threading.Semaphore(0)
+    stages = OverlappedStages(prepare, infer, lambda item, result: done.release())
+    stages.submit("warm up")
+    assert done.acquire(timeout=LONG)
+    engine_busy.clear()
+    stages.submit(1)
+    assert engine_busy.wait(LONG)
+    assert stages.submit(2) is None  # would be ready long before the engine
+    assert stages.submit(3) == 2  # so it has not been begun, and the newer one takes its place
+    assert done.acquire(timeout=LONG) and done.acquire(timeout=LONG)
+    stages.stop()
+    assert prepared == ["warm up", 1, 3]

@@ -1,0 +1,67 @@
+"""The student that takes most, BEVDepth with memory, through the node graph: memory warped by odometry from tf and
+camera parameters of CameraInfo give what `kd eval` finds with the data set's own poses and calibration."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.domains import free_domain
+from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.students import narrow_student, shake
+
+from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.datasets.nuscenes import open_nuscenes
+from kd_perception.evaluation.graph_run import STATUS, replay_bag
+from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import load_student
+from kd_training.checkpoints.export import export_student
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
+KEYFRAMES = 6
+THRESHOLD = 0.9  # what random weights give few cells
+
+
+def write_student(path: Path) -> Path:
+    """Random weights: what it finds means nothing, but depends on every input."""
+    export_student(shake(narrow_student("bevdepth4d")), path, {}, {}, {})
+    return path
+
+
+def share_found(first: dict, second: dict) -> float:
+    """Share of the boxes of `first` that stand in `second`: same place, score and velocity. Random weights leave ties,
+    which turn out one way or the other."""
+    found = total = 0
+    for one, other in zip(first.values(), second.values(), strict=True):
+        mine, theirs = (
+            np.array([[*row["translation"][:2], row["detection_score"], *row["velocity"]] for row in rows])
+            for rows in (one, other)
+        )
+        found += (np.abs(mine[:, None] - theirs[None]) < 1e-4).all(axis=2).any(axis=1).sum()
+        total += len(mine)
+    return found / total
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_graph_and_dataset_evaluation_agree_on_a_student_that_takes_most(tmp_path) -> None:
+    nusc = open_nuscenes(write_dataset(tmp_path / "data", samples=KEYFRAMES, sweeps=False), VERSION)
+    student = write_student(tmp_path / "student.onnx")
+    scene = SCENES[0]
+
+    def direct(with_pose: bool) -> dict:
+        pipeline = Pipeline(load_student(student), "onnxruntime", score_threshold=THRESHOLD, threads=1)
+        return detect_scenes(pipeline, nusc, [scene], with_pose=with_pose).results
+
+    write_scene(nusc, scene, tmp_path / "bag")
+    run = replay_bag(
+        tmp_path / "bag", student, tmp_path / "out", "onnxruntime", score_threshold=THRESHOLD, threads=1,
+        domain_id=free_domain(), timeout_s=120,
+    )  # fmt: skip
+    statuses = [json.loads(line) for line in (tmp_path / "out" / STATUS).read_text().splitlines()]
+    assert [status["memory_state"] for status in statuses] == ["empty"] + ["used"] * (KEYFRAMES - 1)
+    expected, without = direct(with_pose=True), direct(with_pose=False)
+    assert all(len(rows) > 10 for rows in run.results.values())
+    assert min(share_found(expected, run.results), share_found(run.results, expected)) > 0.95
+    assert share_found(expected, without) < 0.5  # the memory does count
