@@ -12,8 +12,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from support.domains import free_domain
 
+from kd_perception.bringup import lifecycle_client
 from kd_perception.bringup.lifecycle_client import ACTIVATE, CONFIGURE, LifecycleClient, TransitionError
-from kd_perception.bringup.processes import lifecycle_client
 
 NAME = "forgetful"
 GOALS = {CONFIGURE: State.PRIMARY_STATE_INACTIVE, ACTIVATE: State.PRIMARY_STATE_ACTIVE}
