@@ -4,7 +4,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 ENV := source scripts/env.sh &&
 
-.PHONY: help setup demo test colcon-test pins clean
+.PHONY: help setup demo test colcon-test pictures pins clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ test: setup  ## Linter and all tests
 colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, install/, log/)
 	@$(ENV) colcon build
 	@$(ENV) source install/local_setup.bash && colcon test --event-handlers console_direct+ && colcon test-result
+
+pictures:  ## Draw docs/images/packages.svg from the imports
+	@$(ENV) python scripts/draw_packages.py
 
 pins:  ## Write requirements/indirect.txt from this environment
 	@$(ENV) python scripts/pin_indirect.py

@@ -1,8 +1,7 @@
-"""Which package may import which, and that folders import each other in one direction only."""
+"""Which package may import which; that folders import each other in one direction; and that the picture says so."""
 
-import ast
-from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+import importlib.util
+from graphlib import CycleError
 
 import pytest
 from support.checkout import ROOT
@@ -13,44 +12,42 @@ ALLOWED = {
     "kd_training": {"kd_perception"},
     "kd_bench": {"kd_perception", "kd_synthetic", "kd_training"},
 }
+MOST_FLOORS = {"kd_training": 8}
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Every module of this repository that a file imports, lazily or not."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.split(".")[0] in ALLOWED}
-
-
-def folder_of(package: str, module: str) -> str | None:
-    """The first folder or file below the package that a module lies in; None for the package itself."""
-    parts = module.split(".")
-    if parts[0] != package or len(parts) < 2:
-        return None
-    inside = ROOT / package / parts[1]
-    return parts[1] if inside.is_dir() or inside.with_suffix(".py").is_file() else None
+@pytest.fixture(scope="module")
+def drawing():
+    spec = importlib.util.spec_from_file_location("draw_packages", ROOT / "scripts" / "draw_packages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize("package", ALLOWED)
-def test_packages_import_only_those_below(package):
+def test_packages_import_only_those_below(drawing, package):
     for path in (ROOT / package).rglob("*.py"):
-        above = {name for name in imported_modules(path) if name.split(".")[0] not in ALLOWED[package] | {package}}
+        imported = {name.split(".")[0] for name in drawing.imported_modules(path)}
+        above = imported - ALLOWED[package] - {package}
         assert not above, f"{path.relative_to(ROOT)} imports {', '.join(sorted(above))}"
 
 
 @pytest.mark.parametrize("package", ALLOWED)
-def test_no_circle_between_folders(package):
-    arrows: dict[str, set[str]] = {}
-    for path in (ROOT / package).rglob("*.py"):
-        own = path.relative_to(ROOT / package).with_suffix("").parts[0]
-        others = {folder_of(package, name) for name in imported_modules(path)} - {None, own}
-        arrows.setdefault(own, set()).update(others)
+def test_folders_form_no_circle_and_few_floors(drawing, package):
+    imports = drawing.folder_imports(package)
+    assert sum(map(len, imports.values())) > 0, "no import between folders was found: the reading is wrong"
     try:
-        order = list(TopologicalSorter(arrows).static_order())
+        height = drawing.floors(imports)
     except CycleError as error:
         pytest.fail(f"folders of {package} import each other: {' -> '.join(error.args[1])}")
-    assert set(order) >= {path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py"}
+    assert max(height.values()) < MOST_FLOORS.get(package, len(imports))
+
+
+def test_a_long_way_round_is_no_direct_import(drawing):
+    imports = {"a": {"b", "c"}, "b": {"c"}, "c": set()}
+    assert drawing.floors(imports) == {"c": 0, "b": 1, "a": 2}
+    assert drawing.direct_imports(imports) == {("a", "b"), ("b", "c")}
+
+
+def test_the_picture_in_the_docs_is_of_these_imports(drawing):
+    expected = drawing.draw(drawing.layout())
+    assert drawing.PICTURE.read_text() == expected, "run `make pictures`: the imports between folders have changed"
