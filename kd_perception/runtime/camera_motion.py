@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kd_perception.errors import CalibrationError
-from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.camera import Camera, moved
 from kd_perception.geometry.transforms import invert
 
 # A motion that differs by less from the one in use is not worth new geometry tables: on a straight road at constant
@@ -33,7 +33,7 @@ class CameraMotion:
         `ages_ns`: anchor's stamp minus the camera's, None for a camera without an image; as in SyncedFrame.
         """
         problem = ""
-        moved = []
+        placed = []
         for camera, age_ns in zip(cameras, ages_ns, strict=True):
             motion = np.eye(4)
             if age_ns:
@@ -42,8 +42,8 @@ class CameraMotion:
                     motion = at_anchor @ self._odom_from_base(anchor_ns - age_ns)
                 except CalibrationError as error:
                     problem = f"cameras are taken to have fired together: {error}"
-            moved.append(moved(camera, self._hold(camera.name, motion)))
-        return tuple(moved), problem
+            placed.append(moved(camera, self._hold(camera.name, motion)))
+        return tuple(placed), problem
 
     def _hold(self, name: str, motion: np.ndarray) -> np.ndarray:
         """The motion in use, replaced where the new one differs by enough to matter."""
