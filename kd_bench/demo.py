@@ -18,6 +18,7 @@ from rich.table import Table
 
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import open_engine
 from kd_perception.evaluation.graph_run import DETECTIONS, GraphRun, replay_bag
 from kd_perception.evaluation.metric import Metrics
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from nuscenes import NuScenes
 
 DEMO_SEED = 2026  # of scenes that the shipped student has not seen
-VERSION = "v1.0-synth"
 REPLAY_TIMEOUT_S = 600.0
 
 
@@ -53,7 +53,7 @@ def demo(
     # 'auto' is settled once, before anything is rendered.
     engine = open_engine(engine, opened, len(CAMERA_CHANNELS), report=console.print).name
     dataroot = render_scenes(out / "data", scenes, frames, seed, console)
-    nusc = open_nuscenes(dataroot, VERSION)
+    nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
     names = scene_names(nusc)[:scenes]
     bags = write_bags(nusc, names, out / "bags", console)
     lockstep = [replay(bag, opened.path, out / "lockstep" / name, engine, True, console) for name, bag in bags.items()]

@@ -13,8 +13,6 @@ from kd_perception.geometry.camera import Camera
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 
-SYNTHETIC_VERSION = "v1.0-synth"
-
 
 @dataclass(frozen=True)
 class BenchFrame:

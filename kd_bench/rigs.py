@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.offline import detect_scenes
 from kd_perception.evaluation.results import Results, read_results, write_results
@@ -32,7 +33,6 @@ from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 
 SCORE_THRESHOLD = 0.02
-VERSION = "v1.0-synth"
 SPREAD_MS = 50.0
 AIM = 0.15  # share of the original's mAP that another rig may cost
 # Data sets of the same streets: name -> what differs from the student's own rig.
@@ -125,7 +125,7 @@ def rigs(
                 bars.update(task, completed=done, total=total)
 
             folder = out / "results" / opened.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
-            nusc = open_nuscenes(roots[case.data], VERSION)
+            nusc = open_nuscenes(roots[case.data], SYNTHETIC_VERSION)
             results = answers(case, opened, nusc, folder, engine, threads, show)
             for restricted in (False, True) if case.data == "original" else (False,):
                 score = score_of(case, nusc, results, folder, restricted)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.config.experiment import TrainConfig, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
@@ -53,7 +54,7 @@ def steps(
     config: Annotated[Path, typer.Option(help="The student's configuration.")] = Path(
         "config/training/bevdet_demo.yaml"
     ),
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = "v1.0-synth",
+    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
     scene: Annotated[str, typer.Option(help="Scene whose keyframes are trained on; default: the first.")] = "",
     count: Annotated[int, typer.Option(min=1, help="Steps of each to measure.")] = 40,
     report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.offline import Answers, detect_scenes
@@ -59,7 +60,7 @@ def temporal(
     student: Annotated[Path, typer.Option(help="The temporal student file.")],
     dataroot: Annotated[Path, typer.Option(help="Data set to score on.")],
     out: Annotated[Path, typer.Option(help="Folder for the results of each case.")],
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = "v1.0-synth",
+    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
     single: Annotated[Path | None, typer.Option(help="Single-frame student; default: the shipped one.")] = None,
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to use; repeat for more. Default: all.")] = None,
     camera_hz: Annotated[

@@ -17,6 +17,7 @@ from rich.console import Console
 from torch import Tensor
 
 from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.distill import LayerPair
@@ -58,7 +59,7 @@ def transfer(
     student: Annotated[Path, typer.Option(help="Weights of a student, as kd train writes them.")],
     teacher: Annotated[Path, typer.Option(help="Weights of a teacher.")],
     dataroot: Annotated[Path, typer.Option(help="Data set to look at.")],
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = "v1.0-synth",
+    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
     batches: Annotated[int, typer.Option(min=2, help="Batches to look at.")] = 12,
     seed: Annotated[int, typer.Option(help="Of the batches.")] = 0,
     report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,

@@ -10,13 +10,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import KdError
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
+from kd_synthetic.dataset.tables import SPLIT
 from kd_synthetic.rerender.rerender import ReplayConfig, replay
 from kd_synthetic.streets.conditions import Conditions
 
 DEFAULTS = (2, 20, 9, "nuscenes", 2, 0.0)  # scenes, frames, sweeps, rig, camera_hz, camera_spread_ms
+OUT_HELP = (
+    f"Folder of the data set: tables in {SYNTHETIC_VERSION}/, all scenes in the split {SPLIT}; a set begun there is "
+    "continued."
+)
 
 
 def _parse_size(text: str) -> tuple[int, int]:
@@ -46,7 +52,7 @@ def progress_bar(scenes: int, console: Console) -> Iterator[Callable[[int, int],
 
 
 def synth(
-    out: Annotated[Path, typer.Option(help="Folder of the data set; a set begun there is continued.")],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
     scenes: Annotated[int, typer.Option(help="Number of scenes.")] = DEFAULTS[0],
     frames: Annotated[int, typer.Option(help="Keyframes a scene, at 2 Hz.")] = DEFAULTS[1],
     seed: Annotated[int, typer.Option(help="Everything follows from it; use another one for validation.")] = 0,
@@ -80,9 +86,7 @@ def synth(
     ] = None,
     version: Annotated[str, typer.Option(help="Version of --tables.")] = "v1.0-mini",
 ) -> None:
-    """Render a synthetic driving world: six cameras and a LiDAR in nuScenes format, which nuscenes-devkit loads
-    (version v1.0-synth, split synth).
-    """
+    """Render a synthetic driving world: six cameras and a LiDAR in nuScenes format, which nuscenes-devkit loads."""
     width, height = _parse_size(size)
     console = Console()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_bench.frames import SYNTHETIC_VERSION
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import counted
 from kd_perception.geometry.boxes import CLASSES

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_bench.frames import SYNTHETIC_VERSION
 from kd_perception.bags import messages
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import (
@@ -22,6 +21,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import make_transform
 

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kd_bench.frames import SYNTHETIC_VERSION
 from kd_bench.soak.bag import CAMERA_HZ, render_moments, write_soak_bag
 from kd_bench.soak.load import Load, run_load
 from kd_bench.soak.pipeline_alone import Alone, measure_alone, read_bag_frames
 from kd_bench.soak.report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
 from kd_bench.tables import terminal_table, write_report
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kd_bench.frames import SYNTHETIC_VERSION, count_missing, read_frames, render_frames
+from kd_bench.frames import count_missing, read_frames, render_frames
 from kd_bench.stages.measure import measure_stages
 from kd_bench.stages.parity import (
     MATCHED_SHARE,
@@ -25,6 +25,7 @@ from kd_bench.stages.untrained import untrained_student
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import engine_names, open_engine
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.graph_run import GraphRun, replay_bag

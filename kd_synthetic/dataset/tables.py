@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from kd_perception.atomic import write_bytes, write_text
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.transforms import quaternion_from_yaw, quaternion_of
 from kd_synthetic.dataset.annotate import Annotation
 from kd_synthetic.rendering.sensors import CHANNELS, LIDAR_CHANNEL, CameraSensor
 from kd_synthetic.rendering.world import World
 from kd_synthetic.streets.conditions import DEFAULT_CONDITIONS, Conditions
 
-VERSION = "v1.0-synth"
 SPLIT = "synth"  # every scene of a data set, as a split of the devkit's `splits.json`
 SCENE_TABLES = (
     "log",
@@ -255,9 +255,7 @@ def _splits(scenes: list[str]) -> dict[str, list[str]]:
 
 
 def write_tables(out: Path, scene_files: list[Path]) -> None:
-    """Merge the scenes' rows into the data set's tables under `out`/v1.0-synth, with a blank map and the devkit's
-    splits file.
-    """
+    """Merge the scenes' rows into the data set's tables, below `out`, with a blank map and the devkit's splits file."""
     merged: dict[str, list[dict]] = {name: [] for name in SCENE_TABLES}
     for path in scene_files:
         rows = json.loads(path.read_text())
@@ -290,5 +288,5 @@ def write_tables(out: Path, scene_files: list[Path]) -> None:
         raise RuntimeError("OpenCV could not encode the map picture as PNG")
     write_bytes(out / MAP_FILE, png.tobytes())
     for name, rows in merged.items():
-        write_text(out / VERSION / f"{name}.json", json.dumps(rows))
-    write_text(out / VERSION / "splits.json", json.dumps(_splits([row["name"] for row in merged["scene"]])))
+        write_text(out / SYNTHETIC_VERSION / f"{name}.json", json.dumps(rows))
+    write_text(out / SYNTHETIC_VERSION / "splits.json", json.dumps(_splits([row["name"] for row in merged["scene"]])))

@@ -11,8 +11,9 @@ import pytest
 from rosbags.rosbag2 import Reader
 from support.fake_student import write_fake_student
 
-from kd_bench.demo import VERSION, demo
+from kd_bench.demo import demo
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.metric import evaluate_results
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
@@ -31,7 +32,7 @@ def test_demo_leaves_scores_report_pictures_and_detections(tmp_path) -> None:
     assert {"p50", "p95", "p99"} == set(report["latency_ms"]["total"])
 
     (dataroot,) = (out / "data").iterdir()
-    nusc = open_nuscenes(dataroot, VERSION)
+    nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
     summary = json.loads((out / "metrics_summary.json").read_text())
     assert evaluate_results(nusc, out / "results_nusc.json").nds == summary["nd_score"]
 

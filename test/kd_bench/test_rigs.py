@@ -6,6 +6,7 @@ from support.synthetic import small_config
 
 from kd_bench.rigs import CASES, DATA, FRONT, Case, answers, score_of
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, truth_boxes
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
@@ -20,7 +21,7 @@ AHEAD = Case("three ahead", "original", FRONT)
 def nusc(tmp_path_factory):  # noqa: ANN201
     config = small_config(tmp_path_factory.mktemp("rigs") / "data")
     generate(config)
-    return open_nuscenes(config.out, "v1.0-synth")
+    return open_nuscenes(config.out, SYNTHETIC_VERSION)
 
 
 def truth_ahead(nusc, only_seen: bool) -> tuple[Results, set[str]]:  # noqa: ANN001

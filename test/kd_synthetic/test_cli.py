@@ -16,6 +16,7 @@ from support.synthetic import small_config
 from typer import Typer
 from typer.testing import CliRunner
 
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_synthetic.cli import synth
 from kd_synthetic.dataset.generate import SynthConfig, generate
@@ -66,7 +67,7 @@ def test_one_job_and_an_interrupted_run_write_the_same_bytes(dataset: SynthConfi
     output = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 130 and "Traceback" not in output, output
     assert not [path for path in config.out.rglob(".*") if path.is_file()], "half a file was left"
-    assert not (config.out / "v1.0-synth").exists() or len(list((config.out / "scenes").glob("*.json"))) == 2
+    assert not (config.out / SYNTHETIC_VERSION).exists() or len(list((config.out / "scenes").glob("*.json"))) == 2
 
     generate(config)
     assert digests(config.out) == digests(dataset.out)

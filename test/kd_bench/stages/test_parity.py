@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_bench.frames import SYNTHETIC_VERSION, count_missing, read_frames, render_frames
+from kd_bench.frames import count_missing, read_frames, render_frames
 from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource

@@ -13,6 +13,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from kd_bench.demo import render_scenes
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.offline import detect_scenes
@@ -39,7 +40,7 @@ def test_graph_and_dataset_evaluation_agree_on_known_objects(tmp_path) -> None:
 def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(tmp_path) -> None:
     pytest.importorskip("embreex", reason="embreex is not installed: no scene can be rendered")
     dataroot = render_scenes(tmp_path / "data", scenes=2, frames=6, seed=77, console=Console())
-    nusc = open_nuscenes(dataroot, "v1.0-synth")
+    nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
     check_agreement(nusc, scene_names(nusc), resource(SHIPPED_STUDENT), "openvino", tmp_path)
 
 

@@ -8,6 +8,7 @@ from support.edit_bag import Change, edit_bag
 
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.rig_check.command import examine
 from kd_perception.rig_check.recording import read_moments, read_recording
 from kd_perception.rig_check.report import RigReport
@@ -20,7 +21,7 @@ def good_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four keyframes of one rendered scene; do not change it."""
     folder = tmp_path_factory.mktemp("rig_check")
     generate(SynthConfig(folder / "data", scenes=1, frames=4, seed=900, width=352, height=128, sweeps=0, jobs=1))
-    nusc = open_nuscenes(folder / "data", "v1.0-synth")
+    nusc = open_nuscenes(folder / "data", SYNTHETIC_VERSION)
     write_scene(nusc, scene_names(nusc)[0], folder / "bag")
     return folder / "bag"
 

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.boxes import CLASSES
 from kd_synthetic.dataset.generate import SynthConfig
-from kd_synthetic.dataset.tables import SPLIT, VERSION
+from kd_synthetic.dataset.tables import SPLIT
 from kd_synthetic.rendering.sensors import CHANNELS
 
 
@@ -17,7 +18,7 @@ from kd_synthetic.rendering.sensors import CHANNELS
 def nusc(dataset: SynthConfig):
     from nuscenes import NuScenes
 
-    return NuScenes(VERSION, str(dataset.out), verbose=False)
+    return NuScenes(SYNTHETIC_VERSION, str(dataset.out), verbose=False)
 
 
 def test_the_devkit_follows_every_chain(nusc, dataset: SynthConfig) -> None:

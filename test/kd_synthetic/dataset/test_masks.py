@@ -7,11 +7,11 @@ import pytest
 
 from kd_perception.datasets.instance_masks import read_depth, read_mask
 from kd_perception.datasets.nuscenes import ego_pose, load_frame, open_nuscenes, read_lidar, sensor_transform
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import apply, invert
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
-from kd_synthetic.dataset.tables import VERSION
 
 
 @pytest.fixture(scope="module", params=["nuscenes", "fisheye"])
@@ -37,7 +37,7 @@ def rich(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def nusc(rich: SynthConfig):
-    return open_nuscenes(rich.out, VERSION)
+    return open_nuscenes(rich.out, SYNTHETIC_VERSION)
 
 
 def test_lidar_points_agree_with_the_depth_picture(nusc, rich: SynthConfig) -> None:

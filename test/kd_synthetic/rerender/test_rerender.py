@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from kd_perception.datasets.instance_masks import read_depth, read_mask
 from kd_perception.datasets.nuscenes import ego_pose, load_frame, open_nuscenes
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import apply, invert, make_transform
 from kd_synthetic.cli import synth
 from kd_synthetic.dataset.config import SynthConfig
-from kd_synthetic.dataset.tables import VERSION
 from kd_synthetic.rendering.world import World
 from kd_synthetic.rerender.rerender import ReplayConfig, replay, replay_world
 from kd_synthetic.rerender.source import read_scene
@@ -25,13 +25,13 @@ from kd_synthetic.rerender.source import read_scene
 @pytest.fixture(scope="module")
 def config(dataset: SynthConfig, tmp_path_factory: pytest.TempPathFactory) -> ReplayConfig:
     out = tmp_path_factory.mktemp("replay") / "again"
-    chosen = ReplayConfig(out, dataset.out, VERSION, width=176, height=64, jobs=1, masks=True, depth=True)
+    chosen = ReplayConfig(out, dataset.out, SYNTHETIC_VERSION, width=176, height=64, jobs=1, masks=True, depth=True)
     replay(chosen)
     return chosen
 
 
 def table(folder: Path, name: str) -> dict[str, dict]:
-    return {row["token"]: row for row in json.loads((folder / VERSION / f"{name}.json").read_text())}
+    return {row["token"]: row for row in json.loads((folder / SYNTHETIC_VERSION / f"{name}.json").read_text())}
 
 
 def test_tokens_poses_and_calibration_stay(config: ReplayConfig) -> None:
@@ -68,7 +68,7 @@ def test_boxes_stay_and_are_seen_again(config: ReplayConfig) -> None:
 
 
 def test_the_devkit_follows_the_chains(config: ReplayConfig) -> None:
-    nusc = open_nuscenes(config.out, VERSION)
+    nusc = open_nuscenes(config.out, SYNTHETIC_VERSION)
     for instance in nusc.instance:
         count, token = 0, instance["first_annotation_token"]
         while token:
@@ -99,7 +99,7 @@ def lifted_outside(nusc, config: ReplayConfig, sample: dict) -> tuple[int, int]:
 
 
 def test_masks_show_the_boxes(config: ReplayConfig) -> None:
-    nusc = open_nuscenes(config.out, VERSION)
+    nusc = open_nuscenes(config.out, SYNTHETIC_VERSION)
     inside, outside = np.sum([lifted_outside(nusc, config, sample) for sample in nusc.sample], axis=0)
     assert inside > 3000 and outside < 0.01 * inside
 
@@ -121,7 +121,7 @@ def in_the_way(world: World) -> int:
 
 
 def test_nothing_stands_in_the_way(config: ReplayConfig) -> None:
-    nusc = open_nuscenes(config.dataroot, VERSION)
+    nusc = open_nuscenes(config.dataroot, SYNTHETIC_VERSION)
     for index in range(2):
         assert in_the_way(replay_world(config, read_scene(nusc, index, 176, 64), {})) == 0
 
@@ -153,7 +153,7 @@ def test_the_command_explains_wrong_input(
 ) -> None:
     app = Typer()
     app.command()(synth)
-    tables = ["--tables", str(dataset.out), "--version", VERSION]
+    tables = ["--tables", str(dataset.out), "--version", SYNTHETIC_VERSION]
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "x"), *tables, *arguments])
     assert result.exit_code != 0 and "Traceback" not in result.output
     assert sentence in " ".join(result.output.split())

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
-from kd_synthetic.dataset.tables import VERSION
 from kd_synthetic.rendering.camera import CameraRenderer
 from kd_synthetic.rendering.lamps import HEAD, STREET, TAIL, drives, lamp_light
 from kd_synthetic.rendering.lidar import scan
@@ -146,10 +146,10 @@ def test_a_mixed_set_has_a_split_for_every_condition(tmp_path: Path) -> None:
     config = SynthConfig(tmp_path / "mixed", 3, 1, 11, 88, 32, 0, 1, city="mixed", light="mixed", weather="mixed")
     assert len({config.conditions(index) for index in range(12)}) > 5
     generate(config)
-    splits = json.loads((config.out / VERSION / "splits.json").read_text())
+    splits = json.loads((config.out / SYNTHETIC_VERSION / "splits.json").read_text())
     names = [config.scene_name(index) for index in range(3)]
     assert splits["synth"] == names
     for axis in (("a", "b"), ("day", "dusk", "night"), ("dry", "rain")):
         assert sorted(name for word in axis for name in splits.get(f"synth_{word}", [])) == sorted(names)
-    scenes = json.loads((config.out / VERSION / "scene.json").read_text())
+    scenes = json.loads((config.out / SYNTHETIC_VERSION / "scene.json").read_text())
     assert {("-night" in row["name"]) for row in scenes if "Night" in row["description"]} <= {True}

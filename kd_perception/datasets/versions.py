@@ -1,0 +1,3 @@
+"""Names of table folders ("versions" in nuScenes' terms) that several packages share."""
+
+SYNTHETIC_VERSION = "v1.0-synth"  # written by kd_synthetic, read by kd_bench; the YAML of shipped recipes names it, too
