@@ -52,7 +52,7 @@ for what they cannot see."""
 
 
 @dataclass(frozen=True)
-class Case:
+class RigCase:
     """One run: data set by name, cameras used (None: all), whether cameras are moved to where they were, and how many
     crops of each image the student sees."""
 
@@ -74,16 +74,16 @@ class Score:
 
 
 CASES = (
-    Case("original, 6 cameras", "original"),
-    Case("original, 5 cameras", "original", tuple(name for name in CAMERA_CHANNELS if name != "CAM_BACK")),
-    Case("original, 3 cameras", "original", FRONT),
-    Case("original, 1 camera", "original", ("CAM_FRONT",)),
-    Case("moved", "moved"),
-    Case("distorted", "distorted"),
-    Case("fisheye", "fisheye"),
-    Case("fisheye, 3 views", "fisheye", views=3),
-    Case("apart", "apart"),
-    Case("apart, camera motion", "apart", camera_motion=True),
+    RigCase("original, 6 cameras", "original"),
+    RigCase("original, 5 cameras", "original", tuple(name for name in CAMERA_CHANNELS if name != "CAM_BACK")),
+    RigCase("original, 3 cameras", "original", FRONT),
+    RigCase("original, 1 camera", "original", ("CAM_FRONT",)),
+    RigCase("moved", "moved"),
+    RigCase("distorted", "distorted"),
+    RigCase("fisheye", "fisheye"),
+    RigCase("fisheye, 3 views", "fisheye", views=3),
+    RigCase("apart", "apart"),
+    RigCase("apart, camera motion", "apart", camera_motion=True),
 )
 
 
@@ -143,7 +143,7 @@ def rigs(
 
 
 def answers(
-    case: Case,
+    case: RigCase,
     student: Student,
     nusc: NuScenes,
     folder: Path,
@@ -167,7 +167,7 @@ def answers(
     return found.results
 
 
-def score_of(case: Case, nusc: NuScenes, results: Results, folder: Path, restricted: bool) -> Score:
+def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, restricted: bool) -> Score:
     """The metric of a case; `restricted`: over what the case's cameras see. Kept in `folder`."""
     kept = folder / ("score_seen.json" if restricted else "score.json")
     path = folder / "results_nusc.json"
@@ -190,7 +190,7 @@ def score_of(case: Case, nusc: NuScenes, results: Results, folder: Path, restric
     return score
 
 
-def row_of(case: Case, score: Score, original: Score, restricted: bool, cameras: int) -> tuple[str, ...]:
+def row_of(case: RigCase, score: Score, original: Score, restricted: bool, cameras: int) -> tuple[str, ...]:
     """A line of the table, as HEADINGS names it."""
     name = case.data + (", camera motion" if case.camera_motion else "")
     name += f", {case.views} views each" if case.views > 1 else ""

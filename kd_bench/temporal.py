@@ -38,7 +38,7 @@ and mAVE are means over classes of the errors of true positives at 2 m."""
 
 
 @dataclass(frozen=True)
-class Case:
+class TemporalCase:
     """One way to run a student: images per second, and the memory's age in seconds, 0 for none."""
 
     name: str
@@ -51,7 +51,7 @@ class Case:
 class Measured:
     """A case and what it reached; share: of keyframes whose memory was used."""
 
-    case: Case
+    case: TemporalCase
     metrics: Metrics
     share: float
 
@@ -98,18 +98,21 @@ def temporal(
         write_report(report, "Temporal memory", facts, "\n\n".join(parts))
 
 
-def planned_cases(single: Student, remembering: Student, camera_hz: float) -> list[Case]:
+def planned_cases(single: Student, remembering: Student, camera_hz: float) -> list[TemporalCase]:
     """What is run: the single-frame student, the other without memory, with the best, and with other intervals."""
     name = remembering.spec.name
-    cases = [Case(single.spec.name, single, KEYFRAMES_HZ, 0.0), Case(name, remembering, KEYFRAMES_HZ, 0.0)]
-    cases += [Case(name, remembering, KEYFRAMES_HZ, interval) for interval in KEYFRAME_INTERVALS_S]
+    cases = [
+        TemporalCase(single.spec.name, single, KEYFRAMES_HZ, 0.0),
+        TemporalCase(name, remembering, KEYFRAMES_HZ, 0.0),
+    ]
+    cases += [TemporalCase(name, remembering, KEYFRAMES_HZ, interval) for interval in KEYFRAME_INTERVALS_S]
     if camera_hz > KEYFRAMES_HZ:
-        cases += [Case(name, remembering, camera_hz, interval) for interval in CAMERA_INTERVALS_S]
+        cases += [TemporalCase(name, remembering, camera_hz, interval) for interval in CAMERA_INTERVALS_S]
     return cases
 
 
 def measure(
-    case: Case,
+    case: TemporalCase,
     nusc: NuScenes,
     scenes: Sequence[str],
     out: Path,
@@ -138,7 +141,12 @@ def measure(
 
 
 def _run(
-    case: Case, nusc: NuScenes, scenes: Sequence[str], engine: str, threads: int, progress: Callable[[int, int], None]
+    case: TemporalCase,
+    nusc: NuScenes,
+    scenes: Sequence[str],
+    engine: str,
+    threads: int,
+    progress: Callable[[int, int], None],
 ) -> Answers:
     first = load_frame(nusc, scene_samples(nusc, scenes[0])[0])
     spec = case.student.spec
@@ -179,7 +187,7 @@ def _asked_for(memory: MemorySpec, interval_s: float) -> MemorySpec:
     return replace(memory, interval_s=interval_s, shortest_s=shortest, longest_s=longest)
 
 
-def _memory(case: Case) -> str:
+def _memory(case: TemporalCase) -> str:
     memory = case.student.spec.memory
     if memory is None or not case.interval_s:
         return "none"

@@ -46,7 +46,7 @@ class Cells(NamedTuple):
     teacher: Tensor
 
 
-class Sample(NamedTuple):
+class CellSample(NamedTuple):
     """One batch of one pair of rasters: the boxes' cells, the same with the teacher's raster moved by each of SHIFTS,
     and cells drawn anywhere."""
 
@@ -91,13 +91,13 @@ def open_pair(student: Path, teacher: Path, source: DataRoot, seed: int) -> Dist
     return task
 
 
-def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[Sample]]:
+def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[CellSample]]:
     """Of each pair of layers, and of the answers beside the layer before the head, one sample a batch."""
     fabric = Fabric(accelerator="auto", devices=1, precision=task.config.schedule.precision)
     task.model.to(fabric.device)
     data = task.batches(RunPlan(steps=batches, passes=1, rank=0, processes=1))
     generator = torch.Generator().manual_seed(0)
-    found: dict[tuple[str, str], list[Sample]] = {}
+    found: dict[tuple[str, str], list[CellSample]] = {}
     for index in range(batches):
         with torch.no_grad(), fabric.autocast():
             seen, teacher = task.to_device(data[index], fabric)
@@ -123,15 +123,15 @@ def _pairs(
     }  # fmt: skip
 
 
-def _sample(student: Tensor, teacher: Tensor, inside: Tensor, drawn: Tensor) -> Sample:
+def _sample(student: Tensor, teacher: Tensor, inside: Tensor, drawn: Tensor) -> CellSample:
     """Cells of rasters, the student's brought to the teacher's resolution."""
     ours = resized(student, tuple(teacher.shape[2:]))
     ours, theirs = ours.permute(0, 2, 3, 1), teacher.permute(0, 2, 3, 1)
     moved = tuple(Cells(ours[inside], torch.roll(theirs, shift, (1, 2))[inside]) for shift in SHIFTS)
-    return Sample(Cells(ours[inside], theirs[inside]), moved, Cells(ours[drawn], theirs[drawn]))
+    return CellSample(Cells(ours[inside], theirs[inside]), moved, Cells(ours[drawn], theirs[drawn]))
 
 
-def row_of(pair: tuple[str, str], found: Sequence[Sample]) -> tuple[str, ...]:
+def row_of(pair: tuple[str, str], found: Sequence[CellSample]) -> tuple[str, ...]:
     """A line of the table, as HEADINGS names it."""
     boxes = unexplained([sample.boxes for sample in found])
     off = min(unexplained([sample.moved[index] for sample in found]) for index in range(len(SHIFTS)))

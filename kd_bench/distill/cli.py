@@ -14,7 +14,7 @@ from rich.console import Console
 from kd_bench.distill.arms import CENTERPOINT, MVP, SUITES, Suite
 from kd_bench.distill.ledger import read_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import Workshop, execute, folder_of
+from kd_bench.distill.runner import RunContext, execute, folder_of
 from kd_bench.distill.runs import Given, Settings, suite_config, suite_runs, teacher_run, tuning_runs
 from kd_bench.distill.splits import PLANS, REPORTED, Split, open_splits, render_missing
 from kd_perception.errors import ConfigError, DataError
@@ -89,10 +89,10 @@ def distill(
     warmup = min(DEFAULTS.warmup_steps, steps // 2)
     settings = Settings(steps, batch, rate, warmup, DEFAULTS.ema_decay, seeds, continued)
     began = time.monotonic()
-    shop = Workshop(work, ledger, jobs, threads, began + 60.0 * budget if budget else math.inf, console.print)
+    context = RunContext(work, ledger, jobs, threads, began + 60.0 * budget if budget else math.inf, console.print)
     try:
-        given = Given(_splits(data, render, shop, console), teachers, configs, starts)
-        done = _carry_out(chosen, settings, given, shop, tune)
+        given = Given(_splits(data, render, context, console), teachers, configs, starts)
+        done = _carry_out(chosen, settings, given, context, tune)
     except TimeUpError:
         done = False
     minutes = (time.monotonic() - began) / 60.0
@@ -113,11 +113,11 @@ def report(
         console.print(f"wrote [bold]{path}[/bold]")
 
 
-def _splits(data: Path, render: bool, shop: Workshop, console: Console) -> dict[str, Split]:
+def _splits(data: Path, render: bool, context: RunContext, console: Console) -> dict[str, Split]:
     """The data, shown; with `render` what is absent is rendered first. Raises TimeUpError."""
 
     def on_scene(name: str, done: int, total: int) -> None:
-        if not shop.time_left:
+        if not context.time_left:
             raise TimeUpError
         if done < total:
             console.print(f"{name}: {done} of {total} scenes are there")
@@ -135,20 +135,20 @@ def _splits(data: Path, render: bool, shop: Workshop, console: Console) -> dict[
     return splits
 
 
-def _carry_out(suite: Suite, settings: Settings, given: Given, shop: Workshop, tune: bool) -> bool:
+def _carry_out(suite: Suite, settings: Settings, given: Given, context: RunContext, tune: bool) -> bool:
     """Train or score the teachers, then the students; False if time was up."""
     wanted = sorted({arm.teacher for arm in suite.arms if arm.teacher})
     runs = {name: teacher_run(name, given.teachers.get(name), _recipe(name), given.splits) for name in wanted}
-    if not execute(lambda _: runs.values(), shop):
+    if not execute(lambda _: runs.values(), context):
         return False
-    weights = {name: given.teachers.get(name) or folder_of(run, shop) / WEIGHTS_FILE for name, run in runs.items()}
+    weights = {name: given.teachers.get(name) or folder_of(run, context) / WEIGHTS_FILE for name, run in runs.items()}
     for name, path in weights.items():
         if not path.is_file():
             raise ConfigError(f"the ledger knows teacher {name}, but {path} is not there; give --teacher {name}=FILE")
     given = replace(given, teachers=weights)
     if tune:
-        return execute(lambda _: tuning_runs(suite, settings, given), shop)
-    return execute(lambda records: suite_runs(suite, settings, given, records), shop)
+        return execute(lambda _: tuning_runs(suite, settings, given), context)
+    return execute(lambda records: suite_runs(suite, settings, given, records), context)
 
 
 def chosen_suite(name: str, arms: Sequence[str] | None) -> Suite:

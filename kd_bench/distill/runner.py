@@ -27,7 +27,7 @@ class RunError(KdError):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RunContext:
     """Where runs happen: their folders' place, the ledger, runs at a time, threads of each (0: torch chooses), the
     moment of time.monotonic() to stop at, and who is told what happens."""
 
@@ -62,7 +62,7 @@ class Undone:
     elsewhere: set[str]
 
 
-def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Workshop) -> bool:
+def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: RunContext) -> bool:
     """Carry out what `planned(records)` names and the ledger lacks, in that order; it is asked again after every run.
 
     True when nothing is left. False when time was up: what was running then was stopped, and goes on another time; or
@@ -72,27 +72,27 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], shop: Worksh
     undone = Undone({}, set())
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops the workers, too
     try:
-        lacking = missing(planned, shop.ledger)
+        lacking = missing(planned, context.ledger)
         while True:
             ended = [entry for entry in running if entry.process.poll() is not None]
             for entry in ended:
                 running.remove(entry)
-                _take_in(entry, shop, undone)
+                _take_in(entry, context, undone)
             if ended:  # planning reads every file that a run depends on: not at every poll
-                lacking = missing(planned, shop.ledger)
-            if not shop.time_left:
+                lacking = missing(planned, context.ledger)
+            if not context.time_left:
                 return False
             busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
             waiting = [run for run in lacking if run.digest not in busy]
-            while waiting and len(running) < shop.jobs:
+            while waiting and len(running) < context.jobs:
                 run = waiting.pop(0)
-                running.append(_start(run, shop))
+                running.append(_start(run, context))
                 waiting = [other for other in waiting if other.digest != run.digest]
             if not running:
                 break
             time.sleep(POLL_S)
     finally:
-        _stop(running, shop, undone)
+        _stop(running, context, undone)
         signal.signal(signal.SIGTERM, previous)
     if undone.failed:
         raise RunError("; ".join(undone.failed.values()))
@@ -106,21 +106,21 @@ def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path
     return [run for run in planned(records) if any(run.key(step) not in known for step in run.scored)]
 
 
-def folder_of(run: Run, shop: Workshop) -> Path:
+def folder_of(run: Run, context: RunContext) -> Path:
     """A training's own folder, whatever arm asks for it."""
     parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
-    return shop.folder / "-".join(part for part in parts if part)
+    return context.folder / "-".join(part for part in parts if part)
 
 
-def _start(run: Run, shop: Workshop) -> Running:
-    folder = folder_of(run, shop)
+def _start(run: Run, context: RunContext) -> Running:
+    folder = folder_of(run, context)
     folder.mkdir(parents=True, exist_ok=True)
     config = "" if run.config is None else to_yaml(run.config)
     weights = "" if run.weights is None else str(run.weights)
     source = run.source
-    write_order(folder, Order(config, weights, run.scored, run.split, source.root, source.version, shop.threads))
-    shop.say(f"[bold]{run.name}[/bold] begins or goes on ({run.steps} steps; log: {folder / LOG_FILE})")
-    threads = {"OMP_NUM_THREADS": str(shop.threads)} if shop.threads else {}
+    write_order(folder, Order(config, weights, run.scored, run.split, source.root, source.version, context.threads))
+    context.say(f"[bold]{run.name}[/bold] begins or goes on ({run.steps} steps; log: {folder / LOG_FILE})")
+    threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
     with open(folder / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "kd_bench.distill.worker", str(folder)],
@@ -130,26 +130,26 @@ def _start(run: Run, shop: Workshop) -> Running:
     return Running(run, folder, process)
 
 
-def _take_in(entry: Running, shop: Workshop, undone: Undone) -> None:
+def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
     """What a process that has ended leaves: records, a failure, or the news that another process is at that run."""
     run, status = entry.run, entry.process.returncode
     if status == 0:
         found = _records(entry)
-        append(shop.ledger, found)
+        append(context.ledger, found)
         last = found[-1]
-        shop.say(
+        context.say(
             f"[bold]{run.name}[/bold]: mAP {last.mAP:.4f}, NDS {last.NDS:.4f} on {run.split}, {last.seconds:.0f} s"
         )
     elif status == HELD:
         undone.elsewhere.add(run.digest)
-        shop.say(f"{run.name}: another process is at it")
+        context.say(f"{run.name}: another process is at it")
     elif status not in (INTERRUPTED, -signal.SIGTERM):
         log = entry.folder / LOG_FILE
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
         undone.failed[run.digest] = (
             f"run {run.name} failed ({log} ends with: {lines[-1]}); mend that and run the suite again"
         )
-        shop.say(undone.failed[run.digest])
+        context.say(undone.failed[run.digest])
 
 
 def _records(entry: Running) -> list[Record]:
@@ -167,10 +167,10 @@ def _records(entry: Running) -> list[Record]:
     ]  # fmt: skip
 
 
-def _stop(running: list[Running], shop: Workshop, undone: Undone) -> None:
+def _stop(running: list[Running], context: RunContext, undone: Undone) -> None:
     """Let every process save its state and end."""
     for entry in running:
         entry.process.terminate()
     for entry in running:
         entry.process.wait()
-        _take_in(entry, shop, undone)
+        _take_in(entry, context, undone)

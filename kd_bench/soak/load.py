@@ -28,7 +28,7 @@ _domains = itertools.count(os.getpid())
 
 
 @dataclass(frozen=True)
-class Frame:
+class LoadFrame:
     """What a FrameStatus said: seconds since the load began, outcome, reason, stages, whether all cameras were used."""
 
     elapsed_s: float
@@ -45,14 +45,14 @@ class Load:
     end, and the engine's name."""
 
     seconds: float
-    frames: tuple[Frame, ...]
+    frames: tuple[LoadFrame, ...]
     images_lost: int
     processes: dict[str, list[Usage]]
     counters: dict[str, str]
     engine: str
 
     @property
-    def answered(self) -> list[Frame]:
+    def answered(self) -> list[LoadFrame]:
         """The frames that got boxes."""
         return [frame for frame in self.frames if frame.outcome == FrameStatus.ANSWERED]
 
@@ -155,7 +155,7 @@ def _wait_for_answers(listener: Listener, check: Callable[[], bool]) -> None:
         time.sleep(POLL_S)
 
 
-def _frame(elapsed_s: float, status: FrameStatus) -> Frame:
+def _frame(elapsed_s: float, status: FrameStatus) -> LoadFrame:
     stage_ms = dict(zip(status.stage_names, status.stage_ms, strict=True))
     complete = not status.missing_cameras
-    return Frame(elapsed_s, status.outcome, status.reason, stage_ms, complete, status.reset_reason)
+    return LoadFrame(elapsed_s, status.outcome, status.reason, stage_ms, complete, status.reset_reason)

@@ -14,7 +14,7 @@ from kd_training.distill.adapters import HEAD_LAYERS, build_adapter
 from kd_training.distill.fit import Side, check_fit
 from kd_training.distill.terms.attention import effective_cells, energy
 from kd_training.distill.terms.features import attention_loss, attention_weights, feature_loss
-from kd_training.distill.terms.regions import Footprints, box_footprints, false_positives, region_weights
+from kd_training.distill.terms.regions import BoxFootprints, box_footprints, false_positives, region_weights
 from kd_training.distill.terms.relation import relation_loss
 from kd_training.distill.terms.response import box_response, heatmap_response
 from kd_training.losses.detection import object_counts
@@ -81,7 +81,7 @@ class Distiller(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         log: dict[str, Tensor] = {}
-        footprints: dict[tuple[int, int], Footprints] = {}  # by shape: layers share them
+        footprints: dict[tuple[int, int], BoxFootprints] = {}  # by shape: layers share them
         for pair, adapter in zip(self.layers, self.adapters, strict=True):
             target = teacher.features[pair.teacher]
             shape = tuple(target.shape[2:])
@@ -103,7 +103,7 @@ class Distiller(nn.Module):
         return terms, log
 
     def _region_weights(
-        self, pair: LayerPair, footprints: Footprints | None, teacher: DetectorOutputs, truth: Truth, target: Tensor
+        self, pair: LayerPair, footprints: BoxFootprints | None, teacher: DetectorOutputs, truth: Truth, target: Tensor
     ) -> Tensor:
         """M S of every cell of a layer; without regions all are foreground."""
         feature = self.config.feature

@@ -38,7 +38,7 @@ class DistillTask(StudentTask):
             Side(self.name, spec.grid, CLASSES, self.model.feature_channels, self.model.head),
             Side(teacher.config.name, teacher.grid, CLASSES, teacher.feature_channels, teacher.head),
         )
-        self.anchors = self.model.anchors()
+        self.shared_layers = self.model.shared_layers()
         self.blending = build_blending(distill.blending, self.helper.term_names)
         self.kept = None
         if distill.cache_bytes:
@@ -85,7 +85,7 @@ class DistillTask(StudentTask):
             return even_weights(self.helper.term_names).total(task, losses.terms)
         if first_pass:
             since = step - self.config.distill.adapter_steps
-            self.blending.update(since, task, losses.terms, self.anchors, processes.mean)
+            self.blending.update(since, task, losses.terms, self.shared_layers, processes.mean)
         return self.blending.weights.total(task, losses.terms)
 
     def _adapters_alone(self, step: int) -> bool:

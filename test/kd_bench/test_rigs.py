@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.synthetic import small_config
 
-from kd_bench.rigs import CASES, DATA, FRONT, Case, answers, score_of
+from kd_bench.rigs import CASES, DATA, FRONT, RigCase, answers, score_of
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, truth_boxes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results
@@ -14,7 +14,7 @@ from kd_perception.student.spec import load_student
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 
-AHEAD = Case("three ahead", "original", FRONT)
+AHEAD = RigCase("three ahead", "original", FRONT)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_cameras_are_masked_and_answers_kept(nusc, tmp_path):
     again = answers(AHEAD, student, nusc, tmp_path, "no such engine", 1, lambda done, total: calls.append(done))
     assert again == first
     alone = answers(
-        Case("all", "original"), student, nusc, tmp_path / "all", "onnxruntime", 1, lambda done, total: None
+        RigCase("all", "original"), student, nusc, tmp_path / "all", "onnxruntime", 1, lambda done, total: None
     )
     assert alone != first
 

@@ -9,18 +9,18 @@ TOY_TERMS = ("near", "far", "against")
 
 
 class Toy(nn.Module):
-    """A network of an anchor and a head; `factors` multiplies terms by name."""
+    """A network of a shared layer and a head; `factors` multiplies terms by name."""
 
     def __init__(self, factors: dict[str, float]) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.factors = factors
-        self.anchor, self.head = nn.Linear(6, 5), nn.Linear(5, 2)
+        self.shared, self.head = nn.Linear(6, 5), nn.Linear(5, 2)
         self.targets = torch.randn(3, 5)
 
     def losses(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Means over samples (N, 6), so that equal parts of a batch average to the whole."""
-        hidden = torch.tanh(self.anchor(samples))
+        hidden = torch.tanh(self.shared(samples))
         task = self.head(hidden).sub(samples[:, :2]).square().mean()
         squares = [hidden.sub(target).square().mean() for target in self.targets]
         terms = {"near": squares[0], "far": 3.0 * squares[1], "against": 0.1 * squares[2] - 0.5 * task}
@@ -47,7 +47,7 @@ def train(
     optimizer = torch.optim.SGD(toy.parameters(), lr=0.2)
     for step in range(first, steps):
         task, terms = toy.losses(samples_of(step)[part])
-        blending.update(step, task, terms, list(toy.anchor.parameters()), all_reduce or (lambda tensor: tensor))
+        blending.update(step, task, terms, list(toy.shared.parameters()), all_reduce or (lambda tensor: tensor))
         blending.weights.total(task, terms).backward()
         for parameter in toy.parameters() if all_reduce else ():
             parameter.grad = all_reduce(parameter.grad)

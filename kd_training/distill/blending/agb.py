@@ -34,14 +34,14 @@ class RawWeights(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnRule:
     """How far the task's gradient turns: a share `kappa` of the angle to the terms', at most `theta_max` radians."""
 
     kappa: float
     theta_max: float
 
 
-def raw_weights(products: np.ndarray, turn: Turn) -> RawWeights | None:
+def raw_weights(products: np.ndarray, rule: TurnRule) -> RawWeights | None:
     """Weights from the gradients' scalar products (1 + terms, 1 + terms), the task first; None if the task has no
     gradient or one is not finite.
 
@@ -59,7 +59,7 @@ def raw_weights(products: np.ndarray, turn: Turn) -> RawWeights | None:
         return RawWeights(1.0, terms, known)
     total = math.sqrt(unit[np.ix_(chosen, chosen)].sum())  # of the sum of the unit gradients
     cosine = float(np.clip(unit[0, chosen].sum() / total, -1.0, 1.0))
-    blend = _blend(cosine, turn)
+    blend = _blend(cosine, rule)
     if blend is None:
         return RawWeights(1.0, terms, known)
     task, share = blend
@@ -82,7 +82,7 @@ def _agreeing(unit: np.ndarray, chosen: list[int]) -> list[int]:
     return chosen
 
 
-def _blend(cosine: float, turn: Turn) -> tuple[float, float] | None:
+def _blend(cosine: float, rule: TurnRule) -> tuple[float, float] | None:
     """Factors of the task's unit gradient and of the terms' unit direction, from the cosine between them; None where
     they only contradict each other.
 
@@ -92,12 +92,12 @@ def _blend(cosine: float, turn: Turn) -> tuple[float, float] | None:
     if cosine < 0.0:
         if sine**2 < AGAINST:
             return None
-        phi = min(turn.kappa * math.pi / 2.0, turn.theta_max)
+        phi = min(rule.kappa * math.pi / 2.0, rule.theta_max)
         return math.cos(phi) - math.sin(phi) * cosine / sine, math.sin(phi) / sine
     if sine < SAME:
-        return 1.0 - turn.kappa, turn.kappa
+        return 1.0 - rule.kappa, rule.kappa
     theta = math.atan2(sine, cosine)
-    phi = min(turn.kappa * theta, turn.theta_max)
+    phi = min(rule.kappa * theta, rule.theta_max)
     return math.sin(theta - phi) / sine, math.sin(phi) / sine
 
 
@@ -114,20 +114,25 @@ class AutoBlending:
         if not 0.0 <= config.ema < 1.0:
             raise ConfigError(f"distill.blending.ema is {config.ema:g}; choose from 0 (no averaging) to below 1")
         self.names, self.config = tuple(names), config
-        self.turn = Turn(config.kappa, math.radians(config.theta_max))
+        self.rule = TurnRule(config.kappa, math.radians(config.theta_max))
         self.average = np.ones(1 + len(self.names))  # of those that were seen
         self.looks = np.zeros(1 + len(self.names))  # how often each was
         self.weights: BlendWeights = blend_weights(self.names, [1.0] + [0.0] * len(self.names))
         self.figures: dict[str, float] = {}  # how far each term agrees with the task, from -1 to 1
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """See Blending.update."""
         if step % self.config.refresh:
             return
-        products = gradient_products(task, [terms[name] for name in self.names], anchors, all_reduce)
-        raw = raw_weights(products, self.turn)
+        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
+        raw = raw_weights(products, self.rule)
         if raw is not None:
             self.figures = dict(zip((f"cosine/{name}" for name in self.names), task_cosines(products), strict=True))
             self._accept(raw)

@@ -2,7 +2,7 @@
 PCGrad, MGDA of two objectives, CAGrad of two objectives.
 
 The two objectives are the task and the sum of the distillation terms. Published, these methods see the gradients on all
-shared parameters; here on the anchors, and the weights hold for the whole network.
+shared parameters; here on the shared layers, and the weights hold for the whole network.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +27,15 @@ class GradientRule:
         self.figures: dict[str, float] = {}
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """See Blending.update. Where a gradient is not finite, the weights stay."""
-        products = gradient_products(task, [terms[name] for name in self.names], anchors, all_reduce)
+        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
         if np.isfinite(products).all():
             self.weights = blend_weights(self.names, self.rule(products, step))
 

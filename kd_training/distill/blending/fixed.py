@@ -15,7 +15,12 @@ class FixedWeights:
         self.figures: dict[str, float] = {}
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """Nothing changes."""
 

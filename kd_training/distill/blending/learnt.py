@@ -51,7 +51,12 @@ class Uncertainty(LearntWeights):
         super().__init__(names, 0.0, UNCERTAINTY_RATE)
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """See Blending.update."""
         self.learn((1.0 - torch.exp(-self.learnt) * _values(task, terms, self.names, all_reduce)) / 2.0)
@@ -67,12 +72,17 @@ class GradNorm(LearntWeights):
         self.first = torch.zeros_like(self.learnt)  # the losses of the first step
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """See Blending.update."""
         values = _values(task, terms, self.names, all_reduce)
         self.first = torch.where(self.first > 0.0, self.first, values)
-        products = gradient_products(task, [terms[name] for name in self.names], anchors, all_reduce)
+        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
         lengths = torch.from_numpy(products.diagonal().copy()).sqrt()
         shrunk = values / self.first.clamp(min=torch.finfo(torch.float64).tiny)
         rate = (shrunk / shrunk.mean()).nan_to_num(1.0)

@@ -2,7 +2,7 @@
 
 Every method, those that manipulate gradients included, ends in ONE weighted sum of losses and one backward pass: what
 they make of the gradients g_i is a linear combination of them, and its coefficients follow from the scalar products
-g_i . g_j alone. These are measured on a few parameters, the anchors, that all losses reach.
+g_i . g_j alone. These are measured on a few parameters, the shared layers, which all losses reach.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,12 @@ class Blending(Protocol):
     figures: dict[str, float]
 
     def update(
-        self, step: int, task: Tensor, terms: dict[str, Tensor], anchors: Sequence[nn.Parameter], all_reduce: AllReduce
+        self,
+        step: int,
+        task: Tensor,
+        terms: dict[str, Tensor],
+        shared_layers: Sequence[nn.Parameter],
+        all_reduce: AllReduce,
     ) -> None:
         """Look at the losses of a step, before their backward pass; every process calls it at the same steps.
 

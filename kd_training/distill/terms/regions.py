@@ -17,7 +17,7 @@ from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import FeatureConfig
 
 
-class Footprints(NamedTuple):
+class BoxFootprints(NamedTuple):
     """Cells of boxes, (B, rows, columns) each: `inside` bool; `scale` float32, 1 / sqrt(length x width of the box in
     cells), the largest where boxes overlap, at most 1, and 0 outside."""
 
@@ -33,8 +33,10 @@ class Covered(NamedTuple):
     column: np.ndarray
 
 
-def box_footprints(boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int], device: torch.device) -> Footprints:
-    """Footprints of each rig's boxes on a raster of `shape` (rows, columns) over the grid's extent."""
+def box_footprints(
+    boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int], device: torch.device
+) -> BoxFootprints:
+    """BoxFootprints of each rig's boxes on a raster of `shape` (rows, columns) over the grid's extent."""
     scale = np.zeros((len(boxes), *shape), np.float32)
     rig = np.repeat(np.arange(len(boxes)), [len(entry) for entry in boxes])
     together = Boxes.concatenate(boxes)
@@ -43,7 +45,7 @@ def box_footprints(boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int]
     value = 1.0 / np.sqrt(np.maximum(length * width, 1.0))
     np.maximum.at(scale, (rig[covered.box], covered.row, covered.column), value[covered.box])
     scale = torch.from_numpy(scale).to(device)
-    return Footprints(scale > 0.0, scale)
+    return BoxFootprints(scale > 0.0, scale)
 
 
 def covered_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> Covered:
@@ -75,7 +77,7 @@ def false_positives(teacher: Tensor, truth: Tensor, inside: Tensor, threshold: f
     return (teacher.amax(dim=1) > threshold) & (truth.amax(dim=1) < threshold) & ~inside
 
 
-def region_weights(footprints: Footprints, wrong: Tensor | None, config: FeatureConfig) -> Tensor:
+def region_weights(footprints: BoxFootprints, wrong: Tensor | None, config: FeatureConfig) -> Tensor:
     """The factor M S of every cell, alpha, beta and eta in it: (B, rows, columns).
 
     `wrong` marks the false positives; None where they count as background. A rig without boxes or without false

@@ -57,7 +57,7 @@ class BevDet(nn.Module):
         """Channels of the BEV features that `train_forward` names."""
         return {**self.encoder.level_channels, SHARED: self.head.shared_channels}
 
-    def anchors(self) -> list[nn.Parameter]:
+    def shared_layers(self) -> list[nn.Parameter]:
         """Parameters upstream of every BEV feature, which the gradient of any loss on features or answers reaches: the
         last convolution before the view transform. Gradient blending compares gradients there."""
         return list(self.depth_context.output.parameters())

@@ -15,7 +15,7 @@ from support.tiny_runs import student_run, teacher_run
 from kd_bench.distill.arms import BASELINE, DISTILL, GRID, NONE, Arm, GridArm, Suite
 from kd_bench.distill.ledger import Record, read_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import RunError, Workshop, execute, folder_of, missing
+from kd_bench.distill.runner import RunContext, RunError, execute, folder_of, missing
 from kd_bench.distill.runs import START, Given, Run, Settings, start_run, suite_runs
 from kd_bench.distill.runs import student_run as plan_run
 from kd_bench.distill.runs import teacher_run as plan_teacher
@@ -66,8 +66,8 @@ def given(tmp_path_factory) -> Given:
     )
 
 
-def workshop(folder: Path) -> Workshop:
-    return Workshop(folder / "runs", folder / "ledger.jsonl", 2, 1, time.monotonic() + 600.0, lambda text: None)
+def run_context(folder: Path) -> RunContext:
+    return RunContext(folder / "runs", folder / "ledger.jsonl", 2, 1, time.monotonic() + 600.0, lambda text: None)
 
 
 def planned_run(given: Given, arm: Arm = NONE, seed: int = 0, settings: Settings = SETTINGS) -> Run:
@@ -82,14 +82,14 @@ def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     def planned(records: tuple[Record, ...]) -> list[Run]:
         return list(suite_runs(TINY, SETTINGS, given, records))
 
-    shop = workshop(tmp_path)
-    assert execute(planned, shop)
-    records = read_ledger(shop.ledger).records
+    context = run_context(tmp_path)
+    assert execute(planned, context)
+    records = read_ledger(context.ledger).records
     scored = {(record.arm, record.step) for record in records}
     assert scored == {(START, 1), (BASELINE, 4), (BASELINE, STEPS), ("distill", STEPS)}
     students = [record for record in records if record.arm in (BASELINE, "distill")]
     assert len({record.protocol for record in students}) == 1 and all(record.seconds > 0 for record in students)
-    assert not missing(planned, shop.ledger)
+    assert not missing(planned, context.ledger)
     files = write_distill_report(records, tmp_path / "distill.md")
     text = files[0].read_text()
     assert "| distill/centerpoint | 1 |" in text and "Missing from the suite" in text and all(map(Path.is_file, files))
@@ -103,17 +103,17 @@ def test_a_given_teacher_is_scored_as_it_is(given, tmp_path):
 
 
 def test_time_that_is_up_starts_nothing(given, tmp_path):
-    shop = replace(workshop(tmp_path), deadline=time.monotonic())
-    assert not execute(lambda records: [start_run(TINY, "tiny", REPORTED, given)], shop)
-    assert not shop.folder.exists()
+    context = replace(run_context(tmp_path), deadline=time.monotonic())
+    assert not execute(lambda records: [start_run(TINY, "tiny", REPORTED, given)], context)
+    assert not context.folder.exists()
 
 
 def test_a_failed_run_is_named_and_leaves_no_record(given, tmp_path):
     broken = replace(planned_run(given), weights=tmp_path / "absent.safetensors")
-    shop = workshop(tmp_path)
+    context = run_context(tmp_path)
     with pytest.raises(RunError, match="run tiny-none-seed0 failed .*absent.safetensors does not exist"):
-        execute(lambda records: [broken], shop)
-    assert not read_ledger(shop.ledger).records
+        execute(lambda records: [broken], context)
+    assert not read_ledger(context.ledger).records
 
 
 def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp_path, monkeypatch):
@@ -137,14 +137,14 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
 
 
 def test_a_run_that_another_process_is_at_is_left_to_it(given, tmp_path):
-    shop, run = workshop(tmp_path), planned_run(given)
-    folder = folder_of(run, shop)
+    context, run = run_context(tmp_path), planned_run(given)
+    folder = folder_of(run, context)
     folder.mkdir(parents=True)
     with held(folder), pytest.raises(HeldError, match="another process works in"), held(folder):
         pass
     with held(folder):
-        assert not execute(lambda records: [run], shop)
-    assert not read_ledger(shop.ledger).records
+        assert not execute(lambda records: [run], context)
+    assert not read_ledger(context.ledger).records
     with held(folder):
         pass
 

@@ -7,7 +7,7 @@ import pytest
 from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_bench.soak.bag import CAMERA_HZ, FRAMES, write_soak_bag
-from kd_bench.soak.load import Frame, Load
+from kd_bench.soak.load import Load, LoadFrame
 from kd_bench.soak.pipeline_alone import Alone, read_bag_frames
 from kd_bench.soak.process_watch import Usage
 from kd_bench.soak.report import draw_soak, slope_mb_per_minute, soak_markdown, stage_rows, verdicts
@@ -19,10 +19,10 @@ ANSWERED, DROPPED = 0, 1
 def run(latencies, dropped=0, lost=0, growth_mb=0.0):
     """A minute's run with known latencies."""
     frames = [
-        Frame(60.0 * i / len(latencies), ANSWERED, "", {"inference": 0.9 * ms, "end_to_end": ms}, True, "")
+        LoadFrame(60.0 * i / len(latencies), ANSWERED, "", {"inference": 0.9 * ms, "end_to_end": ms}, True, "")
         for i, ms in enumerate(latencies)
     ]
-    frames += [Frame(1.0, DROPPED, "busy", {}, True, "")] * dropped
+    frames += [LoadFrame(1.0, DROPPED, "busy", {}, True, "")] * dropped
     history = [Usage(float(s), 400.0 + growth_mb * s / 60.0, 0.5 * s, 20) for s in range(61)]
     return Load(60.0, tuple(frames), lost, {"bev_student": history}, {}, "openvino")
 

@@ -10,9 +10,9 @@ from support.blending import TOY_TERMS, Toy, train
 
 from kd_perception.errors import ConfigError
 from kd_training.config.distill import BlendingConfig
-from kd_training.distill.blending.agb import AutoBlending, RawWeights, Turn, raw_weights
+from kd_training.distill.blending.agb import AutoBlending, RawWeights, TurnRule, raw_weights
 
-TURN = Turn(0.5, math.radians(60.0))
+RULE = TurnRule(0.5, math.radians(60.0))
 
 
 def blended(gradients: np.ndarray, raw: RawWeights) -> np.ndarray:
@@ -34,13 +34,13 @@ def random_gradients(seed: int) -> np.ndarray:
 
 @pytest.mark.parametrize("kappa", [0.15, 0.3, 0.5, 0.7])
 def test_blend_is_as_long_as_the_tasks_gradient_and_within_the_angle(kappa):
-    turn, conflicts = Turn(kappa, math.radians(40.0)), 0
+    rule, conflicts = TurnRule(kappa, math.radians(40.0)), 0
     for seed in range(300):
         gradients = random_gradients(seed)
-        raw = raw_weights(gradients @ gradients.T, turn)
+        raw = raw_weights(gradients @ gradients.T, rule)
         blend = blended(gradients, raw)
         assert np.linalg.norm(blend) == pytest.approx(np.linalg.norm(gradients[0]), rel=1e-5)
-        assert angle(blend, gradients[0]) <= turn.theta_max + 1e-5
+        assert angle(blend, gradients[0]) <= rule.theta_max + 1e-5
         assert blend @ gradients[0] > 0.0
         assert raw.task > 0.0 and (raw.terms >= 0.0).all()
         conflicts += raw.task > 1.0
@@ -50,20 +50,20 @@ def test_blend_is_as_long_as_the_tasks_gradient_and_within_the_angle(kappa):
 def test_turned_by_the_share_kappa_of_the_angle_to_the_mean_direction():
     task, first, second = np.array([2.0, 0.0, 0.0]), np.array([0.0, 50.0, 0.0]), np.array([0.1, 0.0, 0.0])
     gradients = np.stack([task, first, second])
-    raw = raw_weights(gradients @ gradients.T, TURN)  # mean direction: 45 degrees from the task's
+    raw = raw_weights(gradients @ gradients.T, RULE)  # mean direction: 45 degrees from the task's
     expected = 2.0 * np.array([math.cos(math.pi / 8), math.sin(math.pi / 8), 0.0])
     np.testing.assert_allclose(blended(gradients, raw), expected, rtol=1e-12)
 
 
 def test_equal_directions_keep_the_direction():
     gradients = np.array([[3.0, 4.0], [30.0, 40.0]])
-    raw = raw_weights(gradients @ gradients.T, TURN)
+    raw = raw_weights(gradients @ gradients.T, RULE)
     assert raw.task == pytest.approx(0.5) and raw.terms[0] == pytest.approx(0.05)
 
 
 def test_the_conflicting_part_is_taken_out():
     gradients = np.array([[1.0, 0.0], [-3.0, 4.0]])  # 127 degrees apart
-    raw = raw_weights(gradients @ gradients.T, TURN)
+    raw = raw_weights(gradients @ gradients.T, RULE)
     np.testing.assert_allclose(blended(gradients, raw), [math.sqrt(0.5), math.sqrt(0.5)], rtol=1e-12)
     cosine, sine, phi = -0.6, 0.8, math.pi / 4
     assert raw.task == pytest.approx(math.cos(phi) - math.sin(phi) * cosine / sine)
@@ -72,7 +72,7 @@ def test_the_conflicting_part_is_taken_out():
 
 def test_terms_that_only_contradict_the_task_are_left_out():
     gradients = np.array([[1.0, 0.0], [-5.0, 1e-4]])
-    raw = raw_weights(gradients @ gradients.T, TURN)
+    raw = raw_weights(gradients @ gradients.T, RULE)
     assert raw.task == 1.0 and raw.terms.tolist() == [0.0] and raw.known.all()
 
 
@@ -80,7 +80,7 @@ def test_of_two_opposed_terms_the_one_that_agrees_with_the_task_stays():
     gradients = np.array([[1.0, 0.5], [100.0, 1.0], [-1e-3, 0.0]])
     for factor in (1.0, 2.0**13, 2.0**-13):  # whichever is the longer
         scaled = gradients * [[1.0], [1.0], [factor]]
-        raw = raw_weights(scaled @ scaled.T, TURN)
+        raw = raw_weights(scaled @ scaled.T, RULE)
         assert raw.terms[0] > 0.0 and raw.terms[1] == 0.0
         blend = blended(scaled, raw)
         assert np.linalg.norm(blend) == pytest.approx(np.linalg.norm(gradients[0]), rel=1e-9)
@@ -91,7 +91,7 @@ def test_weights_never_blow_up():
     for seed in range(300):
         gradients = random_gradients(seed)
         gradients[-1] = -gradients[1] + 1e-3 * gradients[0]
-        raw = raw_weights(gradients @ gradients.T, TURN)
+        raw = raw_weights(gradients @ gradients.T, RULE)
         longest = (raw.terms * np.linalg.norm(gradients[1:], axis=1)).max(initial=0.0)
         assert longest <= 10.0 / math.sqrt(1e-6) * np.linalg.norm(gradients[0])
         assert np.linalg.norm(blended(gradients, raw)) == pytest.approx(np.linalg.norm(gradients[0]), rel=1e-5)
@@ -99,22 +99,22 @@ def test_weights_never_blow_up():
 
 def test_a_term_without_gradient_does_not_count():
     gradients = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
-    raw = raw_weights(gradients @ gradients.T, TURN)
-    alone = raw_weights((gradients @ gradients.T)[np.ix_([0, 2], [0, 2])], TURN)
+    raw = raw_weights(gradients @ gradients.T, RULE)
+    alone = raw_weights((gradients @ gradients.T)[np.ix_([0, 2], [0, 2])], RULE)
     assert raw.known.tolist() == [False, True]
     assert raw.terms.tolist() == [0.0, alone.terms[0]] and raw.task == alone.task
 
 
 @pytest.mark.parametrize("bad", [np.diag([0.0, 1.0]), np.diag([1.0, np.nan]), np.diag([np.inf, 1.0])])
 def test_no_answer_without_a_task_gradient_or_with_numbers_that_are_none(bad):
-    assert raw_weights(bad, TURN) is None
+    assert raw_weights(bad, RULE) is None
 
 
 def look(blending: AutoBlending, step: int, gradients: list[list[float]]) -> None:
-    """One update with losses that have these gradients on the anchor; a row of zeros is a loss without any."""
-    anchor = torch.nn.Parameter(torch.zeros(len(gradients[0])))
-    task, *terms = ((anchor * torch.tensor(row)).sum() for row in gradients)
-    blending.update(step, task, dict(zip(blending.names, terms, strict=True)), [anchor], lambda tensor: tensor)
+    """One update with losses that have these gradients on the shared layer; a row of zeros is a loss without any."""
+    shared = torch.nn.Parameter(torch.zeros(len(gradients[0])))
+    task, *terms = ((shared * torch.tensor(row)).sum() for row in gradients)
+    blending.update(step, task, dict(zip(blending.names, terms, strict=True)), [shared], lambda tensor: tensor)
 
 
 def test_weights_are_averaged_in_log_space_and_held_between_looks():

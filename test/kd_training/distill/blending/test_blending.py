@@ -46,7 +46,7 @@ def test_a_resumed_run_continues_bit_by_bit(method, tmp_path):
 def test_looking_at_the_gradients_leaves_none_behind(method):
     toy, blending = Toy({}), build(method)
     task, terms = toy.losses(samples_of(0))
-    blending.update(0, task, terms, list(toy.anchor.parameters()), lambda tensor: tensor)
+    blending.update(0, task, terms, list(toy.shared.parameters()), lambda tensor: tensor)
     assert all(parameter.grad is None for parameter in toy.parameters())
     blending.weights.total(task, terms).backward()  # the graph is still there
     expected = sum(
@@ -63,7 +63,7 @@ def test_losses_without_gradients_are_legal(method):
     nothing = {name: torch.zeros(()) for name in TOY_TERMS}
     for step in range(3):
         task, _ = toy.losses(samples_of(step))
-        blending.update(step, task, nothing, list(toy.anchor.parameters()), lambda tensor: tensor)
+        blending.update(step, task, nothing, list(toy.shared.parameters()), lambda tensor: tensor)
         assert blending.weights.task > 0.0
         assert all(math.isfinite(weight) for weight in blending.weights.terms.values())
 
@@ -85,15 +85,15 @@ def test_two_processes_are_one(tmp_path):
 
 
 def test_gradients_are_averaged_before_they_are_multiplied():
-    anchor = torch.nn.Parameter(torch.zeros(2))
-    task, term = 2.0 * anchor[0], 3.0 * anchor[1]
+    shared = torch.nn.Parameter(torch.zeros(2))
+    task, term = 2.0 * shared[0], 3.0 * shared[1]
     other = torch.tensor([[-1.0, 4.0], [1.0, -1.0]])  # the other process's gradients
-    found = gradient_products(task, [term], [anchor], lambda mine: (mine + other) / 2.0)
+    found = gradient_products(task, [term], [shared], lambda mine: (mine + other) / 2.0)
     mean = np.array([[0.5, 2.0], [0.5, 1.0]])
     np.testing.assert_allclose(found, mean @ mean.T)
 
 
-def test_an_anchor_that_a_loss_does_not_reach_counts_as_zero():
+def test_a_shared_layer_that_a_loss_does_not_reach_counts_as_zero():
     first, second = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
     found = gradient_products(first.sum() + second.sum(), [second.sum()], [first, second], lambda tensor: tensor)
     np.testing.assert_allclose(found, [[5.0, 3.0], [3.0, 3.0]])
@@ -142,18 +142,18 @@ def test_cagrad_helps_the_worse_objective_within_its_ball():
 
 def test_uncertainty_weighting_comes_to_rest_at_half_the_inverse_loss():
     blending = build(BlendingMethod.uncertainty, ("a",))
-    anchor = torch.nn.Parameter(torch.ones(1))
+    shared = torch.nn.Parameter(torch.ones(1))
     for step in range(600):
-        blending.update(step, 2.0 * anchor.sum(), {"a": 0.5 * anchor.sum()}, [anchor], lambda tensor: tensor)
+        blending.update(step, 2.0 * shared.sum(), {"a": 0.5 * shared.sum()}, [shared], lambda tensor: tensor)
     assert blending.weights.task == pytest.approx(0.25, rel=1e-2)
     assert blending.weights.terms["a"] == pytest.approx(1.0, rel=1e-2)
 
 
 def test_gradnorm_makes_the_gradients_alike():
     blending = build(BlendingMethod.gradnorm, ("a",))
-    anchor = torch.nn.Parameter(torch.ones(1))
+    shared = torch.nn.Parameter(torch.ones(1))
     for step in range(400):
-        blending.update(step, 3.0 * anchor.sum(), {"a": 1.0 * anchor.sum()}, [anchor], lambda tensor: tensor)
+        blending.update(step, 3.0 * shared.sum(), {"a": 1.0 * shared.sum()}, [shared], lambda tensor: tensor)
     assert 3.0 * blending.weights.task == pytest.approx(blending.weights.terms["a"], rel=0.1)
     assert blending.weights.task + blending.weights.terms["a"] == pytest.approx(2.0)
 

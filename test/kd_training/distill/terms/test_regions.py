@@ -11,7 +11,7 @@ from kd_perception.student.decode import REGRESSION_CODES, decode
 from kd_training.config.distill import FeatureConfig
 from kd_training.data.targets import detection_targets
 from kd_training.distill.terms.regions import (
-    Footprints,
+    BoxFootprints,
     box_footprints,
     covered_cells,
     false_positives,
@@ -112,7 +112,7 @@ def test_false_positives_are_sure_teachers_far_from_truth():
     assert found.nonzero().tolist() == [[0, 0, 0]]
 
 
-def footprints_and_wrong() -> tuple[Footprints, torch.Tensor]:
+def footprints_and_wrong() -> tuple[BoxFootprints, torch.Tensor]:
     """Two rigs: one with boxes and false positives, one with neither."""
     footprints = box_footprints([box(0.0, 0.0, 3.2, 1.6), Boxes.empty()], GRID, GRID.shape, CPU)
     wrong = torch.zeros(2, *GRID.shape, dtype=torch.bool)

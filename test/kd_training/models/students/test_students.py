@@ -1,5 +1,5 @@
-"""What every student promises: it begins as the simpler one it adds to, names its features, and has anchors that every
-loss on features reaches; its training form is its file form."""
+"""What every student promises: it begins as the simpler one it adds to, names its features, and has shared layers that
+every loss on features reaches; its training form is its file form."""
 
 from pathlib import Path
 
@@ -70,13 +70,13 @@ def test_each_group_of_added_modules_may_be_absent_as_a_whole_only(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_features_have_the_channels_that_are_named_and_all_reach_the_anchors(kind, frame):
+def test_features_have_the_channels_that_are_named_and_all_reach_the_shared_layers(kind, frame):
     model = shake(narrow_student(kind))
     outputs = model.train_forward(evaluation_batch(model.spec, frame).inputs)
     assert {name: value.shape[1] for name, value in outputs.features.items()} == model.feature_channels
-    anchors = model.anchors()
+    shared_layers = model.shared_layers()
     for loss in (outputs.heatmap, outputs.regression, *outputs.features.values()):
-        gradients = torch.autograd.grad(loss.square().sum(), anchors, retain_graph=True)
+        gradients = torch.autograd.grad(loss.square().sum(), shared_layers, retain_graph=True)
         assert all(gradient.abs().sum() > 0 for gradient in gradients)
 
 
