@@ -22,7 +22,7 @@ from kd_training.config.experiment import TrainConfig, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.loop.gradients import add_gradients
-from kd_training.loop.optimiser import build_optimizer, clip_gradients, keep_memory
+from kd_training.loop.optimiser import build_optimizer, clip_gradients, tune_malloc
 from kd_training.tasks import build_task
 from kd_training.tasks.plan import RunPlan
 from kd_training.tasks.task import Task, Trainee
@@ -61,7 +61,7 @@ def steps(
 ) -> None:
     """Time a distilled training step beside a plain one."""
     torch.set_num_threads(1)
-    keep_memory()
+    tune_malloc()
     source = DataRoot(root=str(dataroot), version=version)
     source.scenes = [scene or open_dataset(source).scenes[0]]
     courses = begin(load_student_config(config), teacher, source)

@@ -8,7 +8,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 
 
-class Processes(NamedTuple):
+class TrainingProcesses(NamedTuple):
     """`count` of them; `mean` is a tensor's mean over all, which all must ask for together."""
 
     count: int
@@ -20,12 +20,12 @@ class Processes(NamedTuple):
         return (self.mean(counts.float()) * self.count).round().clamp(min=1) / self.count
 
 
-ALONE = Processes(1, lambda tensor: tensor)
+ALONE = TrainingProcesses(1, lambda tensor: tensor)
 
 
-def processes_of(fabric: Fabric) -> Processes:
+def processes_of(fabric: Fabric) -> TrainingProcesses:
     """The processes that torchrun started, or the single one."""
-    return Processes(fabric.world_size, lambda tensor: fabric.all_reduce(tensor, reduce_op="mean"))
+    return TrainingProcesses(fabric.world_size, lambda tensor: fabric.all_reduce(tensor, reduce_op="mean"))
 
 
 def is_first_process() -> bool:

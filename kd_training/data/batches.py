@@ -17,15 +17,15 @@ from kd_training.batches.student_inputs import PreviousFrames, StudentInputs
 from kd_training.config.sections import AugmentConfig
 from kd_training.data.augment import Augmentation, draw_augmentation, no_augmentation
 from kd_training.data.frames import TrainingFrame
+from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.points import PointSource, collate_points
 from kd_training.data.rig_images import RigImages, join_rigs, rig_images
 from kd_training.data.sampling import FrameSampler
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
-from kd_training.data.truth import Truth, join_truth
 
 
 @dataclass(frozen=True)
-class Previous:
+class PreviousSample:
     """A sample's earlier frame, `interval_s` seconds old; warp (rows, columns, 2): where its cells lie in it."""
 
     rig: RigImages
@@ -34,7 +34,7 @@ class Previous:
 
 
 @dataclass(frozen=True)
-class Sample:
+class TrainingSample:
     """One rig with depth labels (N, h, w) and targets; its earlier frame, if it has one; its cloud, where a teacher is
     to see it. `key` and `world`: which keyframe (TrainingFrame.key), and target_from_ego (4, 4) of its augmentation."""
 
@@ -43,7 +43,7 @@ class Sample:
     targets: DetectionTargets
     key: str
     world: np.ndarray
-    previous: Previous | None = None
+    previous: PreviousSample | None = None
     cloud: np.ndarray | None = None
 
 
@@ -56,7 +56,7 @@ class Batch:
 
     inputs: StudentInputs
     depth: Tensor
-    truth: Truth
+    truth: GroundTruth
     keys: tuple[str, ...]
     worlds: tuple[np.ndarray, ...]
     points: PointBatch | None = None
@@ -69,7 +69,7 @@ def make_sample(
     with_depth: bool,
     previous: Frame | None = None,
     points: PointSource | None = None,
-) -> Sample:
+) -> TrainingSample:
     """Read a frame's files and build its arrays; raises DataError naming a file that is missing or damaged.
 
     `previous` is an earlier moment of the same scene, `points` where clouds come from; one augmentation for all.
@@ -81,7 +81,7 @@ def make_sample(
         for index, (returns, affine) in enumerate(zip(frame.returns, rig.network_from_image, strict=True)):
             if rig.camera_valid[index]:
                 depth[index] = depth_labels(spec, frame.cameras[index], returns, affine)
-    return Sample(
+    return TrainingSample(
         rig=rig,
         depth=depth,
         targets=detection_targets(frame.boxes.transformed(augmentation.target_from_ego), spec.grid),
@@ -94,34 +94,34 @@ def make_sample(
 
 def _previous(
     spec: StudentSpec, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation
-) -> Previous | None:
+) -> PreviousSample | None:
     """The earlier moment as the sample sees it; None where it lacks cameras of the sample's."""
     if [image.camera.name for image in previous.images] != [image.camera.name for image in frame.images]:
         return None
     motion = invert(previous.global_from_ego) @ frame.global_from_ego
     turn = augmentation.target_from_ego
-    return Previous(
+    return PreviousSample(
         rig=rig_images(spec, previous, augmentation, known=(frame, rig)),
         warp=warp_table(spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: its transpose undoes it
         interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
     )
 
 
-def collate(samples: list[Sample], spec: StudentSpec) -> Batch:
+def collate(samples: list[TrainingSample], spec: StudentSpec) -> Batch:
     """Join samples: images behind each other, indices moved by what stands before."""
     cameras, terms = join_rigs(spec, [sample.rig for sample in samples])
     previous = None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples])
     return Batch(
         inputs=StudentInputs(len(samples), cameras, terms, previous),
         depth=torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
-        truth=join_truth([sample.targets for sample in samples]),
+        truth=join_ground_truth([sample.targets for sample in samples]),
         keys=tuple(sample.key for sample in samples),
         worlds=tuple(sample.world for sample in samples),
         points=None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
     )
 
 
-def _join_previous(spec: StudentSpec, previous: Sequence[Previous | None]) -> PreviousFrames:
+def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None]) -> PreviousFrames:
     cameras, terms = join_rigs(spec, [None if entry is None else entry.rig for entry in previous])
     nowhere = np.zeros((*spec.grid.shape, 2), np.float32)
     intervals = [spec.memory.interval_s if entry is None else entry.interval_s for entry in previous]

@@ -10,11 +10,11 @@ from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.point_batch import PointBatch
 from kd_training.config.teacher import LidarAugmentConfig, LidarDataConfig
 from kd_training.data.frames import TrainingFrame
+from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.paste import build_paste
 from kd_training.data.points import PointSource, augment_points, collate_points
 from kd_training.data.sampling import FrameSampler
 from kd_training.data.targets import detection_targets
-from kd_training.data.truth import Truth, join_truth
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LidarBatch:
 
     rigs: int
     points: PointBatch
-    truth: Truth
+    truth: GroundTruth
 
 
 class LidarBatches(torch.utils.data.Dataset):
@@ -48,14 +48,14 @@ class LidarBatches(torch.utils.data.Dataset):
             cloud, boxes = self.source.cloud(frame), frame.boxes
             if self.paste is not None and step < self.config.paste.until * self.steps:
                 cloud, boxes = self.paste(cloud, boxes, rng)
-            world = draw_world(rng, self.config.augment)
+            world = draw_bev_augmentation(rng, self.config.augment)
             clouds.append(augment_points(cloud, world.matrix, self.grid))
             targets.append(detection_targets(world.boxes(boxes), self.grid))
-        return LidarBatch(self.batch, collate_points(clouds), join_truth(targets))
+        return LidarBatch(self.batch, collate_points(clouds), join_ground_truth(targets))
 
 
 @dataclass(frozen=True)
-class World:
+class BevAugmentation:
     """A turned, maybe mirrored, scaled world: target_from_ego is orthogonal (4, 4), then all lengths are scaled."""
 
     target_from_ego: np.ndarray
@@ -75,7 +75,7 @@ class World:
         )  # fmt: skip
 
 
-def draw_world(rng: np.random.Generator, config: LidarAugmentConfig) -> World:
+def draw_bev_augmentation(rng: np.random.Generator, config: LidarAugmentConfig) -> BevAugmentation:
     """One sample's random choices."""
     turn = rng.uniform(-config.bev_rotation, config.bev_rotation)
     scale = 1.0 + rng.uniform(-config.scale, config.scale)
@@ -83,4 +83,4 @@ def draw_world(rng: np.random.Generator, config: LidarAugmentConfig) -> World:
     front_back = -1.0 if rng.random() < 0.5 and config.mirror_front else 1.0
     target_from_ego = np.diag([front_back, left_right, 1.0, 1.0])
     target_from_ego[:2] = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ target_from_ego[:2]
-    return World(target_from_ego, scale)
+    return BevAugmentation(target_from_ego, scale)

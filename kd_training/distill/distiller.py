@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
-from kd_training.batches.processes import ALONE, Processes
+from kd_training.batches.processes import ALONE, TrainingProcesses
 from kd_training.config.distill import DistillConfig, LayerPair
-from kd_training.data.truth import Truth
+from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.adapters import HEAD_LAYERS, build_adapter
 from kd_training.distill.fit import Side, check_fit
 from kd_training.distill.terms.attention import effective_cells, energy
@@ -67,7 +67,11 @@ class Distiller(nn.Module):
         return frozenset(pair.teacher for pair in (*self.layers, *([relation.layer] if relation.weight > 0 else [])))
 
     def forward(
-        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: Truth, processes: Processes = ALONE
+        self,
+        student: DetectorOutputs,
+        teacher: DetectorOutputs,
+        truth: GroundTruth,
+        processes: TrainingProcesses = ALONE,
     ) -> Distilled:
         """The terms of a batch, computed in float32 whatever the precision around it; adapters follow autocast."""
         terms, log = self._layer_terms(student, teacher, truth)
@@ -77,7 +81,7 @@ class Distiller(nn.Module):
         return Distilled({name: terms[name] for name in self.term_names}, log)
 
     def _layer_terms(
-        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: Truth
+        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: GroundTruth
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         log: dict[str, Tensor] = {}
@@ -103,7 +107,12 @@ class Distiller(nn.Module):
         return terms, log
 
     def _region_weights(
-        self, pair: LayerPair, footprints: BoxFootprints | None, teacher: DetectorOutputs, truth: Truth, target: Tensor
+        self,
+        pair: LayerPair,
+        footprints: BoxFootprints | None,
+        teacher: DetectorOutputs,
+        truth: GroundTruth,
+        target: Tensor,
     ) -> Tensor:
         """M S of every cell of a layer; without regions all are foreground."""
         feature = self.config.feature
@@ -116,7 +125,7 @@ class Distiller(nn.Module):
         return region_weights(footprints, wrong, feature)
 
     def _response_terms(
-        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: Truth, processes: Processes
+        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: GroundTruth, processes: TrainingProcesses
     ) -> dict[str, Tensor]:
         config = self.config.response
         terms: dict[str, Tensor] = {}
@@ -130,7 +139,7 @@ class Distiller(nn.Module):
         return terms
 
     def _relation_terms(
-        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: Truth, processes: Processes
+        self, student: DetectorOutputs, teacher: DetectorOutputs, truth: GroundTruth, processes: TrainingProcesses
     ) -> dict[str, Tensor]:
         config = self.config.relation
         if config.weight <= 0:

@@ -81,7 +81,7 @@ class Ema:
             value.copy_(state[name])
 
 
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Let glibc keep large freed blocks: CPU training reuses the same sizes every step, and fresh pages cost a quarter
     of its time."""
     try:

@@ -17,7 +17,7 @@ from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_we
 from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
 from kd_training.loop.gradients import add_gradients, check_gradients
-from kd_training.loop.optimiser import build_optimizer, clip_gradients, keep_memory, rate_factor
+from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor, tune_malloc
 from kd_training.loop.progress import RunProgress
 from kd_training.loop.state import RunState
 from kd_training.tasks import build_task
@@ -32,7 +32,7 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, resume: boo
     TrainingError with a sentence; what was saved stays.
     """
     schedule = config.schedule
-    keep_memory()
+    tune_malloc()
     fabric = make_fabric(schedule, out)
     fabric.seed_everything(schedule.seed, verbose=False)
     saved_state = load_state(out, config) if resume else None

@@ -8,18 +8,18 @@ from torch.nn import functional
 from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS
 from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.batches.detector_outputs import DetectorOutputs
-from kd_training.batches.processes import ALONE, Processes
+from kd_training.batches.processes import ALONE, TrainingProcesses
 from kd_training.config.sections import DetectionLossConfig, LossConfig
 from kd_training.data.batches import Batch
+from kd_training.data.ground_truth import GroundTruth
 from kd_training.data.targets import NO_DEPTH
-from kd_training.data.truth import Truth
 
 FOCAL_POWER = 2.0
 NEGATIVE_POWER = 4.0
 
 
 def student_losses(
-    outputs: DetectorOutputs, batch: Batch, config: LossConfig, processes: Processes = ALONE
+    outputs: DetectorOutputs, batch: Batch, config: LossConfig, processes: TrainingProcesses = ALONE
 ) -> dict[str, Tensor]:
     """The detection terms, and depth if it has a weight; their sum is the loss."""
     terms = detection_losses(outputs, batch.truth, config, processes)
@@ -29,7 +29,7 @@ def student_losses(
 
 
 def detection_losses(
-    outputs: DetectorOutputs, truth: Truth, config: DetectionLossConfig, processes: Processes = ALONE
+    outputs: DetectorOutputs, truth: GroundTruth, config: DetectionLossConfig, processes: TrainingProcesses = ALONE
 ) -> dict[str, Tensor]:
     """Weighted scalar terms heatmap and box.
 
@@ -43,8 +43,8 @@ def detection_losses(
     }
 
 
-def object_counts(truth: Truth, processes: Processes = ALONE) -> Tensor:
-    """What the sums over each head group's objects are divided by (groups,): see Processes.shared_count."""
+def object_counts(truth: GroundTruth, processes: TrainingProcesses = ALONE) -> Tensor:
+    """What the sums over each head group's objects are divided by (groups,): see TrainingProcesses.shared_count."""
     return processes.shared_count(torch.bincount(truth.objects["group"], minlength=len(HEAD_GROUPS)))
 
 
@@ -64,7 +64,7 @@ def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
     return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
 
 
-def box_loss(regression: Tensor, truth: Truth, velocity_weight: float, count: Tensor) -> Tensor:
+def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor) -> Tensor:
     """L1 of the codes at object centres; unknown (NaN) velocities do not count; count (groups,) of objects."""
     objects = truth.objects
     predicted = regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
@@ -75,7 +75,7 @@ def box_loss(regression: Tensor, truth: Truth, velocity_weight: float, count: Te
     return ((error * weight).sum(dim=1) / count[objects["group"]]).sum()
 
 
-def depth_loss(logits: Tensor, labels: Tensor, processes: Processes = ALONE) -> Tensor:
+def depth_loss(logits: Tensor, labels: Tensor, processes: TrainingProcesses = ALONE) -> Tensor:
     """Mean cross-entropy over feature pixels with a LiDAR return: logits (N, D, h, w), labels (N, h, w); 0 where there
     is none."""
     flat = logits.permute(0, 2, 3, 1).reshape(-1, logits.shape[1])

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.boxes import CLASSES
 from kd_training.batches.detector_outputs import DetectorOutputs
-from kd_training.batches.processes import Processes
+from kd_training.batches.processes import TrainingProcesses
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.to_device import to_device
@@ -69,7 +69,7 @@ class DistillTask(StudentTask):
             return moved, self.kept.answer(batch, fabric)
         return moved, self.teacher.answer(moved.points, moved.inputs.rigs, fabric)
 
-    def losses(self, batch: tuple[Batch, DetectorOutputs], step: int, processes: Processes) -> Losses:
+    def losses(self, batch: tuple[Batch, DetectorOutputs], step: int, processes: TrainingProcesses) -> Losses:
         """A student's, and the terms of distillation; these are out of its reach while the adapters learn alone."""
         seen, teacher = batch
         outputs = self.model.train_forward(seen.inputs)
@@ -78,7 +78,7 @@ class DistillTask(StudentTask):
         self.log = distilled.log
         return Losses(student_losses(outputs, seen, self.config.loss, processes), distilled.terms)
 
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
+    def total(self, losses: Losses, step: int, first_pass: bool, processes: TrainingProcesses) -> Tensor:
         """The blended loss; the blending looks at the gradients when it is time to."""
         task = losses.task_total()
         if self._adapters_alone(step):

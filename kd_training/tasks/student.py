@@ -7,7 +7,7 @@ from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
-from kd_training.batches.processes import Processes
+from kd_training.batches.processes import TrainingProcesses
 from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
@@ -62,6 +62,6 @@ class StudentTask(PlainTask):
         """The batch where the model is."""
         return to_device(batch, fabric.device)
 
-    def losses(self, batch: Batch, step: int, processes: Processes) -> Losses:
+    def losses(self, batch: Batch, step: int, processes: TrainingProcesses) -> Losses:
         """Detection and depth."""
         return Losses(student_losses(self.model.train_forward(batch.inputs), batch, self.config.loss, processes))

@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from kd_training.batches.processes import Processes
+from kd_training.batches.processes import TrainingProcesses
 from kd_training.data.frames import TrainingFrame
 from kd_training.tasks.plan import RunPlan
 
@@ -53,10 +53,10 @@ class Task(Protocol[Loaded, Ready]):
     def to_device(self, batch: Loaded, fabric: Fabric) -> Ready:
         """The batch where the model is, with what needs no gradient computed."""
 
-    def losses(self, batch: Ready, step: int, processes: Processes) -> Losses:
+    def losses(self, batch: Ready, step: int, processes: TrainingProcesses) -> Losses:
         """The losses of a batch at a step; runs inside the wrapped module's forward pass."""
 
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
+    def total(self, losses: Losses, step: int, first_pass: bool, processes: TrainingProcesses) -> Tensor:
         """What to descend: the task's loss, and the terms of distillation by their weights."""
 
     def figures(self) -> dict[str, float]:
@@ -72,7 +72,7 @@ class Task(Protocol[Loaded, Ready]):
 class PlainTask:
     """What tasks without distillation share: their own loss is all there is, and there is nothing to remember."""
 
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: Processes) -> Tensor:
+    def total(self, losses: Losses, step: int, first_pass: bool, processes: TrainingProcesses) -> Tensor:
         """The task's loss."""
         return losses.task_total()
 

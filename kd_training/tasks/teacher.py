@@ -6,7 +6,7 @@ import torch
 from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
-from kd_training.batches.processes import Processes
+from kd_training.batches.processes import TrainingProcesses
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TeacherTrainConfig
 from kd_training.data.frames import open_frames
@@ -46,7 +46,7 @@ class TeacherTask(PlainTask):
         """The batch where the model is."""
         return to_device(batch, fabric.device)
 
-    def losses(self, batch: LidarBatch, step: int, processes: Processes) -> Losses:
+    def losses(self, batch: LidarBatch, step: int, processes: TrainingProcesses) -> Losses:
         """Detection."""
         return Losses(
             detection_losses(

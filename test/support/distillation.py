@@ -8,8 +8,8 @@ import torch
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.targets import detection_targets
-from kd_training.data.truth import Truth, join_truth
 from kd_training.distill.fit import Side
 from kd_training.models.center_head import CenterHead
 
@@ -41,9 +41,9 @@ def random_boxes(seed: int, count: int) -> Boxes:
     )
 
 
-def make_truth(boxes: Sequence[Boxes]) -> Truth:
+def make_truth(boxes: Sequence[Boxes]) -> GroundTruth:
     """The truth of a batch of rigs that see these boxes."""
-    return join_truth([detection_targets(entry, GRID) for entry in boxes])
+    return join_ground_truth([detection_targets(entry, GRID) for entry in boxes])
 
 
 def side(name: str, channels: dict[str, int], shared: int = 8, hidden: int = 4, grid: BevGrid = GRID) -> Side:

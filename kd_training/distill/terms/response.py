@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kd_training.data.truth import Truth
+from kd_training.data.ground_truth import GroundTruth
 from kd_training.losses.detection import box_loss, of_classes
 
 
-def heatmap_response(logits: Tensor, teacher: Tensor, truth: Truth, within_truth: bool, count: Tensor) -> Tensor:
+def heatmap_response(logits: Tensor, teacher: Tensor, truth: GroundTruth, within_truth: bool, count: Tensor) -> Tensor:
     """|p - t|^2 BCE(p, t) of heatmap logits (B, 10, rows, columns), with t the teacher's probability, or `within_truth`
     its product with the true heatmap; count (groups,) as of the heatmap's own loss.
 
@@ -23,7 +23,9 @@ def heatmap_response(logits: Tensor, teacher: Tensor, truth: Truth, within_truth
     return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
 
 
-def box_response(regression: Tensor, teacher: Tensor, truth: Truth, velocity_weight: float, count: Tensor) -> Tensor:
+def box_response(
+    regression: Tensor, teacher: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor
+) -> Tensor:
     """L1 of box codes (B, groups, 10, rows, columns) to the teacher's, where the truth has objects; count (groups,) as
     of the boxes' own loss."""
     objects = truth.objects

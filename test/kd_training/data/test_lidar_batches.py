@@ -11,7 +11,7 @@ from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig
 from kd_training.config.teacher import LidarAugmentConfig, LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data.batches import StepBatches
 from kd_training.data.frames import TrainingFrame, open_frames
-from kd_training.data.lidar_batches import LidarBatch, LidarBatches, World, draw_world
+from kd_training.data.lidar_batches import BevAugmentation, LidarBatch, LidarBatches, draw_bev_augmentation
 from kd_training.data.points import PointSource
 from kd_training.data.to_device import to_device
 from kd_training.models.students.bevdet import student_spec
@@ -47,15 +47,15 @@ def test_a_step_is_always_the_same_batch_and_seeds_steps_and_ranks_differ(frames
 
 def test_a_scaled_world_scales_boxes_and_velocities_and_a_mirrored_one_mirrors_them(frames):
     boxes = frames[0].boxes
-    doubled = World(np.eye(4), 2.0).boxes(boxes)
+    doubled = BevAugmentation(np.eye(4), 2.0).boxes(boxes)
     np.testing.assert_allclose(doubled.center, 2.0 * boxes.center)
     np.testing.assert_allclose(doubled.size, 2.0 * boxes.size)
     np.testing.assert_allclose(doubled.velocity, 2.0 * boxes.velocity)
-    worlds = [draw_world(np.random.default_rng(seed), LidarAugmentConfig()) for seed in range(20)]
+    worlds = [draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig()) for seed in range(20)]
     assert {round(np.linalg.det(world.target_from_ego[:3, :3])) for world in worlds} == {-1, 1}
     for world in worlds:
         np.testing.assert_allclose(world.target_from_ego @ world.target_from_ego.T, np.eye(4), atol=1e-12)
-    still = draw_world(np.random.default_rng(0), LidarAugmentConfig(False, False, 0.0, 0.0))
+    still = draw_bev_augmentation(np.random.default_rng(0), LidarAugmentConfig(False, False, 0.0, 0.0))
     np.testing.assert_array_equal(still.matrix, np.eye(4))
 
 

@@ -19,7 +19,7 @@ from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import LidarAugmentConfig, PointsConfig
 from kd_training.data.box_overlap import inside
 from kd_training.data.frames import TrainingFrame, open_frames
-from kd_training.data.lidar_batches import draw_world
+from kd_training.data.lidar_batches import draw_bev_augmentation
 from kd_training.data.points import PointSource, collate_points
 
 GRID = BevGrid.square(51.2, 0.8)
@@ -90,7 +90,7 @@ def test_points_and_boxes_are_augmented_alike(frames):
     held = [np.count_nonzero(inside(source.cloud(frame), frame.boxes, index)) for index in range(len(frame.boxes))]
     assert held == [10 + k for k in range(len(boxes))]
     for seed in range(4):
-        world = draw_world(np.random.default_rng(seed), LidarAugmentConfig(scale=0.2))
+        world = draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig(scale=0.2))
         moved, boxes = source.augmented(frame, world.matrix), world.boxes(frame.boxes)
         assert [np.count_nonzero(inside(moved, boxes, index)) for index in range(len(boxes))] == held
     assert source.cloud(frame) is source.cloud(frame)  # kept in memory

@@ -17,7 +17,7 @@ from support.distillation import (
 )
 
 from kd_perception.geometry.boxes import Boxes
-from kd_training.batches.processes import Processes
+from kd_training.batches.processes import TrainingProcesses
 from kd_training.config.distill import (
     AttentionConfig,
     DistillConfig,
@@ -26,7 +26,7 @@ from kd_training.config.distill import (
     RelationConfig,
     ResponseConfig,
 )
-from kd_training.data.truth import Truth
+from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.distiller import Distilled, Distiller
 from kd_training.distill.terms.attention import energy
 
@@ -40,7 +40,7 @@ def make_distiller(config: DistillConfig) -> Distiller:
     return Distiller(config, side("student", STUDENT_CHANNELS), side("teacher", TEACHER_CHANNELS))
 
 
-def distil(config: DistillConfig, truth: Truth, teacher_seed: int = 1) -> Distilled:
+def distil(config: DistillConfig, truth: GroundTruth, teacher_seed: int = 1) -> Distilled:
     student = random_outputs(0, len(truth.boxes), STUDENT_CHANNELS, gradient=True)
     return make_distiller(config)(student, random_outputs(teacher_seed, len(truth.boxes), TEACHER_CHANNELS), truth)
 
@@ -184,7 +184,7 @@ def test_counts_of_objects_are_those_of_all_processes():
     together = distiller(student, teacher, truth).terms
     counts = iter([[3.5] * 2] * 2)  # objects per rig, on average
     groups = torch.bincount(truth.objects["group"], minlength=6) / 2.0
-    processes = Processes(2, lambda count: groups if count.ndim else torch.tensor(next(counts)[0]))
+    processes = TrainingProcesses(2, lambda count: groups if count.ndim else torch.tensor(next(counts)[0]))
     apart = [
         distiller(_rig(student, rig), _rig(teacher, rig), make_truth([truth.boxes[rig]]), processes).terms
         for rig in range(2)

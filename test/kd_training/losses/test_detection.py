@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from kd_perception.geometry.boxes import HEAD_GROUPS
-from kd_training.batches.processes import Processes
-from kd_training.data.truth import Truth
+from kd_training.batches.processes import TrainingProcesses
+from kd_training.data.ground_truth import GroundTruth
 from kd_training.losses.detection import box_loss, depth_loss, heatmap_loss, object_counts
 
 ONE = torch.ones(len(HEAD_GROUPS))
 
 
-def make_truth(codes: torch.Tensor, group: list[int]) -> Truth:
+def make_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
     count = len(group)
     objects = {"rig": torch.zeros(count, dtype=torch.int64), "group": torch.tensor(group)}
     objects |= {"row": torch.arange(count), "column": torch.arange(count)}
-    return Truth(torch.zeros(0), objects, codes, boxes=())
+    return GroundTruth(torch.zeros(0), objects, codes, boxes=())
 
 
 def test_focal_loss_of_one_positive_and_one_negative():
@@ -64,7 +64,7 @@ def test_box_loss_ignores_unknown_velocity_and_weighs_known_ones():
 
 def test_sums_of_two_processes_are_divided_by_the_objects_of_both():
     ours, theirs = torch.tensor([3.0, 0.0, 0.0]), torch.tensor([1.0, 2.0, 0.0])
-    shared = Processes(2, lambda counts: (counts + theirs) / 2.0).shared_count(ours)
+    shared = TrainingProcesses(2, lambda counts: (counts + theirs) / 2.0).shared_count(ours)
     assert torch.equal(2.0 * shared, torch.tensor([4.0, 2.0, 1.0]))  # the mean over two of sum / shared: sum / count
 
 

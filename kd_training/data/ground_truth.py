@@ -11,7 +11,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_training.data.targets import DetectionTargets
 
 
-class Truth(NamedTuple):
+class GroundTruth(NamedTuple):
     """Of B rigs: heatmap (B, 10, rows, columns); `objects` (K,): rig, group, row, column int64; codes (K, 10), NaN =
     unknown; boxes (B) whose centre is inside the grid, augmented as the rig is, on the host."""
 
@@ -21,14 +21,14 @@ class Truth(NamedTuple):
     boxes: tuple[Boxes, ...]
 
 
-def join_truth(targets: Sequence[DetectionTargets]) -> Truth:
+def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
     """The targets of several rigs as one batch."""
     objects = {
         name: torch.from_numpy(np.concatenate([getattr(entry, name) for entry in targets]))
         for name in ("group", "row", "column")
     }
     objects["rig"] = torch.from_numpy(np.repeat(np.arange(len(targets)), [len(entry.row) for entry in targets]))
-    return Truth(
+    return GroundTruth(
         heatmap=torch.from_numpy(np.stack([entry.heatmap for entry in targets])),
         objects=objects,
         codes=torch.from_numpy(np.concatenate([entry.codes for entry in targets])),
