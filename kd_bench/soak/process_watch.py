@@ -1,18 +1,16 @@
-"""Memory and processor time of other processes, from the kernel's /proc."""
+"""Memory and processor time of other processes."""
 
-import os
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+import psutil
 
 
 @dataclass(frozen=True)
 class Usage:
-    """A look at a process: seconds since the watch began, resident memory (MB), processor time so far (s), threads."""
+    """A process at one moment: s since the watch began, resident memory (MiB), processor time so far (s), threads."""
 
     elapsed_s: float
     memory_mb: float
@@ -21,19 +19,15 @@ class Usage:
 
 
 def usage(pid: int, elapsed_s: float = 0.0) -> Usage:
-    """How much a process uses now; raises OSError if it has ended."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return Usage(
-        elapsed_s,
-        int(status.get("VmRSS", "0 kB").split()[0]) / 1024.0,
-        (int(fields[11]) + int(fields[12])) / TICKS,
-        int(status["Threads"]),
-    )
+    """How much a process uses now; raises psutil.Error if it has ended."""
+    process = psutil.Process(pid)
+    with process.oneshot():
+        times = process.cpu_times()
+        return Usage(elapsed_s, process.memory_info().rss / 2**20, times.user + times.system, process.num_threads())
 
 
 class ProcessWatch:
-    """Looks at processes regularly, in a thread, inside a with block."""
+    """Samples processes regularly, in a thread, inside a with block."""
 
     def __init__(self, pids: Mapping[str, int], period_s: float = 1.0) -> None:
         self.history: dict[str, list[Usage]] = {name: [] for name in pids}
@@ -56,5 +50,5 @@ class ProcessWatch:
             for name, pid in self._pids.items():
                 try:
                     self.history[name].append(usage(pid, time.monotonic() - started_s))
-                except OSError:
-                    pass  # it has ended; what it used until then is known
+                except psutil.Error:
+                    pass  # the process has ended; its samples until then stay
