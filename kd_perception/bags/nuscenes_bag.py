@@ -25,11 +25,11 @@ from kd_perception.datasets.nuscenes import (
     LIDAR,
     camera_image,
     ego_pose,
+    ground_truth_boxes,
     open_nuscenes,
     read_lidar,
     scene_samples,
     sensor_transform,
-    truth_boxes,
 )
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import invert
@@ -175,10 +175,10 @@ def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, me
 def _keyframe_messages(
     nusc: "NuScenes", scene: str, token: str, now_ns: int
 ) -> Iterator[tuple[int, str, messages.Message]]:
-    """The Sample and its truth, stamped with the anchor's exposure and recorded now."""
+    """The Sample and its ground truth, stamped with the anchor's exposure and recorded now."""
     anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][ANCHOR])
     anchor_ns = anchor["timestamp"] * 1000
-    boxes, _ = truth_boxes(nusc, token, ego_pose(nusc, anchor))
+    boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor))
     yield now_ns, "/truth/markers", messages.box_markers(anchor_ns, boxes, "truth")
     yield now_ns, "/sample", messages.sample(anchor_ns, scene, token)
 

@@ -1,4 +1,4 @@
-"""nuScenes-format data sets as this project sees them: frames with a rig, image paths, poses, and truth as boxes.
+"""nuScenes-format data sets: frames with a rig, image paths and poses, and ground truth as boxes.
 
 Reads tables with nuscenes-devkit (imported on use). Tables may be partial and sensor files absent: what is missing is
 named where it is needed. Conversions at this edge: size (w, l, h) -> (l, w, h), quaternions -> yaw, integer pixel
@@ -168,7 +168,7 @@ def read_lidar(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
     return values.reshape(-1, 5)
 
 
-def truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
+def ground_truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
     """Annotated boxes of the ten classes in ego, and each one's count of LiDAR and RADAR points.
 
     The metric drops boxes without points.

@@ -1,11 +1,19 @@
-"""A bird's-eye view of detections, truth and points around the ego, with OpenCV on RGB arrays."""
+"""A bird's-eye view of detections, ground truth and points around the ego, with OpenCV on RGB arrays."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from kd_perception.drawing.cameras import BACKGROUND, CLASS_COLORS, FONT, SUBPIXEL, TEXT_COLOR, TRUTH_COLOR, Color
+from kd_perception.drawing.cameras import (
+    BACKGROUND,
+    CLASS_COLORS,
+    FONT,
+    GROUND_TRUTH_COLOR,
+    SUBPIXEL,
+    TEXT_COLOR,
+    Color,
+)
 from kd_perception.geometry.boxes import CLASSES, Boxes
 
 GRID_COLOR: Color = (48, 56, 68)
@@ -14,7 +22,8 @@ MISSED_COLOR: Color = (255, 56, 56)
 
 def draw_bev(
     detections: Boxes,
-    truth: Boxes | None = None,
+    *,
+    ground_truth: Boxes | None = None,
     points: np.ndarray | None = None,
     extent: float = 51.2,
     size: int = 900,
@@ -23,8 +32,8 @@ def draw_bev(
     """Bird's-eye view (size, size, 3): ego in the middle, x (forward) up, y (left) to the left, `extent` metres to each
     side.
 
-    detections, truth: boxes in ego; points (N, >=3) in ego, coloured by height; arrows show the way of the next second.
-    `missed` (T,) bool marks truth that is to be red instead of white.
+    detections, ground_truth (T): boxes in ego; points (N, >=3) in ego, coloured by height. Arrows show the displacement
+    over the next second. `missed` (T,) bool marks ground truth that is drawn red instead of white.
     """
     canvas = np.full((size, size, 3), BACKGROUND, np.uint8)
     view = BevView(extent, size)
@@ -32,10 +41,10 @@ def draw_bev(
     if points is not None:
         _points(canvas, view, points)
     ego_outline(canvas, view)
-    if truth is not None:
-        red = np.zeros(len(truth), bool) if missed is None else missed
-        for outline, is_red in zip(truth.corners()[:, :4, :2], red, strict=True):
-            color, width = (MISSED_COLOR, 2) if is_red else (TRUTH_COLOR, 1)
+    if ground_truth is not None:
+        red = np.zeros(len(ground_truth), bool) if missed is None else missed
+        for outline, is_red in zip(ground_truth.corners()[:, :4, :2], red, strict=True):
+            color, width = (MISSED_COLOR, 2) if is_red else (GROUND_TRUTH_COLOR, 1)
             cv2.polylines(canvas, [view.fixed(outline)], True, color, width, cv2.LINE_AA, SUBPIXEL)
     tint = canvas.copy()
     for outline, label in zip(detections.corners()[:, :4, :2], detections.label, strict=True):
@@ -44,7 +53,7 @@ def draw_bev(
     for index in np.argsort(detections.score):
         _bev_box(canvas, view, detections[index : index + 1])
     present = [name for i, name in enumerate(CLASSES) if i in detections.label]
-    _legend(canvas, present, truth is not None, missed is not None)
+    _legend(canvas, present, ground_truth=ground_truth is not None, missed=missed is not None)
     return canvas
 
 
@@ -114,10 +123,10 @@ def ego_outline(canvas: np.ndarray, view: BevView) -> None:
     cv2.polylines(canvas, [view.fixed(shape)], True, TEXT_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
 
 
-def _legend(canvas: np.ndarray, names: Sequence[str], with_truth: bool, with_missed: bool) -> None:
+def _legend(canvas: np.ndarray, names: Sequence[str], *, ground_truth: bool, missed: bool) -> None:
     entries = [(name.replace("_", " "), CLASS_COLORS[name], -1) for name in names]
-    entries += [("truth (outline)", TRUTH_COLOR, 1)] if with_truth else []
-    entries += [("missed", MISSED_COLOR, 2)] if with_missed else []
+    entries += [("ground truth (outline)", GROUND_TRUTH_COLOR, 1)] if ground_truth else []
+    entries += [("missed", MISSED_COLOR, 2)] if missed else []
     for i, (text, color, thickness) in enumerate(entries):
         y = 18 + 18 * i
         cv2.rectangle(canvas, (10, y - 9), (20, y + 1), color, thickness)

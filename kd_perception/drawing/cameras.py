@@ -1,7 +1,7 @@
-"""Pictures of detections and truth in camera images, with OpenCV on RGB arrays; bird_eye.py has the view from above.
+"""Pictures of detections and ground truth in camera images, with OpenCV on RGB arrays.
 
-Detections are drawn in their class's colour, truth as thin white outlines. Used by the report, the visualizer node and
-the docs.
+Detections are drawn in their class's colour, ground truth as thin white outlines. The report, the visualizer node and
+the docs use them; bird_eye.py draws the view from above.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ CLASS_COLORS: dict[str, Color] = {
     "pedestrian": (80, 236, 130),
     "traffic_cone": (236, 240, 90),
 }
-TRUTH_COLOR: Color = (255, 255, 255)
+GROUND_TRUTH_COLOR: Color = (255, 255, 255)
 BACKGROUND: Color = (17, 21, 28)
 TEXT_COLOR: Color = (205, 212, 222)
 NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes beside the camera draw as their visible part
@@ -70,19 +70,19 @@ def encode_image(image: np.ndarray, suffix: str = ".jpg") -> bytes:
 
 
 def draw_camera(
-    image: np.ndarray, camera: Camera, detections: Boxes, truth: Boxes | None = None, width: int = 800
+    image: np.ndarray, camera: Camera, detections: Boxes, *, ground_truth: Boxes | None = None, width: int = 800
 ) -> np.ndarray:
     """The image (h, w, 3), resized to `width`, with wireframes of ego boxes, front faces tinted, and scores.
 
-    `detections` and `truth` are in ego. The image may have any size of the camera's aspect.
+    `detections` and `ground_truth` are in ego. The image may have any size of the camera's aspect.
     """
     scale = width / camera.width
     size = (width, round(camera.height * scale))
     canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.shape[1] > width else cv2.INTER_CUBIC)
     thickness = max(1, round(width / 500))
-    for box in range(len(truth) if truth is not None else 0):
-        for line in box_lines(truth.corners()[box], camera):
-            _polyline(canvas, line * scale, TRUTH_COLOR, 1)
+    for box in range(len(ground_truth) if ground_truth is not None else 0):
+        for line in box_lines(ground_truth.corners()[box], camera):
+            _polyline(canvas, line * scale, GROUND_TRUTH_COLOR, 1)
     order = np.argsort(-np.linalg.norm(detections.center, axis=1))  # far boxes first, near ones over them
     for index, corners in zip(order, detections.corners()[order], strict=True):
         lines = box_lines(corners, camera)

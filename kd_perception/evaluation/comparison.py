@@ -101,10 +101,10 @@ def draw_comparison(around: Surroundings, answers: Mapping[str, Boxes]) -> np.nd
     panels = []
     for name, boxes in drawn.items():
         found, hits = match(boxes, truth)
-        panel = draw_bev(boxes, truth, around.cloud, size=size, missed=~found)
+        panel = draw_bev(boxes, ground_truth=truth, points=around.cloud, size=size, missed=~found)
         caption(panel, f"{name}: {found.sum()} of {len(found)} found, {(~hits).sum()} false")
         panels.append(panel)
-    panels.append(draw_bev(truth, None, around.cloud, size=size))
+    panels.append(draw_bev(truth, points=around.cloud, size=size))
     caption(panels[-1], "truth")
     row = np.hstack(panels)
     rest = cameras.shape[1] - row.shape[1]

@@ -13,10 +13,10 @@ from kd_perception.datasets.nuscenes import (
     LIDAR,
     Frame,
     ego_pose,
+    ground_truth_boxes,
     load_frame,
     read_lidar,
     sensor_transform,
-    truth_boxes,
 )
 from kd_perception.drawing.bird_eye import draw_bev
 from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, decode_image, draw_camera, encode_image
@@ -79,7 +79,7 @@ def load_surroundings(nusc: "NuScenes", sample_token: str) -> Surroundings:
 
 def seen_truth(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
     """A sample's truth in ego: boxes that have points, as the metric counts them."""
-    truth, points = truth_boxes(nusc, sample_token, global_from_ego)
+    truth, points = ground_truth_boxes(nusc, sample_token, global_from_ego)
     return truth[points > 0]
 
 
@@ -88,7 +88,11 @@ def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarra
     damaged."""
     return {
         image.camera.name: draw_camera(
-            decode_image(image.read(), str(image.path)), image.camera, detections, around.truth, CAMERA_WIDTH
+            decode_image(image.read(), str(image.path)),
+            image.camera,
+            detections,
+            ground_truth=around.truth,
+            width=CAMERA_WIDTH,
         )
         for image in around.frame.images
     }
@@ -101,7 +105,7 @@ def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DR
         scene=around.frame.scene,
         sample_token=around.frame.sample_token,
         cameras=draw_cameras(around, drawn),
-        bev=draw_bev(drawn, around.truth, around.cloud, size=BEV_SIZE),
+        bev=draw_bev(drawn, ground_truth=around.truth, points=around.cloud, size=BEV_SIZE),
         detections=len(drawn),
         truths=len(around.truth),
     )

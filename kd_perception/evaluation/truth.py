@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kd_perception.datasets.nuscenes import load_frame, scene_samples, truth_boxes
+from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, scene_samples
 from kd_perception.evaluation.results import Results, sample_result
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
     results: Results = {}
     for token in (token for scene in scenes for token in scene_samples(nusc, scene)):
         frame = load_frame(nusc, token)
-        boxes, points = truth_boxes(nusc, token, frame.global_from_ego)
+        boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
         seen = points > 0
         attributes = [name for name, keep in zip(_attributes(nusc, token), seen, strict=True) if keep]
         results[token] = sample_result(token, boxes[seen], frame.global_from_ego, attributes)
@@ -27,7 +27,7 @@ def truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
 
 
 def _attributes(nusc: "NuScenes", sample_token: str) -> list[str]:
-    """Attribute names ('' for none) in the order of `kd_perception.datasets.nuscenes.truth_boxes`."""
+    """Attribute names ('' for none) in the order of `kd_perception.datasets.nuscenes.ground_truth_boxes`."""
     from nuscenes.eval.detection.utils import category_to_detection_name
 
     rows = [nusc.get("sample_annotation", token) for token in nusc.get("sample", sample_token)["anns"]]

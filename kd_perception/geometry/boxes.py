@@ -30,7 +30,8 @@ class Boxes:
     """N boxes in one frame, as arrays.
 
     center (N, 3) metres; size (N, 3) length, width, height in metres; yaw (N,) radians; velocity (N, 2) metres per
-    second over ground, NaN where unknown; label (N,) index into the class list; score (N,) in [0, 1], 1 for truth.
+    second over ground, NaN where unknown; label (N,) index into the class list; score (N,) in [0, 1], 1 for ground
+    truth.
     """
 
     center: np.ndarray

@@ -15,13 +15,13 @@ from kd_perception.datasets.nuscenes import (
     Frame,
     at_anchor,
     ego_pose,
+    ground_truth_boxes,
     load_frame,
     open_nuscenes,
     read_lidar,
     scene_names,
     scene_samples,
     sensor_transform,
-    truth_boxes,
 )
 from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
 from kd_perception.errors import ConfigError, DataError
@@ -161,7 +161,7 @@ def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None
 
 def _training_frame(nusc: NuScenes, token: str, timeline: CameraTimeline, camera_motion: bool) -> TrainingFrame:
     frame = load_frame(nusc, token)
-    boxes, points = truth_boxes(nusc, token, frame.global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
     sample = nusc.get("sample", token)
     lidar = nusc.get("sample_data", sample["data"][LIDAR]) if LIDAR in sample["data"] else {}
     frame = at_anchor(frame) if camera_motion else frame

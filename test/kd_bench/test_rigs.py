@@ -5,7 +5,7 @@ import pytest
 from support.synthetic import small_config
 
 from kd_bench.rigs import CASES, DATA, FRONT, RigCase, answers, score_of
-from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, truth_boxes
+from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, open_nuscenes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.geometry.boxes import CLASSES
@@ -29,7 +29,7 @@ def truth_ahead(nusc, only_seen: bool) -> tuple[Results, set[str]]:  # noqa: ANN
     results, classes = {}, set()
     for sample in nusc.sample:
         frame = load_frame(nusc, sample["token"])
-        boxes, points = truth_boxes(nusc, sample["token"], frame.global_from_ego)
+        boxes, points = ground_truth_boxes(nusc, sample["token"], frame.global_from_ego)
         cameras = [image.camera for image in frame.images if image.camera.name in FRONT]
         seen = np.any([camera.project(boxes.center)[2] for camera in cameras], axis=0)
         boxes_seen = boxes[seen]

@@ -171,7 +171,7 @@ class Visualizer(ProcessNode):
             publish(self, self._markers, to_markers(boxes, stamp_ns, message.header.frame_id))
         if self._bev.get_subscription_count():
             points = self._points(stamp_ns)
-            picture = draw_bev(boxes, None, points, self._settings.bev_extent, self._settings.bev_size)
+            picture = draw_bev(boxes, points=points, extent=self._settings.bev_extent, size=self._settings.bev_size)
             self._publish(self._bev, picture, message)
         if any(publisher.get_subscription_count() for publisher in self._overlays):
             rig = self._rig_source.rig(stamp_ns)

@@ -19,11 +19,11 @@ from kd_perception.datasets.nuscenes import (
     ANCHOR,
     CAMERA_CHANNELS,
     ego_pose,
+    ground_truth_boxes,
     load_frame,
     open_nuscenes,
     read_lidar,
     scene_samples,
-    truth_boxes,
 )
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import apply, invert, make_transform
@@ -148,7 +148,7 @@ def test_twist_is_the_motion_of_the_poses(messages) -> None:
 
 def test_truth_markers_lie_on_the_truth(nusc, messages) -> None:
     token = scene_samples(nusc, SCENES[0])[0]
-    truth, _ = truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
+    truth, _ = ground_truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
     clear, *cubes = next(message for topic, _, message in messages if topic == "/truth/markers").markers
     assert clear.action == 3 and len(cubes) == len(truth)
     np.testing.assert_allclose([[c.pose.position.x, c.pose.position.y, c.pose.position.z] for c in cubes], truth.center)

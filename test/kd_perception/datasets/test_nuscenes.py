@@ -15,13 +15,13 @@ from kd_perception.datasets.nuscenes import (
     CAMERA_CHANNELS,
     LIDAR,
     ego_pose,
+    ground_truth_boxes,
     load_frame,
     open_nuscenes,
     read_lidar,
     scene_names,
     scene_samples,
     sensor_transform,
-    truth_boxes,
 )
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES
@@ -64,7 +64,7 @@ def test_cameras_keep_their_calibration(nusc):
 def test_truth_is_in_ego_with_length_before_width(nusc):
     token = scene_samples(nusc, SCENES[1])[1]
     frame = load_frame(nusc, token)
-    boxes, points = truth_boxes(nusc, token, frame.global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
     assert [CLASSES[label] for label in boxes.label] == [thing.class_name for thing in THINGS]
     assert points.tolist() == [thing.points for thing in THINGS]
     np.testing.assert_allclose(boxes.size, np.tile([4.0, 2.0, 1.5], (len(THINGS), 1)))
@@ -73,7 +73,7 @@ def test_truth_is_in_ego_with_length_before_width(nusc):
 
 def assert_same_as_devkit(nusc, sample_token: str, global_from_ego: np.ndarray) -> None:
     """Our boxes, moved to global, have the devkit's corners and headings; boxes of other categories are left out."""
-    boxes, _ = truth_boxes(nusc, sample_token, global_from_ego)
+    boxes, _ = ground_truth_boxes(nusc, sample_token, global_from_ego)
     in_global = boxes.transformed(global_from_ego)
     expected = [nusc.get_box(token) for token in nusc.get("sample", sample_token)["anns"]]
     expected = [box for box in expected if category_to_detection_name(box.name) is not None]
@@ -162,7 +162,7 @@ def test_real_boxes_hold_the_lidar_points_that_the_tables_count():
     sample = nusc.sample[0]
     row = nusc.get("sample_data", sample["data"][LIDAR])
     points = apply(sensor_transform(nusc, row), read_lidar(nusc, row)[:, :3].astype(np.float64))
-    boxes, counted = truth_boxes(
+    boxes, counted = ground_truth_boxes(
         nusc, sample["token"], ego_pose(nusc, row)
     )  # ego at the LiDAR's time, not the anchor's
     found = []

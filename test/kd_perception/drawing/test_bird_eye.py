@@ -5,7 +5,7 @@ import pytest
 from support.painted import box, painted
 
 from kd_perception.drawing.bird_eye import MISSED_COLOR, draw_bev
-from kd_perception.drawing.cameras import CLASS_COLORS, TRUTH_COLOR
+from kd_perception.drawing.cameras import CLASS_COLORS, GROUND_TRUTH_COLOR
 from kd_perception.geometry.boxes import Boxes
 
 
@@ -35,9 +35,11 @@ def test_points_are_drawn_where_they_are_and_bad_ones_left_out() -> None:
     assert (rows.tolist(), columns.tolist()) == ([50], [250])
 
 
-def test_missed_truth_is_red_and_found_truth_white() -> None:
-    truth = Boxes.concatenate([box(20.0, -20.0), box(-20.0, -20.0)])
-    picture = draw_bev(Boxes.empty(), truth, extent=40.0, size=400, missed=np.array([True, False]))[:, 100:]
-    for color, row in ((MISSED_COLOR, 100.0), (TRUTH_COLOR, 300.0)):
+def test_missed_ground_truth_is_red_and_found_ground_truth_white() -> None:
+    ground_truth = Boxes.concatenate([box(20.0, -20.0), box(-20.0, -20.0)])
+    picture = draw_bev(Boxes.empty(), ground_truth=ground_truth, extent=40.0, size=400, missed=np.array([True, False]))[
+        :, 100:
+    ]
+    for color, row in ((MISSED_COLOR, 100.0), (GROUND_TRUTH_COLOR, 300.0)):
         pixels = painted(picture, color)
         np.testing.assert_allclose(pixels.mean(axis=0), [200.0, row], atol=2.5)

@@ -35,8 +35,10 @@ def test_wireframe_spans_the_projected_corners() -> None:
         np.testing.assert_allclose(label_free.max(axis=0), corners.max(axis=0) * width / 800, atol=2.5)
 
 
-def test_truth_is_drawn_white() -> None:
-    picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(FRONT, name=""), Boxes.empty(), box(12.0, -1.0))
+def test_ground_truth_is_drawn_white() -> None:
+    picture = draw_camera(
+        np.zeros((450, 800, 3), np.uint8), replace(FRONT, name=""), Boxes.empty(), ground_truth=box(12.0, -1.0)
+    )
     corners, _, _ = FRONT.project(box(12.0, -1.0).corners()[0])
     white = painted(picture, (255, 255, 255))
     np.testing.assert_allclose(

@@ -11,12 +11,12 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import (
     LIDAR,
     ego_pose,
+    ground_truth_boxes,
     load_frame,
     open_nuscenes,
     read_lidar,
     scene_samples,
     sensor_transform,
-    truth_boxes,
 )
 from kd_perception.drawing.cameras import CLASS_COLORS
 from kd_perception.evaluation.graph_run import replay_bag
@@ -41,7 +41,7 @@ def nusc():
 @pytest.fixture(scope="module")
 def truth(nusc) -> tuple[Boxes, np.ndarray]:
     token = scene_samples(nusc, SCENE)[0]
-    return truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
+    return ground_truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
 
 
 @pytest.mark.ros
@@ -70,7 +70,7 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
         assert one["detection_name"] == other["detection_name"]
 
 
-def test_truth_boxes_hold_the_lidar_points_that_the_tables_count(nusc, truth) -> None:
+def test_ground_truth_boxes_hold_the_lidar_points_that_the_tables_count(nusc, truth) -> None:
     """Boxes in ego at the camera's time, points through two poses and a mounting: every convention must be right."""
     boxes, points_of_tables = truth
     token = scene_samples(nusc, SCENE)[0]
