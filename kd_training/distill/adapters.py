@@ -1,6 +1,6 @@
-"""Adapters: what brings a student's features into the teacher's space (DistillBEV, arXiv:2309.15109).
+"""Adapters: bring a student's features into the teacher's space (DistillBEV, arXiv:2309.15109).
 
-They are trained with the student and never ship; the teacher's side stays as it is.
+They train with the student and never ship. The teacher's features stay as they are.
 """
 
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ BLOCKS = 3
 
 
 def build_adapter(pair: LayerPair, incoming: int, outgoing: int) -> nn.Module:
-    """Of the layer before the head one 1x1 convolution; of the others three 1x1 blocks at the teacher's resolution;
-    none between the heads' shared blocks of one size: inherited task heads read both alike."""
+    """One 1x1 convolution for layers at the head, three 1x1 blocks at the teacher's resolution for the others.
+
+    Shared blocks of one size need no adapter: inherited task heads read both alike.
+    """
     if pair == LayerPair(SHARED, SHARED) and incoming == outgoing:
         return SameSpace()
     if pair.student in HEAD_LAYERS:
@@ -25,26 +27,27 @@ def build_adapter(pair: LayerPair, incoming: int, outgoing: int) -> nn.Module:
 
 
 class SameSpace(nn.Module):
-    """Features (B, channels, rows, columns) as they are, at the teacher's resolution."""
+    """Features as they are, at the teacher's resolution."""
 
     def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(B, channels, rows, columns) -> (B, channels, *shape)."""
         return resized(features, shape)
 
 
 class LinearAdapter(nn.Module):
-    """A 1x1 convolution: features (B, incoming, rows, columns) -> (B, outgoing, *shape)."""
+    """Bilinear resampling, then a 1x1 convolution."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(incoming, outgoing, 1)
 
     def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(B, incoming, rows, columns) -> (B, outgoing, *shape)."""
         return self.convolution(resized(features, shape))
 
 
 class BlockAdapter(nn.Module):
-    """Bilinear upsampling, then blocks of 1x1 convolution, batch norm and ReLU: features (B, incoming, rows, columns)
-    -> (B, outgoing, *shape)."""
+    """Bilinear resampling, then blocks of 1x1 convolution, batch norm and ReLU."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
         super().__init__()
@@ -53,12 +56,15 @@ class BlockAdapter(nn.Module):
         )
 
     def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
+        """(B, incoming, rows, columns) -> (B, outgoing, *shape)."""
         return self.blocks(resized(features, shape))
 
 
 def resized(features: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Features (B, C, rows, columns) at another resolution of the same extent: corners of corner cells coincide, not
-    their centres."""
+    """Features (B, C, rows, columns) at another resolution of the same extent: (B, C, *shape).
+
+    The corners of corner cells coincide, not their centres.
+    """
     if features.shape[2:] == shape:
         return features
     return functional.interpolate(features, size=tuple(shape), mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Do a teacher and a student fit together, and does the configuration name what they have?"""
+"""Checks that a teacher and a student fit together, and that the configuration names layers they have."""
 
 from difflib import get_close_matches
 from typing import NamedTuple
@@ -11,8 +11,10 @@ from kd_training.models.center_head import CenterHead
 
 
 class Side(NamedTuple):
-    """What distillation must know of a detector: its name in messages, its grid, its classes in order, the channels of
-    its features by name, and its head."""
+    """One detector as distillation sees it.
+
+    name: in messages; grid: its BEV grid; classes: in order; channels: of its BEV features, by name; head: its head.
+    """
 
     name: str
     grid: BevGrid
@@ -22,7 +24,7 @@ class Side(NamedTuple):
 
 
 def check_fit(config: DistillConfig, student: Side, teacher: Side) -> None:
-    """Raise ConfigError with one sentence for the first thing that does not fit."""
+    """Raise ConfigError for the first thing that does not fit."""
     _check_grids(student, teacher)
     _check_classes(student, teacher)
     _check_layers(config, student, teacher)
@@ -37,12 +39,11 @@ def _check_grids(student: Side, teacher: Side) -> None:
     if extents[0] != extents[1]:
         spans = ["x {:g} to {:g}, y {:g} to {:g} m".format(*extent) for extent in extents]
         raise ConfigError(
-            f"the ranges of {student.name} ({spans[0]}) and {teacher.name} ({spans[1]}) differ; give both the same "
-            "grid.extent"
+            f"{student.name} covers {spans[0]}, but {teacher.name} covers {spans[1]}; give both the same grid.extent"
         )
     if ours.shape != theirs.shape:
         raise ConfigError(
-            f"the cells of {student.name} ({ours.cell_size:g} m) and {teacher.name} ({theirs.cell_size:g} m) differ; "
+            f"{student.name} has cells of {ours.cell_size:g} m, but {teacher.name} of {theirs.cell_size:g} m; "
             "give both the same grid.cell_size"
         )
 
@@ -50,7 +51,7 @@ def _check_grids(student: Side, teacher: Side) -> None:
 def _check_classes(student: Side, teacher: Side) -> None:
     if student.classes != teacher.classes:
         raise ConfigError(
-            f"{student.name} knows the classes {', '.join(student.classes)}, but {teacher.name} knows "
+            f"{student.name} detects {', '.join(student.classes)}, but {teacher.name} detects "
             f"{', '.join(teacher.classes)}; train a teacher on the student's classes, in the same order"
         )
 
@@ -64,7 +65,7 @@ def _check_layers(config: DistillConfig, student: Side, teacher: Side) -> None:
     names = [pair.student for pair in config.layers]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"distill.layers names the student's layer '{twice}' twice; let it imitate one layer")
+        raise ConfigError(f"distill.layers names the student's layer '{twice}' twice; keep one of the two pairs")
 
 
 def _check_pair(where: str, pair: LayerPair, student: Side, teacher: Side) -> None:
@@ -88,22 +89,24 @@ def _check_terms(config: DistillConfig) -> None:
     }
     for key, value in weights.items():
         if not 0.0 <= value < float("inf"):
-            raise ConfigError(f"distill.{key} is {value:g}; a weight is 0 (which leaves the term out) or positive")
+            raise ConfigError(
+                f"distill.{key} is {value:g}; set it to 0 (which switches the term off) or to a positive number"
+            )
     layered = config.layers and (feature.weight > 0 or config.attention.weight > 0)
     if not layered and not any(list(weights.values())[2:]):
         raise ConfigError(
-            "the distill section leaves every term out; give one of them a weight (and layers), or no teacher"
+            "the section distill switches every term off; give one of them a weight (features and attention also need "
+            "layers), or clear distill.teacher"
         )
     if not feature.regions and (feature.scale or feature.false_positives):
         raise ConfigError(
-            "distill.feature: scale and false_positives are about regions; switch them off with regions, or regions on"
+            "distill.feature.scale and false_positives need distill.feature.regions; switch "
+            "regions on, or all three off"
         )
     if feature.temperature <= 0:
-        raise ConfigError(f"distill.feature.temperature is {feature.temperature:g}; it must be positive")
+        raise ConfigError(f"distill.feature.temperature is {feature.temperature:g}; set it to a positive number")
     if config.relation.points < 2:
-        raise ConfigError(
-            f"distill.relation.points is {config.relation.points}; relations need 2 points or more a side"
-        )
+        raise ConfigError(f"distill.relation.points is {config.relation.points}; set it to 2 or more points a side")
 
 
 def _check_heads(student: Side, teacher: Side) -> None:

@@ -15,6 +15,7 @@ from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.to_device import to_device
 from kd_training.distill.blending import build_blending
+from kd_training.distill.blending.gradients import SharedLayers
 from kd_training.distill.blending.protocol import even_weights
 from kd_training.distill.distiller import Distiller, Side
 from kd_training.distill.head import inherit_head
@@ -85,7 +86,7 @@ class DistillTask(StudentTask):
             return even_weights(self.helper.term_names).total(task, losses.terms)
         if first_pass:
             since = step - self.config.distill.adapter_steps
-            self.blending.update(since, task, losses.terms, self.shared_layers, processes.mean)
+            self.blending.update(since, task, losses.terms, SharedLayers(self.shared_layers, processes.mean))
         return self.blending.weights.total(task, losses.terms)
 
     def _adapters_alone(self, step: int) -> bool:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from kd_training.distill.blending.protocol import AllReduce, Blending, BlendWeights
+from kd_training.distill.blending.gradients import AllReduce, SharedLayers
+from kd_training.distill.blending.protocol import Blending, BlendWeights
 
 TOY_TERMS = ("near", "far", "against")
 
@@ -27,6 +28,11 @@ class Toy(nn.Module):
         return task, {name: self.factors.get(name, 1.0) * value for name, value in terms.items()}
 
 
+def alone(tensor: Tensor) -> Tensor:
+    """The mean over a single process."""
+    return tensor
+
+
 def samples_of(step: int) -> Tensor:
     """Eight samples (8, 6), a function of the step."""
     return torch.randn(8, 6, generator=torch.Generator().manual_seed(step))
@@ -47,7 +53,7 @@ def train(
     optimizer = torch.optim.SGD(toy.parameters(), lr=0.2)
     for step in range(first, steps):
         task, terms = toy.losses(samples_of(step)[part])
-        blending.update(step, task, terms, list(toy.shared.parameters()), all_reduce or (lambda tensor: tensor))
+        blending.update(step, task, terms, SharedLayers(list(toy.shared.parameters()), all_reduce or alone))
         blending.weights.total(task, terms).backward()
         for parameter in toy.parameters() if all_reduce else ():
             parameter.grad = all_reduce(parameter.grad)

@@ -1,4 +1,4 @@
-"""Blending: who sets the weights of the task and of the distillation terms (docs/distillation.md compares them)."""
+"""Blending: what sets the weights of the task and of the distillation terms (docs/distillation.md compares methods)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,10 @@ from kd_training.distill.blending.protocol import Blending
 
 
 def build_blending(config: BlendingConfig, names: Sequence[str]) -> Blending:
-    """The method of a configuration for terms of these names; raises ConfigError where agb's numbers are impossible."""
+    """The method of a configuration for terms of these names.
+
+    Raises ConfigError where a number of `agb` is out of range.
+    """
     match config.method:
         case BlendingMethod.agb:
             return AutoBlending(names, config)

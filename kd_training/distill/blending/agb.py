@@ -1,8 +1,8 @@
-"""AGB-KD, automatic gradient blending: no weight is searched, only how far the task's gradient turns towards the
-teacher's (after High Technology Letters 33(12), 2023).
+"""AGB-KD, automatic gradient blending (after High Technology Letters 33(12), 2023): no search over weights.
 
 The blended gradient lies between the task's gradient and the mean direction of the terms', and is as long as the
-task's. How large a distillation loss is does not matter: multiplied by 1000 it gets a thousandth of the weight.
+task's. One number decides how far it turns. The size of a distillation loss does not matter: multiplied by 1000, the
+loss gets a thousandth of the weight.
 """
 
 import math
@@ -12,21 +12,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kd_perception.errors import ConfigError
 from kd_training.config.distill import BlendingConfig
-from kd_training.distill.blending.gradients import gradient_products
-from kd_training.distill.blending.protocol import AllReduce, BlendWeights, blend_weights
+from kd_training.distill.blending.gradients import SharedLayers
+from kd_training.distill.blending.protocol import BlendWeights, blend_weights
 
-OPPOSED = 0.1  # shorter sums of the terms' unit gradients would blow their weights up
-SAME = 1e-6  # sine of an angle below which two directions are one
-AGAINST = 1e-6  # 1 - cosine^2 below which the terms only contradict the task
+OPPOSED = 0.1  # length of the sum of the terms' unit gradients; a shorter one makes their weights explode
+SAME = 1e-6  # sine of an angle; two directions that are closer count as one
+AGAINST = 1e-6  # 1 - cosine^2; below it the terms only contradict the task
 
 
 class RawWeights(NamedTuple):
-    """Weights of one look at the gradients: the task's, the terms' (terms,); `known` (terms,) bool: the term had a
-    gradient."""
+    """Weights of one look at the gradients: of the task, and of the terms (terms,).
+
+    `known` (terms,) bool: whether the term had a gradient.
+    """
 
     task: float
     terms: np.ndarray
@@ -42,11 +44,12 @@ class TurnRule:
 
 
 def raw_weights(products: np.ndarray, rule: TurnRule) -> RawWeights | None:
-    """Weights from the gradients' scalar products (1 + terms, 1 + terms), the task first; None if the task has no
-    gradient or one is not finite.
+    """Weights from the gradients' scalar products (1 + terms, 1 + terms), the task first.
+
+    Returns None if the task has no gradient or a product is not finite.
 
     |w_task g_task + sum w_j g_j| = |g_task|, and the angle between both is at most theta_max. A term without gradient
-    gets 0; so do terms that `_agreeing` leaves out, and all if they contradict the task altogether.
+    gets 0, and so do terms that `_agreeing` leaves out. All get 0 if together they only contradict the task.
     """
     length = np.sqrt(np.diag(products))
     if not np.isfinite(products).all() or length[0] == 0.0:
@@ -75,18 +78,19 @@ def task_cosines(products: np.ndarray) -> list[float]:
 
 
 def _agreeing(unit: np.ndarray, chosen: list[int]) -> list[int]:
-    """Leave terms out until the sum of the others' unit gradients is long enough: first what agrees least with the task
-    (not what is shortest, which would depend on the losses' scale)."""
+    """Leave terms out until the sum of the others' unit gradients is long enough.
+
+    The first to go agrees least with the task. Leaving out the shortest would depend on the losses' scale.
+    """
     while len(chosen) > 1 and unit[np.ix_(chosen, chosen)].sum() < OPPOSED**2:
         chosen = np.delete(chosen, np.argmin(unit[0, chosen])).tolist()
     return chosen
 
 
 def _blend(cosine: float, rule: TurnRule) -> tuple[float, float] | None:
-    """Factors of the task's unit gradient and of the terms' unit direction, from the cosine between them; None where
-    they only contradict each other.
+    """Factors of the task's unit gradient and of the terms' unit direction, from the cosine between them.
 
-    A conflicting part (cosine < 0) is taken out of the terms' direction first.
+    A conflicting part (cosine < 0) is first removed from the terms' direction. None if nothing is left of it.
     """
     sine = math.sqrt(1.0 - cosine**2)
     if cosine < 0.0:
@@ -102,7 +106,7 @@ def _blend(cosine: float, rule: TurnRule) -> tuple[float, float] | None:
 
 
 class AutoBlending:
-    """Automatic gradient blending: looks every `refresh` steps and averages what it finds in log space."""
+    """Automatic gradient blending: looks at the gradients every `refresh` steps, averages the weights in log space."""
 
     def __init__(self, names: Sequence[str], config: BlendingConfig) -> None:
         if not 0.0 <= config.kappa < 1.0:
@@ -115,33 +119,26 @@ class AutoBlending:
             raise ConfigError(f"distill.blending.ema is {config.ema:g}; choose from 0 (no averaging) to below 1")
         self.names, self.config = tuple(names), config
         self.rule = TurnRule(config.kappa, math.radians(config.theta_max))
-        self.average = np.ones(1 + len(self.names))  # of those that were seen
-        self.looks = np.zeros(1 + len(self.names))  # how often each was
+        self.average = np.ones(1 + len(self.names))  # over the looks that counted
+        self.looks = np.zeros(1 + len(self.names))  # how many counted, for each
         self.weights: BlendWeights = blend_weights(self.names, [1.0] + [0.0] * len(self.names))
-        self.figures: dict[str, float] = {}  # how far each term agrees with the task, from -1 to 1
+        self.figures: dict[str, float] = {}  # cosine of each term's gradient with the task's
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
         """See Blending.update."""
         if step % self.config.refresh:
             return
-        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
+        products = shared.products(task, [terms[name] for name in self.names])
         raw = raw_weights(products, self.rule)
         if raw is not None:
             self.figures = dict(zip((f"cosine/{name}" for name in self.names), task_cosines(products), strict=True))
             self._accept(raw)
 
     def _accept(self, raw: RawWeights) -> None:
-        """Average in log space, without preference for the first look, when adapters know nothing yet (as Adam does).
+        """Average in log space, bias-corrected as in Adam: at the first look the adapters have learnt nothing yet.
 
-        What is left out weighs 0 until the next look, and its average waits; a term without gradient (a scene without
-        boxes) keeps its average.
+        A term that is left out weighs 0 until the next look, and its average waits. A term without gradient (a scene
+        without boxes) keeps its average.
         """
         values = np.append(raw.task, raw.terms)
         seen = values > 0.0

@@ -1,17 +1,16 @@
-"""Methods that choose the weights anew at every step from the gradients' scalar products alone, and remember nothing:
-PCGrad, MGDA of two objectives, CAGrad of two objectives.
+"""Methods whose weights depend on the gradients of the current step alone: PCGrad, MGDA and CAGrad.
 
-The two objectives are the task and the sum of the distillation terms. Published, these methods see the gradients on all
-shared parameters; here on the shared layers, and the weights hold for the whole network.
+MGDA and CAGrad see two objectives: the task, and the sum of the distillation terms. The papers take the gradients on
+all shared parameters. Here a few shared layers stand for them, and the weights hold for the whole network.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_training.distill.blending.gradients import gradient_products
-from kd_training.distill.blending.protocol import AllReduce, blend_weights, even_weights
+from kd_training.distill.blending.gradients import SharedLayers
+from kd_training.distill.blending.protocol import blend_weights, even_weights
 
 Rule = Callable[[np.ndarray, int], np.ndarray]  # scalar products (1 + terms, 1 + terms) and step -> weights (1 + terms)
 CAGRAD_RADIUS = 0.5  # c: how far CAGrad may leave the mean gradient, as a share of its length
@@ -26,16 +25,9 @@ class GradientRule:
         self.weights = even_weights(names)
         self.figures: dict[str, float] = {}
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
         """See Blending.update. Where a gradient is not finite, the weights stay."""
-        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
+        products = shared.products(task, [terms[name] for name in self.names])
         if np.isfinite(products).all():
             self.weights = blend_weights(self.names, self.rule(products, step))
 
@@ -48,8 +40,10 @@ class GradientRule:
 
 
 def pcgrad(products: np.ndarray, step: int) -> np.ndarray:
-    """PCGrad (arXiv:2001.06782): from every gradient the part is taken out that conflicts with another, the others in
-    random order (a function of the step: the same in all processes); then all are added."""
+    """PCGrad (arXiv:2001.06782): every gradient loses the part that conflicts with another; then all are added.
+
+    A gradient meets the others in a random order, which is a function of the step and so the same in all processes.
+    """
     count = len(products)
     order = np.random.default_rng(step)
     share = np.eye(count)  # row i: gradient i as a combination of all
@@ -62,8 +56,10 @@ def pcgrad(products: np.ndarray, step: int) -> np.ndarray:
 
 
 def mgda(products: np.ndarray, step: int) -> np.ndarray:
-    """MGDA (arXiv:1810.04650) of two objectives: the shortest convex combination of their gradients. Where the terms
-    have none (that combination would be nothing at all) the task trains alone."""
+    """MGDA (arXiv:1810.04650) of two objectives: the shortest convex combination of their gradients.
+
+    Where the terms have no gradient, that combination would be 0: the task then trains alone.
+    """
     both = _two_objectives(products)
     if both[1, 1] <= 0.0:
         return np.ones(len(products))
@@ -73,10 +69,10 @@ def mgda(products: np.ndarray, step: int) -> np.ndarray:
 
 
 def cagrad(products: np.ndarray, step: int) -> np.ndarray:
-    """CAGrad (arXiv:2110.14048) of two objectives: within a ball around the mean gradient g0, the direction that helps
-    the worse objective most; times 2, because the other methods add losses.
+    """CAGrad (arXiv:2110.14048) of two objectives: of a ball around the mean gradient g0, what helps the worse most.
 
-    It is g0 + c |g0| g_w / |g_w|, with g_w the convex combination that minimises g_w . g0 + c |g0| |g_w|.
+    It is g0 + c |g0| g_w / |g_w|, with g_w the convex combination that minimises g_w . g0 + c |g0| |g_w|. The result
+    is doubled, because the other methods add losses instead of averaging them.
     """
     both = _two_objectives(products)
     mean = np.array([0.5, 0.5])

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_training.distill.blending.protocol import AllReduce, even_weights
+from kd_training.distill.blending.gradients import SharedLayers
+from kd_training.distill.blending.protocol import even_weights
 
 
 class FixedWeights:
@@ -14,14 +15,7 @@ class FixedWeights:
         self.weights = even_weights(names)
         self.figures: dict[str, float] = {}
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
         """Nothing changes."""
 
     def state_dict(self) -> dict[str, object]:

@@ -1,12 +1,12 @@
-"""Methods whose weights are learnt beside the network, by Adam of their own: uncertainty weighting and GradNorm."""
+"""Methods that learn the weights together with the network, by an Adam of their own: uncertainty and GradNorm."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from kd_training.distill.blending.gradients import gradient_products
-from kd_training.distill.blending.protocol import AllReduce, blend_weights, even_weights
+from kd_training.distill.blending.gradients import SharedLayers
+from kd_training.distill.blending.protocol import blend_weights, even_weights
 
 UNCERTAINTY_RATE = 0.01
 GRADNORM_RATE = 0.025
@@ -50,39 +50,27 @@ class Uncertainty(LearntWeights):
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, 0.0, UNCERTAINTY_RATE)
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
         """See Blending.update."""
-        self.learn((1.0 - torch.exp(-self.learnt) * _values(task, terms, self.names, all_reduce)) / 2.0)
+        self.learn((1.0 - torch.exp(-self.learnt) * _values(task, [terms[name] for name in self.names], shared)) / 2.0)
         self.weights = blend_weights(self.names, (torch.exp(-self.learnt) / 2.0).tolist())
 
 
 class GradNorm(LearntWeights):
-    """GradNorm (arXiv:1711.02257): weights such that the gradients' lengths are alike, longer where a loss has shrunk
-    less than the others since the first step; their sum is the number of losses."""
+    """GradNorm (arXiv:1711.02257): weights that make the gradients equally long, longer for losses that shrink slowly.
+
+    Slowly means: less than the other losses since the first step. The weights add up to the number of losses.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__(names, 1.0, GRADNORM_RATE)
         self.first = torch.zeros_like(self.learnt)  # the losses of the first step
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
         """See Blending.update."""
-        values = _values(task, terms, self.names, all_reduce)
+        values = _values(task, [terms[name] for name in self.names], shared)
         self.first = torch.where(self.first > 0.0, self.first, values)
-        products = gradient_products(task, [terms[name] for name in self.names], shared_layers, all_reduce)
+        products = shared.products(task, [terms[name] for name in self.names])
         lengths = torch.from_numpy(products.diagonal().copy()).sqrt()
         shrunk = values / self.first.clamp(min=torch.finfo(torch.float64).tiny)
         rate = (shrunk / shrunk.mean()).nan_to_num(1.0)
@@ -101,6 +89,6 @@ class GradNorm(LearntWeights):
         self.first.copy_(state["first"])
 
 
-def _values(task: Tensor, terms: dict[str, Tensor], names: Sequence[str], all_reduce: AllReduce) -> Tensor:
+def _values(task: Tensor, terms: Sequence[Tensor], shared: SharedLayers) -> Tensor:
     """The losses (1 + terms) float64, averaged over the processes, the task's first."""
-    return all_reduce(torch.stack([task, *(terms[name] for name in names)]).detach()).double().cpu()
+    return shared.mean(torch.stack([task, *terms]).detach()).double().cpu()

@@ -1,16 +1,16 @@
 """Blending: the weights of the task's loss and of the distillation terms, from step to step.
 
-Every method, those that manipulate gradients included, ends in ONE weighted sum of losses and one backward pass: what
-they make of the gradients g_i is a linear combination of them, and its coefficients follow from the scalar products
-g_i . g_j alone. These are measured on a few parameters, the shared layers, which all losses reach.
+Every method ends in ONE weighted sum of losses and one backward pass. Methods that manipulate gradients fit in, too:
+what they make of the gradients g_i is a linear combination, and its coefficients follow from the scalar products
+g_i . g_j alone. The products are measured on a few shared layers, which all losses reach.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
-AllReduce = Callable[[Tensor], Tensor]  # a tensor's mean over the processes; the identity in a single one
+from kd_training.distill.blending.gradients import SharedLayers
 
 
 class BlendWeights(NamedTuple):
@@ -25,22 +25,15 @@ class BlendWeights(NamedTuple):
 
 
 class Blending(Protocol):
-    """Holds `weights`, which `update` may change, and `figures`, what else it saw when it last looked, to be logged."""
+    """Holds `weights`, which `update` may change, and `figures` of the last look at the gradients, to be logged."""
 
     weights: BlendWeights
     figures: dict[str, float]
 
-    def update(
-        self,
-        step: int,
-        task: Tensor,
-        terms: dict[str, Tensor],
-        shared_layers: Sequence[nn.Parameter],
-        all_reduce: AllReduce,
-    ) -> None:
-        """Look at the losses of a step, before their backward pass; every process calls it at the same steps.
+    def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
+        """Look at the scalar losses of a step before their backward pass; every process calls it at the same steps.
 
-        With accumulated gradients, once a step, at its first part. The losses' graph stays.
+        With accumulated gradients, it is called once a step, at the first micro-batch. The losses keep their graph.
         """
         ...
 
@@ -53,12 +46,12 @@ class Blending(Protocol):
         ...
 
 
-def even_weights(names: Sequence[str]) -> BlendWeights:
+def even_weights(names: Iterable[str]) -> BlendWeights:
     """All 1: the losses as their configured weights made them."""
     return BlendWeights(1.0, dict.fromkeys(names, 1.0))
 
 
-def blend_weights(names: Sequence[str], values: Sequence[float]) -> BlendWeights:
-    """Weights from the task's and the terms' values behind each other."""
+def blend_weights(names: Sequence[str], values: Iterable[float]) -> BlendWeights:
+    """Weights from one sequence of values, the task's first."""
     task, *rest = (float(value) for value in values)
     return BlendWeights(task, dict(zip(names, rest, strict=True)))

@@ -1,1 +1,1 @@
-"""Distillation terms: features, attention, regions, relations, responses; a small object each."""
+"""Distillation terms, a small object each: features, attention, predictions (response) and relations."""

@@ -1,8 +1,7 @@
-"""Where imitation counts, and how much: boxes, the teacher's false positives and the rest (DistillBEV,
-arXiv:2309.15109).
+"""Where imitation counts, and how much: boxes, false positives of the teacher, the rest (DistillBEV, arXiv:2309.15109).
 
-A cell belongs to a box if its CENTRE lies in the turned rectangle. A box that covers no centre (a traffic cone on cells
-of 0.8 m mostly does not) gets the cell that its own centre lies in.
+A cell belongs to a box if its CENTRE lies in the turned rectangle. A box that covers no centre gets the cell that its
+own centre lies in: on cells of 0.8 m this holds for most traffic cones.
 """
 
 from collections.abc import Sequence
@@ -18,8 +17,11 @@ from kd_training.config.distill import FeatureConfig
 
 
 class BoxFootprints(NamedTuple):
-    """Cells of boxes, (B, rows, columns) each: `inside` bool; `scale` float32, 1 / sqrt(length x width of the box in
-    cells), the largest where boxes overlap, at most 1, and 0 outside."""
+    """Cells of boxes, (B, rows, columns) each.
+
+    `inside` is bool. `scale` is float32, 1 / sqrt(length x width of the box in cells): at most 1, 0 outside, and the
+    largest where boxes overlap.
+    """
 
     inside: Tensor
     scale: Tensor
@@ -49,8 +51,10 @@ def box_footprints(
 
 
 def covered_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> Covered:
-    """The cells of a raster of `shape` (rows, columns) whose centres the boxes cover, at least one for each box whose
-    centre is inside the grid."""
+    """The cells of a raster of `shape` (rows, columns) whose centres the boxes cover.
+
+    A box whose centre is inside the grid covers one cell at least.
+    """
     rows, columns = shape
     step = np.array([grid.x_max - grid.x_min, grid.y_max - grid.y_min]) / (columns, rows)  # metres, along x and y
     middle = np.floor((boxes.center[:, :2] - (grid.x_min, grid.y_min)) / step).astype(np.int64)  # column, row
@@ -72,30 +76,33 @@ def covered_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> Covere
 
 
 def false_positives(teacher: Tensor, truth: Tensor, inside: Tensor, threshold: float) -> Tensor:
-    """Cells (B, rows, columns) bool where a class of the teacher's heatmap (B, 10, rows, columns; probabilities) is
-    above the threshold, none of the true one's is, and no box stands."""
+    """Cells (B, rows, columns) bool where the teacher's heatmap exceeds the threshold, the true one does not.
+
+    Both heatmaps are probabilities (B, 10, rows, columns), of which the largest class counts. Cells `inside` a box
+    never count.
+    """
     return (teacher.amax(dim=1) > threshold) & (truth.amax(dim=1) < threshold) & ~inside
 
 
 def region_weights(footprints: BoxFootprints, wrong: Tensor | None, config: FeatureConfig) -> Tensor:
-    """The factor M S of every cell, alpha, beta and eta in it: (B, rows, columns).
+    """The factor M S of every cell (B, rows, columns), with alpha, beta and eta in it.
 
-    `wrong` marks the false positives; None where they count as background. A rig without boxes or without false
-    positives lacks that part only.
+    `wrong` marks the false positives; None: they count as background. A rig without boxes or without false positives
+    lacks that part only.
     """
     inside = footprints.inside
     outside = ~inside if wrong is None else ~inside & ~wrong
     weights = config.foreground * (footprints.scale if config.scale else inside.float())
-    weights = weights + config.background * _shared_out(outside, config.scale)
+    weights = weights + config.background * _shared_out(outside, scaled=config.scale)
     if wrong is not None:
-        weights = weights + config.foreground * config.false_positive * _shared_out(wrong, config.scale)
+        weights = weights + config.foreground * config.false_positive * _shared_out(wrong, scaled=config.scale)
     return weights
 
 
-def _shared_out(mask: Tensor, scale: bool) -> Tensor:
-    """1 in the mask, or with `scale` 1 / its number of cells in that rig; 0 elsewhere."""
+def _shared_out(mask: Tensor, *, scaled: bool) -> Tensor:
+    """1 in the mask, or if `scaled` 1 / its number of cells in that rig; 0 elsewhere."""
     values = mask.float()
-    return values / values.sum(dim=(1, 2), keepdim=True).clamp(min=1.0) if scale else values
+    return values / values.sum(dim=(1, 2), keepdim=True).clamp(min=1.0) if scaled else values
 
 
 def _sizes_in_cells(boxes: Boxes, grid: BevGrid, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,33 +1,63 @@
-"""Imitation of answers: a quality focal loss on heatmaps (arXiv:2006.04388) and L1 on box codes at true centres."""
+"""Imitation of predictions: a quality focal loss on heatmaps (arXiv:2006.04388), L1 on box codes at true centres."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kd_training.config.distill import ResponseConfig
 from kd_training.data.ground_truth import GroundTruth
+from kd_training.distill.terms.term import ComparedBatch, TermValue
 from kd_training.losses.detection import box_loss, of_classes
 
 
-def heatmap_response(logits: Tensor, teacher: Tensor, truth: GroundTruth, within_truth: bool, count: Tensor) -> Tensor:
-    """|p - t|^2 BCE(p, t) of heatmap logits (B, 10, rows, columns), with t the teacher's probability, or `within_truth`
-    its product with the true heatmap; count (groups,) as of the heatmap's own loss.
+@dataclass(frozen=True)
+class HeatmapTerm:
+    """L = weight  sum_cells,classes |p - t|^2 BCE(p, t) / objects of the class's group.
 
-    Its minimum is p = t (a Gaussian focal loss with soft targets has it at 0).
+    The target t is the teacher's probability H_T, or with `within_truth` its product with the true heatmap H_GT.
     """
-    target = torch.sigmoid(teacher.float())
-    if within_truth:
-        target = target * truth.heatmap
+
+    config: ResponseConfig
+    name = "response/heatmap"
+
+    def __call__(self, batch: ComparedBatch) -> TermValue:
+        """The loss alone."""
+        target = torch.sigmoid(batch.teacher.heatmap.float())
+        if self.config.within_truth:
+            target = target * batch.truth.heatmap
+        return TermValue(self.config.heatmap * heatmap_response(batch.student.heatmap, target, batch.object_counts))
+
+
+@dataclass(frozen=True)
+class BoxTerm:
+    """L = weight  L1 of the box codes to the teacher's at true centres / objects of the group."""
+
+    config: ResponseConfig
+    name = "response/boxes"
+
+    def __call__(self, batch: ComparedBatch) -> TermValue:
+        """The loss alone."""
+        codes = codes_at_objects(batch.teacher.regression, batch.truth)
+        truth = batch.truth._replace(codes=codes)
+        loss = box_loss(batch.student.regression, truth, self.config.velocity, batch.object_counts)
+        return TermValue(self.config.boxes * loss)
+
+
+def heatmap_response(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
+    """|p - t|^2 BCE(p, t) of heatmap logits and target probabilities t, both (B, 10, rows, columns).
+
+    `count` (groups,) is that of the heatmap's own loss. The minimum lies at p = t; a Gaussian focal loss with soft
+    targets has it at 0.
+    """
     logits = logits.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     loss = (torch.sigmoid(logits) - target).square() * entropy
     return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
 
 
-def box_response(
-    regression: Tensor, teacher: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor
-) -> Tensor:
-    """L1 of box codes (B, groups, 10, rows, columns) to the teacher's, where the truth has objects; count (groups,) as
-    of the boxes' own loss."""
+def codes_at_objects(regression: Tensor, truth: GroundTruth) -> Tensor:
+    """Box codes (objects, 10) float32 of maps (B, groups, 10, rows, columns) at the objects' own cells."""
     objects = truth.objects
-    codes = teacher[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
-    return box_loss(regression, truth._replace(codes=codes), velocity_weight, count)
+    return regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()

@@ -36,7 +36,7 @@ def test_ranges_and_cells():
     wide = replace(GRID, x_min=-25.6, x_max=25.6)
     assert "x -12.8 to 12.8, y -9.6 to 9.6 m" in refusal(teacher=TEACHER._replace(grid=wide))
     fine = BevGrid(GRID.x_min, GRID.x_max, GRID.y_min, GRID.y_max, 0.4)
-    assert "cells of student s (0.8 m) and teacher t (0.4 m) differ" in refusal(teacher=TEACHER._replace(grid=fine))
+    assert "student s has cells of 0.8 m, but teacher t of 0.4 m" in refusal(teacher=TEACHER._replace(grid=fine))
 
 
 def test_classes_in_order():
@@ -59,9 +59,9 @@ def test_layers_are_named_with_the_nearest():
     [
         (DistillConfig(feature=FeatureConfig(weight=-1.0)), "distill.feature.weight is -1"),
         (DistillConfig(response=ResponseConfig(boxes=float("nan"))), "distill.response.boxes is nan"),
-        (DistillConfig(feature=FeatureConfig(0.0), attention=AttentionConfig(0.0)), "leaves every term out"),
-        (DistillConfig(layers=[]), "leaves every term out"),
-        (DistillConfig(feature=FeatureConfig(regions=False)), "switch them off with regions"),
+        (DistillConfig(feature=FeatureConfig(0.0), attention=AttentionConfig(0.0)), "switches every term off"),
+        (DistillConfig(layers=[]), "switches every term off"),
+        (DistillConfig(feature=FeatureConfig(regions=False)), "need distill.feature.regions"),
         (DistillConfig(feature=FeatureConfig(temperature=0.0)), "temperature is 0"),
         (DistillConfig(relation=RelationConfig(points=1)), "points is 1"),
     ],
@@ -78,7 +78,7 @@ def test_heads_of_other_sizes_cannot_be_inherited():
     check_fit(DistillConfig(inherit_head=False), STUDENT, narrow)
 
 
-def test_an_inherited_head_answers_as_the_teachers_behind_the_shared_block():
+def test_an_inherited_head_predicts_as_the_teachers_behind_the_shared_block():
     torch.manual_seed(0)
     student, teacher = side("s", STUDENT_CHANNELS).head, side("t", TEACHER_CHANNELS).head
     teacher(torch.randn(4, 12, 6, 6))  # norm statistics are inherited, too

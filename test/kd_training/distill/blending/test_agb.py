@@ -6,11 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from support.blending import TOY_TERMS, Toy, train
+from support.blending import TOY_TERMS, Toy, alone, train
 
 from kd_perception.errors import ConfigError
 from kd_training.config.distill import BlendingConfig
 from kd_training.distill.blending.agb import AutoBlending, RawWeights, TurnRule, raw_weights
+from kd_training.distill.blending.gradients import SharedLayers
 
 RULE = TurnRule(0.5, math.radians(60.0))
 
@@ -114,7 +115,7 @@ def look(blending: AutoBlending, step: int, gradients: list[list[float]]) -> Non
     """One update with losses that have these gradients on the shared layer; a row of zeros is a loss without any."""
     shared = torch.nn.Parameter(torch.zeros(len(gradients[0])))
     task, *terms = ((shared * torch.tensor(row)).sum() for row in gradients)
-    blending.update(step, task, dict(zip(blending.names, terms, strict=True)), [shared], lambda tensor: tensor)
+    blending.update(step, task, dict(zip(blending.names, terms, strict=True)), SharedLayers([shared], alone))
 
 
 def test_weights_are_averaged_in_log_space_and_held_between_looks():

@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 import torch
-from support.blending import TOY_TERMS, Toy, samples_of, train
+from support.blending import TOY_TERMS, Toy, alone, samples_of, train
 from support.checkout import ROOT
 
 from kd_training.config.distill import BlendingConfig, BlendingMethod
 from kd_training.distill.blending import build_blending
 from kd_training.distill.blending.by_gradients import cagrad, mgda, pcgrad
-from kd_training.distill.blending.gradients import gradient_products
+from kd_training.distill.blending.gradients import SharedLayers
 
 EVERY = pytest.mark.parametrize("method", list(BlendingMethod), ids=lambda method: method.value)
 
@@ -46,7 +46,7 @@ def test_a_resumed_run_continues_bit_by_bit(method, tmp_path):
 def test_looking_at_the_gradients_leaves_none_behind(method):
     toy, blending = Toy({}), build(method)
     task, terms = toy.losses(samples_of(0))
-    blending.update(0, task, terms, list(toy.shared.parameters()), lambda tensor: tensor)
+    blending.update(0, task, terms, SharedLayers(list(toy.shared.parameters()), alone))
     assert all(parameter.grad is None for parameter in toy.parameters())
     blending.weights.total(task, terms).backward()  # the graph is still there
     expected = sum(
@@ -63,7 +63,7 @@ def test_losses_without_gradients_are_legal(method):
     nothing = {name: torch.zeros(()) for name in TOY_TERMS}
     for step in range(3):
         task, _ = toy.losses(samples_of(step))
-        blending.update(step, task, nothing, list(toy.shared.parameters()), lambda tensor: tensor)
+        blending.update(step, task, nothing, SharedLayers(list(toy.shared.parameters()), alone))
         assert blending.weights.task > 0.0
         assert all(math.isfinite(weight) for weight in blending.weights.terms.values())
 
@@ -88,14 +88,14 @@ def test_gradients_are_averaged_before_they_are_multiplied():
     shared = torch.nn.Parameter(torch.zeros(2))
     task, term = 2.0 * shared[0], 3.0 * shared[1]
     other = torch.tensor([[-1.0, 4.0], [1.0, -1.0]])  # the other process's gradients
-    found = gradient_products(task, [term], [shared], lambda mine: (mine + other) / 2.0)
+    found = SharedLayers([shared], lambda mine: (mine + other) / 2.0).products(task, [term])
     mean = np.array([[0.5, 2.0], [0.5, 1.0]])
     np.testing.assert_allclose(found, mean @ mean.T)
 
 
 def test_a_shared_layer_that_a_loss_does_not_reach_counts_as_zero():
     first, second = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
-    found = gradient_products(first.sum() + second.sum(), [second.sum()], [first, second], lambda tensor: tensor)
+    found = SharedLayers([first, second], alone).products(first.sum() + second.sum(), [second.sum()])
     np.testing.assert_allclose(found, [[5.0, 3.0], [3.0, 3.0]])
 
 
@@ -144,7 +144,7 @@ def test_uncertainty_weighting_comes_to_rest_at_half_the_inverse_loss():
     blending = build(BlendingMethod.uncertainty, ("a",))
     shared = torch.nn.Parameter(torch.ones(1))
     for step in range(600):
-        blending.update(step, 2.0 * shared.sum(), {"a": 0.5 * shared.sum()}, [shared], lambda tensor: tensor)
+        blending.update(step, 2.0 * shared.sum(), {"a": 0.5 * shared.sum()}, SharedLayers([shared], alone))
     assert blending.weights.task == pytest.approx(0.25, rel=1e-2)
     assert blending.weights.terms["a"] == pytest.approx(1.0, rel=1e-2)
 
@@ -153,7 +153,7 @@ def test_gradnorm_makes_the_gradients_alike():
     blending = build(BlendingMethod.gradnorm, ("a",))
     shared = torch.nn.Parameter(torch.ones(1))
     for step in range(400):
-        blending.update(step, 3.0 * shared.sum(), {"a": 1.0 * shared.sum()}, [shared], lambda tensor: tensor)
+        blending.update(step, 3.0 * shared.sum(), {"a": 1.0 * shared.sum()}, SharedLayers([shared], alone))
     assert 3.0 * blending.weights.task == pytest.approx(blending.weights.terms["a"], rel=0.1)
     assert blending.weights.task + blending.weights.terms["a"] == pytest.approx(2.0)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from kd_training.config.distill import AttentionSource, FeatureConfig
-from kd_training.distill.terms.attention import attention, effective_cells, energy
-from kd_training.distill.terms.features import attention_loss, attention_weights, feature_loss
+from kd_training.distill.terms.attention import attention, attention_loss, effective_cells, energy
+from kd_training.distill.terms.features import attention_weights, feature_loss
 
 
 def features(seed: int, channels: int = 3) -> torch.Tensor:
