@@ -5,7 +5,7 @@ nuScenes put centres on integers: `Camera.from_integer_centred` shifts K at that
 right, y down, z forward, REP-103); ego is `base_link`.
 """
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -62,6 +62,7 @@ class Camera:
         name: str,
         intrinsics: np.ndarray,
         ego_from_camera: np.ndarray,
+        *,
         width: int,
         height: int,
         distortion_model: str = "none",
@@ -85,7 +86,7 @@ class Camera:
         return shifted
 
     def info_distortion(self) -> tuple[str, list[float]]:
-        """`distortion_model` and `d` of its CameraInfo; an ideal lens is plumb_bob with zeros, as drivers say it."""
+        """`distortion_model` and `d` of its CameraInfo; an ideal lens is plumb_bob with zeros, as drivers send it."""
         if self.distortion_model == "none":
             return "plumb_bob", [0.0] * 5
         return self.distortion_model, [float(value) for value in self.distortion]
@@ -118,14 +119,19 @@ class Camera:
         from_pixels = np.linalg.inv(self.intrinsics[:2, :2])
         return self.lens.rays((np.asarray(pixels, dtype=np.float64) - self.intrinsics[:2, 2]) @ from_pixels.T)
 
-    def fingerprint(self) -> str:
-        """A short hash of the whole calibration: equal fingerprints mean equal geometry tables."""
-        digest = hashlib.sha1(
-            f"{self.name} {self.width} {self.height} {self.distortion_model} {self.distortion}".encode()
+    def same_calibration(self, other: "Camera") -> bool:
+        """Whether all that geometry tables depend on is equal; quick where both are the same object."""
+        return self is other or (
+            (self.name, self.width, self.height) == (other.name, other.width, other.height)
+            and (self.distortion_model, self.distortion) == (other.distortion_model, other.distortion)
+            and np.array_equal(self.intrinsics, other.intrinsics)
+            and np.array_equal(self.ego_from_camera, other.ego_from_camera)
         )
-        digest.update(np.ascontiguousarray(self.intrinsics, dtype=np.float64).tobytes())
-        digest.update(np.ascontiguousarray(self.ego_from_camera, dtype=np.float64).tobytes())
-        return digest.hexdigest()
+
+
+def same_rig(first: Sequence[Camera], second: Sequence[Camera]) -> bool:
+    """Whether two rigs have the same calibration: equally many cameras, each the same as its counterpart."""
+    return len(first) == len(second) and all(a.same_calibration(b) for a, b in zip(first, second, strict=True))
 
 
 def ring_rig(cameras: int, width: int, height: int, field_of_view: float = np.radians(80.0)) -> list[Camera]:
@@ -147,7 +153,7 @@ def ring_rig(cameras: int, width: int, height: int, field_of_view: float = np.ra
 def seen_from_anchor(camera: Camera, odom_from_ego_at_anchor: np.ndarray, odom_from_ego: np.ndarray) -> Camera:
     """The camera with `ego_at_anchor_from_camera` for its mounting; `odom_from_ego` is the pose at its own exposure.
 
-    Both poses (4, 4) are in any frame in which the world stands still.
+    Both poses (4, 4) are in any frame that does not move with the robot.
     """
     return moved(camera, invert(odom_from_ego_at_anchor) @ odom_from_ego)
 

@@ -28,7 +28,13 @@ def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray
         coefficients = coefficients[:8]
     intrinsics = np.array(message.k, dtype=np.float64).reshape(3, 3)
     return Camera.from_integer_centred(
-        name, intrinsics, ego_from_camera, message.width, message.height, model, coefficients
+        name,
+        intrinsics,
+        ego_from_camera,
+        width=message.width,
+        height=message.height,
+        distortion_model=model,
+        distortion=coefficients,
     )
 
 

@@ -1,4 +1,8 @@
-"""The rig as the graph tells it: each camera's latest CameraInfo and its mounting from tf, in rig order."""
+"""The rig of a running graph: each camera's latest CameraInfo and its mounting from tf, in rig order.
+
+A camera's object is built again only when its CameraInfo or its mounting has other values: cameras are compared by
+identity first, frame after frame.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -13,17 +17,26 @@ from kd_perception.geometry.transforms import make_transform
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.tf import TransformSource
 
-# A camera that has never told its calibration must not see any cell of the grid: far below it, looking down.
+# A camera without calibration must not see any cell of the grid: far below it, looking down.
 _LOOKS_DOWN = np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]])
 _NOWHERE = make_transform(_LOOKS_DOWN, [0.0, 0.0, -1e4])
 
 
 @dataclass(frozen=True)
-class Rig:
+class CalibratedRig:
     """Cameras in rig order; problems: camera name -> sentence why a stand-in that sees nothing is in its place."""
 
     cameras: tuple[Camera, ...]
     problems: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _BuiltCamera:
+    """A camera and what it was built from: `ego_from_camera` is (4, 4)."""
+
+    info: CameraInfo
+    ego_from_camera: np.ndarray
+    camera: Camera
 
 
 class RigSource:
@@ -34,14 +47,18 @@ class RigSource:
         self._base_frame = base_frame
         self._transforms = transforms
         self._infos: dict[int, CameraInfo] = {}
+        self._built: dict[int, _BuiltCamera] = {}
+        self._blind = tuple(_blind(name) for name in names)
         self._lock = threading.Lock()
 
     def set_info(self, index: int, message: CameraInfo) -> None:
-        """Take a camera's newest CameraInfo."""
+        """Take a camera's newest CameraInfo; one with the values of the last changes nothing."""
         with self._lock:
-            self._infos[index] = message
+            known = self._infos.get(index)
+            if known is None or not _same_info(known, message):
+                self._infos[index] = message
 
-    def rig(self, stamp_ns: int) -> Rig:
+    def rig(self, stamp_ns: int) -> CalibratedRig:
         """The rig at a time; cameras that cannot be used are replaced and named in `problems`."""
         cameras, problems = [], {}
         for index, name in enumerate(self.names):
@@ -49,13 +66,13 @@ class RigSource:
                 cameras.append(self._camera(index, stamp_ns))
             except CalibrationError as error:
                 problems[name] = str(error)
-                cameras.append(_blind(name))
-        return Rig(tuple(cameras), problems)
+                cameras.append(self._blind[index])
+        return CalibratedRig(tuple(cameras), problems)
 
     def _camera(self, index: int, stamp_ns: int) -> Camera:
         name = self.names[index]
         with self._lock:
-            info = self._infos.get(index)
+            info, built = self._infos.get(index), self._built.get(index)
         if info is None:
             raise CalibrationError(
                 f"camera '{name}': no CameraInfo has come; publish it on ~/input/camera{index}/camera_info"
@@ -65,7 +82,23 @@ class RigSource:
                 f"camera '{name}': its CameraInfo has no frame_id; set it to the camera's optical frame"
             )
         ego_from_camera = self._transforms.lookup(self._base_frame, info.header.frame_id.lstrip("/"), stamp_ns)
-        return from_camera_info(info, name, ego_from_camera)
+        if built is None or built.info is not info or not np.array_equal(built.ego_from_camera, ego_from_camera):
+            built = _BuiltCamera(info, ego_from_camera, from_camera_info(info, name, ego_from_camera))
+            with self._lock:
+                self._built[index] = built
+        return built.camera
+
+
+def _same_info(first: CameraInfo, second: CameraInfo) -> bool:
+    """Whether two messages calibrate the same camera; their stamps do not matter, nor R and P, which nobody reads."""
+    return (
+        np.array_equal(first.k, second.k)
+        and first.d == second.d
+        and (first.width, first.height, first.distortion_model)
+        == (second.width, second.height, second.distortion_model)
+        and (first.binning_x, first.binning_y, first.roi) == (second.binning_x, second.binning_y, second.roi)
+        and first.header.frame_id == second.header.frame_id
+    )
 
 
 def _blind(name: str) -> Camera:

@@ -18,7 +18,7 @@ from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import Engine, Tensor, ignore
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
 from kd_perception.geometry.boxes import Boxes
-from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.camera import Camera, same_rig
 from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
 from kd_perception.student.decode import decode
 from kd_perception.student.geometry_inputs import geometry_inputs
@@ -93,7 +93,6 @@ class Pipeline:
         self._memory = None if spec.memory is None else BevMemory(spec.memory, spec.grid)
         self._reset_reason = ""  # of a student without memory: told all the same
         self._camera_count, self.views = cameras, views
-        self._fingerprints: tuple[str, ...] = ()
         self._cameras: tuple[Camera, ...] = ()
         self._network_from_image: tuple[np.ndarray, ...] = ()
         self._geometry: dict[str, np.ndarray] = {}
@@ -115,8 +114,7 @@ class Pipeline:
                 f"the rig has {len(cameras)} cameras but the pipeline was opened for {self._camera_count}; open it for "
                 "the rig's count"
             )
-        fingerprints = tuple(camera.fingerprint() for camera in cameras)
-        if fingerprints == self._fingerprints:
+        if same_rig(cameras, self._cameras):
             return False
         spec = self.student.spec
         self._network_from_image = tuple(
@@ -125,7 +123,7 @@ class Pipeline:
         self._geometry = geometry_inputs(spec, self._each_view(cameras), self._network_from_image)
         for array in self._geometry.values():
             array.flags.writeable = False  # engines may take them as constants until the rig changes
-        self._cameras, self._fingerprints = tuple(cameras), fingerprints
+        self._cameras = tuple(cameras)
         return True
 
     def detect(

@@ -71,10 +71,10 @@ class CameraSensor:
             self.channel,
             self.intrinsics,
             self.ego_from_camera,
-            self.width,
-            self.height,
-            self.distortion_model,
-            self.distortion,
+            width=self.width,
+            height=self.height,
+            distortion_model=self.distortion_model,
+            distortion=self.distortion,
         )
 
     def rays(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_perception.datasets.nuscenes import CameraImage, Frame
 from kd_perception.errors import DataError
+from kd_perception.geometry.camera import same_rig
 from kd_perception.student.camera_params import camera_params
 from kd_perception.student.preprocess import fit_camera, network_image
 from kd_perception.student.spec import StudentSpec
@@ -63,8 +64,7 @@ def _read(image: CameraImage, affine: np.ndarray, size: tuple[int, int]) -> np.n
 
 
 def _same_rig(first: Frame, second: Frame) -> bool:
-    pairs = zip(first.images, second.images, strict=True)
-    return all(a.camera.fingerprint() == b.camera.fingerprint() for a, b in pairs)
+    return same_rig([image.camera for image in first.images], [image.camera for image in second.images])
 
 
 def join_rigs(spec: StudentSpec, rigs: Sequence[RigImages | None]) -> tuple[CameraInputs, dict[str, Tensor]]:

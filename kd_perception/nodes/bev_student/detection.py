@@ -15,7 +15,7 @@ from kd_perception.geometry.camera import Camera
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.odometry import PoseSource
 from kd_perception.ros.received import ReceivedImage
-from kd_perception.ros.rig_source import Rig, RigSource
+from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.pipeline import IMAGES_INPUT, VALID_INPUT, Detections, Pipeline, Prepared
 from kd_perception.runtime.synchroniser import SyncedFrame
@@ -134,7 +134,7 @@ class FrameDetector:
             self._resets = trigger.resets
         return Inferred(ready, self._pipeline.infer(ready.prepared, trigger.frame.stamp_ns, ready.odom_from_base))
 
-    def _rig(self, frame: SyncedFrame[ReceivedImage]) -> Rig:
+    def _rig(self, frame: SyncedFrame[ReceivedImage]) -> CalibratedRig:
         """The calibration at the frame's time, waited for where a camera with an image lacks it."""
         names = self._rig_source.names
         needed = {name for name, image in zip(names, frame.images, strict=True) if image is not None}
@@ -153,10 +153,10 @@ class FrameDetector:
         steady = [
             self._known.get(camera.name, camera) if camera.name in rig.problems else camera for camera in rig.cameras
         ]
-        return Rig(tuple(steady), rig.problems)
+        return CalibratedRig(tuple(steady), rig.problems)
 
     def _placed(
-        self, rig: Rig, frame: SyncedFrame[ReceivedImage], problems: dict[str, list[str]]
+        self, rig: CalibratedRig, frame: SyncedFrame[ReceivedImage], problems: dict[str, list[str]]
     ) -> tuple[Camera, ...]:
         """The cameras, each where it was at its own exposure if that is wanted; a problem told where it is unknown."""
         if self._camera_motion is None:
@@ -165,13 +165,13 @@ class FrameDetector:
         self._note(problems, "camera_motion_unknown", problem)
         return cameras
 
-    def _changed(self, rig: Rig) -> list[str]:
+    def _changed(self, rig: CalibratedRig) -> list[str]:
         """Names of cameras whose calibration differs from the last one they had."""
         calibrated = [camera for camera in rig.cameras if camera.name not in rig.problems]
         changed = [
             camera.name
             for camera in calibrated
-            if camera.name in self._known and camera.fingerprint() != self._known[camera.name].fingerprint()
+            if camera.name in self._known and not camera.same_calibration(self._known[camera.name])
         ]
         self._known |= {camera.name: camera for camera in calibrated}
         return changed
@@ -196,7 +196,7 @@ class FrameDetector:
         return pose
 
     def _images(
-        self, frame: SyncedFrame[ReceivedImage], rig: Rig, problems: dict[str, list[str]]
+        self, frame: SyncedFrame[ReceivedImage], rig: CalibratedRig, problems: dict[str, list[str]]
     ) -> tuple[list[memoryview | np.ndarray | None], dict[str, str]]:
         """Images as the pipeline takes them (None: missing or uncalibrated); camera name -> why one is unreadable."""
         images: list[memoryview | np.ndarray | None] = []

@@ -32,7 +32,7 @@ from kd_perception.ros.markers import to_markers
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import CAMERA_INFO, RESULT, SENSOR
-from kd_perception.ros.rig_source import Rig, RigSource
+from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 
@@ -202,7 +202,7 @@ class Visualizer(ProcessNode):
             return None
         return apply(base_from_points, points)
 
-    def _draw_overlay(self, index: int, boxes: Boxes, rig: Rig, message: Detection3DArray) -> None:
+    def _draw_overlay(self, index: int, boxes: Boxes, rig: CalibratedRig, message: Detection3DArray) -> None:
         name = self._settings.camera_names[index]
         found = self._images[index].nearest(to_nanoseconds(message.header.stamp))
         if found is None or name in rig.problems:

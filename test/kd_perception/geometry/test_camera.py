@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_perception.errors import CalibrationError
-from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.camera import Camera, ring_rig, same_rig
 from kd_perception.geometry.transforms import apply, make_transform
 
 K = np.array([[800.0, 0.0, 640.0], [0.0, 790.0, 360.0], [0.0, 0.0, 1.0]])
@@ -82,12 +82,12 @@ def test_pixels_no_point_reaches_give_nan():
 
 
 def test_integer_centred_intrinsics_round_trip():
-    lens = Camera.from_integer_centred("front", K, EGO_FROM_CAMERA, 1280, 720)
+    lens = Camera.from_integer_centred("front", K, EGO_FROM_CAMERA, width=1280, height=720)
     assert lens.intrinsics[0, 2] == 640.5 and lens.intrinsics[1, 2] == 360.5
     np.testing.assert_array_equal(lens.integer_centred_intrinsics(), K)
 
 
-def test_fingerprints_change_with_any_part_of_the_calibration():
+def test_any_part_of_the_calibration_makes_another_one():
     moved = EGO_FROM_CAMERA.copy()
     moved[0, 3] += 1e-6
     variants = [
@@ -96,9 +96,17 @@ def test_fingerprints_change_with_any_part_of_the_calibration():
         camera(ego_from_camera=moved),
         camera(width=1281),
         camera(intrinsics=K * [[1.0001], [1], [1]]),
+        camera(name="rear"),
     ]
-    assert len({variant.fingerprint() for variant in variants}) == len(variants)
-    assert camera().fingerprint() == camera().fingerprint()
+    for i, first in enumerate(variants):
+        assert [first.same_calibration(second) for second in variants] == [i == j for j in range(len(variants))]
+    assert camera("plumb_bob", PLUMB_BOB).same_calibration(camera("plumb_bob", PLUMB_BOB))
+
+
+def test_rigs_are_the_same_camera_by_camera():
+    rig = ring_rig(3, 352, 128)
+    assert same_rig(rig, rig) and same_rig(rig, ring_rig(3, 352, 128))
+    assert not same_rig(rig, rig[:2]) and not same_rig(rig, [rig[1], rig[0], rig[2]])
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,18 @@ def test_motions_that_change_little_keep_the_tables():
     first, _ = motion.at_anchor(rig, 10**9, [0, 40_000_000])
     same, _ = motion.at_anchor(rig, 2 * 10**9, [0, 40_000_000 + int(0.9 * HELD_METRES / SPEED * 1e9)])
     other, _ = motion.at_anchor(rig, 3 * 10**9, [0, 40_000_000 + int(1.1 * HELD_METRES / SPEED * 1e9)])
-    assert [camera.fingerprint() for camera in same] == [camera.fingerprint() for camera in first]
-    assert other[1].fingerprint() != first[1].fingerprint()
+    assert all(again is before for again, before in zip(same, first, strict=True))  # not even another object
+    assert other[0] is first[0] and not other[1].same_calibration(first[1])
+
+
+def test_a_camera_that_was_calibrated_anew_is_moved_anew():
+    motion = CameraMotion(odom_from_base)
+    ages_ns = [0, 40_000_000]
+    first, _ = motion.at_anchor(ring_rig(2, 704, 256), 10**9, ages_ns)
+    equal, _ = motion.at_anchor(ring_rig(2, 704, 256), 10**9, ages_ns)
+    wider, _ = motion.at_anchor(ring_rig(2, 704, 256, np.radians(95.0)), 10**9, ages_ns)
+    assert equal[1] is first[1] and wider[1].intrinsics[0, 0] < first[1].intrinsics[0, 0]
+    np.testing.assert_array_equal(wider[1].ego_from_camera, first[1].ego_from_camera)
 
 
 def test_without_odometry_the_cameras_stay_and_it_is_said():
