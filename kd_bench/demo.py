@@ -20,6 +20,7 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import open_engine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.evaluation.graph_run import DETECTIONS, GraphRun, replay_bag
 from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.offline import HTML_FILE, write_evaluation
@@ -51,7 +52,7 @@ def demo(
     console = Console()
     opened = load_student(student or resource(SHIPPED_STUDENT))
     # 'auto' is settled once, before anything is rendered.
-    engine = open_engine(engine, opened, len(CAMERA_CHANNELS), report=console.print).name
+    engine = open_engine(engine, opened, len(CAMERA_CHANNELS), EngineOptions(report=console.print)).name
     dataroot = render_scenes(out / "data", scenes, frames, seed, console)
     nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
     names = scene_names(nusc)[:scenes]

@@ -27,7 +27,7 @@ from kd_perception.evaluation.results import Results, read_results, write_result
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student, load_student
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
@@ -158,7 +158,8 @@ def answers(
         progress(len(tokens), len(tokens))
         return known
     first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
-    pipeline = Pipeline(student, engine, len(first.images), SCORE_THRESHOLD, threads, views=case.views)
+    options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD, views=case.views)
+    pipeline = Pipeline(student, engine, len(first.images), options)
     found = detect_scenes(
         pipeline, nusc, scene_names(nusc), progress, camera_motion=case.camera_motion, cameras=case.cameras
     )

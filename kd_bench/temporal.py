@@ -22,7 +22,7 @@ from kd_perception.evaluation.offline import Answers, detect_scenes
 from kd_perception.evaluation.results import write_results
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import MemorySpec, Student, load_student
 
 SCORE_THRESHOLD = 0.02
@@ -152,7 +152,8 @@ def _run(
     spec = case.student.spec
     if spec.memory is not None and case.interval_s:
         spec = replace(spec, memory=_asked_for(spec.memory, case.interval_s))
-    pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), SCORE_THRESHOLD, threads)
+    options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD)
+    pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), options)
     camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
     answers = detect_scenes(pipeline, nusc, scenes, progress, camera_hz, with_pose=case.interval_s > 0.0)
     pipeline.close()

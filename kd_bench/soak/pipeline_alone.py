@@ -19,7 +19,7 @@ from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.geometry import from_transform
 from kd_perception.ros.received import read_compressed_image
-from kd_perception.runtime.pipeline import Detections, Pipeline
+from kd_perception.runtime.pipeline import Detections, Pipeline, PipelineOptions
 from kd_perception.student.spec import Student
 
 WARM_UP = 5  # frames before times count
@@ -85,7 +85,7 @@ def read_bag_frames(bag: Path) -> BagFrames:
 
 def measure_alone(student: Student, frames: BagFrames, engine: str, threads: int, seconds: float) -> Alone:
     """Run the pipeline over the frames, in a loop, half of the time in sequence and half of it overlapped."""
-    pipeline = Pipeline(student, engine, len(frames.cameras), threads=threads)
+    pipeline = Pipeline(student, engine, len(frames.cameras), PipelineOptions(threads=threads))
     pipeline.set_rig(frames.cameras)
     images = cycle(frames.images)
     stamps = iter(range(0, 10**18, 100_000_000))

@@ -27,6 +27,7 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import engine_names, open_engine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.graph_run import GraphRun, replay_bag
 from kd_perception.resources import SHIPPED_STUDENT, resource
@@ -121,7 +122,7 @@ def _parity(
     for name in engine_names():
         try:
             if name != REFERENCE:
-                open_engine(name, student, len(loaded[0].cameras), threads)
+                open_engine(name, student, len(loaded[0].cameras), EngineOptions(threads=threads))
                 others.append(name)
         except EngineError as error:
             refused.append(name)

@@ -15,7 +15,8 @@ from kd_bench.frames import BenchFrame
 from kd_bench.stages.parity import RAW_TOLERANCE, raw_errors
 from kd_bench.stages.split import split_student
 from kd_perception.engines.base import Engine, open_engine
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.engines.protocol import EngineOptions
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.preprocess import coarse_image, fit_camera
 from kd_perception.student.spec import Student
 from kd_training.checkpoints.export import example_memory
@@ -70,7 +71,7 @@ def measure_stages(
     if threads:
         torch.set_num_threads(threads)
     cameras = len(frames[0].cameras)
-    pipeline = Pipeline(student, engine, cameras, threads=threads)
+    pipeline = Pipeline(student, engine, cameras, PipelineOptions(threads=threads))
     weights = student.path.with_suffix(".safetensors")
     eager = {name: EagerStudent(load_model(weights), layout) for name, layout in LAYOUTS.items()}
     watch, eager_watches = Stopwatch(), {name: Stopwatch() for name in eager}
@@ -95,7 +96,7 @@ def open_parts(student: Student, engine: str, cameras: int, threads: int, folder
     """The three networks of the student as engines of their own, by stage."""
     split = split_student(student, cameras, folder)
     files = {IMAGE_NETWORK: split.image_network, VIEW_TRANSFORM: split.view_transform, BEV_NETWORK: split.bev_network}
-    return {stage: open_engine(engine, part, cameras, threads) for stage, part in files.items()}
+    return {stage: open_engine(engine, part, cameras, EngineOptions(threads=threads)) for stage, part in files.items()}
 
 
 class EagerStudent:

@@ -9,7 +9,7 @@ from rich.table import Table
 from kd_bench.frames import BenchFrame
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import wrap_angle
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.decode import decode
 from kd_perception.student.spec import MEMORY_OUTPUT, Student
 from kd_training.checkpoints.export import example_memory
@@ -58,8 +58,9 @@ def measure_parity(
     Raises EngineError if an engine cannot open the student.
     """
     cameras = len(frames[0].cameras)
-    reference = Pipeline(student, REFERENCE, cameras, SCORE_THRESHOLD, threads)
-    others = {name: Pipeline(student, name, cameras, SCORE_THRESHOLD, threads).engine for name in engines}
+    options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD)
+    reference = Pipeline(student, REFERENCE, cameras, options)
+    others = {name: Pipeline(student, name, cameras, options).engine for name in engines}
     errors: dict[str, dict[str, float]] = {name: {} for name in engines}
     counts = {name: np.zeros(2, np.int64) for name in engines}  # detections, matched
     remembered = np.zeros(student.spec.memory_shape, np.float32)

@@ -3,12 +3,10 @@
 They join through the entry-point group `kd.engines`, so kd_perception needs nothing of the packages that bring them.
 """
 
-from collections.abc import Callable
 from importlib.metadata import entry_points
-from pathlib import Path
 
 from kd_perception.engines.fallback import FallbackEngine
-from kd_perception.engines.protocol import Engine, EngineOptions, ignore
+from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOptions
 from kd_perception.errors import EngineError
 from kd_perception.student.spec import Student
 
@@ -25,11 +23,9 @@ def open_engine(
     name: str,
     student: Student,
     cameras: int,
-    threads: int = 0,
-    cache_folder: Path | None = None,
-    report: Callable[[str], None] = ignore,
+    options: EngineOptions = ENGINE_DEFAULTS,
 ) -> FallbackEngine:
-    """Open `student` with the named engine, or with 'auto' the first of AUTO_ORDER that works; see EngineOptions.
+    """Open `student` with the named engine, or with 'auto' the first of AUTO_ORDER that works.
 
     With 'auto' the next engine takes over when one fails while running; an engine asked for by name is never replaced.
     Raises EngineError naming what was tried and why it failed.
@@ -37,7 +33,6 @@ def open_engine(
     offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
     if name != "auto" and name not in offered:
         raise EngineError(f"engine '{name}' is not installed; choose one of: auto, {', '.join(sorted(offered))}")
-    options = EngineOptions(threads, cache_folder, report)
 
     def open_one(candidate: str) -> Engine:
         if candidate not in offered:
@@ -45,6 +40,6 @@ def open_engine(
         return offered[candidate].load()(student, cameras, options)
 
     try:
-        return FallbackEngine(AUTO_ORDER if name == "auto" else (name,), open_one, report)
+        return FallbackEngine(AUTO_ORDER if name == "auto" else (name,), open_one, options.report)
     except EngineError as error:
         raise EngineError(f"no engine could open {student.path}: {error}") from error

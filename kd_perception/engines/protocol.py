@@ -50,6 +50,9 @@ class EngineOptions:
     report: Callable[[str], None] = ignore
 
 
+ENGINE_DEFAULTS = EngineOptions()
+
+
 class Engine(Protocol):
     """A student file opened for a fixed number of cameras. Not thread-safe; one engine serves one caller at a time.
 

@@ -20,7 +20,7 @@ from kd_perception.evaluation.report import RunReport, by_stage, make_report, wr
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.runtime.bev_memory import MEMORY_USED
-from kd_perception.runtime.pipeline import Detections, Pipeline
+from kd_perception.runtime.pipeline import Detections, Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def evaluate(
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
     first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
-    pipeline = Pipeline(opened, engine, len(first.images), score_threshold, threads, report=console.print, views=views)
+    options = PipelineOptions(threads=threads, report=console.print, score_threshold=score_threshold, views=views)
+    pipeline = Pipeline(opened, engine, len(first.images), options)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

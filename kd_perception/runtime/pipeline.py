@@ -6,16 +6,15 @@ of `detect`, `prepare` and `infer`, may run in two threads: the next images are 
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from kd_perception.engines.base import open_engine
-from kd_perception.engines.protocol import Engine, Tensor, ignore
+from kd_perception.engines.protocol import Engine, EngineOptions, Tensor
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, same_rig
@@ -65,6 +64,20 @@ class Detections:
     reset_reason: str = ""
 
 
+@dataclass(frozen=True)
+class PipelineOptions(EngineOptions):
+    """How a pipeline opens its engine and runs its student.
+
+    score_threshold: lowest score of a box that is returned; views: network images of each camera (student.preprocess).
+    """
+
+    score_threshold: float = 0.1
+    views: int = 1
+
+
+PIPELINE_DEFAULTS = PipelineOptions()
+
+
 class Pipeline:
     """A student opened for a rig of a fixed number of cameras.
 
@@ -76,27 +89,22 @@ class Pipeline:
         student: Student,
         engine: str | Engine = "auto",
         cameras: int = 6,
-        score_threshold: float = 0.1,
-        threads: int = 0,
-        cache_folder: Path | None = None,
-        report: Callable[[str], None] = ignore,
-        views: int = 1,
+        options: PipelineOptions = PIPELINE_DEFAULTS,
     ) -> None:
-        """Open the engine by name (threads, cache_folder, report: see EngineOptions) or take one that is open; raises
-        EngineError if none can run the file. `views`: network images of each camera (student.preprocess)."""
+        """Open the engine by name, or take one that is open; raises EngineError if none can run the file."""
         self.student = student
-        self.score_threshold = score_threshold
+        self.score_threshold, self.views = options.score_threshold, options.views
         if isinstance(engine, str):
-            engine = open_engine(engine, student, cameras * views, threads, cache_folder, report)
+            engine = open_engine(engine, student, cameras * options.views, options)
         self.engine = engine
         spec = student.spec
         self._memory = None if spec.memory is None else BevMemory(spec.memory, spec.grid)
         self._reset_reason = ""  # of a student without memory: told all the same
-        self._camera_count, self.views = cameras, views
+        self._camera_count = cameras
         self._cameras: tuple[Camera, ...] = ()
         self._network_from_image: tuple[np.ndarray, ...] = ()
         self._geometry: dict[str, np.ndarray] = {}
-        buffers = [np.zeros((cameras * views, *student.spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
+        buffers = [np.zeros((cameras * options.views, *spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
         self._buffers = itertools.cycle(buffers)
         self._decoders = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode-image")
 

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.offline import detect_scenes
 from kd_perception.evaluation.results import write_results
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student
 from kd_training.data.frames import Dataset
 from kd_training.evaluation.model_engine import ModelEngine
@@ -21,7 +21,7 @@ def evaluate_model(model: BevDet, dataset: Dataset, out: Path) -> Metrics:
     """Detect on every frame of the data set and evaluate; writes results.json and metrics_summary.json into `out`."""
     student = Student(out / "no file", model.spec, "")
     cameras = len(dataset.frames[0].cameras)
-    pipeline = Pipeline(student, ModelEngine(model), cameras, SCORE_THRESHOLD)
+    pipeline = Pipeline(student, ModelEngine(model), cameras, PipelineOptions(score_threshold=SCORE_THRESHOLD))
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bars:
         task = bars.add_task("", total=len(dataset.frames))

@@ -158,7 +158,7 @@ def test_a_plan_that_passes_the_checksum_but_not_tensorrt_is_built_again(tmp_pat
 
 def test_auto_takes_it_and_goes_on_when_it_fails(cache_folder: Path, temporal: Student):
     """A failure played in the wrapper: a fault in a kernel would leave the process's GPU unusable for other tests."""
-    engine = open_engine("auto", temporal, 6, cache_folder=cache_folder)
+    engine = open_engine("auto", temporal, 6, EngineOptions(cache_folder=cache_folder))
     assert isinstance(engine, FallbackEngine) and engine.name == "tensorrt"
     inputs = inputs_for(temporal.spec, 6, 0)
     outputs = engine.run(inputs)

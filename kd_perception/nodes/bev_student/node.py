@@ -36,7 +36,7 @@ from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.camera_motion import CameraMotion
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.runtime.synchroniser import Synchroniser, SyncResult
 from kd_perception.student.spec import load_student
 
@@ -63,17 +63,14 @@ class BevStudent(ProcessNode):
         try:
             self._settings = p = read_parameters(self, BevStudentParameters)
             student = load_student(Path(p.model))
-            cache = Path(p.engine_cache) if p.engine_cache else None
-            self._pipeline = Pipeline(
-                student,
-                p.engine,
-                len(p.camera_names),
-                p.score_threshold,
-                p.threads,
-                cache,
-                self.get_logger().info,
-                p.views_per_camera,
+            options = PipelineOptions(
+                threads=p.threads,
+                cache_folder=Path(p.engine_cache) if p.engine_cache else None,
+                report=self.get_logger().info,
+                score_threshold=p.score_threshold,
+                views=p.views_per_camera,
             )
+            self._pipeline = Pipeline(student, p.engine, len(p.camera_names), options)
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE

@@ -13,8 +13,9 @@ from kd_bench.stages.parity import RAW_TOLERANCE, measure_parity
 from kd_bench.stages.split import split_student
 from kd_bench.stages.untrained import untrained_student
 from kd_perception.engines.base import open_engine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, StudentError
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student, load_student
 from kd_training.checkpoints.export import example_memory
 from kd_training.config.experiment import TrainConfig
@@ -58,10 +59,7 @@ def test_a_small_data_set_repeats_varied_and_reproducibly(dataroot: Path):
     assert [frame.images for frame in frames] == [frame.images for frame in again]
     assert count_missing(frames) == 3  # six keyframes as they are, three more with a camera missing
     assert all(None not in frame.images for frame in frames[:6])
-    assert (
-        frames[6].images != frames[0].images
-        and frames[6].cameras[0].same_calibration(frames[0].cameras[0])
-    )
+    assert frames[6].images != frames[0].images and frames[6].cameras[0].same_calibration(frames[0].cameras[0])
 
 
 def test_a_missing_image_file_is_named(tmp_path: Path):
@@ -79,7 +77,7 @@ def test_the_three_parts_one_after_the_other_are_the_whole(
 ):
     student = write_student(tmp_path, kind, frames)
     frame = read_frames(dataroot, VERSION, 1)[0]
-    pipeline = Pipeline(student, engine, 6, threads=1)
+    pipeline = Pipeline(student, engine, 6, PipelineOptions(threads=1))
     pipeline.set_rig(frame.cameras)
     tensors = pipeline.prepare(frame.images).inputs
     if frames == 2:
@@ -87,7 +85,7 @@ def test_the_three_parts_one_after_the_other_are_the_whole(
     whole = {name: value.copy() for name, value in pipeline.engine.run(tensors).items()}
     split = split_student(student, 6, tmp_path)
     for part in (split.image_network, split.view_transform, split.bev_network):
-        tensors.update(open_engine(engine, part, 6, threads=1).run(tensors))
+        tensors.update(open_engine(engine, part, 6, EngineOptions(threads=1)).run(tensors))
     for name, value in whole.items():
         np.testing.assert_allclose(tensors[name], value, atol=1e-5)
 

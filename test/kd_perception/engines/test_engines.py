@@ -12,6 +12,7 @@ import pytest
 from support.fake_student import SPEC, paint, write_fake_student
 
 from kd_perception.engines.base import Engine, engine_names, open_engine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import EngineError
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.student.preprocess import fit_image, network_image
@@ -56,7 +57,9 @@ def test_the_installed_package_offers_its_engines():
 @pytest.mark.parametrize("cameras", [4, 6, 8])
 def test_engines_agree_for_any_camera_count(student: Student, cameras: int):
     inputs = inputs_for(cameras)
-    first, second = (copied(open_engine(name, student, cameras, threads=1).run(inputs)) for name in ENGINES)
+    first, second = (
+        copied(open_engine(name, student, cameras, EngineOptions(threads=1)).run(inputs)) for name in ENGINES
+    )
     assert first.keys() == second.keys() == {"heatmap", "regression"}
     assert first["heatmap"].max() > 0.5
     for name in first:
@@ -67,7 +70,7 @@ def test_engines_agree_for_any_camera_count(student: Student, cameras: int):
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_call_answers_its_own_inputs(student: Student, name: str):
     """Shared buffers must not leak one frame into the next."""
-    engine = open_engine(name, student, 6, threads=1)
+    engine = open_engine(name, student, 6, EngineOptions(threads=1))
     inputs = inputs_for(6)
     bright = copied(engine.run(inputs))
     dark = copied(engine.run(inputs | {"camera_valid": np.zeros(6, np.float32)}))
@@ -78,7 +81,7 @@ def test_every_call_answers_its_own_inputs(student: Student, name: str):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_other_shapes_and_absent_inputs_are_named(student: Student, name: str):
-    engine = open_engine(name, student, 6, threads=1)
+    engine = open_engine(name, student, 6, EngineOptions(threads=1))
     inputs = inputs_for(6)
     with pytest.raises(
         EngineError, match=f"engine {name}: input 'images' is 5x64x176x3 but the student file wants 6x64x176x3"
@@ -132,9 +135,10 @@ def test_auto_takes_openvino_and_falls_back(student: Student, monkeypatch: pytes
 DROP_ELSEWHERE = """
 import faulthandler, os, signal, sys, threading
 from kd_perception.engines.base import open_engine
+from kd_perception.engines.protocol import EngineOptions
 from kd_perception.student.spec import load_student
 faulthandler.enable()  # its handlers, like Python's own, run on the alternate signal stack
-engines = [open_engine(sys.argv[1], load_student(sys.argv[2]), 6, threads=1)]
+engines = [open_engine(sys.argv[1], load_student(sys.argv[2]), 6, EngineOptions(threads=1))]
 thread = threading.Thread(target=engines.clear)
 thread.start()
 thread.join()

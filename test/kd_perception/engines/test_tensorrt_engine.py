@@ -16,19 +16,19 @@ from support.host_cuda import LAUNCH_FAILED, HostCuda
 from support.tensorrt_opened import SMALL, inputs_for, opened
 
 from kd_perception.engines.base import open_engine
-from kd_perception.engines.protocol import keep
+from kd_perception.engines.protocol import EngineOptions, keep
 from kd_perception.engines.tensorrt import GpuTensor
 from kd_perception.errors import EngineError, InputError, MemoryLostError
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.runtime.bev_memory import empty_memory, memory_inputs
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPUT, Student
 
 
 @pytest.mark.parametrize("cameras", [1, 4, 12])
 def test_it_answers_like_another_engine(tensorrt: ModuleType, student: Student, tmp_path: Path, cameras: int):
     engine = opened(student, tmp_path, cameras)
-    reference = open_engine("onnxruntime", student, cameras, threads=1)
+    reference = open_engine("onnxruntime", student, cameras, EngineOptions(threads=1))
     for seed in range(3):  # buffers must not leak one frame into the next
         inputs = inputs_for(cameras, seed)
         got, expected = engine.run(inputs), reference.run(inputs)
@@ -73,7 +73,7 @@ def test_memory_stays_on_the_device(tensorrt: ModuleType, host_cuda: HostCuda, t
     """The same numbers as with memory on the host, without it ever being copied; handles outlive later frames."""
     spec, grid = temporal.spec, temporal.spec.grid
     engine = opened(temporal, tmp_path)
-    reference = open_engine("onnxruntime", temporal, 4, threads=1)
+    reference = open_engine("onnxruntime", temporal, 4, EngineOptions(threads=1))
     motion = np.eye(4)
     motion[:2, 3] = 1.3, -0.4
     first, empty = inputs_for(4), empty_memory(spec.memory, grid)
@@ -140,7 +140,7 @@ def test_without_tensorrt_or_gpu_it_refuses_and_auto_goes_on(
 ):
     host_cuda["devices"] = 0
     told: list[str] = []
-    assert open_engine("auto", student, 4, 1, tmp_path, told.append).name == "openvino"
+    assert open_engine("auto", student, 4, EngineOptions(1, tmp_path, told.append)).name == "openvino"
     assert told == [
         "engine tensorrt: TensorRT 10.3.0 is installed but no GPU can be used (the NVIDIA driver shows no GPU (is "
         "CUDA_VISIBLE_DEVICES empty?)); look at what nvidia-smi says, or use engine openvino; engine openvino runs "
@@ -171,7 +171,7 @@ def test_bindings_that_give_no_builder_are_a_sentence(
 def test_auto_prefers_it_and_leaves_it_when_the_gpu_fails(
     tensorrt: ModuleType, host_cuda: HostCuda, student: Student, tmp_path: Path
 ):
-    engine = open_engine("auto", student, 4, 1, tmp_path)
+    engine = open_engine("auto", student, 4, EngineOptions(1, tmp_path))
     assert engine.name == "tensorrt"
     expected = engine.run(inputs_for(4))["heatmap"].copy()
     host_cuda["failure"] = LAUNCH_FAILED
@@ -195,7 +195,7 @@ def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
 ):
     empty = empty_memory(temporal.spec.memory, temporal.spec.grid)
     for dead in (False, True):
-        engine = open_engine("auto", temporal, 4, 1, tmp_path)
+        engine = open_engine("auto", temporal, 4, EngineOptions(1, tmp_path))
         memory = engine.run({**inputs_for(4), **empty})[MEMORY_OUTPUT]
         recalled = {**inputs_for(4), **memory_inputs(temporal.spec.grid, memory, np.eye(4), 0.5)}
         if dead:
@@ -206,7 +206,9 @@ def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
             engine.run({**inputs_for(4), **empty})
         else:
             tensorrt.failing = True
-            expected = open_engine("openvino", temporal, 4, 1).run(recalled | {MEMORY_INPUT: memory.numpy()})["heatmap"]
+            expected = open_engine("openvino", temporal, 4, EngineOptions(1)).run(
+                recalled | {MEMORY_INPUT: memory.numpy()}
+            )["heatmap"]
             np.testing.assert_array_equal(engine.run(recalled)["heatmap"], expected)
             tensorrt.failing = False
 
@@ -215,7 +217,7 @@ def test_the_pipeline_starts_its_memory_anew_when_the_gpu_dies(
     tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path
 ):
     """No frame is lost: the one in which the GPU dies is answered without memory, and says why."""
-    pipeline = Pipeline(temporal, "auto", 4, threads=1, cache_folder=tmp_path)
+    pipeline = Pipeline(temporal, "auto", 4, PipelineOptions(threads=1, cache_folder=tmp_path))
     height, width = SMALL.image_size
     pipeline.set_rig(ring_rig(4, width, height, np.radians(95.0)))
     told = []

@@ -19,7 +19,7 @@ from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.offline import detect_scenes
 from kd_perception.evaluation.results import write_results
 from kd_perception.resources import SHIPPED_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
@@ -46,7 +46,9 @@ def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(tmp_path) -> 
 
 def check_agreement(nusc, scenes, student: Path, engine: str, folder: Path) -> Metrics:
     """Evaluate both ways over `scenes`, compare detections and scores; returns the graph's."""
-    direct = detect_scenes(Pipeline(load_student(student), engine, threads=1), nusc, scenes).results
+    direct = detect_scenes(
+        Pipeline(load_student(student), engine, options=PipelineOptions(threads=1)), nusc, scenes
+    ).results
     through_graph = {}
     for scene in scenes:
         bag, keyframes = folder / scene, len(scene_samples(nusc, scene))

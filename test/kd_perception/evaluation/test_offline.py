@@ -10,7 +10,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.offline import detect_scenes, evaluate
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
 
@@ -25,7 +25,7 @@ def student(tmp_path):  # noqa: ANN001, ANN201
 
 
 def make_pipeline(student) -> Pipeline:  # noqa: ANN001
-    return Pipeline(load_student(student), "onnxruntime", threads=1)
+    return Pipeline(load_student(student), "onnxruntime", options=PipelineOptions(threads=1))
 
 
 def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, tmp_path, capsys) -> None:

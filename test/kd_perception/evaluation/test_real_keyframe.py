@@ -24,7 +24,7 @@ from kd_perception.evaluation.offline import detect_scenes
 from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
 SCENE = "scene-0061"
@@ -49,7 +49,9 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
     student = write_fake_student(tmp_path / "fake.onnx")
     direct = detect_scenes(
-        Pipeline(load_student(student), "onnxruntime", score_threshold=0.02, threads=1), nusc, [SCENE]
+        Pipeline(load_student(student), "onnxruntime", options=PipelineOptions(score_threshold=0.02, threads=1)),
+        nusc,
+        [SCENE],
     )
     write_scene(nusc, SCENE, tmp_path / "bag")
     run = replay_bag(

@@ -9,7 +9,7 @@ from kd_perception.errors import CalibrationError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.preprocess import fit_views, network_image
 from kd_perception.student.spec import Student, load_student
 
@@ -56,7 +56,7 @@ def assert_found(pipeline: Pipeline, images: list, truth: list = TRUTH) -> None:
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_painted_objects_are_found(student: Student, cameras: int, engine: str):
     rig = wide_rig(cameras)
-    pipeline = Pipeline(student, engine, cameras, threads=1)
+    pipeline = Pipeline(student, engine, cameras, PipelineOptions(threads=1))
     pipeline.set_rig(rig)
     images = painted(rig)
     assert_found(pipeline, images)
@@ -65,7 +65,7 @@ def test_painted_objects_are_found(student: Student, cameras: int, engine: str):
 
 def test_boxes_are_complete_and_timed(student: Student):
     rig = wide_rig(6)
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(rig)
     detections = pipeline.detect(painted(rig))
     best = detections.boxes[:1]
@@ -92,7 +92,7 @@ def test_another_lens_and_resolution_change_nothing(student: Student):
         )  # fmt: skip
         for camera in ring_rig(6, 704, 256)
     ]
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(rig)
     assert_found(pipeline, jpegs(painted(rig)))
 
@@ -100,7 +100,7 @@ def test_another_lens_and_resolution_change_nothing(student: Student):
 def test_several_views_of_each_camera(student: Student):
     """The engine sees every view; to the caller there are cameras, and a bad image is told once."""
     rig = wide_rig(4)
-    pipeline = Pipeline(student, "onnxruntime", 4, threads=1, views=2)
+    pipeline = Pipeline(student, "onnxruntime", 4, PipelineOptions(threads=1, views=2))
     pipeline.set_rig(rig)
     images = painted(rig)
     whole = pipeline.prepare(images).inputs
@@ -119,7 +119,7 @@ def test_several_views_of_each_camera(student: Student):
 
 def test_tables_follow_the_calibration(student: Student):
     rig = wide_rig(6)
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     assert pipeline.set_rig(rig) is True
     assert pipeline.set_rig(wide_rig(6)) is False  # equal calibration, other objects
     turn = make_transform(quaternion_from_yaw(0.5), np.array([0.0, 0.0, 0.0]))
@@ -133,7 +133,7 @@ def test_tables_follow_the_calibration(student: Student):
 
 def test_a_missing_camera_is_masked_and_named(student: Student):
     rig = wide_rig(6)
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(rig)
     images = painted(rig)
     assert_found(pipeline, images)
@@ -147,7 +147,7 @@ def test_a_missing_camera_is_masked_and_named(student: Student):
 
 def test_an_image_that_cannot_be_used_is_rejected_and_the_rest_answers(student: Student):
     rig = wide_rig(6)
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(rig)
     images = jpegs(painted(rig))
     images[1] = images[1][: len(images[1]) // 2]
@@ -164,14 +164,14 @@ def test_an_image_that_cannot_be_used_is_rejected_and_the_rest_answers(student: 
 
 
 def test_no_usable_image_is_no_boxes(student: Student):
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(wide_rig(6))
     detections = pipeline.detect([None] * 5 + [b"junk"])
     assert len(detections.boxes) == 0 and len(detections.missing) == 5 and len(detections.rejected) == 1
 
 
 def test_misuse_is_told_in_one_sentence(student: Student):
-    pipeline = Pipeline(student, "openvino", 6, threads=1)
+    pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     with pytest.raises(CalibrationError, match="no calibration yet; call set_rig"):
         pipeline.detect([None] * 6)
     with pytest.raises(CalibrationError, match="the rig has 4 cameras but the pipeline was opened for 6"):

@@ -14,7 +14,7 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.evaluation.graph_run import STATUS, replay_bag
 from kd_perception.evaluation.offline import detect_scenes
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 
@@ -51,7 +51,9 @@ def test_graph_and_dataset_evaluation_agree_on_a_student_that_takes_most(tmp_pat
     scene = SCENES[0]
 
     def direct(with_pose: bool) -> dict:
-        pipeline = Pipeline(load_student(student), "onnxruntime", score_threshold=THRESHOLD, threads=1)
+        pipeline = Pipeline(
+            load_student(student), "onnxruntime", options=PipelineOptions(score_threshold=THRESHOLD, threads=1)
+        )
         return detect_scenes(pipeline, nusc, [scene], with_pose=with_pose).results
 
     write_scene(nusc, scene, tmp_path / "bag")

@@ -136,12 +136,12 @@ def test_an_overloaded_detector_drops_the_oldest_frames_keeps_the_order_and_says
 
 
 def test_no_thread_of_the_pipeline_outlives_it(tmp_path):
-    from kd_perception.runtime.pipeline import Pipeline
+    from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
     from kd_perception.student.spec import load_student
 
     student = load_student(write_fake_student(tmp_path / "s.onnx"))
     before = threading.active_count()
     for _ in range(5):
-        Pipeline(student, "onnxruntime", 2, threads=1).close()
+        Pipeline(student, "onnxruntime", 2, PipelineOptions(threads=1)).close()
     gc.collect()
     assert threading.active_count() == before

@@ -12,7 +12,7 @@ from kd_perception.engines.openvino import OpenVinoEngine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import example_inputs, export_student
 from kd_training.evaluation.model_engine import ModelEngine
@@ -87,7 +87,7 @@ def test_a_moved_camera_is_told_to_the_engine(tmp_path):
     tipped = make_transform([1.0, 0.05, 0.0, 0.0], np.array([0.0, 0.3, 0.0]))
     moved = [rig[0], replace(rig[1], ego_from_camera=rig[1].ego_from_camera @ tipped), rig[2]]
     images = list(np.random.default_rng(0).integers(0, 256, (3, 256, 704, 3), dtype=np.uint8))
-    pipeline = Pipeline(load_student(tmp_path / "student.onnx"), "onnxruntime", 3, threads=1)
+    pipeline = Pipeline(load_student(tmp_path / "student.onnx"), "onnxruntime", 3, PipelineOptions(threads=1))
     reference, answers = ModelEngine(model), []
     for cameras in (rig, moved):
         pipeline.set_rig(cameras)
