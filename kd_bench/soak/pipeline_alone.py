@@ -19,7 +19,8 @@ from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.geometry import from_transform
 from kd_perception.ros.received import read_compressed_image
-from kd_perception.runtime.pipeline import Detections, Pipeline, PipelineOptions
+from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student
 
 WARM_UP = 5  # frames before times count
@@ -112,21 +113,21 @@ def _overlapped(pipeline: Pipeline, images, stamps, seconds: float) -> float:  #
     done = 0
     began = threading.Semaphore(0)
 
-    def prepare(frame):  # noqa: ANN001, ANN202
+    def prepare(record: FrameRecord) -> None:
         began.release()
-        return pipeline.prepare(frame)
+        pipeline.prepare(record)
 
-    def finish(frame, result: Detections | Exception) -> None:  # noqa: ANN001
+    def finish(record: FrameRecord, error: Exception | None) -> None:
         nonlocal done
-        if isinstance(result, Exception):
-            raise result
-        _publishable(result)
+        if error is not None:
+            raise error
+        _publishable(record)
         done += 1
 
-    stages = OverlappedStages(prepare, lambda frame, prepared: pipeline.infer(prepared, next(stamps)), finish)
+    stages = OverlappedStages(prepare, pipeline.infer, finish)
     started_s = time.monotonic()
     while time.monotonic() - started_s < seconds:
-        stages.submit(next(images))
+        stages.submit(FrameRecord(next(stamps), images=next(images)))
         began.acquire()
     elapsed_s = time.monotonic() - started_s
     counted = done
@@ -134,5 +135,5 @@ def _overlapped(pipeline: Pipeline, images, stamps, seconds: float) -> float:  #
     return counted / elapsed_s
 
 
-def _publishable(found: Detections) -> bytes:
+def _publishable(found: FrameRecord) -> bytes:
     return serialize_message(to_detection_array(found.boxes, 0, BASE_FRAME, ""))

@@ -16,6 +16,7 @@ from kd_bench.stages.parity import RAW_TOLERANCE, raw_errors
 from kd_bench.stages.split import split_student
 from kd_perception.engines.base import Engine, open_engine
 from kd_perception.engines.protocol import EngineOptions
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.preprocess import coarse_image, fit_camera
 from kd_perception.student.spec import Student
@@ -135,8 +136,9 @@ def _time_preprocessing(pipeline: Pipeline, frame: BenchFrame, watch: Stopwatch)
             if image is not None:
                 coarse_image(image, size, affine)
     with watch(PREPROCESS):
-        inputs = pipeline.prepare(frame.images).inputs
-    spec = pipeline.student.spec
+        record = FrameRecord(images=frame.images)
+        pipeline.prepare(record)
+    inputs, spec = record.inputs, pipeline.student.spec
     if spec.memory is None:
         return inputs
     return inputs | example_memory(

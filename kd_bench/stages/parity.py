@@ -9,6 +9,7 @@ from rich.table import Table
 from kd_bench.frames import BenchFrame
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import wrap_angle
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.decode import decode
 from kd_perception.student.spec import MEMORY_OUTPUT, Student
@@ -66,7 +67,9 @@ def measure_parity(
     remembered = np.zeros(student.spec.memory_shape, np.float32)
     for done, frame in enumerate(frames):
         reference.set_rig(frame.cameras)
-        inputs = reference.prepare(frame.images).inputs
+        record = FrameRecord(images=frame.images)
+        reference.prepare(record)
+        inputs = record.inputs
         if student.spec.memory is not None:
             inputs |= example_memory(student.spec, remembered)
         expected = {key: value.copy() for key, value in reference.engine.run(inputs).items()}

@@ -20,7 +20,8 @@ from kd_perception.evaluation.report import RunReport, by_stage, make_report, wr
 from kd_perception.evaluation.results import Results, sample_result, write_results
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.runtime.bev_memory import MEMORY_USED
-from kd_perception.runtime.pipeline import Detections, Pipeline, PipelineOptions
+from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _moments(timeline: CameraTimeline, camera_hz: float) -> Iterator[Frame]:
         yield timeline.frame(index)
 
 
-def _detect(pipeline: Pipeline, frame: Frame, with_pose: bool, cameras: Collection[str] | None) -> Detections:
+def _detect(pipeline: Pipeline, frame: Frame, with_pose: bool, cameras: Collection[str] | None) -> FrameRecord:
     pipeline.set_rig([image.camera for image in frame.images])
     images = [image.read() if cameras is None or image.camera.name in cameras else None for image in frame.images]
     pose = frame.global_from_ego if with_pose else None

@@ -1,7 +1,7 @@
 """Images of a calibrated rig in, boxes out: preprocess -> engine -> decode, for the ROS node and `kd eval` alike.
 
-Geometry inputs follow the calibration: they are built when the rig is set and only rebuilt when it changes. The halves
-of `detect`, `prepare` and `infer`, may run in two threads: the next images are then decoded while the engine runs.
+Geometry inputs follow the calibration: they are built when the rig is set and only rebuilt when it changes. `prepare`
+and `infer`, the halves of `detect`, may run in two threads: the next images are then decoded while the engine runs.
 """
 
 import itertools
@@ -19,6 +19,7 @@ from kd_perception.errors import CalibrationError, DataError, MemoryLostError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, same_rig
 from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
+from kd_perception.runtime.frame import EncodedOrRgb, FrameRecord
 from kd_perception.student.decode import decode
 from kd_perception.student.geometry_inputs import geometry_inputs
 from kd_perception.student.preprocess import fit_views, network_image
@@ -26,42 +27,10 @@ from kd_perception.student.spec import MEMORY_OUTPUT, OUTPUTS, Student
 
 IMAGES_INPUT, VALID_INPUT = "images", "camera_valid"
 HEATMAP_OUTPUT, REGRESSION_OUTPUT = OUTPUTS
-IN_FLIGHT = 3  # prepared sets of images that stay valid: one in the engine, one that waits, one being prepared
-DECODERS = 2  # images of a set that are decoded side by side
+IN_FLIGHT = 3  # prepared frames that stay valid: one in the engine, one that waits, one being prepared
+DECODERS = 2  # images of a frame that are decoded at the same time
 
-EncodedOrRgb = bytes | memoryview | np.ndarray
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One set of images as the engine takes it: inputs by name, valid until `IN_FLIGHT` further calls of `prepare`.
-
-    missing: names of cameras without an image; rejected: camera name -> sentence why its image could not be used;
-    preprocess_ms: what decoding and resizing took.
-    """
-
-    inputs: dict[str, np.ndarray]
-    missing: tuple[str, ...]
-    rejected: dict[str, str]
-    preprocess_ms: float
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What one set of images shows.
-
-    boxes in base_link at the anchor image's stamp, best score first; stage_ms: wall-clock milliseconds of 'preprocess'
-    (JPEG decode and resize), 'inference', 'decode' and their sum 'total'; missing: names of cameras without an image;
-    rejected: camera name -> sentence why its image could not be used.
-    """
-
-    boxes: Boxes
-    stage_ms: dict[str, float]
-    missing: tuple[str, ...]
-    rejected: dict[str, str]
-    memory_state: str = MEMORY_NONE
-    reset_reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +68,7 @@ class Pipeline:
         self.engine = engine
         spec = student.spec
         self._memory = None if spec.memory is None else BevMemory(spec.memory, spec.grid)
-        self._reset_reason = ""  # of a student without memory: told all the same
+        self._reset_reason = ""  # of a student without memory, which reports it, too
         self._camera_count = cameras
         self._cameras: tuple[Camera, ...] = ()
         self._network_from_image: tuple[np.ndarray, ...] = ()
@@ -139,18 +108,25 @@ class Pipeline:
         images: Sequence[EncodedOrRgb | None],
         stamp_ns: int | None = None,
         odom_from_base: np.ndarray | None = None,
-    ) -> Detections:
-        """Boxes seen in one set of images: JPEG or PNG bytes or RGB arrays in rig order, None for a missing camera.
+    ) -> FrameRecord:
+        """The record of one set of images, with its boxes: `prepare` and `infer` in one.
 
-        An image that cannot be used counts as missing and is reported in `rejected`; with no usable image there are no
-        boxes. Stamp and pose are for students with memory, see `infer`. Raises CalibrationError before `set_rig`,
-        ValueError if the number of images is not the rig's.
+        `images`: JPEG or PNG bytes or RGB arrays in rig order, None for a missing camera. An image that cannot be used
+        counts as missing and is reported in `rejected`; with no usable image there are no boxes. Stamp and pose are for
+        students with memory. Raises as the two halves do.
         """
-        return self.infer(self.prepare(images), stamp_ns, odom_from_base)
+        record = FrameRecord(stamp_ns=stamp_ns, images=images, odom_from_base=odom_from_base)
+        self.prepare(record)
+        self.infer(record)
+        return record
 
-    def prepare(self, images: Sequence[EncodedOrRgb | None]) -> Prepared:
-        """First half of `detect`: decode and resize the images, several at once."""
+    def prepare(self, record: FrameRecord) -> None:
+        """Decode and resize the record's images, several at once.
+
+        Raises CalibrationError before `set_rig`, ValueError if the number of images is not the rig's.
+        """
         start = time.perf_counter()
+        images = record.images
         if not self._cameras:
             raise CalibrationError("the pipeline has no calibration yet; call set_rig with the rig's cameras first")
         if len(images) != len(self._cameras):
@@ -161,11 +137,13 @@ class Pipeline:
         seen_by = self._each_view(images), self._each_view(self._cameras)
         problems = list(self._decoders.map(self._prepare_image, buffer, *seen_by, self._network_from_image))
         pairs = list(zip(self._cameras, images, problems[:: self.views], strict=True))  # views share what is wrong
-        missing = tuple(camera.name for camera, image, _ in pairs if image is None)
-        rejected = {camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem}
+        record.missing = tuple(camera.name for camera, image, _ in pairs if image is None)
+        record.rejected |= {
+            camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem
+        }
         valid = np.array([image is not None and not problem for _, image, problem in pairs], np.float32)
-        inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
-        return Prepared(inputs, missing, rejected, 1e3 * (time.perf_counter() - start))
+        record.inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
+        record.stage_ms["preprocess"] = 1e3 * (time.perf_counter() - start)
 
     @property
     def needs_pose(self) -> bool:
@@ -173,39 +151,33 @@ class Pipeline:
         return self._memory is not None
 
     def reset(self, reason: str) -> None:
-        """Forget the past before the next `infer`, whose answer tells the reason."""
+        """Forget the past before the next `infer`, whose record reports the reason."""
         if self._memory is not None:
             self._memory.reset(reason)
         else:
             self._reset_reason = reason
 
-    def infer(
-        self, prepared: Prepared, stamp_ns: int | None = None, odom_from_base: np.ndarray | None = None
-    ) -> Detections:
-        """Second half of `detect`: run the engine, with memory if the student has one, and decode its outputs.
+    def infer(self, record: FrameRecord) -> None:
+        """Run the engine on a prepared record, with memory if the student has one, and decode its outputs.
 
-        Frames must come in the order of their stamps. `odom_from_base` (4, 4) is the ego pose in odom (never map) at
-        the anchor image's stamp; see `runtime.bev_memory` for what happens without it or when it jumps. Raises
-        ValueError if a student with memory gets no stamp.
+        Frames must come in the order of their stamps; see `runtime.bev_memory` for what happens without a pose or when
+        it jumps. Raises ValueError if a student with memory gets no stamp.
         """
         start = time.perf_counter()
-        outputs, recall = self._run(prepared.inputs, stamp_ns, odom_from_base)
+        outputs, recall = self._run(record)
         inferred = time.perf_counter()
-        boxes = Boxes.empty() if outputs is None else self.decode(outputs)
-        stage_ms = {
-            "preprocess": prepared.preprocess_ms,
-            "inference": 1e3 * (inferred - start),
-            "decode": 1e3 * (time.perf_counter() - inferred),
-        }
-        return Detections(
-            boxes, {**stage_ms, "total": sum(stage_ms.values())}, prepared.missing, prepared.rejected, recall.state,
-            recall.reset_reason,
-        )  # fmt: skip
+        if outputs is not None:
+            record.boxes = self.decode(outputs)
+        record.engine = self.engine.name
+        record.memory_state, record.reset_reason = recall.state, recall.reset_reason
+        times = record.stage_ms
+        times["inference"] = 1e3 * (inferred - start)
+        times["decode"] = 1e3 * (time.perf_counter() - inferred)
+        times["total"] = times["preprocess"] + times["inference"] + times["decode"]
 
-    def _run(
-        self, inputs: dict[str, np.ndarray], stamp_ns: int | None, odom_from_base: np.ndarray | None
-    ) -> tuple[dict[str, Tensor] | None, Recall]:
+    def _run(self, record: FrameRecord) -> tuple[dict[str, Tensor] | None, Recall]:
         """The engine's outputs, None if no camera has an image, and what was recalled for them."""
+        inputs, stamp_ns, odom_from_base = record.inputs, record.stamp_ns, record.odom_from_base
         seen = bool(inputs[VALID_INPUT].any())
         if self._memory is None:
             reason, self._reset_reason = self._reset_reason, ""
@@ -235,15 +207,16 @@ class Pipeline:
         self, target: np.ndarray, image: EncodedOrRgb | None, camera: Camera, network_from_image: np.ndarray
     ) -> str:
         """Write the network's view of one image into `target`; '' or a sentence why it is left black."""
+        problem = ""
+        if image is not None:
+            size = (camera.height, camera.width)
+            try:
+                target[:] = network_image(image, size, network_from_image, self.student.spec.image_size)
+                return ""
+            except DataError as error:
+                problem = str(error)
         target[:] = 0
-        if image is None:
-            return ""
-        size = (camera.height, camera.width)
-        try:
-            target[:] = network_image(image, size, network_from_image, self.student.spec.image_size)
-        except DataError as error:
-            return str(error)
-        return ""
+        return problem
 
     def decode(self, outputs: dict[str, np.ndarray]) -> Boxes:
         """Boxes of the engine's raw outputs, at this pipeline's score threshold."""

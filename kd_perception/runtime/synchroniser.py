@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kd_perception.runtime.frame import FrameRecord
+
 Image = TypeVar("Image")
 
 HISTORY = 16  # images kept per camera, more than any tolerance needs
@@ -17,27 +19,12 @@ PERIODS = 8  # intervals from which a camera's period is taken (the shortest: lo
 
 
 @dataclass(frozen=True)
-class SyncedFrame(Generic[Image]):
-    """Images in rig order, None where a camera is missing; ages_ns: anchor stamp minus the image's (< 0: younger)."""
-
-    stamp_ns: int
-    images: tuple[Image | None, ...]
-    ages_ns: tuple[int | None, ...]
-    arrival_s: float  # steady time at which the anchor's image came
-
-    @property
-    def complete(self) -> bool:
-        """Whether every camera has its image."""
-        return None not in self.images
-
-
-@dataclass(frozen=True)
 class SyncResult(Generic[Image]):
-    """What one call brought about: frames ready to be processed in stamp order, and what was thrown away and why."""
+    """What one call led to: frames ready to be processed, in stamp order, and what was thrown away and why."""
 
-    frames: tuple[SyncedFrame[Image], ...] = ()
+    frames: tuple[FrameRecord[Image], ...] = ()
     late: int = 0  # images not newer than their camera's last, ignored
-    flushed: tuple[int, ...] = ()  # stamps of anchor images that waited when time jumped back: they are dropped
+    flushed: tuple[FrameRecord[Image], ...] = ()  # frames that waited when time jumped back: they are dropped
     reset_reason: str = ""
     newest_ns: int = 0  # with a reset_reason: the stamp that went back, of the time that has begun
 
@@ -59,7 +46,7 @@ class Synchroniser(Generic[Image]):
         self.deadline_s = deadline_s
         self._images: list[deque[tuple[int, Image]]] = [deque(maxlen=HISTORY) for _ in cameras]
         self._intervals: list[deque[int]] = [deque(maxlen=PERIODS) for _ in cameras]
-        self._pending: deque[tuple[int, float, Image]] = deque()  # anchors that wait: stamp, steady arrival, image
+        self._pending: deque[FrameRecord[Image]] = deque()  # frames that wait, with the anchor's image only
 
     def add(self, camera: int, stamp_ns: int, image: Image, now_s: float) -> SyncResult[Image]:
         """Take one image at steady time `now_s`. A stamp far behind its camera's last flushes all: time jumped back."""
@@ -74,35 +61,35 @@ class Synchroniser(Generic[Image]):
             self._intervals[camera].append(stamp_ns - self._images[camera][-1][0])
         self._images[camera].append((stamp_ns, image))
         if camera == 0:
-            self._pending.append((stamp_ns, now_s, image))
+            self._pending.append(FrameRecord(stamp_ns, now_s, (image,)))
         return SyncResult(self._ready(now_s), flushed=flushed, reset_reason=reset_reason, newest_ns=stamp_ns)
 
     def poll(self, now_s: float) -> SyncResult[Image]:
-        """Frames whose deadline has passed; call it at times, for a camera that fails sends nothing."""
+        """Frames whose deadline has passed; call it regularly, for a camera that fails sends nothing."""
         return SyncResult(self._ready(now_s))
 
-    def flush(self, after_ns: int | None = None) -> tuple[int, ...]:
+    def flush(self, after_ns: int | None = None) -> tuple[FrameRecord[Image], ...]:
         """Forget the images of a time that has ended, with a stamp after `after_ns` (None: all of them); returns the
-        stamps of anchor images that were still waiting."""
-        waiting = tuple(stamp_ns for stamp_ns, _, _ in self._pending if after_ns is None or stamp_ns > after_ns)
-        self._pending = deque(entry for entry in self._pending if entry[0] not in waiting)
+        frames that still waited."""
+        ended = tuple(record for record in self._pending if after_ns is None or record.stamp_ns > after_ns)
+        self._pending = deque(record for record in self._pending if record not in ended)
         for images, intervals in zip(self._images, self._intervals, strict=True):
             if images and (after_ns is None or images[-1][0] > after_ns):  # stamps rise: the others are older still
                 images.clear()
                 intervals.clear()
-        return waiting
+        return ended
 
-    def _ready(self, now_s: float) -> tuple[SyncedFrame[Image], ...]:
+    def _ready(self, now_s: float) -> tuple[FrameRecord[Image], ...]:
         """Pop pending anchors that need not wait: all cameras settled, deadline over, or a newer anchor there."""
         frames = []
         while self._pending:
-            stamp_ns, arrival_s, image = self._pending[0]
+            record = self._pending[0]
             superseded = len(self._pending) > 1
-            settled = all(self._settled(camera, stamp_ns) for camera in range(1, len(self.cameras)))
-            if not (settled or superseded or now_s - arrival_s >= self.deadline_s):
+            settled = all(self._settled(camera, record.stamp_ns) for camera in range(1, len(self.cameras)))
+            if not (settled or superseded or now_s - record.arrival_s >= self.deadline_s):
                 break
-            self._pending.popleft()
-            frames.append(self._frame(stamp_ns, arrival_s, image))
+            self._join(record)
+            frames.append(self._pending.popleft())
         return tuple(frames)
 
     def _settled(self, camera: int, stamp_ns: int) -> bool:
@@ -122,11 +109,8 @@ class Synchroniser(Generic[Image]):
         near = [entry for entry in self._images[camera] if abs(entry[0] - stamp_ns) <= self.tolerance_ns]
         return min(near, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
-    def _frame(self, stamp_ns: int, arrival_s: float, anchor: Image) -> SyncedFrame[Image]:
-        chosen = [(stamp_ns, anchor), *(self._nearest(camera, stamp_ns) for camera in range(1, len(self.cameras)))]
-        return SyncedFrame(
-            stamp_ns=stamp_ns,
-            images=tuple(None if entry is None else entry[1] for entry in chosen),
-            ages_ns=tuple(None if entry is None else stamp_ns - entry[0] for entry in chosen),
-            arrival_s=arrival_s,
-        )
+    def _join(self, record: FrameRecord[Image]) -> None:
+        """Add the other cameras' images to the anchor's."""
+        nearest = [self._nearest(camera, record.stamp_ns) for camera in range(1, len(self.cameras))]
+        record.messages += tuple(None if entry is None else entry[1] for entry in nearest)
+        record.ages_ns = (0, *(None if entry is None else record.stamp_ns - entry[0] for entry in nearest))

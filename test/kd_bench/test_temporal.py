@@ -11,7 +11,7 @@ from kd_bench.temporal import measure, planned_cases, temporal
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.offline import detect_scenes
-from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 from kd_training.config.sections import ModelConfig, TemporalConfig, ViewConfig
@@ -87,14 +87,14 @@ def test_images_between_keyframes_feed_the_memory_but_are_not_scored(painted, st
     class Watched(Pipeline):
         """Notes which frames it was given."""
 
-        def infer(self, prepared, stamp_ns=None, odom_from_base=None):
-            stamps.append(stamp_ns)
-            return super().infer(prepared, stamp_ns, odom_from_base)
+        def infer(self, record):
+            stamps.append(record.stamp_ns)
+            super().infer(record)
 
     answers = {}
     for rate in (0.0, 4.0):
         stamps.clear()
-        pipeline = Watched(load_student(students[1]), "onnxruntime", 6, threads=1)
+        pipeline = Watched(load_student(students[1]), "onnxruntime", 6, PipelineOptions(threads=1))
         answers[rate] = detect_scenes(pipeline, nusc, [SCENES[0]], camera_hz=rate)
         assert len(stamps) == (5 if rate else 3) and stamps == sorted(stamps)  # a frame lies between two keyframes
         pipeline.close()

@@ -1,7 +1,7 @@
 """Cameras that send, and yet something is wrong: frozen, black, two publishers on a topic, images lost on the way.
 
-ROS-free. What it finds is told, never masked: a robot that stands still in a simulation sees the same image for ever,
-and a rear camera at night may be black.
+ROS-free. What it finds is reported, never masked: a robot that stands still in a simulation sees the same image
+without end, and a rear camera at night may be black.
 """
 
 import zlib
@@ -45,7 +45,7 @@ class CameraWatch:
         if sequence is not None:
             lost = max(0, sequence - camera.sequence.get(publisher, sequence - 1) - 1)
             camera.sequence[publisher] = sequence
-        if publisher not in camera.replaced:  # a driver that was started anew only has another id
+        if publisher not in camera.replaced:  # a driver that was restarted only has another id
             return lost, ""
         return lost, (
             f"camera '{self._names[index]}': several publishers take turns on its topic; end all but one, frames mix "
@@ -64,7 +64,7 @@ class CameraWatch:
             return ""
         return (
             f"camera '{self._names[index]}' is frozen: the same image for {(stamp_ns - camera.first_ns) / 1e9:.1f} s "
-            "while its stamps advance; start its driver anew"
+            "while its stamps advance; restart its driver"
         )
 
     def black(self, index: int, pixels: np.ndarray) -> str:

@@ -1,8 +1,7 @@
 """The detector node: images, calibration, tf, odometry in; boxes in base_link at the anchor's exposure out (REP-103).
 
 Callbacks only sort messages; three threads decode, infer and publish, on the newest frame, while somebody listens.
-Nothing that arrives on a topic ends the node: it is counted, reported in diagnostics and answered with a FrameStatus
-that says why.
+Nothing that arrives on a topic ends the node: it is counted, reported in diagnostics, and a FrameStatus says why.
 """
 
 import sys
@@ -20,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
-from kd_perception.nodes.bev_student.detection import FrameDetector, Inferred, ReadyFrame, Trigger
+from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
 from kd_perception.nodes.bev_student.outputs import Outputs
 from kd_perception.nodes.bev_student.parameters import BevStudentParameters
@@ -36,6 +35,7 @@ from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.camera_motion import CameraMotion
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.runtime.synchroniser import Synchroniser, SyncResult
 from kd_perception.student.spec import load_student
@@ -54,7 +54,7 @@ class BevStudent(ProcessNode):
         super().__init__("bev_student")
         declare_parameters(self, BevStudentParameters)
         self._pipeline: Pipeline | None = None
-        self._stages: OverlappedStages[Trigger, ReadyFrame, Inferred] | None = None
+        self._stages: OverlappedStages[FrameRecord[ReceivedImage]] | None = None
 
     # Lifecycle
 
@@ -113,7 +113,14 @@ class BevStudent(ProcessNode):
         self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms)
         self._poses = PoseSource(self._transforms, p.odometry_frame, p.base_frame)
         motion = CameraMotion(self._poses.lookup) if p.camera_motion else None
-        self._detector = FrameDetector(self._pipeline, self._rig_source, self._poses, self._watch, deadline_s, motion)
+        self._detector = FrameDetector(
+            self._pipeline,
+            self._rig_source,
+            self._poses,
+            self._watch,
+            deadline_s=deadline_s,
+            camera_motion=motion,
+        )
         self._stages = OverlappedStages(self._detector.prepare, self._detector.infer, self._reporter.finished)
         self._listen()
         return super().on_activate(state)
@@ -162,11 +169,11 @@ class BevStudent(ProcessNode):
         self.destroy_timer(self._timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        self._detector.hurry()
+        self._detector.stop_waiting()
         waiting = self._stages.stop()
         self._stages = None
         if waiting is not None:
-            self._reporter.dropped(waiting.frame.stamp_ns, "the node was deactivated")
+            self._reporter.dropped(waiting, "the node was deactivated")
         self._transforms.close()
 
     def _release(self) -> None:
@@ -219,33 +226,34 @@ class BevStudent(ProcessNode):
         """The clock went back: a bag loops, or a simulation was reset. What has a later stamp belongs to a time that
         has ended; messages of the new time may have overtaken the clock's and stay."""
         after_ns = self.get_clock().now().nanoseconds + AHEAD_OF_CLOCK_NS
-        for stamp_ns in self._sync.flush(after_ns):
-            self._reporter.dropped(stamp_ns, "time jumped back before the other cameras came")
+        for record in self._sync.flush(after_ns):
+            self._reporter.dropped(record, "time jumped back before the other cameras came")
         self._poses.forget_after(after_ns)
         self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
 
     def _reset(self, reason: str) -> None:
-        """Frames that come from now on have no past; the first that is answered tells why."""
+        """Frames that come from now on have no past; the first that is processed reports why."""
         self._resets, self._reset_reason = self._resets + 1, reason
         self._health.problem("resets", reason)
 
     def _handle(self, result: SyncResult[ReceivedImage]) -> None:
         if result.late:
             self._health.count("images_late", result.late)
-        for stamp_ns in result.flushed:
-            self._reporter.dropped(stamp_ns, result.reset_reason)
+        for record in result.flushed:
+            self._reporter.dropped(record, result.reset_reason)
         if result.reset_reason:
             self._poses.forget_after(result.newest_ns + AHEAD_OF_CLOCK_NS)
             self._reset(result.reset_reason)
-        for frame in result.frames:
-            replaced = self._stages.submit(Trigger(frame, self._resets, self._reset_reason))
+        for record in result.frames:
+            record.resets, record.reset_cause = self._resets, self._reset_reason
+            replaced = self._stages.submit(record)
             if replaced is not None:
-                self._overloaded(replaced.frame.stamp_ns)
+                self._overloaded(replaced)
 
-    def _overloaded(self, stamp_ns: int) -> None:
+    def _overloaded(self, record: FrameRecord) -> None:
         reason = "a newer frame came while the detector was busy"
         self._health.problem("frames_overtaken", f"more frames come than can be answered: {reason}")
-        self._reporter.dropped(stamp_ns, reason)
+        self._reporter.dropped(record, reason)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,13 +19,8 @@ class OdometryWatch:
     def __init__(self) -> None:
         self._last: tuple[int, np.ndarray, float] | None = None
 
-    @property
-    def stamp_ns(self) -> int | None:
-        """Stamp of the newest odometry; None before the first."""
-        return None if self._last is None else self._last[0]
-
     def add(self, stamp_ns: int, position: np.ndarray, speed: float) -> str:
-        """Take a position (3,) in metres in odom and a speed in m/s; returns '' or a sentence why the past is void."""
+        """Take a position (3,) in metres in odom and a speed in m/s; returns '' or why the past is void."""
         last, self._last = self._last, (stamp_ns, np.asarray(position, dtype=np.float64), abs(speed))
         if last is None:
             return ""
@@ -50,7 +45,7 @@ class PoseSource:
     def add(self, stamp_ns: int, parent: str, child: str, pose: np.ndarray) -> None:
         """Take a message of the odometry topic: the pose (4, 4) of frame `child` in `parent`.
 
-        Raises TransformError if it is not finite; messages between other frames are left aside.
+        Raises TransformError if it is not finite; messages between other frames are ignored.
         """
         if (parent, child) == self._frames:
             self._topic.set_transform(parent, child, stamp_ns, pose)

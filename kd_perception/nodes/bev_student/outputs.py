@@ -3,8 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64, Header
@@ -17,27 +16,20 @@ from kd_perception.ros.markers import to_markers
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT, RESULT
 from kd_perception.ros.stamps import to_time
+from kd_perception.runtime.frame import FrameRecord, Outcome
 
 PROCESSING_TOPICS = {"preprocess": "preprocess", "inference": "inference", "decode": "postprocess", "total": "total"}
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What became of a frame. ages_ns: of each camera's image, None where missing; missing: names of masked cameras."""
-
-    stamp_ns: int
-    outcome: int
-    reason: str = ""
-    stage_ms: Mapping[str, float] = field(default_factory=dict)
-    ages_ns: Sequence[int | None] = ()
-    missing: Sequence[str] = ()
-    reset_reason: str = ""
-    memory_state: str = FrameStatus.MEMORY_NONE
-    engine: str = ""
+OUTCOMES = {
+    Outcome.ANSWERED: FrameStatus.ANSWERED,
+    Outcome.DROPPED: FrameStatus.DROPPED,
+    Outcome.REJECTED: FrameStatus.REJECTED,
+}
 
 
 class Outputs:
-    """The detector's publishers. Thread-safe: drops are told by callbacks while frames are answered."""
+    """The detector's publishers. Thread-safe: callbacks report dropped frames while a stage reports others."""
 
     def __init__(self, node: LifecycleNode, frame_id: str, camera_names: Sequence[str], model: str) -> None:
         self._node = node
@@ -73,38 +65,36 @@ class Outputs:
         if self._markers.get_subscription_count():
             publish(self._node, self._markers, to_markers(boxes, stamp_ns, self._frame_id))
 
-    def status(self, answer: Answer) -> None:
+    def status(self, record: FrameRecord) -> None:
         """Publish what became of a frame; after its boxes."""
+        ages_ns = record.ages_ns or [None] * len(self._camera_names)
         with self._lock:
             self._received += 1
-            self._answered += answer.outcome == FrameStatus.ANSWERED
+            self._answered += record.outcome is Outcome.ANSWERED
             publish(
                 self._node,
                 self._status,
                 FrameStatus(
-                    header=Header(stamp=to_time(answer.stamp_ns), frame_id=self._frame_id),
-                    outcome=answer.outcome,
-                    reason=answer.reason,
-                    stage_names=list(answer.stage_ms),
-                    stage_ms=list(answer.stage_ms.values()),
+                    header=Header(stamp=to_time(record.stamp_ns), frame_id=self._frame_id),
+                    outcome=OUTCOMES[record.outcome],
+                    reason=record.reason,
+                    stage_names=list(record.stage_ms),
+                    stage_ms=list(record.stage_ms.values()),
                     camera_names=self._camera_names,
-                    camera_age_ms=[
-                        math.nan if age is None else age / 1e6
-                        for age in answer.ages_ns or [None] * len(self._camera_names)
-                    ],
-                    missing_cameras=list(answer.missing),
-                    memory_state=answer.memory_state,
-                    reset_reason=answer.reset_reason,
+                    camera_age_ms=[math.nan if age is None else age / 1e6 for age in ages_ns],
+                    missing_cameras=[name for name in self._camera_names if name in record.masked],
+                    memory_state=record.memory_state,
+                    reset_reason=record.reset_reason,
                     frames_received=self._received,
                     frames_answered=self._answered,
                     frames_dropped=self._received - self._answered,
                     model=self._model,
-                    engine=answer.engine,
+                    engine=record.engine,
                 ),
             )
 
-    def latency(self, answer: Answer) -> None:
-        """Publish the latency topics of an answered frame (milliseconds)."""
+    def latency(self, record: FrameRecord) -> None:
+        """Publish the latency topics of a processed frame (milliseconds)."""
         now_s = time.monotonic()
         if self._last_answer_s is not None:
             publish(self._node, self._debug["cyclic_time_ms"], Float64(data=1e3 * (now_s - self._last_answer_s)))
@@ -112,10 +102,10 @@ class Outputs:
         publish(
             self._node,
             self._debug["pipeline_latency_ms"],
-            Float64(data=(self._node.get_clock().now().nanoseconds - answer.stamp_ns) / 1e6),
+            Float64(data=(self._node.get_clock().now().nanoseconds - record.stamp_ns) / 1e6),
         )
         for stage, name in PROCESSING_TOPICS.items():
-            publish(self._node, self._debug[f"processing_time/{name}_ms"], Float64(data=answer.stage_ms[stage]))
+            publish(self._node, self._debug[f"processing_time/{name}_ms"], Float64(data=record.stage_ms[stage]))
 
     def close(self) -> None:
         """Destroy the publishers."""

@@ -1,8 +1,8 @@
 """Three threads for a frame's three stages, so that decoding, inference and publishing of successive frames overlap.
 
 One item waits at the entrance and a newer one takes its place: work is never on the past, and nothing queues. Past the
-entrance the order is kept and nothing is lost. Preparation starts as late as the engine allows: a frame that were
-decoded long before the engine is free would only grow old.
+entrance the order is kept and nothing is lost. Preparation starts as late as the engine allows: a frame decoded long
+before the engine is free would only grow old.
 """
 
 import math
@@ -14,24 +14,23 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Prepared = TypeVar("Prepared")
-Result = TypeVar("Result")
 
-RECENT = 8  # durations from which the next ones are foretold
+RECENT = 8  # durations from which the next ones are predicted
 _END = object()
 
 
-class OverlappedStages(Generic[Item, Prepared, Result]):
+class OverlappedStages(Generic[Item]):
     """prepare -> infer -> finish, each in a thread of its own, `finish` in the order in which items were begun.
 
-    What `prepare` or `infer` raises is handed to `finish` in place of the result, in order; `finish` must not raise.
+    Every stage gets the item itself and fills in its part. `finish` also gets what `prepare` or `infer` raised, else
+    None, and must not raise.
     """
 
     def __init__(
         self,
-        prepare: Callable[[Item], Prepared],
-        infer: Callable[[Item, Prepared], Result],
-        finish: Callable[[Item, Result | Exception], None],
+        prepare: Callable[[Item], object],
+        infer: Callable[[Item], object],
+        finish: Callable[[Item, Exception | None], None],
     ) -> None:
         self._prepare, self._infer, self._finish = prepare, infer, finish
         self._waiting: Item | None = None
@@ -67,18 +66,13 @@ class OverlappedStages(Generic[Item, Prepared, Result]):
             thread.join()
         return waiting
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called: long waits inside a stage should end."""
-        return self._stopping
-
     def _delay_s(self) -> float:
-        """How long preparation should still wait: for ever while a prepared item waits, 0 when the engine is idle."""
+        """How long preparation should still wait: without end while a prepared item waits, 0 if the engine is idle."""
         if self._handed_over:
             return math.inf
         if self._engine_since_s is None or not self._prepare_s or not self._infer_s:
             return 0.0
-        # The shortest recent inference and the longest recent preparation: rather early than that the engine waits.
+        # The shortest recent inference and the longest recent preparation: better early than an engine that waits.
         return self._engine_since_s + min(self._infer_s) - max(self._prepare_s) - time.monotonic()
 
     def _take(self) -> Item | None:
@@ -94,30 +88,30 @@ class OverlappedStages(Generic[Item, Prepared, Result]):
 
     def _run_prepare(self) -> None:
         while (item := self._take()) is not None:
-            started_s = time.monotonic()
+            started_s, failure = time.monotonic(), None
             try:
-                prepared = self._prepare(item)
+                self._prepare(item)
             except Exception as error:
-                prepared = error
+                failure = error
             with self._changed:
                 self._prepare_s.append(time.monotonic() - started_s)
                 self._handed_over = True
-            self._to_infer.put((item, prepared))
+            self._to_infer.put((item, failure))
         self._to_infer.put(_END)
 
     def _run_infer(self) -> None:
         while (entry := self._to_infer.get()) is not _END:
-            item, result = entry
+            item, failure = entry
             started_s = time.monotonic()
             self._engine_state(started_s)
-            if not isinstance(result, Exception):
+            if failure is None:
                 try:
-                    result = self._infer(item, result)
+                    self._infer(item)
                     self._infer_s.append(time.monotonic() - started_s)
                 except Exception as error:
-                    result = error
+                    failure = error
             self._engine_state(None)
-            self._to_finish.put((item, result))
+            self._to_finish.put((item, failure))
         self._to_finish.put(_END)
 
     def _engine_state(self, since_s: float | None) -> None:

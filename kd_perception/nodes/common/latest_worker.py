@@ -35,11 +35,6 @@ class LatestWorker(Generic[Item]):
         self._thread.join()
         return waiting
 
-    @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called: long waits inside `work` should end."""
-        return self._stopping
-
     def _run(self) -> None:
         while True:
             with self._changed:

@@ -15,6 +15,7 @@ from kd_bench.stages.untrained import untrained_student
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, StudentError
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student, load_student
 from kd_training.checkpoints.export import example_memory
@@ -79,7 +80,9 @@ def test_the_three_parts_one_after_the_other_are_the_whole(
     frame = read_frames(dataroot, VERSION, 1)[0]
     pipeline = Pipeline(student, engine, 6, PipelineOptions(threads=1))
     pipeline.set_rig(frame.cameras)
-    tensors = pipeline.prepare(frame.images).inputs
+    record = FrameRecord(images=frame.images)
+    pipeline.prepare(record)
+    tensors = record.inputs
     if frames == 2:
         tensors |= example_memory(student.spec, np.random.default_rng(0).random(student.spec.memory_shape, np.float32))
     whole = {name: value.copy() for name, value in pipeline.engine.run(tensors).items()}

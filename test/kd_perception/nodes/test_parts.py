@@ -49,7 +49,7 @@ def test_worker_hands_back_what_it_did_not_do():
     worker.submit(2)
     stopper = threading.Timer(0.05, release.set)
     stopper.start()
-    assert worker.stop() == 2 and worker.stopping
+    assert worker.stop() == 2
 
 
 def test_delays_warn_first_and_are_errors_when_they_last():
@@ -63,10 +63,8 @@ def test_delays_warn_first_and_are_errors_when_they_last():
 
 def test_odometry_that_speed_explains_is_no_jump():
     watch = OdometryWatch()
-    assert watch.stamp_ns is None
     for step in range(10):
         assert watch.add(step * S, np.array([20.0 * step, 0.0, 0.0]), 20.0) == ""
-    assert watch.stamp_ns == 9 * S
 
 
 @pytest.mark.parametrize(

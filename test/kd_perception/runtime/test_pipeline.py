@@ -9,6 +9,7 @@ from kd_perception.errors import CalibrationError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.preprocess import fit_views, network_image
 from kd_perception.student.spec import Student, load_student
@@ -34,6 +35,12 @@ def jpegs(images: list[np.ndarray]) -> list[bytes]:
 
 def wide_rig(cameras: int) -> list[Camera]:
     return ring_rig(cameras, 704, 256, np.radians(95.0))
+
+
+def prepared(pipeline: Pipeline, images: list) -> FrameRecord:
+    record = FrameRecord(images=images)
+    pipeline.prepare(record)
+    return record
 
 
 def found(pipeline: Pipeline, images: list) -> dict[tuple[float, float], str]:
@@ -103,16 +110,18 @@ def test_several_views_of_each_camera(student: Student):
     pipeline = Pipeline(student, "onnxruntime", 4, PipelineOptions(threads=1, views=2))
     pipeline.set_rig(rig)
     images = painted(rig)
-    whole = pipeline.prepare(images).inputs
+    whole = prepared(pipeline, images).inputs
     assert whole["images"].shape[0] == 8 and whole["camera_valid"].tolist() == [1.0] * 8
     left, right = fit_views(rig[0], student.spec.image_size, 2)
     for view, affine in enumerate((left, right)):
         expected = network_image(images[0], (256, 704), affine, student.spec.image_size)
         np.testing.assert_array_equal(whole["images"][view], expected)
-    prepared = pipeline.prepare([images[0], None, b"no image", images[3]])
-    assert prepared.inputs["camera_valid"].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
-    assert prepared.missing == (rig[1].name,) and list(prepared.rejected) == [rig[2].name]
-    assert pipeline.infer(prepared).missing == (rig[1].name,)
+    record = prepared(pipeline, [images[0], None, b"no image", images[3]])
+    assert record.inputs["camera_valid"].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]
+    assert record.missing == (rig[1].name,) and list(record.rejected) == [rig[2].name]
+    assert not record.inputs["images"][2:6].any()
+    pipeline.infer(record)
+    assert record.masked == {rig[1].name, rig[2].name} and record.engine == "onnxruntime"
     with pytest.raises(CalibrationError, match="has 2 cameras but the pipeline was opened for 4"):
         pipeline.set_rig(rig[:2])
 
@@ -170,7 +179,7 @@ def test_no_usable_image_is_no_boxes(student: Student):
     assert len(detections.boxes) == 0 and len(detections.missing) == 5 and len(detections.rejected) == 1
 
 
-def test_misuse_is_told_in_one_sentence(student: Student):
+def test_misuse_is_reported_in_one_sentence(student: Student):
     pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     with pytest.raises(CalibrationError, match="no calibration yet; call set_rig"):
         pipeline.detect([None] * 6)

@@ -1,4 +1,4 @@
-"""What the detector watches and waits for, without a graph: cameras, poses, and patience."""
+"""What the detector watches and waits for, without a graph: cameras, poses, and grace periods."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWatch
-from kd_perception.nodes.bev_student.detection import Patience
+from kd_perception.nodes.bev_student.grace_period import GracePeriod
 from kd_perception.nodes.bev_student.odometry import PoseSource
 from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
 
@@ -77,8 +77,8 @@ def test_poses_come_from_tf_first_then_from_the_topic():
         poses.lookup(S)
 
 
-def test_what_is_waited_for_in_vain_is_not_waited_for_again_until_it_is_there():
-    patience = Patience(0.05, threading.Event())
+def test_what_did_not_come_gets_no_second_grace_period_until_it_has_come():
+    grace = GracePeriod(0.05, threading.Event())
     state = {"absent"}
     calls = []
 
@@ -86,22 +86,22 @@ def test_what_is_waited_for_in_vain_is_not_waited_for_again_until_it_is_there():
         calls.append(None)
         return set(state)
 
-    patience.wait(missing, time.monotonic())
+    grace.wait(missing, time.monotonic())
     assert len(calls) > 1
     calls.clear()
-    patience.wait(missing, time.monotonic())
+    grace.wait(missing, time.monotonic())
     assert len(calls) == 1  # given up
     state.clear()
-    patience.wait(missing, time.monotonic())
+    grace.wait(missing, time.monotonic())
     state.add("absent")
     calls.clear()
-    patience.wait(missing, time.monotonic())
+    grace.wait(missing, time.monotonic())
     assert len(calls) > 1  # it had been there: there is hope again
 
 
-def test_in_a_hurry_nothing_is_waited_for():
-    hurry = threading.Event()
-    patience = Patience(1000.0, hurry)
-    threading.Timer(0.05, hurry.set).start()
-    patience.wait(lambda: {"absent"}, time.monotonic())
-    assert hurry.is_set()
+def test_once_ended_nothing_is_waited_for():
+    ended = threading.Event()
+    grace = GracePeriod(1000.0, ended)
+    threading.Timer(0.05, ended.set).start()
+    grace.wait(lambda: {"absent"}, time.monotonic())
+    assert ended.is_set()

@@ -12,6 +12,7 @@ from kd_perception.engines.openvino import OpenVinoEngine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import example_inputs, export_student
@@ -91,7 +92,9 @@ def test_a_moved_camera_is_told_to_the_engine(tmp_path):
     reference, answers = ModelEngine(model), []
     for cameras in (rig, moved):
         pipeline.set_rig(cameras)
-        inputs = dict(pipeline.prepare(images).inputs) | pipeline._memory.recall(0, None).inputs
+        record = FrameRecord(images=images)
+        pipeline.prepare(record)
+        inputs = dict(record.inputs) | pipeline._memory.recall(0, None).inputs
         answers.append(pipeline.engine.run(inputs)["heatmap"])
         np.testing.assert_allclose(answers[-1], reference.run(inputs)["heatmap"], atol=1e-3)
         if cameras is moved:
