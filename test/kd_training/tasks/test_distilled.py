@@ -190,7 +190,7 @@ def test_what_is_no_teacher_is_named(data, teacher, finished, tmp_path):
 
 def test_a_teacher_of_another_range_is_refused(data, tmp_path):
     wide = write_teacher(tmp_path / "wide.safetensors", grid=GridConfig(extent=25.6, cell_size=0.8))
-    with pytest.raises(ConfigError, match="the ranges of tiny_student .* and tiny_teacher .* differ"):
+    with pytest.raises(ConfigError, match="tiny_student covers x .*, but tiny_teacher covers x .*; give both"):
         build_task(distilled_run(data, wide))
 
 
