@@ -21,15 +21,15 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, incoming, rows, columns) -> (B, outgoing, rows / stride, columns / stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         return torch.relu(self.second(self.first(x)) + shortcut)
 
 
 class BevEncoder(nn.Module):
-    """BEV features (B, incoming, rows, columns) -> (B, channels, rows, columns).
+    """A 3x3 block at full resolution, `blocks` residual blocks at 1/2 and at 1/4 of it, and a top-down path back.
 
-    A 3x3 block at full resolution, `blocks` residual blocks with 1.5 `channels` at 1/2 and with 2 `channels` at 1/4
-    resolution, and a top-down path back. `level_channels`: of each level that `refine` names.
+    The blocks have 1.5 and 2 times `channels`. `level_channels` names the channels of each level of `refine`.
     """
 
     def __init__(self, incoming: int, channels: int, blocks: int) -> None:
@@ -45,11 +45,15 @@ class BevEncoder(nn.Module):
         self.merge_full = ConvNormRelu(channels, channels)
 
     def forward(self, bev: Tensor) -> Tensor:
+        """(B, incoming, rows, columns) -> (B, channels, rows, columns), the level "pre_head" of `refine`."""
         return self.refine(self.enter(bev))["pre_head"]
 
     def refine(self, full: Tensor) -> dict[str, Tensor]:
-        """What `enter` gave, maybe joined with more -> the levels "enter", "half", "quarter", and what they merge to,
-        "pre_head" (B, channels, rows, columns)."""
+        """The output of `enter` (B, channels, rows, columns), perhaps with memory added -> levels by name.
+
+        "enter", "half" and "quarter" are at 1, 1/2 and 1/4 of the resolution. "pre_head" is what they merge to,
+        (B, channels, rows, columns).
+        """
         half = self.down_half(full)
         quarter = self.down_quarter(half)
         merged = self.merge_half(half + _doubled(self.lateral_quarter(quarter)))

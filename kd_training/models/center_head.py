@@ -7,16 +7,14 @@ from kd_perception.geometry.boxes import HEAD_GROUPS
 from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.models.necks import ConvNormRelu
 
-PRE_HEAD, SHARED = "pre_head", "shared"  # what the head takes, and what its task heads read
+PRE_HEAD, SHARED = "pre_head", "shared"  # the features before the head, and those that its task heads read
 HEATMAP_BIAS = -2.19  # sigmoid gives .1: the first heatmap loss is not drowned in negatives
 
 
 class CenterHead(nn.Module):
-    """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression (B, groups, 10,
-    rows, columns).
+    """One shared block, then per group of classes one hidden block for their heatmaps and one for their box codes.
 
-    One shared block, then per group one hidden block for its classes' heatmaps and one for its box codes. In training
-    the shared block's features are named SHARED.
+    In training the shared block's features are named SHARED.
     """
 
     def __init__(self, incoming: int, shared: int, hidden: int) -> None:
@@ -28,15 +26,19 @@ class CenterHead(nn.Module):
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
-        return self.answer({PRE_HEAD: bev})
+        """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression.
+
+        The regression holds box codes (B, groups, 10, rows, columns).
+        """
+        return self.predict({PRE_HEAD: bev})
 
     @property
     def shared_channels(self) -> int:
         """Channels of the shared block's features."""
         return self.shared[0].out_channels
 
-    def answer(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """As `forward`, of the features PRE_HEAD; SHARED joins them."""
+    def predict(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As `forward`, from the features PRE_HEAD; adds SHARED to `features`."""
         shared = features[SHARED] = self.shared(features[PRE_HEAD])
         heatmap = torch.cat([branch(shared) for branch in self.heatmap], dim=1)
         regression = torch.stack([branch(shared) for branch in self.regression], dim=1)

@@ -1,7 +1,7 @@
-"""Temporal memory in torch: the BEV features of an earlier frame, warped to the current one, fused and turned to speed.
+"""Temporal memory in torch: BEV features of an earlier frame, warped to the current one, fused, and read as velocity.
 
-Both parts add to what the single-frame student computes and start at zero, so that a temporal student begins as the
-single-frame student whose weights it takes, and with an empty memory always is one.
+Both parts add to what the single-frame student computes, and start at zero. A temporal student therefore starts as the
+single-frame student whose weights it loads, and with an empty memory it always is one.
 """
 
 import torch
@@ -14,8 +14,7 @@ CONSTANT_CHANNELS = 2  # memory_valid, and the interval in seconds
 
 
 class MemoryFusion(nn.Module):
-    """Current and warped earlier features (B, C, rows, columns) each -> what the earlier adds to the current, same
-    shape."""
+    """What the warped features of an earlier frame add to the current ones."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -24,7 +23,11 @@ class MemoryFusion(nn.Module):
         nn.init.zeros_(self.output.weight)
 
     def forward(self, current: Tensor, memory: Tensor, warp: Tensor, valid: Tensor, interval: Tensor) -> Tensor:
-        """memory on its own frame's grid, warp (B, rows, columns, 2); valid, interval (B,)."""
+        """current, memory (B, channels, rows, columns) -> what memory adds to current, of the same shape.
+
+        memory lies on the earlier frame's grid; warp (B, rows, columns, 2) says where each current cell lies there.
+        valid (B,) is 1 or 0, interval (B,) is in seconds.
+        """
         valid = valid.reshape(-1, 1, 1, 1)
         warped = functional.grid_sample(memory, warp, mode="bilinear", padding_mode="zeros", align_corners=False)
         constants = torch.cat([valid, valid * interval.reshape(-1, 1, 1, 1)], dim=1).expand(-1, -1, *current.shape[2:])
@@ -32,8 +35,11 @@ class MemoryFusion(nn.Module):
         return self.output(self._compared(current, remembered)) * valid
 
     def _compared(self, current: Tensor, remembered: Tensor) -> Tensor:
-        """`compare` of both, concatenated, computed as a convolution of each, added: engines then need not bring both
-        into one memory layout first, which took OpenVINO longer than the convolution."""
+        """`compare` of both concatenated, computed as the sum of a convolution of each.
+
+        Concatenating would make engines bring both into one memory layout, which takes OpenVINO longer than the
+        convolution.
+        """
         convolution, norm, activation = self.compare
         of_current, of_memory = convolution.weight.split([current.shape[1], remembered.shape[1]], dim=1)
         both = functional.conv2d(current, of_current, padding=1) + functional.conv2d(remembered, of_memory, padding=1)
@@ -41,12 +47,12 @@ class MemoryFusion(nn.Module):
 
 
 class MotionHead(nn.Module):
-    """BEV features (B, C, rows, columns) -> what memory adds to the velocity codes (B, 1, 2, rows, columns), in m/s.
+    """What memory adds to the velocity codes.
 
-    Two aligned frames show how far something moved, in metres; its velocity is that over the interval. So the network
-    predicts the displacement and the division is done outside it: the same motion at 2 Hz and at 10 Hz is then right by
-    construction. The interval is an input of the fusion, too, since over a short one a displacement says less. What is
-    at a cell moves one way whatever its class: one field serves all groups.
+    Two aligned frames show a displacement in metres; velocity is that divided by the interval. The network predicts
+    the displacement, and the division happens outside: the same motion is then right at 2 Hz and at 10 Hz by
+    construction. The interval is also an input of the fusion, since a displacement over a short one says less. What
+    stands at a cell moves one way whatever its class, so one field serves all groups.
     """
 
     def __init__(self, incoming: int, hidden: int) -> None:
@@ -57,5 +63,6 @@ class MotionHead(nn.Module):
         nn.init.zeros_(self.displacement.bias)
 
     def forward(self, bev: Tensor, valid: Tensor, interval: Tensor) -> Tensor:
+        """BEV features (B, incoming, rows, columns), valid, interval (B,) -> velocity (B, 1, 2, rows, columns), m/s."""
         rate = (valid / interval).reshape(-1, 1, 1, 1)
         return (self.displacement(self.hidden(bev)).float() * rate).unsqueeze(1)

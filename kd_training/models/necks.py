@@ -8,7 +8,10 @@ from torch.nn import functional
 
 
 class ConvNormRelu(nn.Sequential):
-    """Convolution without bias, batch norm, ReLU: the block of every part that is trained from scratch."""
+    """Convolution without bias, batch norm, ReLU: the block of every part that is trained from scratch.
+
+    (N, incoming, rows, columns) -> (N, outgoing, rows / stride, columns / stride).
+    """
 
     def __init__(self, incoming: int, outgoing: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__(
@@ -19,7 +22,7 @@ class ConvNormRelu(nn.Sequential):
 
 
 class PyramidNeck(nn.Module):
-    """Levels at strides 8, 16, 32 -> one map of `channels` at `stride` (8 or 16): top-down sums, then a 3x3 block.
+    """Merges levels at strides 8, 16 and 32 into one map at `stride` (8 or 16): top-down sums, then a 3x3 block.
 
     Levels finer than `stride` are not used.
     """
@@ -31,6 +34,7 @@ class PyramidNeck(nn.Module):
         self.output = ConvNormRelu(channels, channels)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> one map (N, channels, rows, columns)."""
         maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
         merged = maps[-1]
         for finer in reversed(maps[:-1]):
@@ -39,10 +43,7 @@ class PyramidNeck(nn.Module):
 
 
 class DepthContext(nn.Module):
-    """The lift's two outputs per feature pixel (LSS, arXiv:2008.05711): logits over range bins and context features.
-
-    (N, channels, rows, columns) -> depth logits (N, bins, rows, columns), context (N, context, rows, columns).
-    """
+    """The lift's two outputs per feature pixel (LSS, arXiv:2008.05711): logits over range bins and context features."""
 
     def __init__(self, channels: int, bins: int, context: int) -> None:
         super().__init__()
@@ -51,5 +52,6 @@ class DepthContext(nn.Module):
         self.output = nn.Conv2d(channels, bins + context, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, channels, rows, columns) -> depth logits (N, bins, rows, columns) and context (N, context, ...)."""
         both = self.output(self.hidden(features))
         return torch.split(both, [self.bins, both.shape[1] - self.bins], dim=1)

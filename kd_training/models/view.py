@@ -1,8 +1,9 @@
-"""View transforms in torch: `pull` and `splat`, each in a training form and in the form of the student file.
+"""View transforms in torch, each in a training form and in the form of the student file.
 
-Training sums over a flat list of terms, weight x depth probability x feature -> cell (index_add), for a whole batch of
-rigs. The file form takes the tables of `student.view_tables` as they are, with operators that every engine has.
-Both give the same sums.
+`pull` is a backward projection: every BEV cell gathers features from the cameras. `splat` is a forward projection
+(LSS, arXiv:2008.05711). The training form sums a flat list of terms, weight x depth probability x feature -> cell, for
+a whole batch of rigs. The file form takes the tables of `student.view_tables` with operators that every engine has.
+Both forms give the same sums.
 """
 
 from collections.abc import Mapping
@@ -17,33 +18,36 @@ from kd_perception.student.view_tables.splat import LEVELS
 
 
 def sum_terms(probability: Tensor, context: Tensor, terms: Mapping[str, Tensor], cells: int) -> Tensor:
-    """Training form. probability (all points,), context (all pixels, C), terms of a whole batch -> (cells, C) float32.
+    """Training form: probability (all points,), context (all pixels, C), terms of a batch -> (cells, C) float32.
 
-    `terms`: cell, pixel, depth (K,) int64 with the batch's offsets added, weight (K,).
+    `terms` holds cell, pixel and depth (K,) int64, with the batch's offsets added, and weight (K,).
     """
     weight = probability.float()[terms["depth"]] * terms["weight"]
-    return _WeightedGatherSum.apply(context.float(), weight, terms["pixel"], terms["cell"], cells)
+    return _WeightedGatherSum.apply(context.float(), weight, (terms["pixel"], terms["cell"]), cells)
 
 
 class _WeightedGatherSum(torch.autograd.Function):
     """out[cell] += weight * rows[pixel], without keeping the (K, C) products for the backward pass."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, rows: Tensor, weight: Tensor, pixel: Tensor, cell: Tensor, cells: int) -> Tensor:
+    def forward(ctx: FunctionCtx, rows: Tensor, weight: Tensor, indices: tuple[Tensor, Tensor], cells: int) -> Tensor:
+        """rows (P, C), weight (K,), indices: pixel and cell (K,) -> (cells, C)."""
+        pixel, cell = indices
         ctx.save_for_backward(rows, weight, pixel, cell)
         out = rows.new_zeros(cells, rows.shape[1])
         return out.index_add_(0, cell, rows[pixel] * weight[:, None])
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Gradient (cells, C) -> those of rows (P, C) and of weight (K,)."""
         rows, weight, pixel, cell = ctx.saved_tensors
         term = gradient[cell]
         row_gradient = torch.zeros_like(rows).index_add_(0, pixel, term * weight[:, None])
-        return row_gradient, torch.einsum("kc,kc->k", term, rows[pixel]), None, None, None
+        return row_gradient, torch.einsum("kc,kc->k", term, rows[pixel]), None, None
 
 
 class PullView(nn.Module):
-    """File form of `pull`: depth probabilities (N, D, h, w) and context (N, C, h, w) -> BEV (1, C, rows, columns)."""
+    """File form of `pull`: every cell and height gathers from up to two cameras."""
 
     table_names = ("pixel_index", "depth_index", "weight")
 
@@ -55,6 +59,10 @@ class PullView(nn.Module):
     def forward(
         self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, weight: Tensor
     ) -> Tensor:
+        """Depth probabilities (N, D, h, w), context (N, C, h, w), tables -> BEV features (1, C, rows, columns).
+
+        Each table is (2, heights x rows x columns): one row a source camera.
+        """
         channels = context.shape[1]
         rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
         flat = probability.reshape(-1)
@@ -67,7 +75,7 @@ class PullView(nn.Module):
 
 
 class SplatView(nn.Module):
-    """File form of `splat`: as PullView, summing by the tree of `student.view_tables.splat`."""
+    """File form of `splat`: sums by the tree of `student.view_tables.splat`."""
 
     table_names = (
         "pixel_index", "depth_index",
@@ -82,6 +90,7 @@ class SplatView(nn.Module):
     def forward(
         self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, *tree: Tensor
     ) -> Tensor:
+        """Depth probabilities (N, D, h, w), context (N, C, h, w), tables -> BEV features (1, C, rows, columns)."""
         channels = context.shape[1]
         rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
         flat = torch.cat([probability.reshape(-1), probability.new_zeros(1)])
@@ -93,5 +102,5 @@ class SplatView(nn.Module):
 
 
 def build_view(grid: BevGrid, view: ViewSpec) -> PullView | SplatView:
-    """The file form that the spec names."""
+    """The file form of the spec's view transform."""
     return {"pull": PullView, "splat": SplatView}[view.kind](grid, view)

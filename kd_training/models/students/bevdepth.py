@@ -1,7 +1,7 @@
-"""BEVDepth (arXiv:2206.10092): BEVDet whose depth is supervised by LiDAR and knows the camera that looks.
+"""BEVDepth (arXiv:2206.10092): BEVDet whose depth network knows the camera, and whose depth LiDAR supervises.
 
-The supervision is the loss `depth` (`losses.detection`), which any student can have; what is new is the network. With
-the memory of BEVDet4D it is BEVDepth4D. Both start from the weights of the student that they add to.
+The supervision is the loss `depth` (`losses.detection`), which every student can have; this file adds the network.
+With the memory of BEVDet4D it is BEVDepth4D. Both start from the weights of the student that they extend.
 """
 
 from torch import Tensor

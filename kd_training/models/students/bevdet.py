@@ -22,10 +22,10 @@ from kd_training.models.view import build_view, sum_terms
 
 
 class BevDet(nn.Module):
-    """The student. `forward` is what the student file computes; `train_forward` the same for a batch of rigs.
+    """The student. `forward` is what the student file computes, `train_forward` the same for a batch of rigs.
 
-    added_modules: groups of modules, by prefix, that start as nothing: weights of a student without them may lack a
-    group, as a whole.
+    added_modules: groups of modules, by prefix, that add nothing at first. Weights of a student without them may lack
+    such a group as a whole.
     """
 
     added_modules: tuple[tuple[str, ...], ...] = ()
@@ -58,8 +58,10 @@ class BevDet(nn.Module):
         return {**self.encoder.level_channels, SHARED: self.head.shared_channels}
 
     def shared_layers(self) -> list[nn.Parameter]:
-        """Parameters upstream of every BEV feature, which the gradient of any loss on features or answers reaches: the
-        last convolution before the view transform. Gradient blending compares gradients there."""
+        """The last convolution before the view transform: every loss on BEV features or predictions reaches it.
+
+        Gradient blending compares gradients there.
+        """
         return list(self.depth_context.output.parameters())
 
     def lift(self, cameras: CameraInputs) -> tuple[Tensor, Tensor]:
@@ -79,21 +81,21 @@ class BevDet(nn.Module):
         return self.bev_network(self.view(probability, context, *tables), *memory)
 
     def split_inputs(self, inputs: Sequence[Tensor]) -> tuple[CameraInputs, Sequence[Tensor], Sequence[Tensor]]:
-        """The file's inputs as cameras, the view transform's tables, and MEMORY_INPUTS, if there is a memory."""
+        """The file's inputs as cameras, the view transform's tables, and MEMORY_INPUTS of a student with memory."""
         tables = len(self.spec.camera_shapes(1))
         memory = tables + len(self.view.table_names)
         return CameraInputs(*inputs[:tables]), inputs[tables:memory], inputs[memory:]
 
     def bev_network(self, bev: Tensor) -> tuple[Tensor, ...]:
-        """The file's last part: what the view transform gives (1, context, rows, columns) -> the file's outputs."""
+        """The file's last part: the view transform's map (1, context, rows, columns) -> the file's outputs."""
         heatmap, regression = self.head(self.encoder(bev))
         return torch.sigmoid(heatmap[0]), regression[0]
 
     def train_forward(self, inputs: StudentInputs) -> DetectorOutputs:
-        """A batch of rigs -> answers and features."""
+        """A batch of rigs -> predictions and features; shapes in DetectorOutputs."""
         logits, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
         features = self.encoder.refine(self.encoder.enter(bev))
-        return DetectorOutputs(*self.head.answer(features), features, logits)
+        return DetectorOutputs(*self.head.predict(features), features, logits)
 
     def batch_bev(self, cameras: CameraInputs, terms: Mapping[str, Tensor], rigs: int) -> tuple[Tensor, Tensor]:
         """Depth logits (N, D, h, w) and the view transform of a batch (rigs, context, rows, columns)."""
@@ -106,7 +108,7 @@ class BevDet(nn.Module):
 
 
 def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> StudentSpec:
-    """The student file's contract that a model configuration means."""
+    """The student file's specification for a model configuration; raises StudentError where values do not fit."""
     extent, view, temporal = config.grid.extent, config.view, config.temporal
     memory = MemorySpec(config.bev_channels, temporal.interval, temporal.shortest, temporal.longest)
     spec = StudentSpec(

@@ -1,8 +1,8 @@
 """BEVDet4D (arXiv:2203.17054): BEVDet that remembers the BEV features of an earlier frame.
 
 The earlier features are warped by ego motion onto the current grid and fused before the BEV encoder's residual part.
-Differences from the paper: what is kept are the features behind the encoder's first block, so that nothing is computed
-twice; the fusion adds to the current features; the interval may be anything in a range, see MotionHead.
+Differences from the paper: the memory holds the features behind the encoder's first block, so that nothing is computed
+twice. The fusion adds to the current features. The interval may be any in a range, see MotionHead.
 """
 
 import torch
@@ -20,7 +20,7 @@ STATIC_CODES = len(REGRESSION_CODES) - 2  # all but the velocity's, which are la
 
 
 class BevDet4d(BevDet):
-    """The temporal student. The earlier frame is computed without gradient, as on the robot, where it is a memory."""
+    """The temporal student. Training computes the earlier frame without gradient: on the robot it is a memory."""
 
     added_modules = (("fusion", "motion"),)  # what a single-frame student lacks
 
@@ -45,11 +45,11 @@ class BevDet4d(BevDet):
         with torch.no_grad():
             memory = self._remember(previous, inputs.rigs)
         logits, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
-        answers = self._detect(self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval)
-        return DetectorOutputs(*answers, logits)
+        predictions = self._detect(self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval)
+        return DetectorOutputs(*predictions, logits)
 
     def _remember(self, previous: PreviousFrames, rigs: int) -> Tensor:
-        """Features (rigs, channels, rows, columns) of the earlier frames, zero where there is none."""
+        """Features (rigs, channels, rows, columns) of the earlier frames, 0 for a rig without one."""
         if not len(previous.cameras.images):
             channels = self.feature_channels["enter"]
             return torch.zeros(rigs, channels, *self.spec.grid.shape, device=previous.warp.device)
@@ -61,7 +61,7 @@ class BevDet4d(BevDet):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Heatmap logits and regression, each with a batch axis, and features."""
         features = self.encoder.refine(feature + self.fusion(feature, memory, warp, valid, interval))
-        heatmap, regression = self.head.answer(features)
+        heatmap, regression = self.head.predict(features)
         static, velocity = regression.split([STATIC_CODES, 2], dim=2)
         velocity = velocity + self.motion(features[PRE_HEAD], valid, interval)
         return heatmap, torch.cat([static, velocity], dim=2), features

@@ -1,5 +1,4 @@
-"""CenterPoint on pillars (arXiv:2006.11275): pillar encoder, SECOND backbone, FPN, and the CenterHead that students
-have."""
+"""CenterPoint on pillars (arXiv:2006.11275): pillar encoder, SECOND backbone, FPN, and the students' CenterHead."""
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,11 @@ from kd_training.models.teachers.second import SecondBackbone, SecondNeck
 class CenterPoint(nn.Module):
     """A LiDAR teacher on the student's BEV grid (`grid`).
 
-    Its features: "block1" at the grid's resolution, "block2" at half of it ("block0" at twice, where there are three
-    blocks), "pre_head" and the head's "shared" at the grid's.
+    Its features are "block1" at the grid's resolution, "block2" at half of it and, with three blocks, "block0" at
+    twice. "pre_head" and the head's "shared" are at the grid's.
 
-    added_modules: groups of modules, by prefix, that start as nothing: weights of a teacher without virtual points may
-    lack a group, as a whole.
+    added_modules: groups of modules, by prefix, that add nothing at first. Weights of a teacher without virtual points
+    may lack such a group as a whole.
     """
 
     added_modules = (("pillars.label",),)
@@ -33,7 +32,7 @@ class CenterPoint(nn.Module):
         self.grid = BevGrid.square(config.grid.extent, config.grid.cell_size)
         raster = BevGrid.square(config.grid.extent, config.pillar_size)
         self.level_names = tuple(f"block{place + 3 - blocks}" for place in range(blocks))
-        self.pillars = PillarEncoder(raster, config.pillar_channels, config.points.virtual.per_instance > 0)
+        self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=config.points.virtual.per_instance > 0)
         self.backbone = SecondBackbone(config.pillar_channels, config.block_channels, config.block_layers)
         self.neck = SecondNeck(config.block_channels, config.neck_channels)
         self.head = CenterHead(config.neck_channels * blocks, config.head_shared, config.head_hidden)
@@ -46,10 +45,10 @@ class CenterPoint(nn.Module):
         return {**levels, PRE_HEAD: before, SHARED: self.head.shared_channels}
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
-        """A batch of `rigs` clouds -> answers and features."""
+        """A batch of `rigs` clouds -> predictions and features; shapes in DetectorOutputs."""
         levels = self.backbone(self.pillars(points, rigs))
         features = {**dict(zip(self.level_names, levels, strict=True)), PRE_HEAD: self.neck(levels)}
-        return DetectorOutputs(*self.head.answer(features), features)
+        return DetectorOutputs(*self.head.predict(features), features)
 
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:

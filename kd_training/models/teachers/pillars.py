@@ -1,7 +1,7 @@
 """Pillar encoder (PointPillars, arXiv:1812.05784): points -> a raster of features, in plain PyTorch.
 
-No voxelisation step and no limit of points per pillar: every point is lifted and the maximum over its pillar is taken
-with a scatter.
+It needs no voxelisation and has no limit of points per pillar: every point is lifted, and a scatter takes the maximum
+over each pillar.
 """
 
 import torch
@@ -16,18 +16,21 @@ RANGE_SCALE, HEIGHT_SCALE, AGE_SCALE = 50.0, 3.0, 0.25  # metres and seconds: in
 
 
 class PillarEncoder(nn.Module):
-    """Points of B rigs -> (B, channels, rows, columns) over `raster`, zeros where there are none."""
+    """Encodes points on a raster; with `virtual` points it also learns from their class labels."""
 
-    def __init__(self, raster: BevGrid, channels: int, virtual: bool) -> None:
+    def __init__(self, raster: BevGrid, channels: int, *, virtual: bool) -> None:
         super().__init__()
         self.raster, self.channels, self.virtual = raster, channels, virtual
         self.linear = nn.Linear(GEOMETRY, channels, bias=False)
         if virtual:
-            self.label = nn.Embedding(1 + len(CLASSES), channels)  # nothing at first: an encoder without it may begin
+            self.label = nn.Embedding(
+                1 + len(CLASSES), channels
+            )  # 0 at first: it can start from an encoder without labels
             nn.init.zeros_(self.label.weight)
         self.norm = nn.BatchNorm1d(channels)
 
     def forward(self, batch: PointBatch, rigs: int) -> Tensor:
+        """Points of `rigs` rigs -> (rigs, channels, rows, columns) over `raster`, 0 where no points are."""
         rows, columns = self.raster.shape
         pillar, features, label = self._features(batch, rigs)
         lifted = self.linear(features)
@@ -35,14 +38,16 @@ class PillarEncoder(nn.Module):
             lifted = lifted + self.label(label).to(lifted.dtype)
         lifted = torch.relu(self.norm(lifted))
         raster = lifted.new_zeros(rigs * rows * columns, self.channels)
-        # zeros take part in the maximum: after ReLU nothing is below them
+        # zeros take part in the maximum: after ReLU nothing lies below them
         raster = raster.scatter_reduce(0, pillar[:, None].expand_as(lifted), lifted, "amax", include_self=True)
         return raster.reshape(rigs, rows, columns, self.channels).permute(0, 3, 1, 2)  # channels_last in memory
 
     @torch.no_grad()
     def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pillar index (P,), inputs (P, GEOMETRY) and label (P,) of the points inside the raster: 1 + class of virtual
-        points, 0 of others, None where none are known."""
+        """Pillar index (P,), inputs (P, GEOMETRY) and label (P,) of the points inside the raster.
+
+        A label is 1 + class of a virtual point and 0 of any other; None without virtual points.
+        """
         rows, columns = self.raster.shape
         origin = batch.points.new_tensor([self.raster.x_min, self.raster.y_min])
         cells = (batch.points[:, :2] - origin) / self.raster.cell_size

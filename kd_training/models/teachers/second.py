@@ -1,5 +1,4 @@
-"""SECOND's 2D backbone and its FPN (as in PointPillars, arXiv:1812.05784): strided blocks, all brought to one
-resolution."""
+"""SECOND's 2D backbone and FPN, as in PointPillars (arXiv:1812.05784): strided blocks, then one common resolution."""
 
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from kd_training.models.necks import ConvNormRelu
 
 
 class SecondBackbone(nn.Module):
-    """(B, incoming, rows, columns) -> one level per block, each half as large as the one before."""
+    """Strided blocks: each level is half as large as the one before."""
 
     def __init__(self, incoming: int, channels: Sequence[int], layers: Sequence[int]) -> None:
         super().__init__()
@@ -21,6 +20,7 @@ class SecondBackbone(nn.Module):
             incoming = outgoing
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, incoming, rows, columns) -> levels (B, channels[i], rows / 2^(i + 1), columns / 2^(i + 1))."""
         levels = []
         for block in self.blocks:
             x = block(x)
@@ -29,7 +29,7 @@ class SecondBackbone(nn.Module):
 
 
 class SecondNeck(nn.Module):
-    """Levels -> (B, len(levels) * channels, rows, columns) at the resolution of the last but one."""
+    """Brings all levels to the resolution of the last but one, and concatenates them."""
 
     def __init__(self, level_channels: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -39,11 +39,12 @@ class SecondNeck(nn.Module):
         )
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """Levels, finest first -> (B, len(levels) * channels, rows, columns), of the last level but one."""
         return torch.cat([branch(level) for branch, level in zip(self.branches, levels, strict=True)], dim=1)
 
 
 def _branch(incoming: int, outgoing: int, scale: int) -> nn.Sequential:
-    """To the target resolution from one 2 ** `scale` times as coarse."""
+    """Resamples to the target from a resolution that is 2 ** `scale` times as coarse."""
     if scale <= 0:
         step = 2**-scale
         resize = nn.Conv2d(incoming, outgoing, step, step, bias=False)

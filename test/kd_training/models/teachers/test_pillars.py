@@ -14,7 +14,7 @@ RASTER = BevGrid(-4.0, 4.0, -2.0, 2.0, 1.0)  # 4 rows, 8 columns
 
 def encoder(virtual: bool = False, channels: int = 6) -> PillarEncoder:
     torch.manual_seed(0)
-    made = PillarEncoder(RASTER, channels, virtual).double().eval()
+    made = PillarEncoder(RASTER, channels, virtual=virtual).double().eval()
     torch.nn.init.normal_(made.norm.bias)
     return made
 
