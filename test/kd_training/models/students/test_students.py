@@ -11,6 +11,7 @@ from support.nuscenes_tables import VERSION, write_dataset
 from support.students import KINDS, narrow_student, shake
 
 from kd_perception.errors import DataError
+from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline
 from kd_perception.student.spec import Student
 from kd_training.checkpoints.checkpoint import load_weights
@@ -88,7 +89,9 @@ def test_training_sees_what_the_pipeline_sees(kind, frame):
     trained = model.train_forward(evaluation_batch(model.spec, frame).inputs)
     pipeline = Pipeline(Student(Path("no file"), model.spec, ""), ModelEngine(model), len(frame.cameras))
     pipeline.set_rig(frame.cameras)
-    inputs = dict(pipeline.prepare([image.path.read_bytes() for image in frame.frame.images]).inputs)
+    record = FrameRecord(images=[image.path.read_bytes() for image in frame.frame.images])
+    pipeline.prepare(record)
+    inputs = dict(record.inputs)
     pipeline.close()
     if model.spec.memory is not None:
         inputs |= pipeline._memory.recall(0, None).inputs
