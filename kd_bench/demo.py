@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +22,11 @@ from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scen
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions
-from kd_perception.evaluation.graph_run import DETECTIONS, GraphRun, replay_bag
+from kd_perception.evaluation.graph_run import GraphRun, replay_bag
 from kd_perception.evaluation.metric import Metrics
-from kd_perception.evaluation.offline import HTML_FILE, write_evaluation
-from kd_perception.evaluation.report import RunReport
+from kd_perception.evaluation.result_folder import DETECTIONS_FOLDER, PAGE_FILE, RunReport
 from kd_perception.evaluation.table import metrics_table
+from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_synthetic.cli import progress_bar
@@ -65,20 +66,14 @@ def demo(
     scored, timed = merged(lockstep), merged(real_time)
     with console.status("scoring and drawing"):
         report = timed.report(opened.model_id, engine)
-        metrics = write_evaluation(
-            out,
-            "kd demo: a camera student on synthetic scenes, through the node graph",
-            nusc,
-            names,
-            scored.results,
-            timed.stages,
-            report,
-            notes=notes(opened.spec.name, names, frames),
-            lockstep=scored.report(opened.model_id, engine),
-        )
+        report = replace(report, lockstep=scored.report(opened.model_id, engine))
+        title = "kd demo: a camera student on synthetic scenes, through the node graph"
+        about = notes(opened.spec.name, names, frames)
+        run = EvaluatedRun(title, names, scored.results, timed.stages, report, about)
+        metrics = write_evaluation(out, nusc, run)
     console.print(metrics_table(metrics, f"{opened.spec.name} through the node graph"))
     console.print(summary_table(metrics, report, scored))
-    console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / HTML_FILE}[/bold]")
+    console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / PAGE_FILE}[/bold]")
 
 
 def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Console) -> Path:
@@ -128,10 +123,10 @@ def replay(bag: Path, student: Path, out: Path, engine: str, lockstep: bool, con
 def collect_detections(out: Path, scenes: Sequence[str]) -> None:
     """Move the lockstep passes' recorded detections (bags) to detections/<scene>."""
     for name in scenes:
-        target = out / DETECTIONS / name
+        target = out / DETECTIONS_FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
-        (out / "lockstep" / name / DETECTIONS).rename(target)
+        (out / "lockstep" / name / DETECTIONS_FOLDER).rename(target)
 
 
 def merged(runs: Sequence[GraphRun]) -> GraphRun:

@@ -22,7 +22,8 @@ from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.metric import evaluate_results
-from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
+from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, read_results, write_results
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
@@ -152,7 +153,7 @@ def answers(
     progress: Callable[[int, int], None],
 ) -> Results:
     """The student's detections on every keyframe, read from `folder` where they were made before."""
-    path = folder / "results_nusc.json"
+    path = folder / RESULTS_FILE
     tokens = {token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)}
     if path.is_file() and set(known := read_results(path)) == tokens:
         progress(len(tokens), len(tokens))
@@ -160,9 +161,8 @@ def answers(
     first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
     options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD, views=case.views)
     pipeline = Pipeline(student, engine, len(first.images), options)
-    found = detect_scenes(
-        pipeline, nusc, scene_names(nusc), progress, camera_motion=case.camera_motion, cameras=case.cameras
-    )
+    feed = FrameFeed(camera_motion=case.camera_motion, cameras=case.cameras)
+    found = detect_scenes(pipeline, nusc, scene_names(nusc), feed, progress)
     pipeline.close()
     write_results(path, found.results)
     return found.results
@@ -171,7 +171,7 @@ def answers(
 def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, restricted: bool) -> Score:
     """The metric of a case; `restricted`: over what the case's cameras see. Kept in `folder`."""
     kept = folder / ("score_seen.json" if restricted else "score.json")
-    path = folder / "results_nusc.json"
+    path = folder / RESULTS_FILE
     if kept.is_file() and kept.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return Score(**json.loads(kept.read_text()))
     if restricted:
@@ -185,8 +185,7 @@ def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, rest
         path = folder / "results_seen_nusc.json"
         write_results(path, results)
     metrics = evaluate_results(nusc, path)
-    errors = metrics.summary["tp_errors"]
-    score = Score(metrics.mean_ap, metrics.nds, errors["trans_err"], errors["orient_err"])
+    score = Score(metrics.mean_ap, metrics.nds, metrics.errors.translation, metrics.errors.orientation)
     write_text(kept, json.dumps(score.__dict__))
     return score
 

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 
 from kd_perception.atomic import write_text
-from kd_perception.evaluation.report import commit
+from kd_perception.commit import code_commit
 
 
 def terminal_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -32,7 +32,7 @@ def markdown_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def write_report(path: Path, title: str, facts: Mapping[str, str], body: str) -> None:
     """A Markdown file: title, how it was made, and the tables; atomic."""
-    made = {"command": f"`{command_line()}`", "commit": commit(), "machine": machine(), **facts}
+    made = {"command": f"`{command_line()}`", "commit": code_commit(), "machine": machine(), **facts}
     lines = "\n".join(f"- {name}: {value}" for name, value in made.items())
     write_text(path, f"# {title}\n\n{lines}\n\n{body.strip()}\n")
 

@@ -1,7 +1,7 @@
 """`kd bench temporal`: a temporal student beside the single-frame one, at several frame rates and memory intervals."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_nam
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.metric import Metrics, evaluate_results
-from kd_perception.evaluation.offline import Answers, detect_scenes
+from kd_perception.evaluation.predictions import FrameFeed, Predictions, detect_scenes
+from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
 from kd_perception.evaluation.results import write_results
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
@@ -27,7 +28,7 @@ from kd_perception.student.spec import MemorySpec, Student, load_student
 
 SCORE_THRESHOLD = 0.02
 KEYFRAMES_HZ = 2.0
-RESULTS_FILE, SUMMARY_FILE, ANSWERED_FILE = "results_nusc.json", "metrics_summary.json", "answered.json"
+ANSWERED_FILE = "answered.json"
 HEADINGS = ("student", "images at", "memory", "frames with it", "mAP", "NDS", "mATE m", "mAOE rad", "mAVE m/s")
 KEYFRAME_INTERVALS_S, CAMERA_INTERVALS_S = (1.0, 0.5), (0.5, 0.2, 0.1)  # ages of the memory that are measured
 METHOD = """Keyframes are scored; at more than 2 Hz the temporal student also sees the images between them, as on a
@@ -147,7 +148,7 @@ def _run(
     engine: str,
     threads: int,
     progress: Callable[[int, int], None],
-) -> Answers:
+) -> Predictions:
     first = load_frame(nusc, scene_samples(nusc, scenes[0])[0])
     spec = case.student.spec
     if spec.memory is not None and case.interval_s:
@@ -155,7 +156,7 @@ def _run(
     options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD)
     pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), options)
     camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
-    answers = detect_scenes(pipeline, nusc, scenes, progress, camera_hz, with_pose=case.interval_s > 0.0)
+    answers = detect_scenes(pipeline, nusc, scenes, FrameFeed(camera_hz, with_pose=case.interval_s > 0.0), progress)
     pipeline.close()
     return answers
 
@@ -163,18 +164,18 @@ def _run(
 def row_of(measured: Measured) -> tuple[str, ...]:
     """A line of the table, as HEADINGS names it."""
     case, metrics = measured.case, measured.metrics
-    errors: Mapping[str, float] = metrics.summary["tp_errors"]
     return (
         case.name, f"{case.camera_hz:g} Hz", _memory(case), f"{100 * measured.share:.0f} %", f"{metrics.mean_ap:.3f}",
-        f"{metrics.nds:.3f}", *(f"{errors[key]:.2f}" for key in ("trans_err", "orient_err", "vel_err")),
+        f"{metrics.nds:.3f}", f"{metrics.errors.translation:.2f}",
+        f"{metrics.errors.orientation:.2f}", f"{metrics.errors.velocity:.2f}",
     )  # fmt: skip
 
 
 def velocities(measured: Sequence[Measured]) -> str:
     """Markdown table of each class's velocity error, one column a case."""
-    moving = [name for name in CLASSES if all(entry.metrics.classes[name].velocity >= 0 for entry in measured)]
+    moving = [name for name in CLASSES if all(entry.metrics.classes[name].errors.velocity >= 0 for entry in measured)]
     names = [f"{entry.case.name}, {entry.case.camera_hz:g} Hz, {_memory(entry.case)}" for entry in measured]
-    rows = [(name, *(f"{entry.metrics.classes[name].velocity:.2f}" for entry in measured)) for name in moving]
+    rows = [(name, *(f"{entry.metrics.classes[name].errors.velocity:.2f}" for entry in measured)) for name in moving]
     return markdown_table(("class", *names), rows)
 
 

@@ -7,25 +7,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from kd_perception.evaluation.result_folder import SUMMARY_FILE
+
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Configuration, for example config/training/bevdet_demo.yaml.")],
+    *,
+    config: Annotated[Path, typer.Argument(help="Configuration, e.g. config/training/bevdet_demo.yaml.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes as key=value, for example schedule.steps=500.")
+        list[str] | None, typer.Argument(help="Changes as key=value, e.g. schedule.steps=500.")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for weights, state, events, metrics, pictures; default: out/train/NAME of the file."),
+        typer.Option(help="Folder for weights, state, events, metrics and pictures. Default: out/train/CONFIG."),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Start from these weights (the whole model; .safetensors).")
+        Path | None, typer.Option(help="Start a new run from these weights of the whole model (.safetensors).")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Continue the run in this folder, bit by bit (sets --out too).")
+        Path | None, typer.Option(help="Continue the run in this folder exactly where it stopped; replaces --out.")
     ] = None,
 ) -> None:
-    """Train a student, a student with a teacher, or a teacher, as the configuration says: saves every few minutes, ends
-    with the metrics of data.validation and pictures (more processes: torchrun)."""
+    """Train what the configuration describes: a student, a distilled student or a LiDAR teacher.
+
+    Saves every few minutes, and ends with the metrics of data.validation and pictures. Start it with torchrun for
+    several processes.
+    """
     from kd_training.config.experiment import TrainConfig, load_config
     from kd_training.loop.missing_teacher import train_missing_teacher
     from kd_training.loop.train import train as run
@@ -43,7 +49,7 @@ def train(
 
 
 def validate(out: Path) -> None:
-    """Print and write the metrics of a finished run's weights on its validation data, if it names any, and pictures."""
+    """Print and write a finished run's metrics on each of its validation sets, and pictures; nothing without one."""
     from kd_training.batches.processes import is_first_process
     from kd_training.evaluation.validation import validation_metrics
 
@@ -62,27 +68,32 @@ def validate(out: Path) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="weights.safetensors of a run, or the run's folder.")],
-    out: Annotated[Path, typer.Option(help="The student file to write (.onnx).")],
-    data: Annotated[str, typer.Option(help="What it was trained on, for the file's metadata.")] = "",
+    *,
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a run, or its weights (.safetensors).")],
+    out: Annotated[Path, typer.Option(help="Student file to write (.onnx).")],
+    data: Annotated[
+        str, typer.Option(help="Training data in words, for the metadata. Default: the data sets of the configuration.")
+    ] = "",
     metrics: Annotated[
-        Path | None, typer.Option(help="metrics_summary.json to state in the metadata; default: the run's own.")
+        Path | None, typer.Option(help=f"{SUMMARY_FILE} with the accuracy to state. Default: the run's own.")
     ] = None,
 ) -> None:
-    """Write a trained student as one ONNX file, with its weights (.safetensors) beside it, after checking it against
-    PyTorch."""
+    """Export a trained student as one ONNX file, checked against PyTorch.
+
+    Writes the weights (.safetensors) next to it, for the torch engine.
+    """
     from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
     from kd_training.checkpoints.export import export_student
     from kd_training.checkpoints.models import load_model
     from kd_training.checkpoints.provenance import provenance_of
     from kd_training.config.experiment import student_config
-    from kd_training.evaluation.validation import measured_accuracy
+    from kd_training.evaluation.validation import measured_accuracy, metrics_folder
 
     path = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
     config = student_config(checkpoint_config(path), str(path))
     config = replace(config, data=replace(config.data, workers=0))
     model = load_model(path)
-    accuracy = measured_accuracy(metrics or path.parent / "metrics" / "metrics_summary.json")
+    accuracy = measured_accuracy(metrics or metrics_folder(path.parent, 0) / SUMMARY_FILE)
     spec = export_student(model, out, provenance_of(config, data), accuracy, {})
     save_weights(model.state_dict(), config, out.with_suffix(".safetensors"))
     size = out.stat().st_size / 1e6

@@ -13,7 +13,9 @@ from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import Metrics
 
 DECIMALS = 5
-ERRORS = {"mATE": "trans_err", "mASE": "scale_err", "mAOE": "orient_err", "mAVE": "vel_err", "mAAE": "attr_err"}
+ERRORS = {
+    "mATE": "translation", "mASE": "scale", "mAOE": "orientation", "mAVE": "velocity", "mAAE": "attribute",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,12 @@ class Ledger(NamedTuple):
 
 def accuracy(metrics: Metrics) -> dict[str, float | dict[str, float] | dict[str, int]]:
     """The fields of a Record that the metric gives."""
-    errors = metrics.summary["tp_errors"]
     return {
         "mAP": round(metrics.mean_ap, DECIMALS),
         "NDS": round(metrics.nds, DECIMALS),
-        **{name: round(float(errors[key]), DECIMALS) for name, key in ERRORS.items()},
+        **{name: round(getattr(metrics.errors, field), DECIMALS) for name, field in ERRORS.items()},
         "AP": {name: round(entry.ap, DECIMALS) for name, entry in metrics.classes.items()},
-        "truths": {name: entry.truths for name, entry in metrics.classes.items()},
+        "truths": {name: entry.ground_truths for name, entry in metrics.classes.items()},
     }
 
 

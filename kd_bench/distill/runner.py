@@ -14,8 +14,8 @@ from kd_bench.distill.ledger import Record, append, read_ledger
 from kd_bench.distill.runs import Run
 from kd_bench.distill.worker import HELD, INTERRUPTED, Order, score_file, training_seconds, write_order
 from kd_bench.tables import command_line, device
+from kd_perception.commit import code_commit
 from kd_perception.errors import KdError
-from kd_perception.evaluation.report import commit
 from kd_training.config.experiment import to_yaml
 
 POLL_S = 0.5
@@ -159,7 +159,7 @@ def _records(entry: Running) -> list[Record]:
         Record(
             suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
             step=step, steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
-            command=command_line(), commit=commit(), start=run.start, begins=run.begins, protocol=run.protocol,
+            command=command_line(), commit=code_commit(), start=run.start, begins=run.begins, protocol=run.protocol,
             key=run.key(step),
             **json.loads(score_file(entry.folder, run.split, step).read_text()),
         )

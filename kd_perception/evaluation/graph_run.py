@@ -1,6 +1,5 @@
 """A student evaluated through the node graph: scene -> bag -> replay into real processes -> recorded detections."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,18 @@ from rosbags.rosbag2 import Reader
 from kd_perception.bags.messages import typestore
 from kd_perception.bringup.graph import replay_evaluate_graph
 from kd_perception.datasets.nuscenes import ANCHOR
-from kd_perception.errors import DataError
-from kd_perception.evaluation.report import RunReport, make_report
+from kd_perception.evaluation.report import make_report
+from kd_perception.evaluation.result_folder import (
+    LOGS_FOLDER,
+    PROCESSED,
+    RESULTS_FILE,
+    STATUS_FILE,
+    RunReport,
+    read_statuses,
+)
 from kd_perception.evaluation.results import Results, read_results
 
 SAMPLE_TOPIC = "/sample"
-RESULTS, STATUS, DETECTIONS, LOGS = "results_nusc.json", "status.jsonl", "detections", "logs"
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class GraphRun:
 
     def report(self, model: str, engine: str) -> RunReport:
         """The run's report.json content."""
-        return make_report(self.frames_in, self.frames_in - len(self.stages), self.stages, model, engine)
+        return make_report(self.stages, frames_in=self.frames_in, model=model, engine=engine)
 
 
 def replay_bag(
@@ -63,24 +68,14 @@ def replay_bag(
         score_threshold=score_threshold,
         threads=threads,
     )
-    with running(graph, domain_id=domain_id, log_folder=out / LOGS, echo=echo) as processes:
+    with running(graph, domain_id=domain_id, log_folder=out / LOGS_FOLDER, echo=echo) as processes:
         processes.wait(timeout_s)
     keyframes, images = _offered(bag)
-    answered = _answered(out / STATUS)
+    processed = {row.stamp_ns: row.stage_ms for row in read_statuses(out / STATUS_FILE) if row.outcome == PROCESSED}
     if lockstep:
-        answered = {stamp: stages for stamp, stages in answered.items() if stamp in keyframes}
-    return GraphRun(read_results(out / RESULTS), list(answered.values()), len(keyframes) if lockstep else images)
-
-
-def _answered(path: Path) -> dict[int, dict[str, float]]:
-    """Stage times by stamp (ns) of the frames whose status says answered."""
-    try:
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        return {row["stamp_ns"]: row["stage_ms"] for row in rows if row["outcome"] == "answered"}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(
-            f"{path}, which the evaluator node writes, cannot be read ({error}); look at the node's log beside it"
-        ) from error
+        processed = {stamp: stages for stamp, stages in processed.items() if stamp in keyframes}
+    frames_in = len(keyframes) if lockstep else images
+    return GraphRun(read_results(out / RESULTS_FILE), list(processed.values()), frames_in)
 
 
 def _offered(bag: Path) -> tuple[set[int], int]:

@@ -1,18 +1,18 @@
 """The nuScenes detection metric (mAP, NDS; arXiv:1903.11027) on any nuScenes-format tables and any set of scenes.
 
-Everything that counts is nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range,
-points and bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, a
-data set of one's own has other names. On an official split the figures are the devkit's, digit for digit.
+Matching and scoring are nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range,
+points and bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, other
+data sets have other names. On an official split the figures are the devkit's, digit for digit.
 """
 
 import contextlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,31 +32,35 @@ CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the pu
 
 
 @dataclass(frozen=True)
+class TruePositiveErrors:
+    """Mean errors of matched boxes; NaN where the metric defines none, 1 where nothing matched."""
+
+    translation: float  # metres
+    scale: float  # 1 - IoU
+    orientation: float  # radians
+    velocity: float  # metres per second
+    attribute: float  # 1 - accuracy
+
+
+@dataclass(frozen=True)
 class ClassMetrics:
-    """One class: truth boxes and detections that the metric's filters leave, AP, and mean errors of matched boxes.
+    """One class: how many boxes and detections the metric's filters leave, AP, and the matched boxes' errors."""
 
-    Errors: translation (m), scale (1 - IoU), orientation (rad), velocity (m/s), attribute (1 - accuracy); NaN where the
-    metric defines none, 1 where nothing matched.
-    """
-
-    truths: int
+    ground_truths: int
     detections: int
     ap: float
-    translation: float
-    scale: float
-    orientation: float
-    velocity: float
-    attribute: float
+    errors: TruePositiveErrors
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The nuScenes detection metric: mAP and NDS in [0, 1], and each class's figures."""
+    """The nuScenes detection metric: mAP and NDS in [0, 1], errors averaged over classes, and each class's figures."""
 
     mean_ap: float
     nds: float
+    errors: TruePositiveErrors
     classes: dict[str, ClassMetrics]
-    summary: dict  # what the devkit writes as metrics_summary.json
+    summary: dict[str, Any]  # what nuscenes-devkit writes as SUMMARY_FILE
 
 
 def counted(boxes: Boxes) -> Boxes:
@@ -78,8 +82,8 @@ def evaluate_results(
 ) -> Metrics:
     """Score a result file over `scenes` (default: all); with `summary_path` also write the devkit's summary.
 
-    Samples of other scenes in the file are ignored. Raises DataError if the file lacks a sample of the scenes (every
-    sample must be answered, with an empty list where nothing was found), or if truth or file cannot be read.
+    Samples of other scenes in the file are ignored. Raises DataError if the file lacks a sample of the scenes (a sample
+    without detections has an empty list), or if ground truth or file cannot be read.
     """
     tokens = [
         token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)
@@ -90,7 +94,7 @@ def evaluate_results(
             evaluator = _make_evaluator(nusc, Path(result_path), tokens)
     except Exception as error:  # the devkit asserts, and raises plain Exception
         raise DataError(
-            f"nuscenes-devkit cannot use {result_path} with these tables ({error}); mend the one named"
+            f"nuscenes-devkit cannot use {result_path} with these tables ({error}); fix the one named"
         ) from error
     figures, _ = evaluator.evaluate()
     summary = json.loads(json.dumps({**figures.serialize(), "meta": evaluator.meta}))
@@ -99,6 +103,7 @@ def evaluate_results(
     return Metrics(
         mean_ap=figures.mean_ap,
         nds=figures.nd_score,
+        errors=_errors(figures.tp_errors.__getitem__),
         classes={name: _class_metrics(evaluator, figures, name) for name in CLASSES},
         summary=summary,
     )
@@ -112,8 +117,8 @@ def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
     absent = [token for token in tokens if token not in results]
     if absent:
         raise DataError(
-            f"{result_path} answers {len(tokens) - len(absent)} of {len(tokens)} samples; "
-            f"the first missing is {absent[0]}; answer every sample, with no boxes if need be"
+            f"{result_path} has {len(tokens) - len(absent)} of {len(tokens)} samples; the first missing is "
+            f"{absent[0]}; give every sample an entry, an empty list where nothing was detected"
         )
     crowded = [token for token in tokens if len(results[token]) > MAX_BOXES_PER_SAMPLE]
     if crowded:
@@ -133,7 +138,7 @@ def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
 
 
 def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> "DetectionEval":
-    """The devkit's DetectionEval over the given samples (a class made here: the devkit is imported on use)."""
+    """The devkit's DetectionEval over the given samples. The class stands in here: the devkit is imported on use."""
     from nuscenes.eval.common.loaders import (
         add_center_dist,
         filter_eval_boxes,
@@ -166,19 +171,20 @@ def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> "
 
 
 def _class_metrics(evaluator: "DetectionEval", figures: "DetectionMetrics", name: str) -> ClassMetrics:
-    errors = {
-        error: float(figures.get_label_tp(name, f"{key}_err"))
-        for error, key in (
-            ("translation", "trans"),
-            ("scale", "scale"),
-            ("orientation", "orient"),
-            ("velocity", "vel"),
-            ("attribute", "attr"),
-        )
-    }
     return ClassMetrics(
-        truths=sum(box.detection_name == name for box in evaluator.gt_boxes.all),
+        ground_truths=sum(box.detection_name == name for box in evaluator.gt_boxes.all),
         detections=sum(box.detection_name == name for box in evaluator.pred_boxes.all),
         ap=float(figures.mean_dist_aps[name]),
-        **errors,
+        errors=_errors(partial(figures.get_label_tp, name)),
+    )
+
+
+def _errors(value: Callable[[str], float]) -> TruePositiveErrors:
+    """Errors by the devkit's names for them."""
+    return TruePositiveErrors(
+        translation=float(value("trans_err")),
+        scale=float(value("scale_err")),
+        orientation=float(value("orient_err")),
+        velocity=float(value("vel_err")),
+        attribute=float(value("attr_err")),
     )

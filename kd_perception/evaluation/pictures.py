@@ -1,4 +1,4 @@
-"""Pictures of evaluated samples: the rig's cameras and the bird's-eye view, detections over truth."""
+"""Pictures of evaluated samples: the rig's cameras and the bird's-eye view, detections over ground truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,14 +41,14 @@ class SamplePicture:
     cameras: dict[str, np.ndarray]
     bev: np.ndarray
     detections: int
-    truths: int
+    ground_truths: int
 
     def grid(self) -> np.ndarray:
         """The cameras as the rig sees them: front in one row, back in the next."""
         return camera_grid(self.cameras)
 
     def overview(self) -> np.ndarray:
-        """Everything in one picture: the cameras two by two, the bird's-eye view beside them."""
+        """Everything in one picture: the cameras two by two, the bird's-eye view to their right."""
         cameras = camera_grid(self.cameras, TALL_LAYOUT)
         height = len(cameras)
         return np.hstack([cameras, cv2.resize(self.bev, (height, height), interpolation=cv2.INTER_AREA)])
@@ -62,36 +62,38 @@ def spread(tokens: Sequence[str], count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a sample's pictures are drawn over: its frame, and in ego the boxes that have points and the LiDAR's points
-    (N, 3), None where there are none."""
+    """What a sample's pictures are drawn over: its frame; in ego the ground-truth boxes that have points, and the
+    LiDAR's points (N, 3) or None."""
 
     frame: Frame
-    truth: Boxes
+    ground_truth: Boxes
     cloud: np.ndarray | None
 
 
 def load_surroundings(nusc: "NuScenes", sample_token: str) -> Surroundings:
-    """Of one sample; images are read when they are drawn."""
+    """The surroundings of one sample; images are read when they are drawn."""
     frame = load_frame(nusc, sample_token)
-    truth = seen_truth(nusc, sample_token, frame.global_from_ego)
-    return Surroundings(frame, truth, points_in_ego(nusc, sample_token, frame.global_from_ego))
+    ground_truth = seen_ground_truth(nusc, sample_token, frame.global_from_ego)
+    return Surroundings(frame, ground_truth, points_in_ego(nusc, sample_token, frame.global_from_ego))
 
 
-def seen_truth(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
-    """A sample's truth in ego: boxes that have points, as the metric counts them."""
-    truth, points = ground_truth_boxes(nusc, sample_token, global_from_ego)
-    return truth[points > 0]
+def seen_ground_truth(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
+    """A sample's ground truth in ego: boxes that have points, as the metric counts them."""
+    boxes, points = ground_truth_boxes(nusc, sample_token, global_from_ego)
+    return boxes[points > 0]
 
 
 def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarray]:
-    """The cameras' pictures by name, `detections` (in ego) over truth. Raises DataError if an image file is missing or
-    damaged."""
+    """The cameras' pictures by name, `detections` (in ego) over ground truth.
+
+    Raises DataError if an image file is missing or damaged.
+    """
     return {
         image.camera.name: draw_camera(
             decode_image(image.read(), str(image.path)),
             image.camera,
             detections,
-            ground_truth=around.truth,
+            ground_truth=around.ground_truth,
             width=CAMERA_WIDTH,
         )
         for image in around.frame.images
@@ -105,9 +107,9 @@ def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DR
         scene=around.frame.scene,
         sample_token=around.frame.sample_token,
         cameras=draw_cameras(around, drawn),
-        bev=draw_bev(drawn, ground_truth=around.truth, points=around.cloud, size=BEV_SIZE),
+        bev=draw_bev(drawn, ground_truth=around.ground_truth, points=around.cloud, size=BEV_SIZE),
         detections=len(drawn),
-        truths=len(around.truth),
+        ground_truths=len(around.ground_truth),
     )
 
 

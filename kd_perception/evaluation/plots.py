@@ -32,7 +32,7 @@ def latency_svg(stages: Mapping[str, Sequence[float]]) -> str:
     boxes.set_yticks(range(1, len(names) + 1), names)
     boxes.invert_yaxis()
     boxes.set_xlabel("ms")
-    course.set_xlabel("answered frame")
+    course.set_xlabel("processed frame")
     course.set_ylabel("ms")
     for axes in (boxes, course):
         axes.set_facecolor("none")

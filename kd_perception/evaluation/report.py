@@ -1,36 +1,29 @@
-"""report.json: how many frames came in and were answered, and how long each stage took, with what."""
+"""The figures of a run's report: how many frames were processed, and how long each stage took."""
 
-import json
-import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from kd_perception.atomic import write_text
+from kd_perception.commit import code_commit
+from kd_perception.evaluation.result_folder import RunReport
 
 PERCENTILES = (50, 95, 99)
 
 
-@dataclass(frozen=True)
-class RunReport:
-    """One run: frames offered, answered and dropped; percentiles of each stage's time; what it was done with."""
+def make_report(stages: Sequence[Mapping[str, float]], *, frames_in: int, model: str, engine: str) -> RunReport:
+    """The report of a run that was offered `frames_in` frames and processed those of `stages`.
 
-    frames_in: int
-    frames_answered: int
-    frames_dropped: int
-    latency_ms: dict[str, dict[str, float]]  # stage -> {"p50": ..., "p95": ..., "p99": ...}
-    model: str
-    engine: str
-    commit: str
-
-
-def make_report(
-    frames_in: int, frames_dropped: int, stages: Sequence[Mapping[str, float]], model: str, engine: str
-) -> RunReport:
-    """A report of the answered frames' stage times (milliseconds, one mapping a frame)."""
-    return RunReport(frames_in, len(stages), frames_dropped, percentiles(by_stage(stages)), model, engine, commit())
+    `stages`: milliseconds by stage, one mapping a frame.
+    """
+    return RunReport(
+        frames_in=frames_in,
+        frames_answered=len(stages),
+        frames_dropped=frames_in - len(stages),
+        latency_ms=percentiles(by_stage(stages)),
+        model=model,
+        engine=engine,
+        commit=code_commit(),
+    )
 
 
 def by_stage(stages: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
@@ -46,30 +39,3 @@ def percentiles(stages: Mapping[str, Sequence[float]]) -> dict[str, dict[str, fl
         for name, times in stages.items()
         if len(times)
     }
-
-
-def write_report(path: Path, report: RunReport, **runs: RunReport) -> None:
-    """Write report.json atomically; further runs of the same evaluation go in under their names."""
-    write_text(path, json.dumps({**asdict(report), **{name: asdict(run) for name, run in runs.items()}}, indent=2))
-
-
-def commit() -> str:
-    """The checkout's commit, '+' appended if files differ from it; 'unknown' where the package is no checkout."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return "unknown"
-    try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        changed = subprocess.run(
-            ["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -12,6 +12,7 @@ import numpy as np
 
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
+from kd_perception.evaluation.result_folder import ResultRow
 from kd_perception.geometry.attributes import attribute_of
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
@@ -19,16 +20,16 @@ from kd_perception.geometry.transforms import invert, make_transform, quaternion
 MAX_BOXES_PER_SAMPLE = 500  # the metric refuses more
 META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
 
-Results = dict[str, list[dict]]  # sample token -> detections as the file has them
+Results = dict[str, list[ResultRow]]  # sample token -> detections
 
 
 def sample_result(
     sample_token: str, boxes: Boxes, global_from_ego: np.ndarray, attributes: Sequence[str] | None = None
-) -> list[dict]:
+) -> list[ResultRow]:
     """One sample's detections as the result file has them, best score first, at most MAX_BOXES_PER_SAMPLE.
 
-    `boxes` are in ego at the time of `global_from_ego` (4, 4). Without `attributes` each box gets the likely one of its
-    class and speed.
+    `boxes` are in ego at the time of `global_from_ego` (4, 4). Without `attributes` each box gets the most likely one
+    for its class and speed.
     """
     best = np.argsort(-boxes.score, kind="stable")[:MAX_BOXES_PER_SAMPLE]
     in_global = boxes[best].transformed(global_from_ego)
@@ -53,7 +54,7 @@ def sample_result(
     ]
 
 
-def boxes_of_result(detections: Sequence[dict], global_from_ego: np.ndarray) -> Boxes:
+def boxes_of_result(detections: Sequence[ResultRow], global_from_ego: np.ndarray) -> Boxes:
     """The boxes in ego of one sample's entries of a result file; the inverse of `sample_result`."""
     if not detections:
         return Boxes.empty()
@@ -69,8 +70,8 @@ def boxes_of_result(detections: Sequence[dict], global_from_ego: np.ndarray) -> 
     return in_global.transformed(invert(global_from_ego))
 
 
-def write_results(path: Path, results: Mapping[str, list[dict]], meta: Mapping[str, bool] | None = None) -> None:
-    """Write a result file atomically; `meta` says which inputs were used (default: cameras only)."""
+def write_results(path: Path, results: Mapping[str, list[ResultRow]], meta: Mapping[str, bool] | None = None) -> None:
+    """Write a result file atomically; `meta` states which inputs were used (default: cameras only)."""
     write_text(path, json.dumps({"meta": dict(meta or META), "results": dict(results)}))
 
 
@@ -79,6 +80,6 @@ def read_results(path: Path) -> Results:
     try:
         return json.loads(Path(path).read_text())["results"]
     except FileNotFoundError as error:
-        raise DataError(f"result file {path} does not exist; run kd eval to make one") from error
+        raise DataError(f"result file {path} does not exist; write one with kd eval") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no nuScenes result file ({error}); make it again with kd eval") from error
+        raise DataError(f"{path} is no nuScenes result file ({error}); write it again with kd eval") from error

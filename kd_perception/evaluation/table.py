@@ -1,28 +1,15 @@
-"""The metric as a table for the terminal."""
+"""The metric as a table: its columns and cells, for the terminal and for pages."""
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from kd_perception.evaluation.metric import Metrics
+from kd_perception.evaluation.metric import ClassMetrics, Metrics, TruePositiveErrors
 
-ERROR_COLUMNS = (
-    ("ATE [m]", "translation"),
-    ("ASE", "scale"),
-    ("AOE [rad]", "orientation"),
-    ("AVE [m/s]", "velocity"),
-    ("AAE", "attribute"),
-)
-SUMMARY_ERRORS = (
-    "trans_err",
-    "scale_err",
-    "orient_err",
-    "vel_err",
-    "attr_err",
-)  # the devkit's names, in the same order
+CLASS_COLUMNS = ("GT", "detected", "AP", "ATE [m]", "ASE", "AOE [rad]", "AVE [m/s]", "AAE")
 
 
 def metrics_table(metrics: Metrics, title: str = "nuScenes detection metric") -> Table:
-    """One row a class (classes without truth are dimmed: their AP is 0 by definition), mAP and NDS below."""
+    """One row a class (classes without ground truth are dimmed: their AP is 0 by definition), mAP and NDS below."""
     table = Table(
         title=title,
         caption=f"mAP [bold]{metrics.mean_ap:.4f}[/bold]   NDS [bold]{metrics.nds:.4f}[/bold]   "
@@ -32,20 +19,24 @@ def metrics_table(metrics: Metrics, title: str = "nuScenes detection metric") ->
         collapse_padding=True,
     )
     table.add_column("class", no_wrap=True)
-    for column in ("truth", "found", "AP", *(name.split()[0] for name, _ in ERROR_COLUMNS)):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in CLASS_COLUMNS:
+        table.add_column(column.partition(" [")[0], justify="right", no_wrap=True)
     for name, row in metrics.classes.items():
-        errors = (number(getattr(row, field)) for _, field in ERROR_COLUMNS)
-        table.add_row(
-            name, str(row.truths), str(row.detections), f"{row.ap:.3f}", *errors, style="dim" if row.truths == 0 else ""
-        )
-    means = (number(metrics.summary["tp_errors"][name]) for name in SUMMARY_ERRORS)
-    truths, found = (sum(getattr(row, field) for row in metrics.classes.values()) for field in ("truths", "detections"))
+        table.add_row(name, *class_cells(row), style="" if row.ground_truths else "dim")
+    ground_truths = sum(row.ground_truths for row in metrics.classes.values())
+    detections = sum(row.detections for row in metrics.classes.values())
     table.add_section()
-    table.add_row("mean of ten", str(truths), str(found), f"{metrics.mean_ap:.3f}", *means)
+    table.add_row(
+        "mean of ten", str(ground_truths), str(detections), f"{metrics.mean_ap:.3f}", *_error_cells(metrics.errors)
+    )
     return table
 
 
-def number(value: float) -> str:
-    """A figure with three decimals; a dash where the metric defines none (NaN)."""
-    return "-" if value != value else f"{value:.3f}"
+def class_cells(row: ClassMetrics) -> tuple[str, ...]:
+    """A class's figures, one a column of CLASS_COLUMNS; a dash where the metric defines none (NaN)."""
+    return str(row.ground_truths), str(row.detections), f"{row.ap:.3f}", *_error_cells(row.errors)
+
+
+def _error_cells(errors: TruePositiveErrors) -> tuple[str, ...]:
+    values = (errors.translation, errors.scale, errors.orientation, errors.velocity, errors.attribute)
+    return tuple("-" if value != value else f"{value:.3f}" for value in values)

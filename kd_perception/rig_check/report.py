@@ -1,8 +1,7 @@
-"""What `kd rig check` shows: a table and sentences in the terminal, a page with pictures."""
+"""The report of `kd rig check`: a table and sentences in the terminal, and a page with pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from kd_perception.atomic import write_bytes, write_text
 from kd_perception.drawing.cameras import encode_image
-from kd_perception.evaluation.html import STYLE, image_tag
+from kd_perception.drawing.pages import render_page
 from kd_perception.geometry.camera import Camera
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.recording import Recording
@@ -29,7 +28,7 @@ MARKS = {Severity.error: "[bold red]error[/]", Severity.warning: "[yellow]warnin
 
 @dataclass(frozen=True)
 class RigReport:
-    """Everything that was found: cameras that can be used, agreements with the cloud, findings, pictures by name."""
+    """Usable cameras, their agreements with the cloud, findings, and pictures by camera name."""
 
     recording: Recording
     cameras: Mapping[str, Camera]
@@ -40,7 +39,7 @@ class RigReport:
 
     @property
     def bad(self) -> bool:
-        """Whether something must be mended."""
+        """Whether a finding is an error."""
         return any(finding.severity is Severity.error for finding in self.findings)
 
 
@@ -68,7 +67,7 @@ def table_rows(report: RigReport) -> list[tuple[str, ...]]:
 
 
 def print_report(report: RigReport, console: Console) -> None:
-    """Table and sentences."""
+    """Print the table and the sentences."""
     table = Table(
         title=f"cameras of {report.recording.path.name}",
         box=box.SIMPLE_HEAD,
@@ -85,43 +84,26 @@ def print_report(report: RigReport, console: Console) -> None:
     for finding in report.findings:
         console.print(f"{MARKS[finding.severity]}: {escape_markup(finding.sentence)}", highlight=False, soft_wrap=True)
     if not report.findings:
-        console.print("[green]nothing wrong was found[/]")
+        console.print("[green]no mistake was found[/]")
 
 
 def write_report(report: RigReport, folder: Path) -> Path:
-    """The page and its pictures in `folder`; returns the page's path."""
+    """Write the page and its pictures into `folder`; returns the page's path."""
     for name, picture in report.pictures.items():
         write_bytes(folder / f"{name.replace('/', '_')}.jpg", encode_image(picture))
     write_bytes(folder / "footprints.png", encode_image(report.footprints, ".png"))
-    title = f"Cameras of {report.recording.path.name}"
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table_rows(report))
-    findings = "".join(
-        f'<li class="{finding.severity.value}"><b>{finding.severity.value}</b>: {escape(finding.sentence)}</li>'
-        for finding in report.findings
-    )
-    cameras = "".join(image_tag(picture, escape(name), ".jpg") for name, picture in report.pictures.items())
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_STYLE}</style></head><body><h1>{escape(title)}</h1>"
-        f"<ul>{findings or '<li>Nothing wrong was found.</li>'}</ul>"
-        f'<table><tr>{head}</tr>{body}</table><p class="sub">{escape(LEGEND)}</p>'
-        '<h2>The cloud in every camera</h2><p class="sub">Near is red, far is blue. Points must lie on what they hit: '
-        "look at poles, cars' edges and the kerb.</p>"
-        f'<div class="cameras">{cameras}</div>'
-        '<h2>What the cameras see of the ground</h2><p class="sub">x (forward) is up, y (left) is left; brighter where '
-        "cameras overlap; arrows: optical axes.</p>"
-        f"<div>{image_tag(report.footprints, 'footprints', '.png')}</div></body></html>\n"
+    page = render_page(
+        "rig_check.html",
+        title=f"Cameras of {report.recording.path.name}",
+        findings=report.findings,
+        columns=COLUMNS,
+        rows=table_rows(report),
+        legend=LEGEND,
+        pictures=report.pictures,
+        footprints=report.footprints,
     )
     write_text(folder / PAGE, page)
     return folder / PAGE
-
-
-_STYLE = """
-li { margin: .3rem 0; } li.error b { color: #ff6b5e; } li.warning b { color: #ffc24a; } li.note b { color: #6fc8ff; }
-.cameras { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: .6rem; }
-"""
 
 
 def _lens(camera: Camera) -> str:

@@ -1,4 +1,4 @@
-"""Pictures at the end of a run: teacher, student and truth of some validation frames side by side."""
+"""Pictures at the end of a run: teacher, student and ground truth of some validation frames side by side."""
 
 from pathlib import Path
 
@@ -6,27 +6,28 @@ from kd_perception.atomic import write_bytes
 from kd_perception.drawing.cameras import encode_image
 from kd_perception.evaluation.comparison import draw_comparison
 from kd_perception.evaluation.pictures import DRAWN_SCORE, load_surroundings, spread
+from kd_perception.evaluation.result_folder import PICTURES_FOLDER, TRAINED_RESULTS_FILE
 from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.frames import open_dataset
-from kd_training.evaluation.student import RESULTS_FILE
 from kd_training.evaluation.teacher import TeacherDetector
 from kd_training.evaluation.validation import metrics_folder
 
-PICTURES_FOLDER = "pictures"
 FRAMES = 4
 
 
 def write_comparisons(out: Path) -> Path | None:
-    """Draw some frames of a finished run's first validation set into `out`/pictures, from the results that its metrics
-    were made of; the folder, None where there is no validation set."""
+    """Draw some frames of a finished run's first validation set from the detections that were scored.
+
+    Returns the folder of the pictures, None where there is no validation set.
+    """
     config = checkpoint_config(out / WEIGHTS_FILE)
     if not config.data.validation:
         return None
     dataset = open_dataset(config.data.validation[0])
-    results = read_results(metrics_folder(out, 0) / RESULTS_FILE)
+    results = read_results(metrics_folder(out, 0) / TRAINED_RESULTS_FILE)
     is_student = isinstance(config, TrainConfig)
     teacher = None
     if is_student and config.distill.teacher:
@@ -35,10 +36,9 @@ def write_comparisons(out: Path) -> Path | None:
     folder = out / PICTURES_FOLDER
     for number, token in enumerate(spread(list(results), FRAMES)):
         frame = frame_of[token]
-        boxes = boxes_of_result(results[token], frame.frame.global_from_ego)
-        answers = {} if teacher is None else {"teacher": teacher.detect(frame)}
-        answers["student" if is_student else "teacher"] = boxes
-        sure = {name: each[each.score >= DRAWN_SCORE] for name, each in answers.items()}
-        picture = draw_comparison(load_surroundings(dataset.nusc, token), sure)
+        boxes = {} if teacher is None else {"teacher": teacher.detect(frame)}
+        boxes["student" if is_student else "teacher"] = boxes_of_result(results[token], frame.frame.global_from_ego)
+        shown = {name: each[each.score >= DRAWN_SCORE] for name, each in boxes.items()}
+        picture = draw_comparison(load_surroundings(dataset.nusc, token), shown)
         write_bytes(folder / f"{number:02d}_{frame.frame.scene}.jpg", encode_image(picture))
     return folder

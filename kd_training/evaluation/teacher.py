@@ -1,4 +1,4 @@
-"""The nuScenes metric of a teacher: its clouds, the decoding that students have, and the same metric."""
+"""The nuScenes metric of a teacher: its point clouds, decoded and scored as a student's detections are."""
 
 from pathlib import Path
 
@@ -6,17 +6,18 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.evaluation.metric import Metrics, evaluate_results
+from kd_perception.evaluation.result_folder import SUMMARY_FILE, TRAINED_RESULTS_FILE
 from kd_perception.evaluation.results import META, sample_result, write_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.student.decode import decode
 from kd_training.data.frames import Dataset, TrainingFrame
 from kd_training.data.points import PointSource, augment_points, collate_points
-from kd_training.evaluation.student import RESULTS_FILE, SCORE_THRESHOLD
+from kd_training.evaluation.student import SCORE_THRESHOLD
 from kd_training.models.teachers.centerpoint import CenterPoint
 
 
 class TeacherDetector:
-    """A teacher that answers keyframes; the model is put into evaluation mode."""
+    """A teacher that detects on keyframes; the model is put into evaluation mode."""
 
     def __init__(self, model: CenterPoint, cache_bytes: int = 0) -> None:
         self.model = model.eval()
@@ -30,7 +31,7 @@ class TeacherDetector:
 
 
 def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics:
-    """Detect on every keyframe and evaluate; writes results.json and metrics_summary.json into `out`."""
+    """Detect on every keyframe and evaluate; writes detections and the metric's summary into `out`."""
     detector = TeacherDetector(model)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     results = {}
@@ -39,5 +40,6 @@ def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics
             token = frame.frame.sample_token
             results[token] = sample_result(token, detector.detect(frame), frame.frame.global_from_ego)
     used = {**META, "use_camera": model.config.points.virtual.per_instance > 0, "use_lidar": True}
-    write_results(out / RESULTS_FILE, results, used)
-    return evaluate_results(dataset.nusc, out / RESULTS_FILE, list(dataset.scenes), out / "metrics_summary.json")
+    path = out / TRAINED_RESULTS_FILE
+    write_results(path, results, used)
+    return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE)

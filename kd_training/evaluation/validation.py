@@ -1,11 +1,10 @@
 """Metrics of a training run on its validation sets."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import Metrics
+from kd_perception.evaluation.result_folder import METRICS_FOLDER, read_summary
 from kd_perception.geometry.boxes import CLASSES
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_model, load_teacher
@@ -15,7 +14,7 @@ from kd_training.data.frames import open_dataset
 from kd_training.evaluation.student import evaluate_model
 from kd_training.evaluation.teacher import evaluate_teacher
 
-METRICS_FOLDER = "metrics"
+DECIMALS = 4
 
 
 def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple[DataRoot, Metrics]]:
@@ -40,14 +39,9 @@ def metrics_folder(out: Path, index: int) -> Path:
 
 
 def measured_accuracy(summary: Path) -> dict[str, float]:
-    """mAP, NDS and AP per class of a metrics_summary.json; empty if there is none."""
+    """mAP, NDS and AP per class of a metrics summary, as a student file states them; empty if the file is missing."""
     if not summary.is_file():
         return {}
-    try:
-        figures = json.loads(summary.read_text())
-        per_class = {f"AP {name}": round(float(figures["mean_dist_aps"][name]), 4) for name in CLASSES}
-        return {"mAP": round(float(figures["mean_ap"]), 4), "NDS": round(float(figures["nd_score"]), 4), **per_class}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{summary} is no metrics_summary.json of the nuScenes metric ({error}); give another with --metrics"
-        ) from error
+    figures = read_summary(summary)
+    per_class = {f"AP {name}": round(figures.mean_dist_aps[name], DECIMALS) for name in CLASSES}
+    return {"mAP": round(figures.mean_ap, DECIMALS), "NDS": round(figures.nd_score, DECIMALS), **per_class}

@@ -10,7 +10,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from kd_bench.temporal import measure, planned_cases, temporal
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.errors import StudentError
-from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
@@ -95,7 +95,7 @@ def test_images_between_keyframes_feed_the_memory_but_are_not_scored(painted, st
     for rate in (0.0, 4.0):
         stamps.clear()
         pipeline = Watched(load_student(students[1]), "onnxruntime", 6, PipelineOptions(threads=1))
-        answers[rate] = detect_scenes(pipeline, nusc, [SCENES[0]], camera_hz=rate)
+        answers[rate] = detect_scenes(pipeline, nusc, [SCENES[0]], FrameFeed(camera_hz=rate))
         assert len(stamps) == (5 if rate else 3) and stamps == sorted(stamps)  # a frame lies between two keyframes
         pipeline.close()
     assert set(answers[0.0].results) == set(answers[4.0].results) and len(answers[4.0].results) == 3

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -148,3 +149,19 @@ def test_shared_files_keep_their_folders(tmp_path):
     for path in sources:
         assert (share / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert (share / "package.xml").is_file()
+
+
+def test_a_zipped_package_renders_its_pages(tmp_path):
+    """The templates are package data, found wherever the package is installed."""
+    build = [sys.executable, "setup.py", "-q", "egg_info", f"-e{tmp_path}", "build_py", f"--build-lib={tmp_path}/lib"]
+    result = subprocess.run(build, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    archive = shutil.make_archive(str(tmp_path / "packages"), "zip", tmp_path / "lib")
+    script = (
+        f"import sys; sys.path.insert(0, {archive!r})\n"
+        "from kd_perception.drawing import pages\n"
+        "print(pages.__file__, pages.render_page('base.html', title='a & b'))\n"
+    )
+    result = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(archive) and "<h1>a &amp; b</h1>" in result.stdout

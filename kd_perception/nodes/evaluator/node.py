@@ -3,7 +3,6 @@
 Global poses come from tf (map <- base_link at the anchor's exposure). What a Sample lacks is named, never made up.
 """
 
-import json
 import math
 import sys
 import threading
@@ -24,6 +23,14 @@ from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.errors import CalibrationError, ConfigError, DataError, KdError
 from kd_perception.evaluation.metric import evaluate_results
+from kd_perception.evaluation.result_folder import (
+    DETECTIONS_FOLDER,
+    PROCESSED,
+    RESULTS_FILE,
+    STATUS_FILE,
+    SUMMARY_FILE,
+    StatusRow,
+)
 from kd_perception.evaluation.results import write_results
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.node import ProcessNode, run
@@ -34,8 +41,7 @@ from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 
-RESULTS, SUMMARY, STATUS, DETECTIONS = "results_nusc.json", "metrics_summary.json", "status.jsonl", "detections"
-OUTCOMES = {FrameStatus.ANSWERED: "answered", FrameStatus.DROPPED: "dropped", FrameStatus.REJECTED: "rejected"}
+OUTCOMES = {FrameStatus.ANSWERED: PROCESSED, FrameStatus.DROPPED: "dropped", FrameStatus.REJECTED: "rejected"}
 TF_HISTORY_S = 60.0
 SETTLE_POLL_S = 0.05
 
@@ -44,7 +50,9 @@ SETTLE_POLL_S = 0.05
 class EvaluatorParameters:
     """Parameters of the evaluator; read on configure."""
 
-    out: str = parameter("", f"folder for {RESULTS}, {STATUS}, {DETECTIONS}/ (a bag) and {SUMMARY}")
+    out: str = parameter(
+        "", f"folder for {RESULTS_FILE}, {STATUS_FILE}, {DETECTIONS_FOLDER}/ (a bag) and {SUMMARY_FILE}"
+    )
     dataroot: str = parameter("", "nuScenes-format data set with the truth; empty: no metric")
     version: str = parameter("", "name of its tables' folder, e.g. v1.0-mini")
     global_frame: str = parameter("map", "frame of the data set's poses")
@@ -68,7 +76,7 @@ class Evaluator(ProcessNode):
             if not p.out:
                 raise ConfigError("parameter out is empty; give the folder that shall hold the results")
             self._nusc = open_nuscenes(Path(p.dataroot), p.version) if p.dataroot else None
-            self._bag = BagWriter(Path(p.out) / DETECTIONS, overwrite=True)
+            self._bag = BagWriter(Path(p.out) / DETECTIONS_FOLDER, overwrite=True)
             self._bag.__enter__()
         except (KdError, OSError) as error:
             self.get_logger().error(str(error))
@@ -127,7 +135,7 @@ class Evaluator(ProcessNode):
 
     def _receive_status(self, message: FrameStatus) -> None:
         stamp_ns = to_nanoseconds(message.header.stamp)
-        row = json.dumps(_status_row(stamp_ns, message))
+        row = _status_row(stamp_ns, message).to_json()
         with self._lock:
             self._statuses.append(row)
             if message.outcome != FrameStatus.ANSWERED:
@@ -188,8 +196,8 @@ class Evaluator(ProcessNode):
         if not self._answers.samples:
             raise DataError("no Sample message came, so there is nothing to evaluate; replay a bag made by kd bag")
         self._finish_bag()
-        write_text(out / STATUS, "".join(line + "\n" for line in self._statuses))
-        write_results(out / RESULTS, self._answers.results())
+        write_text(out / STATUS_FILE, "".join(line + "\n" for line in self._statuses))
+        write_results(out / RESULTS_FILE, self._answers.results())
         missing = self._answers.missing()
         for token, reason in missing.items():
             self.get_logger().warning(f"sample {token} has no detections: {reason}")
@@ -199,7 +207,7 @@ class Evaluator(ProcessNode):
             named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
             text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
-            metrics = evaluate_results(self._nusc, out / RESULTS, self._answers.scenes(), out / SUMMARY)
+            metrics = evaluate_results(self._nusc, out / RESULTS_FILE, self._answers.scenes(), out / SUMMARY_FILE)
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
         self._written = True
         return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")
@@ -216,23 +224,21 @@ class Evaluator(ProcessNode):
             self._health.problem("bag_problems", self._bag_problem)
 
 
-def _status_row(stamp_ns: int, message: FrameStatus) -> dict[str, object]:
-    """A FrameStatus as one JSON object; ages of missing cameras are null."""
-    return {
-        "stamp_ns": stamp_ns,
-        "outcome": OUTCOMES.get(message.outcome, str(message.outcome)),
-        "reason": message.reason,
-        "stage_ms": dict(zip(message.stage_names, message.stage_ms, strict=True)),
-        "camera_age_ms": {
-            name: None if math.isnan(age) else age
-            for name, age in zip(message.camera_names, message.camera_age_ms, strict=True)
-        },
-        "missing_cameras": list(message.missing_cameras),
-        "memory_state": message.memory_state,
-        "reset_reason": message.reset_reason,
-        "model": message.model,
-        "engine": message.engine,
-    }
+def _status_row(stamp_ns: int, message: FrameStatus) -> StatusRow:
+    """A FrameStatus as a line of the status file."""
+    ages_ms = zip(message.camera_names, message.camera_age_ms, strict=True)
+    return StatusRow(
+        stamp_ns=stamp_ns,
+        outcome=OUTCOMES.get(message.outcome, str(message.outcome)),
+        reason=message.reason,
+        stage_ms=dict(zip(message.stage_names, message.stage_ms, strict=True)),
+        camera_age_ms={name: None if math.isnan(age) else age for name, age in ages_ms},
+        missing_cameras=list(message.missing_cameras),
+        memory_state=message.memory_state,
+        reset_reason=message.reset_reason,
+        model=message.model,
+        engine=message.engine,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

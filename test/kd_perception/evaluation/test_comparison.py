@@ -9,7 +9,7 @@ from kd_perception.cli import app
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.drawing.cameras import decode_image
 from kd_perception.errors import ConfigError, DataError
-from kd_perception.evaluation.comparison import Tally, common_samples, counted_truth, match
+from kd_perception.evaluation.comparison import Tally, common_samples, counted_ground_truth, match
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.geometry.boxes import CLASSES, Boxes
@@ -29,16 +29,16 @@ def boxes_at(*places: tuple[float, float], names: tuple[str, ...] = (), scores: 
 
 
 def test_the_best_score_takes_the_nearest_free_box_of_its_class() -> None:
-    truth = boxes_at((0, 0), (1.5, 0), (10, 0), (20, 0), names=("car", "car", "car", "bus"))
+    ground_truth = boxes_at((0, 0), (1.5, 0), (10, 0), (20, 0), names=("car", "car", "car", "bus"))
     detections = boxes_at((0.1, 0), (0.2, 0), (12.1, 0), (20, 0), (0.3, 0), scores=(0.5, 0.9, 0.8, 0.7, 0.4))
-    matched = match(detections, truth)
+    matched = match(detections, ground_truth)
     assert matched.found.tolist() == [True, True, False, False]  # 12.1 is too far, and a car is no bus
     assert matched.hits.tolist() == [True, True, False, False, False]  # the last one came when both were taken
-    assert match(boxes_at(), truth).found.sum() == 0 and match(detections, boxes_at()).hits.sum() == 0
+    assert match(boxes_at(), ground_truth).found.sum() == 0 and match(detections, boxes_at()).hits.sum() == 0
 
 
-def test_a_share_of_the_truth_is_found_from_a_score_on() -> None:
-    tally = Tally("night", np.array([0.3, 0.9, 0.5, 0.7]), np.array([True, True, False, True]), truths=4)
+def test_the_threshold_at_a_recall() -> None:
+    tally = Tally("night", np.array([0.3, 0.9, 0.5, 0.7]), np.array([True, True, False, True]), ground_truths=4)
     assert (tally.found(0.5), tally.false(0.5)) == (2, 1)
     assert [tally.score_at(recall) for recall in (0.1, 0.25, 0.5, 0.51, 0.75)] == [0.9, 0.9, 0.7, 0.3, 0.3]
     with pytest.raises(ConfigError, match=r"--recall 0.8 is more than night finds \(3 of 4 boxes\)"):
@@ -56,9 +56,9 @@ def write_files(root, tmp_path) -> tuple[list[str], int]:
     full, poor, total = {}, {}, 0
     for token in scene_samples(nusc, scene_names(nusc)[0]):
         frame = load_frame(nusc, token)
-        truth = counted_truth(nusc, token, frame.global_from_ego)
-        total += len(truth)
-        for results, boxes in ((full, truth), (poor, truth[:1])):
+        ground_truth = counted_ground_truth(nusc, token, frame.global_from_ego)
+        total += len(ground_truth)
+        for results, boxes in ((full, ground_truth), (poor, ground_truth[:1])):
             results[token] = sample_result(token, boxes, frame.global_from_ego)
     write_results(tmp_path / "full.json", full)
     write_results(tmp_path / "poor.json", poor)

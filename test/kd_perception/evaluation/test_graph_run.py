@@ -16,7 +16,7 @@ from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_sa
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.metric import Metrics, evaluate_results
-from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.evaluation.results import write_results
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions

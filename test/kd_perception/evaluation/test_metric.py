@@ -8,9 +8,9 @@ from support.real_data import REAL_DATA
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.errors import DataError
+from kd_perception.evaluation.ground_truth import ground_truth_results
 from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.results import write_results
-from kd_perception.evaluation.truth import truth_results
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +18,19 @@ def nusc(tmp_path_factory):  # noqa: ANN201
     return open_nuscenes(write_dataset(tmp_path_factory.mktemp("painted")), VERSION)
 
 
-def test_truth_as_submission_is_perfect_in_every_class_that_occurs(nusc, tmp_path) -> None:
-    write_results(tmp_path / "r.json", truth_results(nusc, SCENES))
+def test_ground_truth_as_submission_is_perfect_in_every_class_that_occurs(nusc, tmp_path) -> None:
+    write_results(tmp_path / "r.json", ground_truth_results(nusc, SCENES))
     metrics = evaluate_results(nusc, tmp_path / "r.json", summary_path=tmp_path / "metrics_summary.json")
     occurring = {thing.class_name for thing in THINGS if thing.points}
     for name, row in metrics.classes.items():
         assert row.ap == pytest.approx(1.0 if name in occurring else 0.0), name
         assert (
-            row.truths == row.detections == 6 * sum(thing.class_name == name and thing.points > 0 for thing in THINGS)
+            row.ground_truths
+            == row.detections
+            == 6 * sum(thing.class_name == name and thing.points > 0 for thing in THINGS)
         )
     assert metrics.mean_ap == pytest.approx(len(occurring) / 10)
-    assert metrics.classes["car"].orientation < 1e-4
+    assert metrics.classes["car"].errors.orientation < 1e-4
     written = json.loads((tmp_path / "metrics_summary.json").read_text())
     assert (
         written["mean_ap"] == metrics.mean_ap and written["nd_score"] == metrics.nds and written["meta"]["use_camera"]
@@ -36,7 +38,7 @@ def test_truth_as_submission_is_perfect_in_every_class_that_occurs(nusc, tmp_pat
 
 
 def test_only_the_chosen_scene_counts(nusc, tmp_path) -> None:
-    results = truth_results(nusc, SCENES)
+    results = ground_truth_results(nusc, SCENES)
     for token in scene_samples(nusc, SCENES[1]):
         results[token] = []
     write_results(tmp_path / "r.json", results)
@@ -50,15 +52,15 @@ def test_no_detections_at_all_score_zero(nusc, tmp_path) -> None:
     write_results(tmp_path / "r.json", {token: [] for scene in SCENES for token in scene_samples(nusc, scene)})
     metrics = evaluate_results(nusc, tmp_path / "r.json")
     assert metrics.mean_ap == 0.0 and metrics.nds == 0.0
-    assert metrics.classes["car"].truths == 18
+    assert metrics.classes["car"].ground_truths == 18
 
 
-def test_an_unanswered_sample_is_named(nusc, tmp_path) -> None:
-    results = truth_results(nusc, SCENES)
+def test_a_sample_without_an_entry_is_named(nusc, tmp_path) -> None:
+    results = ground_truth_results(nusc, SCENES)
     gone = scene_samples(nusc, SCENES[0])[1]
     del results[gone]
     write_results(tmp_path / "r.json", results)
-    with pytest.raises(DataError, match=f"answers 5 of 6 samples; the first missing is {gone}"):
+    with pytest.raises(DataError, match=f"has 5 of 6 samples; the first missing is {gone}"):
         evaluate_results(nusc, tmp_path / "r.json")
     assert not (tmp_path / "metrics_summary.json").exists()
 
@@ -75,7 +77,7 @@ def test_equals_the_devkit_on_official_splits(tmp_path, folder, split, mean_ap, 
     from nuscenes.eval.detection.evaluate import DetectionEval
 
     nusc = open_nuscenes(REAL_DATA / folder, "v1.0-mini")
-    write_results(tmp_path / "r.json", truth_results(nusc, scene_names(nusc)))
+    write_results(tmp_path / "r.json", ground_truth_results(nusc, scene_names(nusc)))
     metrics = evaluate_results(nusc, tmp_path / "r.json", summary_path=tmp_path / "summary.json")
     assert metrics.mean_ap == pytest.approx(mean_ap, abs=5e-5)
     assert metrics.nds == pytest.approx(nds, abs=5e-5)
@@ -89,7 +91,7 @@ def test_equals_the_devkit_on_official_splits(tmp_path, folder, split, mean_ap, 
 
 
 def test_a_box_that_the_devkit_refuses_becomes_one_sentence(nusc, tmp_path) -> None:
-    results = truth_results(nusc, SCENES)
+    results = ground_truth_results(nusc, SCENES)
     next(rows for rows in results.values() if rows)[0]["translation"][0] = float("nan")
     write_results(tmp_path / "r.json", results)
     with pytest.raises(DataError, match="nuscenes-devkit cannot use .*r.json"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from support.fake_student import write_fake_student
@@ -9,7 +10,8 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
 from kd_perception.errors import DataError
-from kd_perception.evaluation.offline import detect_scenes, evaluate
+from kd_perception.evaluation.offline import evaluate
+from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
@@ -28,9 +30,13 @@ def make_pipeline(student) -> Pipeline:  # noqa: ANN001
     return Pipeline(load_student(student), "onnxruntime", options=PipelineOptions(threads=1))
 
 
+def run_command(student: Path, dataroot: Path, out: Path, **options: object) -> None:
+    evaluate(student=student, dataroot=dataroot, version=VERSION, out=out, engine="onnxruntime", threads=1, **options)
+
+
 def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, tmp_path, capsys) -> None:
     out = tmp_path / "out"
-    evaluate(student, dataroot, VERSION, out, engine="onnxruntime", threads=1)
+    run_command(student, dataroot, out)
     summary = json.loads((out / "metrics_summary.json").read_text())
     assert summary["mean_dist_aps"]["car"] > 0.7 and summary["mean_dist_aps"]["barrier"] > 0.7
     assert summary["mean_dist_aps"]["pedestrian"] == 0.0
@@ -50,7 +56,7 @@ def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, t
 
 
 def test_one_scene_of_two(dataroot, student, tmp_path) -> None:
-    evaluate(student, dataroot, VERSION, tmp_path / "out", scenes=[SCENES[1]], engine="onnxruntime", threads=1)
+    run_command(student, dataroot, tmp_path / "out", scenes=[SCENES[1]])
     assert json.loads((tmp_path / "out" / "report.json").read_text())["frames_in"] == 3
 
 
@@ -58,7 +64,7 @@ def test_a_missing_image_is_named_and_nothing_is_written(dataroot, student, tmp_
     gone = sorted((dataroot / "samples" / "CAM_BACK").iterdir())[-1]
     gone.unlink()
     with pytest.raises(DataError, match=f"{gone.name} is missing; restore it"):
-        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+        run_command(student, dataroot, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -81,7 +87,7 @@ def test_a_truncated_image_is_named(dataroot, student) -> None:
 def test_missing_dataroot_version_or_table_is_named(dataroot, student, tmp_path, remove, sentence) -> None:
     (dataroot / remove).rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=sentence):
-        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+        run_command(student, dataroot, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -97,5 +103,5 @@ def test_interruption_leaves_nothing(dataroot, student, tmp_path, monkeypatch) -
     detect = Pipeline.detect
     monkeypatch.setattr(Pipeline, "detect", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(student, dataroot, VERSION, tmp_path / "out", engine="onnxruntime", threads=1)
+        run_command(student, dataroot, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -20,8 +20,8 @@ from kd_perception.datasets.nuscenes import (
 )
 from kd_perception.drawing.cameras import CLASS_COLORS
 from kd_perception.evaluation.graph_run import replay_bag
-from kd_perception.evaluation.offline import detect_scenes
 from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
+from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions

@@ -189,7 +189,7 @@ def run_check(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_command_writes_a_page_and_its_status_tells(good_bag, tmp_path):
     good = run_check("--bag", str(good_bag), "--out", str(tmp_path / "good"))
     assert good.returncode == 0, good.stderr
-    assert "nothing wrong was found" in good.stdout
+    assert "no mistake was found" in good.stdout
     page = (tmp_path / "good" / "rig_check.html").read_text()
     assert page.count("data:image/jpeg") == 6 and page.count("data:image/png") == 1 and "CAM_BACK_LEFT" in page
     picture = cv2.imread(str(tmp_path / "good" / "CAM_FRONT.jpg"))

@@ -1,7 +1,6 @@
 """The student that takes most, BEVDepth with memory, through the node graph: memory warped by odometry from tf and
 camera parameters of CameraInfo give what `kd eval` finds with the data set's own poses and calibration."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,9 @@ from support.students import narrow_student, shake
 
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes
-from kd_perception.evaluation.graph_run import STATUS, replay_bag
-from kd_perception.evaluation.offline import detect_scenes
+from kd_perception.evaluation.graph_run import replay_bag
+from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
+from kd_perception.evaluation.result_folder import STATUS_FILE, read_statuses
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
@@ -54,15 +54,15 @@ def test_graph_and_dataset_evaluation_agree_on_a_student_that_takes_most(tmp_pat
         pipeline = Pipeline(
             load_student(student), "onnxruntime", options=PipelineOptions(score_threshold=THRESHOLD, threads=1)
         )
-        return detect_scenes(pipeline, nusc, [scene], with_pose=with_pose).results
+        return detect_scenes(pipeline, nusc, [scene], FrameFeed(with_pose=with_pose)).results
 
     write_scene(nusc, scene, tmp_path / "bag")
     run = replay_bag(
         tmp_path / "bag", student, tmp_path / "out", "onnxruntime", score_threshold=THRESHOLD, threads=1,
         domain_id=free_domain(), timeout_s=120,
     )  # fmt: skip
-    statuses = [json.loads(line) for line in (tmp_path / "out" / STATUS).read_text().splitlines()]
-    assert [status["memory_state"] for status in statuses] == ["empty"] + ["used"] * (KEYFRAMES - 1)
+    statuses = read_statuses(tmp_path / "out" / STATUS_FILE)
+    assert [status.memory_state for status in statuses] == ["empty"] + ["used"] * (KEYFRAMES - 1)
     expected, without = direct(with_pose=True), direct(with_pose=False)
     assert all(len(rows) > 10 for rows in run.results.values())
     assert min(share_found(expected, run.results), share_found(run.results, expected)) > 0.95

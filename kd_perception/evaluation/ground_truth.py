@@ -1,4 +1,4 @@
-"""Truth as a submission: the best score that a data set's tables allow; checks tables, geometry and metric."""
+"""Ground truth as a submission: the best score that a data set's tables allow; checks tables, geometry and metric."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from nuscenes import NuScenes
 
 
-def truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
+def ground_truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
     """The annotations of `scenes`, through ego coordinates and back, as a result file's entries.
 
-    Boxes without a LiDAR or RADAR point are left out: the metric drops them from the truth, so they would be false
-    positives.
+    Boxes without a LiDAR or RADAR point are left out: the metric drops them from the ground truth, so they would be
+    false positives.
     """
     results: Results = {}
     for token in (token for scene in scenes for token in scene_samples(nusc, scene)):

@@ -1,0 +1,104 @@
+"""A student's detections on every keyframe of chosen scenes, without ROS: what `kd eval` and training runs score."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kd_perception.datasets.nuscenes import Frame, at_anchor
+from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
+from kd_perception.errors import DataError
+from kd_perception.evaluation.results import Results, sample_result
+from kd_perception.runtime.bev_memory import MEMORY_USED
+from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from nuscenes import NuScenes
+
+SPACING = 0.75  # of a period: images are taken a little early rather than a whole exposure late
+
+
+@dataclass(frozen=True)
+class FrameFeed:
+    """What a pipeline receives of a data set.
+
+    camera_hz: a student with memory also sees the images between keyframes, at about this rate; 0: keyframes only.
+    with_pose: without it a student has no odometry, and so no memory.
+    camera_motion: each camera stands where it was at its own exposure.
+    cameras: names of the cameras that are used, the others are masked; None: all.
+    """
+
+    camera_hz: float = 0.0
+    with_pose: bool = True
+    camera_motion: bool = False
+    cameras: Collection[str] | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of a result file by sample, each keyframe's stage times in milliseconds, and how many keyframes used the
+    memory."""
+
+    results: Results
+    stages: list[dict[str, float]]
+    with_memory: int
+
+
+def detect_scenes(
+    pipeline: Pipeline,
+    nusc: "NuScenes",
+    scenes: Sequence[str],
+    feed: FrameFeed = FrameFeed(),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Run the pipeline on every keyframe of `scenes`; `progress(done, total)` after each.
+
+    Raises DataError if an image file is missing or damaged: the score over fewer images is not the student's.
+    """
+    results: Results = {}
+    stages = []
+    with_memory = 0
+    timelines = camera_timelines(nusc, scenes)
+    total = sum(bool(sample) for timeline in timelines.values() for sample in timeline.samples)
+    for scene in scenes:
+        pipeline.reset(f"scene {scene} begins")
+        for frame in _moments(timelines[scene], feed.camera_hz if pipeline.needs_pose else 0.0):
+            detections = _detect(pipeline, frame, feed)
+            if not frame.sample_token:
+                continue
+            results[frame.sample_token] = sample_result(frame.sample_token, detections.boxes, frame.global_from_ego)
+            stages.append(detections.stage_ms)
+            with_memory += detections.memory_state == MEMORY_USED
+            progress(len(stages), total)
+    return Predictions(results, stages, with_memory)
+
+
+def _moments(timeline: CameraTimeline, camera_hz: float) -> Iterator[Frame]:
+    """The keyframes, and the moments between them that lie SPACING of a period of `camera_hz` apart; 0: none."""
+    keyframes = timeline.stamps_us[[bool(sample) for sample in timeline.samples]]
+    last_us = -np.inf
+    for index, stamp_us in enumerate(timeline.stamps_us):
+        if not timeline.samples[index]:
+            if not camera_hz:
+                continue
+            apart_us = min(stamp_us - last_us, *np.abs(keyframes - stamp_us))
+            if apart_us < SPACING * 1e6 / camera_hz:
+                continue
+        last_us = stamp_us
+        yield timeline.frame(index)
+
+
+def _detect(pipeline: Pipeline, frame: Frame, feed: FrameFeed) -> FrameRecord:
+    frame = at_anchor(frame) if feed.camera_motion else frame
+    pipeline.set_rig([image.camera for image in frame.images])
+    used = [feed.cameras is None or image.camera.name in feed.cameras for image in frame.images]
+    images = [image.read() if is_used else None for image, is_used in zip(frame.images, used, strict=True)]
+    pose = frame.global_from_ego if feed.with_pose else None
+    detections = pipeline.detect(images, 1000 * frame.timestamp_us, pose)
+    if detections.rejected:
+        camera, reason = next(iter(detections.rejected.items()))
+        path = next(image.path for image in frame.images if image.camera.name == camera)
+        raise DataError(f"{path}: {reason}")
+    return detections
