@@ -82,17 +82,21 @@ class RigSource:
                 f"camera '{name}': its CameraInfo has no frame_id; set it to the camera's optical frame"
             )
         ego_from_camera = self._transforms.lookup(self._base_frame, info.header.frame_id.lstrip("/"), stamp_ns)
-        if built is None or built.info is not info or not np.array_equal(built.ego_from_camera, ego_from_camera):
+        if built is None or built.info is not info or not _same_matrix(built.ego_from_camera, ego_from_camera):
             built = _BuiltCamera(info, ego_from_camera, from_camera_info(info, name, ego_from_camera))
             with self._lock:
                 self._built[index] = built
         return built.camera
 
 
+def _same_matrix(first: np.ndarray, second: np.ndarray) -> bool:
+    return first is second or np.array_equal(first, second)
+
+
 def _same_info(first: CameraInfo, second: CameraInfo) -> bool:
     """Whether two messages calibrate the same camera; their stamps do not matter, nor R and P, which nobody reads."""
     return (
-        np.array_equal(first.k, second.k)
+        bool((first.k == second.k).all())
         and first.d == second.d
         and (first.width, first.height, first.distortion_model)
         == (second.width, second.height, second.distortion_model)

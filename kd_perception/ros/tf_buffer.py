@@ -10,6 +10,16 @@ from kd_perception.errors import CalibrationError
 from kd_perception.geometry.transforms import interpolate, invert
 
 
+def _read_only(transform: np.ndarray) -> np.ndarray:
+    """A copy that nobody can change: lookups hand out what is kept."""
+    kept = np.array(transform, dtype=np.float64)
+    kept.flags.writeable = False
+    return kept
+
+
+_IDENTITY = _read_only(np.eye(4))
+
+
 class TransformError(CalibrationError):
     """A transform is missing, outside the known times, or would break the tree."""
 
@@ -36,7 +46,7 @@ class TransformBuffer:
     def set_transform(
         self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False
     ) -> None:
-        """Add one transform. A child that gets another parent, or a stamp from before its history, starts anew.
+        """Add one transform. A child that gets another parent, or a stamp from before its history, starts over.
 
         Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
         """
@@ -54,13 +64,16 @@ class TransformBuffer:
                 edge = self._edges[child] = _Edge(parent, static)
             if stamp_ns not in edge.transforms:
                 insort(edge.stamps_ns, stamp_ns)
-            edge.transforms[stamp_ns] = np.asarray(parent_from_child, dtype=np.float64)
+            edge.transforms[stamp_ns] = _read_only(parent_from_child)
             oldest = edge.stamps_ns[-1] - self._history_ns
             while edge.stamps_ns[0] < oldest:
                 del edge.transforms[edge.stamps_ns.pop(0)]
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
-        """`target_from_source` (4, 4) at a time; raises TransformError: what is missing, or how far out of range."""
+        """`target_from_source` (4, 4) at a time, the same object again for a single static edge.
+
+        Raises TransformError: what is missing, or how far out of range.
+        """
         with self._lock:
             for frame in (target, source):
                 if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
@@ -74,6 +87,8 @@ class TransformBuffer:
                 )
             common_from_source = self._climb(up_source[: up_source.index(common)], stamp_ns)
             common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)
+        if common_from_target is _IDENTITY:
+            return common_from_source
         return invert(common_from_target) @ common_from_source
 
     def forget_after(self, stamp_ns: int) -> None:
@@ -95,9 +110,10 @@ class TransformBuffer:
 
     def _climb(self, frames: list[str], stamp_ns: int) -> np.ndarray:
         """Transform from the first of a chain of frames to the last one's parent."""
-        transform = np.eye(4)
+        transform = _IDENTITY
         for frame in frames:
-            transform = self._at(frame, stamp_ns) @ transform
+            step = self._at(frame, stamp_ns)
+            transform = step if transform is _IDENTITY else step @ transform
         return transform
 
     def _at(self, child: str, stamp_ns: int) -> np.ndarray:
