@@ -1,6 +1,6 @@
-"""What took minutes to build, kept in files that are never trusted blindly.
+"""Files of what took minutes to build; none is trusted blindly.
 
-A file is used only if all of it is there, its checksum holds, and the key inside it says that it was made from this
+A file is used only if all of it is there, its checksum holds, and the key inside says that it was made from this
 model, by this version of the library, for this GPU and these shapes. Anything else is built again and replaced.
 """
 
@@ -42,17 +42,17 @@ class BuildKey:
     recipe: int
 
     def file_name(self) -> str:
-        """A name that differs for every key and tells people what it is."""
+        """A name that differs for every key and says what the file is."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
-        told = (self.model[:12], f"{self.cameras}cameras" if self.cameras else "", self.library, self.gpu)
-        words = "-".join("".join(c if c.isalnum() or c in ".+" else "_" for c in word) for word in told if word)
+        parts = (self.model[:12], f"{self.cameras}cameras" if self.cameras else "", self.library, self.gpu)
+        words = "-".join("".join(c if c.isalnum() or c in ".+" else "_" for c in word) for word in parts if word)
         return f"{words}-{digest[:16]}.{self.kind}"
 
 
 def default_folder() -> Path:
     """`$XDG_CACHE_HOME/kd_perception/engines`, by default in ~/.cache (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification tells to ignore relative paths.
+    # The specification says to ignore relative paths.
     return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "kd_perception" / "engines"
 
 

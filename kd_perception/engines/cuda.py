@@ -1,4 +1,4 @@
-"""The little of CUDA that an engine needs: device memory, pinned host memory, one stream, by the driver's own library.
+"""What an engine needs of CUDA: device memory, pinned host memory and one stream, through the driver's own library.
 
 ctypes on the driver: it is on every machine that has the GPU, its functions are stable across CUDA versions, and a
 dozen of them do; a CUDA package would have to match the CUDA version that TensorRT was built for.

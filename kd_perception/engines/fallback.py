@@ -1,4 +1,4 @@
-"""Engines in order of preference: when one fails, the next answers, at the start and while running."""
+"""Engines in order of preference: when one fails, the next takes over, at the start and while running."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from kd_perception.errors import EngineError, InputError, MemoryLostError, was_i
 class FallbackEngine:
     """The first of several engines that works; an Engine itself.
 
-    One that raises while running is given up for good: the next is opened and answers the same frame, which takes as
+    One that raises while running is given up for good: the next is opened and runs the same frame, which takes as
     long as opening takes. failures: one sentence for each engine given up while running.
     """
 
@@ -27,12 +27,12 @@ class FallbackEngine:
 
     @property
     def name(self) -> str:
-        """Name of the engine that answers now."""
+        """Name of the engine in use."""
         return self._engine.name
 
     @property
     def not_kept(self) -> str:
-        """As the engine's that answers now."""
+        """As that of the engine in use."""
         return self._engine.not_kept
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ class FallbackEngine:
             self._engine = self._open_next()
         except EngineError as refusal:
             raise EngineError(f"engine {failed} failed while running ({reason}); {refusal}") from error
-        sentence = f"engine {failed} failed while running ({reason}); engine {self._engine.name} answers from now on"
+        sentence = f"engine {failed} failed while running ({reason}); engine {self._engine.name} runs from now on"
         self.failures += (sentence,)
         try:
             return {name: value if isinstance(value, np.ndarray) else value.numpy() for name, value in inputs.items()}

@@ -27,7 +27,7 @@ class DeviceTensor(Protocol):
         """Its type as NumPy's."""
 
     def numpy(self) -> np.ndarray:
-        """A copy on the host; raises EngineError if the device does not answer any more."""
+        """A copy on the host; raises EngineError if the device no longer responds."""
 
 
 Tensor = np.ndarray | DeviceTensor

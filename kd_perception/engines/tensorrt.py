@@ -14,7 +14,15 @@ import numpy as np
 from kd_perception.engines.build_cache import default_folder
 from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool
 from kd_perception.engines.protocol import EngineOptions, Tensor, check_inputs
-from kd_perception.engines.tensorrt_build import Plan, PlanRequest, Shapes, built_plan, input_shapes, kept_plan, logger
+from kd_perception.engines.tensorrt_build import (
+    BuiltPlan,
+    PlanRequest,
+    Shapes,
+    built_plan,
+    input_shapes,
+    kept_plan,
+    logger,
+)
 from kd_perception.errors import EngineError, InputError
 from kd_perception.student.spec import MEMORY_OUTPUT, Student
 
@@ -30,7 +38,7 @@ class GpuTensor:
         self.memory = pool.lend(self)
 
     def numpy(self) -> np.ndarray:
-        """A copy on the host; raises EngineError if the GPU does not answer any more."""
+        """A copy on the host; raises EngineError if the GPU no longer responds."""
         result = np.empty(self.shape, self.dtype)
         self._cuda.make_current()
         self._cuda.download(result, self.memory)
@@ -88,7 +96,7 @@ class TensorRtEngine:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"TensorRT cannot run {student.path} on {self._cuda.gpu.name}: {self._complaint()}")
-        self._addresses: dict[str, int] = {}  # what the context has been told
+        self._addresses: dict[str, int] = {}  # those that the context has
         self._inputs: dict[str, _Buffer] = {}
         self._outputs: dict[str, _Buffer] = {}
         self._memory: _Memory | None = None
@@ -106,7 +114,7 @@ class TensorRtEngine:
         results: dict[str, Tensor] = {}
         if self._memory is not None:
             kept = GpuTensor(self._cuda, self._memory.pool, self._memory.shape, self._memory.dtype)
-            self._tell_address(MEMORY_OUTPUT, kept.memory)
+            self._set_address(MEMORY_OUTPUT, kept.memory)
             results[MEMORY_OUTPUT] = kept
         if not self._context.execute_async_v3(self._cuda.stream):
             raise EngineError(f"TensorRT did not run: {self._complaint()}")
@@ -116,7 +124,7 @@ class TensorRtEngine:
         self._cuda.synchronize()
         return results
 
-    def _load(self, request: PlanRequest) -> Plan:
+    def _load(self, request: PlanRequest) -> BuiltPlan:
         """The plan, kept or built, after the runtime took it; a kept one that it refuses is built again."""
         plan = kept_plan(request)
         if plan is not None:
@@ -151,7 +159,7 @@ class TensorRtEngine:
             host = self._cuda.pinned_array(shape, dtype)
             buffer = _Buffer(host, self._cuda.device_memory(host.nbytes))
             (self._inputs if name in inputs else self._outputs)[name] = buffer
-            self._tell_address(name, buffer.device)
+            self._set_address(name, buffer.device)
 
     def _enter(self, name: str, value: Tensor) -> None:
         """Have one input on the device when the stream gets there."""
@@ -162,18 +170,18 @@ class TensorRtEngine:
                 "convert it"
             )
         if isinstance(value, GpuTensor):
-            self._tell_address(name, value.memory)
+            self._set_address(name, value.memory)
             return
         if not isinstance(value, np.ndarray):
             raise InputError(f"engine {self.name}: input '{name}' is held by another engine; pass its numpy()")
-        self._tell_address(name, buffer.device)
+        self._set_address(name, buffer.device)
         if buffer.constant is not None and value is buffer.constant:
             return
         np.copyto(buffer.host, value)
         self._cuda.upload(buffer.device, buffer.host)
         buffer.constant = None if value.flags.writeable else value
 
-    def _tell_address(self, name: str, memory: DeviceMemory) -> None:
+    def _set_address(self, name: str, memory: DeviceMemory) -> None:
         if self._addresses.get(name) == memory.address:
             return
         if not self._context.set_tensor_address(name, memory.address):
@@ -182,7 +190,7 @@ class TensorRtEngine:
 
     def _complaint(self) -> str:
         """TensorRT's last error, in one line."""
-        return " ".join(self._log.complaints[-1].split()) if self._log.complaints else "it does not say why"
+        return " ".join(self._log.complaints[-1].split()) if self._log.complaints else "no reason given"
 
 
 def import_tensorrt() -> ModuleType:
@@ -204,6 +212,6 @@ def open_cuda(trt: ModuleType) -> Cuda:
         return Cuda()
     except EngineError as error:
         raise EngineError(
-            f"TensorRT {trt.__version__} is installed but no GPU can be used ({error}); look at what nvidia-smi says, "
+            f"TensorRT {trt.__version__} is installed but no GPU can be used ({error}); check nvidia-smi, "
             "or use engine openvino"
         ) from error

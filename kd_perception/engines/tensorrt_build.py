@@ -1,4 +1,4 @@
-"""From a student file to a TensorRT plan: parse, profile, build strongly typed, and keep what took long.
+"""From a student file to a TensorRT plan: parse, profile, build strongly typed, and keep what took minutes.
 
 Written for TensorRT 10.x and 11.x, whose Python interfaces agree in every call made here. Precision is what the file
 states: networks are strongly typed (11.x knows nothing else) and TF32, on by default, is off. The bindings come in as
@@ -36,7 +36,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class BuiltPlan:
     """A serialised engine, whether it was built just now, and why it could not be kept (empty if it was)."""
 
     data: bytes
@@ -53,7 +53,7 @@ def input_shapes(spec: StudentSpec, cameras: int) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What to build, where to keep it, and whom to tell."""
+    """What to build, where to keep it, and who hears of the progress."""
 
     trt: Bindings
     gpu: Gpu
@@ -84,7 +84,7 @@ class PlanRequest:
         return replace(self.key, kind="timing", model="", cameras=0, shapes="")
 
 
-def kept_plan(request: PlanRequest) -> Plan | None:
+def kept_plan(request: PlanRequest) -> BuiltPlan | None:
     """The plan that was kept for this request, None if there is no usable one."""
     try:
         data = build_cache.fetch(request.folder, request.key)
@@ -93,10 +93,10 @@ def kept_plan(request: PlanRequest) -> Plan | None:
             request.report(f"{miss}; it is built again")
         return None
     request.report(f"TensorRT engine taken from {request.folder / request.key.file_name()}")
-    return Plan(data, False, "")
+    return BuiltPlan(data, built=False, not_kept="")
 
 
-def built_plan(request: PlanRequest) -> Plan:
+def built_plan(request: PlanRequest) -> BuiltPlan:
     """Build the plan and keep it, whatever is kept already; raises EngineError if TensorRT refuses the file."""
     started_s = time.monotonic()
     request.report(
@@ -117,9 +117,9 @@ def built_plan(request: PlanRequest) -> Plan:
             "start builds it again; make room or name another folder for it"
         )
         request.report(not_kept)
-        return Plan(data, True, not_kept)
+        return BuiltPlan(data, built=True, not_kept=not_kept)
     request.report(f"built in {time.monotonic() - started_s:.0f} s and kept as {path}")
-    return Plan(data, True, "")
+    return BuiltPlan(data, built=True, not_kept="")
 
 
 def _kept_timings(folder: Path, key: BuildKey, report: Callable[[str], None]) -> bytes:
@@ -166,9 +166,9 @@ class ParsedNetwork:
                 raise EngineError(f"{self._name}: the size of its input '{tensor.name}' is not known; export it again")
             profile.set_shape(tensor.name, *[shapes[tensor.name]] * 3)  # smallest, best and largest
         config.add_optimization_profile(profile)
-        if not config.set_timing_cache(config.create_timing_cache(timings), False):
+        if not config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False):
             report("TensorRT refuses the kept timings of kernels; they are taken again")
-            config.set_timing_cache(config.create_timing_cache(b""), False)
+            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
         self._progress = _progress_monitor(trt, report)
         config.progress_monitor = self._progress
         return config
@@ -186,13 +186,13 @@ class ParsedNetwork:
         return bytes(memoryview(built))
 
     def _refusal(self, reasons: list[str]) -> EngineError:
-        told = "; ".join(dict.fromkeys([*reasons, *self._log.complaints])) or "without saying why"
-        return EngineError(f"TensorRT {self._trt.__version__} refuses {self._name} ({' '.join(told.split())})")
+        reason = "; ".join(dict.fromkeys([*reasons, *self._log.complaints])) or "without a reason"
+        return EngineError(f"TensorRT {self._trt.__version__} refuses {self._name} ({' '.join(reason.split())})")
 
 
 @cache
 def logger(trt: Bindings) -> Any:  # noqa: ANN401 (bindings)
-    """The process's one logger, never freed: TensorRT goes on using the first that it meets. Its `complaints` are the
+    """The process's one logger, never freed: TensorRT keeps using the first that it gets. Its `complaints` are the
     last errors."""
 
     class Log(trt.ILogger):
@@ -208,8 +208,8 @@ def logger(trt: Bindings) -> Any:  # noqa: ANN401 (bindings)
 
 
 def _progress_monitor(trt: Bindings, report: Callable[[str], None]) -> Any:  # noqa: ANN401 (bindings)
-    """Tells every REPORT_EVERY_S how far the build is; an exception, Ctrl-C too, ends the build and is kept in
-    `interruption`. Called from TensorRT's threads, through which no exception could pass."""
+    """Reports every REPORT_EVERY_S how far the build is; an exception, Ctrl-C too, ends the build and is kept in
+    `interruption`. TensorRT calls it from threads of its own, through which no exception can pass."""
 
     class Progress(trt.IProgressMonitor):
         def __init__(self) -> None:
@@ -223,12 +223,12 @@ def _progress_monitor(trt: Bindings, report: Callable[[str], None]) -> Any:  # n
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             try:
-                self.tell(phase_name, step)
+                self.report_step(phase_name, step)
             except BaseException as error:  # returning False is how a build is ended
                 self.interruption = error
             return self.interruption is None
 
-        def tell(self, phase_name: str, step: int) -> None:
+        def report_step(self, phase_name: str, step: int) -> None:
             now_s = time.monotonic()
             if now_s - self.reported_s >= REPORT_EVERY_S:
                 self.reported_s = now_s

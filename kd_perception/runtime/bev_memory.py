@@ -1,7 +1,7 @@
 """Temporal memory of a student, without ROS: a time-stamped ring of earlier BEV features, and how they are warped.
 
 Everything happens in the odom frame (REP-105: continuous, it may drift but does not jump); map jumps whenever a
-localisation corrects itself. What breaks continuity empties the memory, with a sentence that says why.
+localisation corrects itself. What breaks continuity empties the memory, with a sentence why.
 """
 
 from collections import deque
@@ -30,7 +30,7 @@ def warp_table(grid: BevGrid, previous_from_current: np.ndarray) -> np.ndarray:
 
     Coordinates (x, y) as GridSample takes them (align_corners 0): -1 and 1 are the outer edges of the grid's first and
     last cells; what is outside is sampled as zero. `previous_from_current` (4, 4) is the ego motion; cells lie on the
-    ground (z = 0). A feature of the standing world then keeps its place while the ego moves and turns.
+    ground (z = 0). A feature of the static scene then keeps its place while the ego moves and turns.
     """
     xy = grid.centers()
     points = np.concatenate([xy, np.zeros((*xy.shape[:2], 1))], axis=-1)
@@ -103,7 +103,7 @@ class BevMemory:
         return len(self._entries)
 
     def reset(self, reason: str) -> None:
-        """Forget everything; the next `recall` tells the reason."""
+        """Forget everything; the next `recall` reports the reason."""
         self._entries.clear()
         self._last = None
         self._reason = reason
@@ -113,7 +113,7 @@ class BevMemory:
 
         The entry nearest in age to the best interval, of those within the trained ones. Empties itself when the stamp
         does not rise, after a gap longer than the longest interval, and when the pose jumps further than speed and
-        acceleration of a robot explain. Without a pose this frame gets no memory, but what is there is kept.
+        acceleration of a robot explain. Without a pose this frame gets no memory, but the memory is kept.
         """
         if odom_from_base is None or not np.isfinite(odom_from_base).all():
             return self._nothing("no odometry pose at this frame's time")

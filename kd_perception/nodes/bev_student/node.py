@@ -252,7 +252,7 @@ class BevStudent(ProcessNode):
 
     def _overloaded(self, record: FrameRecord) -> None:
         reason = "a newer frame came while the detector was busy"
-        self._health.problem("frames_overtaken", f"more frames come than can be answered: {reason}")
+        self._health.problem("frames_overtaken", f"more frames come than can be processed: {reason}")
         self._reporter.dropped(record, reason)
 
 

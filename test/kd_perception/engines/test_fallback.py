@@ -75,7 +75,7 @@ def test_the_frame_that_failed_is_answered_by_the_next_engine_for_good(error: Ex
     engine = fallback({"first": first, "broken": EngineError("no GPU"), "second": Doubler("second")})
     np.testing.assert_array_equal(engine.run(ONES)["y"], 2.0)
     assert engine.name == "second"
-    assert engine.failures == ("engine first failed while running (launch failed); engine second answers from now on",)
+    assert engine.failures == ("engine first failed while running (launch failed); engine second runs from now on",)
     engine.run(ONES)  # the first would work again, but is not asked
     assert engine.name == "second" and len(engine.failures) == 1
 

@@ -143,7 +143,7 @@ def test_without_tensorrt_or_gpu_it_refuses_and_auto_goes_on(
     assert open_engine("auto", student, 4, EngineOptions(1, tmp_path, told.append)).name == "openvino"
     assert told == [
         "engine tensorrt: TensorRT 10.3.0 is installed but no GPU can be used (the NVIDIA driver shows no GPU (is "
-        "CUDA_VISIBLE_DEVICES empty?)); look at what nvidia-smi says, or use engine openvino; engine openvino runs "
+        "CUDA_VISIBLE_DEVICES empty?)); check nvidia-smi, or use engine openvino; engine openvino runs "
         "instead"
     ]
     monkeypatch.setitem(sys.modules, "tensorrt", None)  # as if it were not installed

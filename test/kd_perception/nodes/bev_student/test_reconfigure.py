@@ -132,7 +132,7 @@ def test_an_overloaded_detector_drops_the_oldest_frames_keeps_the_order_and_says
         assert answered == sorted(answered) and answered[-1] == stamps[-1]  # in order, and the newest is answered
         assert all("a newer frame came" in status.reason for status in dropped)
         b.counted("frames_overtaken", len(dropped))
-        b.told("more frames come than can be answered")
+        b.told("more frames come than can be processed")
 
 
 def test_no_thread_of_the_pipeline_outlives_it(tmp_path):
