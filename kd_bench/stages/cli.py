@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kd_bench.frames import count_missing, read_frames, render_frames
+from kd_bench.frames import BenchFrame, count_missing, read_frames, render_frames
 from kd_bench.stages.measure import measure_stages
 from kd_bench.stages.parity import (
     MATCHED_SHARE,
@@ -70,11 +70,17 @@ def pipeline(
         bool, typer.Option(help="Also replay a bag through the node graph (needs the ROS packages).")
     ] = True,
     out: Out = None,
+    overhead: Annotated[
+        Path | None,
+        typer.Option(help="Also time the detector outside the engine, and write this Markdown file (needs ROS)."),
+    ] = None,
 ) -> None:
     """Time every stage of a student beside eager PyTorch in the same run, alone and through the node graph."""
     console = Console()
     with _prepared(student, untrained, dataroot, version, frames, console) as (opened, root, tables, scratch):
         _pipeline(opened, root, tables, frames, engine, threads, graph, scratch, out, console)
+        if overhead is not None:
+            _overhead(opened, read_frames(root, tables, frames), frames, overhead, console)
 
 
 def parity(
@@ -165,6 +171,24 @@ def _pipeline(
     if out is not None:
         facts = {"student": student.model_id, "boxes per frame": f"{times.detections:.0f} (median)"}
         write_report(out, "Time per stage", facts, body)
+
+
+def _overhead(student: Student, loaded: list[BenchFrame], frames: int, out: Path, console: Console) -> None:
+    from kd_bench.stages.outside_engine import CASES, HEADINGS, METHOD, measure_outside_engine, overhead_rows
+
+    measured = {}
+    for case in CASES:
+        with _bar(f"outside the engine, {case.transport} images", console) as progress:
+            measured[case] = measure_outside_engine(student, loaded, case, frames, progress)
+    rows = overhead_rows(measured)
+    title = f"outside the engine, {len(loaded[0].cameras)} cameras, medians of {frames} frames"
+    console.print(terminal_table(title, HEADINGS, rows))
+    write_report(
+        out,
+        "The detector outside the engine",
+        {"student": student.model_id},
+        f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}",
+    )
 
 
 def _through_the_graph(

@@ -47,6 +47,16 @@ def test_static_edges_hold_at_any_time(buffer):
     assert np.allclose(buffer.lookup("base_link", "camera", 10**18), pose(1.5, 0.2, -1.0))
 
 
+def test_a_static_edge_is_the_same_object_each_time_and_nobody_can_change_it(buffer):
+    mounting = pose(0.0, 1.0)
+    buffer.set_transform("base_link", "lidar", 0, mounting, static=True)
+    mounting[0, 3] = 5.0  # whoever gave it may go on using the array
+    first = buffer.lookup("base_link", "lidar", 1 * S)
+    assert first is buffer.lookup("base_link", "lidar", 2 * S) and first[0, 3] == 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        first[0, 3] = 5.0
+
+
 def test_a_new_static_transform_replaces_the_old(buffer):
     buffer.set_transform("base_link", "camera", 1, pose(2.0), static=True)
     assert np.allclose(buffer.lookup("base_link", "camera", 0), pose(2.0))

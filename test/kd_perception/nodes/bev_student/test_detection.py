@@ -2,15 +2,29 @@
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+from support.fake_student import SPEC
 
+from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
+from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWatch
+from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.grace_period import GracePeriod
 from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.received import read_image
+from kd_perception.ros.rig_source import RigSource
+from kd_perception.ros.stamps import to_time
 from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.spec import Student
 
 S = 1_000_000_000
 FRONT, REAR = 0, 1
@@ -52,6 +66,15 @@ def test_black_is_the_lack_of_anything_bright(watch):
     assert "'rear' is black" in watch.black(REAR, night)
     night[4, 4] = 90  # one lamp
     assert watch.black(REAR, night) == ""
+
+
+def test_an_image_that_differs_in_one_byte_is_another_one(watch):
+    image = np.zeros((200, 4, 3), np.uint8)
+    other = image.copy()
+    other[129, 2, 1] = 1  # in a row that the first, quick look leaves out
+    said = [watch.frozen(FRONT, stamp * S, (image, other)[stamp % 2]) for stamp in range(20)]
+    assert not any(said)
+    assert not any(watch.frozen(REAR, stamp * S, memoryview(bytes(stamp + 1))) for stamp in range(20))
 
 
 def pose(x):
@@ -105,3 +128,86 @@ def test_once_ended_nothing_is_waited_for():
     threading.Timer(0.05, ended.set).start()
     grace.wait(lambda: {"absent"}, time.monotonic())
     assert ended.is_set()
+
+
+class BlindEngine:
+    """Finds nothing, and counts which geometry tables it was given."""
+
+    name = "blind"
+    not_kept = ""
+
+    def __init__(self) -> None:
+        self.tables: list[np.ndarray] = []
+
+    def run(self, inputs):
+        self.tables.append(inputs["pixel_index"])
+        rows, columns = SPEC.grid.shape
+        return {
+            "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
+            "regression": np.zeros((len(HEAD_GROUPS), 10, rows, columns), np.float32),
+        }
+
+
+def message(stamp_ns, camera):
+    raw = Image(height=camera.height, width=camera.width, encoding="rgb8", step=3 * camera.width)
+    raw.header.stamp = to_time(stamp_ns)
+    raw.data = bytes([90, stamp_ns % 251, 0]) * (camera.height * camera.width)
+    return read_image(serialize_message(raw))
+
+
+@pytest.fixture
+def detector():
+    """A detector on two calibrated cameras, the buffer of its transforms, and its engine."""
+    rig, buffer, engine = ring_rig(2, 352, 128), TransformBuffer(), BlindEngine()
+    source = RigSource([camera.name for camera in rig], "base_link", buffer)
+    for index, camera in enumerate(rig):
+        buffer.set_transform("base_link", camera.name, 0, camera.ego_from_camera, static=True)
+        source.set_info(index, to_camera_info(camera, camera.name))
+    pipeline = Pipeline(Student(Path("none"), SPEC, ""), engine, 2)
+    poses = PoseSource(buffer, "odom", "base_link")
+    yield FrameDetector(pipeline, source, poses, CameraWatch(source.names), deadline_s=0.0), buffer, engine
+    pipeline.close()
+
+
+def record_at(stamp_ns):
+    images = tuple(message(stamp_ns, camera) for camera in ring_rig(2, 352, 128))
+    return FrameRecord(stamp_ns, time.monotonic(), images, (0, 0))
+
+
+def test_stages_fill_in_one_record(detector):
+    frames, _, _ = detector
+    record = record_at(S)
+    frames.prepare(record)
+    assert [camera.name for camera in record.cameras] == ["camera0", "camera1"] and not record.uncalibrated
+    assert list(record.stage_ms) == ["wait", "calibration", "preprocess"] and record.outcome is None
+    assert record.inputs["camera_valid"].tolist() == [1.0, 1.0] and not record.masked
+    frames.infer(record)
+    assert list(record.stage_ms)[3:] == ["inference", "decode", "total"] and record.engine == "blind"
+    assert not len(record.boxes)
+
+
+def test_cameras_and_tables_are_the_same_objects_until_the_calibration_changes(detector):
+    frames, buffer, engine = detector
+    records = [record_at(stamp * S) for stamp in range(1, 5)]
+    for record in records:
+        if record is records[3]:
+            moved = buffer.lookup("base_link", "camera1", 0) @ pose(0.5)
+            buffer.set_transform("base_link", "camera1", 0, moved, static=True)
+        frames.prepare(record)
+        frames.infer(record)
+    first, second, third, last = (record.cameras for record in records)
+    assert all(a is b is c for a, b, c in zip(first, second, third, strict=True))
+    assert last[0] is first[0] and last[1] is not first[1]
+    assert all(table is engine.tables[0] for table in engine.tables[:3]) and engine.tables[3] is not engine.tables[2]
+    assert records[3].problems["calibration_changes"] == ["the calibration of camera1 has changed; in use from now"]
+    assert not any("calibration_changes" in record.problems for record in records[:3])
+
+
+def test_a_masked_camera_stays_where_it_was(detector):
+    frames, buffer, engine = detector
+    record, again = record_at(S), record_at(2 * S)
+    frames.prepare(record), frames.infer(record)
+    buffer.set_transform("elsewhere", "camera1", 0, pose(0.0), static=True)
+    frames.prepare(again), frames.infer(again)
+    assert "camera1" in again.uncalibrated and again.masked == {"camera1"}
+    assert again.cameras[1] is record.cameras[1] and engine.tables[0] is engine.tables[1]
