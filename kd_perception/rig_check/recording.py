@@ -204,7 +204,9 @@ def _keep_transforms(recording: Recording, message: TFMessage, static: bool) -> 
         parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
         try:
             transform = from_transform(entry.transform)
-            recording.transforms.set_transform(parent, child, to_nanoseconds(entry.header.stamp), transform, static)
+            recording.transforms.set_transform(
+                parent, child, to_nanoseconds(entry.header.stamp), transform, static=static
+            )
             recording.parents[child] = parent
         except (TransformError, DataError) as error:
             sentence = f"tf {parent} -> {child} was refused: {error}"

@@ -49,8 +49,8 @@ class OwnTransforms:
         self._on_problem = on_problem
         self._buffer = TransformBuffer(history_s)
         self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", partial(self._receive, False), TF),
-            node.create_subscription(TFMessage, "/tf_static", partial(self._receive, True), TF_STATIC),
+            node.create_subscription(TFMessage, "/tf", partial(self._receive, static=False), TF),
+            node.create_subscription(TFMessage, "/tf_static", partial(self._receive, static=True), TF_STATIC),
         ]
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
@@ -66,12 +66,12 @@ class OwnTransforms:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
-    def _receive(self, static: bool, message: "TFMessage") -> None:
+    def _receive(self, message: "TFMessage", *, static: bool) -> None:
         for entry in message.transforms:
             parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
             try:
                 self._buffer.set_transform(
-                    parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static
+                    parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static=static
                 )
             except (TransformError, DataError) as error:
                 self._on_problem(f"tf {parent} -> {child} was refused: {error}")

@@ -44,7 +44,7 @@ class TransformBuffer:
         self._lock = threading.Lock()
 
     def set_transform(
-        self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, static: bool = False
+        self, parent: str, child: str, stamp_ns: int, parent_from_child: np.ndarray, *, static: bool = False
     ) -> None:
         """Add one transform. A child that gets another parent, or a stamp from before its history, starts over.
 
