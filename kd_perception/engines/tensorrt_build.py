@@ -30,6 +30,7 @@ from kd_perception.student.view_tables import build_tables
 RECIPE = 1  # count up when anything below changes what is built
 REPORT_EVERY_S = 10.0
 KEPT_COMPLAINTS = 5
+IGNORE_MISMATCH = False  # timings that another GPU or version of TensorRT took are refused
 
 Bindings = ModuleType  # tensorrt, or another with the same classes
 Shapes = Mapping[str, tuple[int, ...]]
@@ -166,9 +167,9 @@ class ParsedNetwork:
                 raise EngineError(f"{self._name}: the size of its input '{tensor.name}' is not known; export it again")
             profile.set_shape(tensor.name, *[shapes[tensor.name]] * 3)  # smallest, best and largest
         config.add_optimization_profile(profile)
-        if not config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False):
+        if not config.set_timing_cache(config.create_timing_cache(timings), IGNORE_MISMATCH):
             report("TensorRT refuses the kept timings of kernels; they are taken again")
-            config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+            config.set_timing_cache(config.create_timing_cache(b""), IGNORE_MISMATCH)
         self._progress = _progress_monitor(trt, report)
         config.progress_monitor = self._progress
         return config

@@ -178,7 +178,7 @@ def test_auto_prefers_it_and_leaves_it_when_the_gpu_fails(
     np.testing.assert_allclose(engine.run(inputs_for(4))["heatmap"], expected, atol=1e-6)
     assert engine.name == "openvino"
     assert engine.failures == (
-        "engine tensorrt failed while running (cuCtxSetCurrent: unspecified launch failure); engine openvino answers "
+        "engine tensorrt failed while running (cuCtxSetCurrent: unspecified launch failure); engine openvino runs "
         "from now on",
     )
 
