@@ -181,14 +181,10 @@ def _overhead(student: Student, loaded: list[BenchFrame], frames: int, out: Path
         with _bar(f"outside the engine, {case.transport} images", console) as progress:
             measured[case] = measure_outside_engine(student, loaded, case, frames, progress)
     rows = overhead_rows(measured)
-    title = f"outside the engine, {len(loaded[0].cameras)} cameras, medians of {frames} frames"
+    title = f"outside the engine, {len(loaded[0].cameras)} cameras, ms, medians of {frames} frames"
     console.print(terminal_table(title, HEADINGS, rows))
-    write_report(
-        out,
-        "The detector outside the engine",
-        {"student": student.model_id},
-        f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}",
-    )
+    facts = {"student": student.model_id, "figures": f"milliseconds, medians of {frames} frames"}
+    write_report(out, "The detector outside the engine", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
 
 
 def _through_the_graph(

@@ -43,13 +43,13 @@ WARM_UP = 5  # frames before times count
 SETS = 4  # sets of images that take turns: no image comes twice in a row
 READERS = {"compressed": read_compressed_image, "raw": read_image}
 STAGES = ("arrival", "calibration", "preprocess", "decode", "other")
-HEADINGS = ("images", "robot", *(f"{stage} ms" for stage in STAGES), "sum ms")
+HEADINGS = ("images", "robot", *STAGES, "sum")
 
 METHOD = """The detector's own classes on serialised messages, one frame after the other in one thread, with an engine
 that returns at once. *Arrival* is reading the messages and joining the cameras, *calibration* rig, geometry tables and
-pose, *preprocess* decoding and resizing, *decode* from output maps to boxes. *Other* is all the rest: checks of the
-images, temporal memory, bookkeeping. Publishing is not in it. A robot that *moves* drives a wide curve at 10 m/s, its
-cameras fire 8 ms apart and are placed by odometry; one that *stands* has cameras that fire together."""
+pose. *Preprocess* is decoding and resizing images, *decode* turns output maps into boxes. *Other* is the rest: checks
+of the images, temporal memory, bookkeeping. Publishing is not in it. A robot that *moves* drives a wide curve at
+10 m/s; its cameras fire 8 ms apart and are placed by odometry. One that *stands* has cameras that fire together."""
 
 
 @dataclass(frozen=True)
