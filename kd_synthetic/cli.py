@@ -15,7 +15,7 @@ from kd_perception.errors import KdError
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 from kd_synthetic.dataset.tables import SPLIT
-from kd_synthetic.rerender.rerender import ReplayConfig, replay
+from kd_synthetic.rerender.rerender import RerenderConfig, rerender
 from kd_synthetic.streets.conditions import Conditions
 
 DEFAULTS = (2, 20, 9, "nuscenes", 2, 0.0)  # scenes, frames, sweeps, rig, camera_hz, camera_spread_ms
@@ -93,9 +93,9 @@ def synth(
         if tables is not None:
             _refuse_other_worlds(scenes, frames, sweeps, rig, camera_hz, camera_spread_ms)
             conditions = Conditions(city, light, weather)
-            again = ReplayConfig(out, tables, version, seed, width, height, jobs, conditions, masks, depth)
+            again = RerenderConfig(out, tables, version, seed, width, height, jobs, conditions, masks, depth)
             scenes = again.scenes
-            run = partial(replay, again)
+            run = partial(rerender, again)
         else:
             sensors = (width, height, sweeps, jobs, rig, camera_hz, camera_spread_ms)
             run = partial(

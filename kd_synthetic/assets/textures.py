@@ -43,7 +43,7 @@ def remap(image: np.ndarray, x: np.ndarray, y: np.ndarray, border: int) -> np.nd
 
 
 @dataclass(frozen=True, eq=False)
-class Pyramid:
+class MipPyramid:
     """An image at halved resolutions; `texel` is the finest level's size in the units of the coordinates it is
     sampled with.
     """
@@ -53,13 +53,13 @@ class Pyramid:
     border: int
 
     @staticmethod
-    def of(image: np.ndarray, texel: float, count: int, border: int = cv2.BORDER_REPLICATE) -> "Pyramid":
-        """Pyramid of up to `count` levels over `image` (H, W) or (H, W, C)."""
+    def of(image: np.ndarray, texel: float, count: int, border: int = cv2.BORDER_REPLICATE) -> "MipPyramid":
+        """MipPyramid of up to `count` levels over `image` (H, W) or (H, W, C)."""
         levels = [image]
         while len(levels) < count and min(levels[-1].shape[:2]) >= 4:
             height, width = levels[-1].shape[:2]
             levels.append(cv2.resize(levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
-        return Pyramid(tuple(levels), texel, border)
+        return MipPyramid(tuple(levels), texel, border)
 
     def sample(self, x: np.ndarray, y: np.ndarray, footprint: np.ndarray) -> np.ndarray:
         """Samples (N, C) float32 at coordinates x, y (N,) for pixels that cover `footprint` (N,) of the same units."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kd_synthetic.rendering.camera import CameraRenderer, Frame
+from kd_synthetic.rendering.camera import CameraRenderer, RenderedImage
 from kd_synthetic.rendering.lidar import points_in_boxes
 from kd_synthetic.rendering.world import Geometry, Tracer, World
 from kd_synthetic.streets.traffic import DT
@@ -33,7 +33,7 @@ class Annotation:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Exposure:
     """One exposure: the renderer that took it, the pose (4, 4) of the ego and the triangles at its instant, and what it
     shows.
     """
@@ -41,7 +41,7 @@ class View:
     renderer: CameraRenderer
     world_from_ego: np.ndarray
     geometry: Geometry
-    frame: Frame
+    frame: RenderedImage
 
     @cached_property
     def rays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,7 @@ class View:
         return self.renderer.rays(self.world_from_ego)
 
 
-def _pinhole_window(view: View, index: int, ego_from_local: np.ndarray) -> tuple[int, int, int, int] | None:
+def _pinhole_window(view: Exposure, index: int, ego_from_local: np.ndarray) -> tuple[int, int, int, int] | None:
     """Columns u0 to u1 and rows v0 to v1 that an actor can reach in a picture without distortion."""
     camera = view.renderer.camera
     corners = view.geometry.mesh.vertices[view.geometry.slices[index]].reshape(-1, 3)
@@ -70,7 +70,7 @@ def _pinhole_window(view: View, index: int, ego_from_local: np.ndarray) -> tuple
     return u0, u1, v0, v1
 
 
-def _window(view: View, index: int) -> tuple[int, int, int, int] | None:
+def _window(view: Exposure, index: int) -> tuple[int, int, int, int] | None:
     """The same for any lens: the pixels whose rays lie within the cone around an actor."""
     origins, directions = view.rays
     corners = view.geometry.mesh.vertices[view.geometry.slices[index]].reshape(-1, 3) - origins[0]
@@ -83,7 +83,7 @@ def _window(view: View, index: int) -> tuple[int, int, int, int] | None:
     return (columns[0], columns[-1] + 1, rows[0], rows[-1] + 1) if len(rows) else None
 
 
-def _silhouette(view: View, index: int, ego_from_local: np.ndarray, tracer: Tracer) -> tuple[float, float]:
+def _silhouette(view: Exposure, index: int, ego_from_local: np.ndarray, tracer: Tracer) -> tuple[float, float]:
     """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a
     regular sub-grid).
     """
@@ -103,7 +103,7 @@ def _silhouette(view: View, index: int, ego_from_local: np.ndarray, tracer: Trac
     return float((seen & alone).sum() * stride**2), float(alone.sum() * stride**2)
 
 
-def _visibility(views: list[View], locals_: list[np.ndarray], index: int) -> int:
+def _visibility(views: list[Exposure], locals_: list[np.ndarray], index: int) -> int:
     """nuScenes' visibility level (1-4) of an actor over all views."""
     tracers: dict[int, Tracer] = {}  # one a geometry: views of one instant share theirs
     pairs = []
@@ -125,7 +125,7 @@ def _ego_from_local(world: World, world_from_ego: np.ndarray) -> np.ndarray:
 
 
 def annotate(
-    world: World, geometry: Geometry, step: float, ego: np.ndarray, views: list[View], cloud: np.ndarray
+    world: World, geometry: Geometry, step: float, ego: np.ndarray, views: list[Exposure], cloud: np.ndarray
 ) -> list[Annotation]:
     """Annotations of a keyframe from its pictures and its cloud (N, 3) in world coordinates; boxes are those of the
     keyframe's instant, `step`, up to MAX_DISTANCE from the ego at (2,).

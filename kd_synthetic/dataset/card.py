@@ -112,7 +112,7 @@ _INVENTED = """\
   barriers are commoner, so that they can be learnt from few scenes. Do not read class frequencies as real ones.
 - Coordinates, time stamps, tokens and places are invented. The map picture is blank.
 """
-_REPLAYED = """\
+_RERENDERED = """\
 - Poses, calibration, time stamps, tokens, and the boxes' places, sizes and headings are those of the tables; boxes are
   put on flat ground, so their z differs. Streets, houses, bodies, clothes, colours and light are invented, and whatever
   the tables do not annotate (occluded, far, or of no class) is not there. Between keyframes boxes move in straight
@@ -139,10 +139,10 @@ _RAIN = """\
 
 def _limits(settings: Mapping[str, object]) -> str:
     """What a reader should know about a set rendered with these settings."""
-    replayed = "tables" in settings
-    own_time = replayed or bool(settings.get("camera_spread_ms"))
+    rerendered = "tables" in settings
+    own_time = rerendered or bool(settings.get("camera_spread_ms"))
     shared = "All sensors of a keyframe share one time stamp and one ego pose; "
-    parts = [_REPLAYED if replayed else _INVENTED]
+    parts = [_RERENDERED if rerendered else _INVENTED]
     parts.append(_ALWAYS.format(spread="Every camera has its own time stamp and ego pose; " if own_time else shared))
     if settings.get("light", "day") != "day":
         parts.append(_DARK)

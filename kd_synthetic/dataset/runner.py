@@ -21,7 +21,7 @@ FOLDERS = ("samples", "sweeps", "masks", "depth")
 SETTINGS = "settings.json"  # what a folder was begun with
 
 
-class Plan(Protocol):
+class ScenePlan(Protocol):
     """A data set to render: `scenes` scenes into `out`, `jobs` at a time; `content` is what a scene's bytes depend on.
     It is sent to the workers.
     """
@@ -39,11 +39,11 @@ class Plan(Protocol):
         """The file that says scene `index` is finished, and holds its rows."""
 
 
-P = TypeVar("P", bound=Plan)
+P = TypeVar("P", bound=ScenePlan)
 Report = Callable[[int, int], None]
 
 
-def finished(config: Plan) -> list[int]:
+def finished(config: ScenePlan) -> list[int]:
     """Indices of the scenes already rendered. Raises DataError if the folder was begun with other settings."""
     begun = config.out / SETTINGS
     scenes = sorted((config.out / "scenes").glob("*.json"))

@@ -10,7 +10,7 @@ import simplejpeg
 
 from kd_perception.atomic import atomic_path, write_text
 from kd_perception.datasets.instance_masks import beside, write_depth, write_mask
-from kd_synthetic.dataset.annotate import Annotation, View, annotate
+from kd_synthetic.dataset.annotate import Annotation, Exposure, annotate
 from kd_synthetic.dataset.card import Fact
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.tables import SceneTables
@@ -104,19 +104,19 @@ class _SceneWriter:
 
     def _views(
         self, geometry: Geometry, step: int, noise: np.random.Generator, keyframe: bool
-    ) -> tuple[list[View], list[str]]:
+    ) -> tuple[list[Exposure], list[str]]:
         """Every camera's picture around a time step, written, and its file below the data root."""
         views, files = [], []
         for renderer, offset in zip(self._renderers, self._offsets, strict=True):
             fired = step + offset if abs(offset) > 1e-9 else step
             there = self._world.geometry(fired) if fired != step else geometry
             pose = self._world.world_from_ego(fired)
-            views.append(View(renderer, pose, there, renderer.render(there, pose, noise)))
+            views.append(Exposure(renderer, pose, there, renderer.render(there, pose, noise)))
             files.append(self.tables.add_sensor(renderer.camera.channel, fired, keyframe))
             write_jpeg(self._config.out / files[-1], views[-1].frame.image)
         return views, files
 
-    def _write_for_teachers(self, view: View, filename: str) -> None:
+    def _write_for_teachers(self, view: Exposure, filename: str) -> None:
         config = self._config
         if config.masks:
             write_mask(beside(config.out, "masks", filename), view.frame.owner, self.tables.annotation_tokens())

@@ -20,7 +20,7 @@ _GAMMA = ((0.65 * _TONE + 0.35 * _TONE**2 * (3.0 - 2.0 * _TONE)) * 255.0).astype
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class RenderedImage:
     """A picture (H, W, 3) uint8 RGB and for every pixel the actor's index or -1, and the range along its ray in metres
     or infinity, both (H, W).
     """
@@ -53,7 +53,7 @@ class CameraRenderer:
         centre = self._world.to_local((world_from_ego @ self.camera.ego_from_camera)[:3, 3])
         return np.ascontiguousarray(np.broadcast_to(centre, directions.shape)), directions
 
-    def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> Frame:
+    def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> RenderedImage:
         """The picture at a time step; `rng` makes the sensor noise."""
         rays = self.rays(world_from_ego)
         hits = geometry.tracer.closest(*rays)
@@ -72,7 +72,7 @@ class CameraRenderer:
         if light.wet:
             radiance = self._drops.through(falling_streaks(radiance, light.rain, rng))
         radiance[self.blind.reshape(shape)] = 0.0
-        return Frame(self._expose(radiance, rng), owner.reshape(shape), distance.reshape(shape))
+        return RenderedImage(self._expose(radiance, rng), owner.reshape(shape), distance.reshape(shape))
 
     @cached_property
     def _drops(self) -> LensDrops:

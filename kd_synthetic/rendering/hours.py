@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from kd_synthetic.rendering.light import SKY_HEIGHT, SKY_WIDTH, Light, build_day, skyline
+from kd_synthetic.rendering.light import SKY_HEIGHT, SKY_WIDTH, Lighting, build_day, skyline
 from kd_synthetic.streets.conditions import Conditions
 
 LAMP_COLOURS = ((1.0, 0.66, 0.33), (1.0, 0.82, 0.58), (0.9, 0.95, 1.0))  # sodium, warm and cold LED
 
 
-def build_light(conditions: Conditions, rng: np.random.Generator) -> Light:
+def build_light(conditions: Conditions, rng: np.random.Generator) -> Lighting:
     """A random light that fits the conditions."""
     rain = conditions.weather == "rain"
     builders = {
@@ -34,7 +34,7 @@ def _panorama(zenith: np.ndarray, horizon: np.ndarray, falloff: float) -> tuple[
     return (zenith * (1 - blend) + horizon[None] * blend) * np.ones((1, SKY_WIDTH, 1)), sine
 
 
-def _dusk(rng: np.random.Generator, rain: bool) -> Light:
+def _dusk(rng: np.random.Generator, rain: bool) -> Lighting:
     """The sun a few degrees above the horizon or just gone, lamps lit."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(1.0, 5.0))
     to_sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
@@ -52,7 +52,7 @@ def _dusk(rng: np.random.Generator, rain: bool) -> Light:
     sun = np.array((1.0, 0.48, 0.2)) * 0.75 * clear
     ambient = 0.5 * zenith + 0.35 * horizon.mean(0) + 0.02
     level = 0.25 * ambient.mean() + 0.1 * horizon.mean() + 0.1 * sun.mean()
-    return Light(
+    return Lighting(
         to_sun=to_sun.astype(np.float32),
         sun=sun.astype(np.float32),
         sky=ambient.astype(np.float32),
@@ -67,7 +67,7 @@ def _dusk(rng: np.random.Generator, rain: bool) -> Light:
     )
 
 
-def _night(rng: np.random.Generator, rain: bool) -> Light:
+def _night(rng: np.random.Generator, rain: bool) -> Lighting:
     """No sun: a sky that the city lights from below, and lamps."""
     cloud = 1.0 if rain else float(rng.uniform(0.0, 1.0))
     tint = np.array((1.0, 0.72, 0.5)) * cloud + np.array((0.5, 0.6, 1.0)) * (1 - cloud)
@@ -75,7 +75,7 @@ def _night(rng: np.random.Generator, rain: bool) -> Light:
     panorama, sine = _panorama(zenith, horizon[None], 3.5)
     panorama = _city_line(panorama, sine, np.array((0.006, 0.006, 0.007)), rng, windows=1.0)
     ambient = 0.006 * (1 + 0.8 * cloud) * (0.5 + 0.5 * tint)
-    return Light(
+    return Lighting(
         to_sun=np.array((0, 0, 1), np.float32),
         sun=np.zeros(3, np.float32),
         sky=ambient.astype(np.float32),

@@ -17,7 +17,7 @@ from kd_synthetic.assets.parts import HEADLAMP, TAIL_LAMP
 from kd_synthetic.streets.actors import Actor
 
 STREET, HEAD, TAIL = 0, 1, 2
-STREET_POWER, HEAD_POWER, TAIL_POWER = 34.0, 800.0, 0.7  # intensities at a Light's lamp_scale of 1
+STREET_POWER, HEAD_POWER, TAIL_POWER = 34.0, 800.0, 0.7  # intensities at a Lighting's lamp_scale of 1
 REACH = 75.0  # metres around the ego
 CELL = 2.0
 NEAREST = 7  # lamps that light one cell, at most

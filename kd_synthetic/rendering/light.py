@@ -13,7 +13,7 @@ SKY_WIDTH, SKY_HEIGHT = 3072, 384
 
 
 @dataclass(frozen=True, eq=False)
-class Light:
+class Lighting:
     """`to_sun` unit (3,), linear colours (3,) of sun, sky and ground bounce, haze length in m, exposure factor,
     sensor noise (8-bit levels).
     """
@@ -78,7 +78,7 @@ def _with_skyline(sky: np.ndarray, sine: np.ndarray, horizon: np.ndarray, rng: n
     return sky * (1 - city) + city * horizon * tint
 
 
-def build_day(rng: np.random.Generator, overcast: bool = False) -> Light:
+def build_day(rng: np.random.Generator, overcast: bool = False) -> Lighting:
     """A random time of a day with clear, cloudy or overcast sky, or certainly overcast."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(14, 68))
     flat = np.cos(elevation)
@@ -100,7 +100,7 @@ def build_day(rng: np.random.Generator, overcast: bool = False) -> Light:
     bounce = 0.13 * (ambient + sun * np.sin(elevation))
     level = 0.25 * (sun * np.sin(elevation) * 0.7 + ambient).mean() + 0.1 * horizon.mean()
     exposure = rng.uniform(0.85, 1.25) * 0.47 / level
-    return Light(
+    return Lighting(
         to_sun.astype(np.float32),
         sun.astype(np.float32),
         ambient.astype(np.float32),

@@ -100,7 +100,7 @@ class CameraSensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Rig:
+class SensorRig:
     """The calibrated sensors of one scene."""
 
     cameras: tuple[CameraSensor, ...]
@@ -239,7 +239,7 @@ def build_rig(
     rng: np.random.Generator,
     rig: str = "nuscenes",
     variation: np.random.Generator | None = None,
-) -> Rig:
+) -> SensorRig:
     """Cameras of width x height as `build_cameras` makes them, and the LiDAR, which is the same on every rig."""
     cameras = build_cameras(rig, width, height, rng, variation or np.random.default_rng(0))
     # nuScenes' LiDAR frame: x to the vehicle's right, y forward, z up
@@ -248,7 +248,7 @@ def build_rig(
     lean = np.array([[1, 0, tilt[0]], [0, 1, tilt[1]], [-tilt[0], -tilt[1], 1]])
     left, _, right = np.linalg.svd(lean @ turn)
     position = np.array(LIDAR_POSITION) + 0.01 * rng.standard_normal(3)
-    return Rig(cameras, make_transform(left @ right, position))
+    return SensorRig(cameras, make_transform(left @ right, position))
 
 
 def lidar_rays() -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from kd_synthetic.assets.buildings import FACADE_METRES
 from kd_synthetic.assets.mesh import Material, Mesh
 from kd_synthetic.assets.textures import remap, wrap_sample
 from kd_synthetic.rendering.lamps import lamp_light, lit_windows
-from kd_synthetic.rendering.light import Light
+from kd_synthetic.rendering.light import Lighting
 from kd_synthetic.rendering.world import AO_CELL, AO_REACH, Geometry, Hits, World
 from kd_synthetic.streets.ground import GroundMap
 
@@ -83,7 +83,7 @@ class Shader:
         return albedo * irradiance
 
 
-def _sunlit(geometry: Geometry, light: Light, points: np.ndarray) -> np.ndarray:
+def _sunlit(geometry: Geometry, light: Lighting, points: np.ndarray) -> np.ndarray:
     """Which points (N,) the sun reaches."""
     if not light.sun.any():
         return np.zeros(len(points), bool)
@@ -172,7 +172,7 @@ def _surfaces(
 
 def _shade_solid(
     geometry: Geometry,
-    light: Light,
+    light: Lighting,
     facades: list[np.ndarray],
     detail: np.ndarray,
     hits: Hits,
@@ -235,7 +235,7 @@ def _windows(mesh: Mesh, facades: list[np.ndarray], hits: Hits, index: np.ndarra
 
 
 def _reflections(
-    light: Light, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
+    light: Lighting, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
 ) -> np.ndarray:
     """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
     mirrored = directions + 2 * facing[:, None] * normal

@@ -15,8 +15,8 @@ from kd_synthetic.assets.buildings import facade_atlas
 from kd_synthetic.assets.mesh import Material, Mesh, box, join, quads
 from kd_synthetic.rendering.hours import build_light
 from kd_synthetic.rendering.lamps import STREET_LAYER, Lamps, light_up
-from kd_synthetic.rendering.light import Light
-from kd_synthetic.rendering.sensors import Rig, build_rig
+from kd_synthetic.rendering.light import Lighting
+from kd_synthetic.rendering.sensors import SensorRig, build_rig
 from kd_synthetic.streets.actors import Actor, Motion, row_at
 from kd_synthetic.streets.cities import CITIES
 from kd_synthetic.streets.conditions import DEFAULT_CONDITIONS, Conditions
@@ -83,8 +83,8 @@ class World:
     actors: tuple[Actor, ...]
     scenery: Scenery
     ground: GroundMap
-    light: Light
-    rig: Rig
+    light: Lighting
+    rig: SensorRig
     facades: np.ndarray
     camera_gain: np.ndarray  # (6,) exposure of the first, second ... camera relative to the scene's
 

@@ -11,7 +11,7 @@ from kd_synthetic.assets.furniture import LAMP_HEIGHT, LAMP_REACH, lamp_post
 from kd_synthetic.assets.mesh import join
 from kd_synthetic.streets.cities import City
 from kd_synthetic.streets.ground import MARGIN, TEXEL, GroundMap, Painter, gamma_bytes, surface, weathered_map
-from kd_synthetic.streets.roads import Path, RoadNetwork, path_through
+from kd_synthetic.streets.roads import DrivePath, RoadNetwork, path_through
 from kd_synthetic.streets.scenery import Scenery, Site
 
 CELL = 0.25  # metres of the asphalt map
@@ -23,7 +23,7 @@ ROWS = 5  # of houses, one behind the other: the first that is free is built
 
 
 @dataclass(frozen=True, eq=False)
-class Footprints:
+class TrafficFootprints:
     """Where objects stood at any keyframe: rectangles (N, 4, 2) of vehicles, which of them were parked (N,) and their
     headings (N,); and points (M, 2) where anything at all was.
     """
@@ -50,7 +50,7 @@ class DrivenStreet(RoadNetwork):
         return self.distance[y, x]
 
 
-def driven_path(way: np.ndarray, yaw: np.ndarray) -> Path:
+def driven_path(way: np.ndarray, yaw: np.ndarray) -> DrivePath:
     """A smooth path through an ego's positions (K, 2), straight on at both ends."""
     moved = np.concatenate([[True], np.linalg.norm(np.diff(way, axis=0), axis=1) > 0.05])
     points = way[moved]
@@ -64,7 +64,7 @@ def driven_path(way: np.ndarray, yaw: np.ndarray) -> Path:
     return path_through(smooth)
 
 
-def driven_street(way: np.ndarray, yaw: np.ndarray, footprints: Footprints, keep: int) -> DrivenStreet:
+def driven_street(way: np.ndarray, yaw: np.ndarray, footprints: TrafficFootprints, keep: int) -> DrivenStreet:
     """The street around an ego's way (K, 2) with headings (K,), and around all vehicles near it."""
     main = driven_path(way, yaw)
     origin = way.min(0) - REACH
@@ -92,7 +92,7 @@ def _disc(radius: float) -> np.ndarray:
 
 
 def paint_driven_ground(
-    street: DrivenStreet, way: np.ndarray, footprints: Footprints, rng: np.random.Generator, city: City
+    street: DrivenStreet, way: np.ndarray, footprints: TrafficFootprints, rng: np.random.Generator, city: City
 ) -> GroundMap:
     """The ground around the ego's way (K, 2): asphalt, kerbs, pavement, lane marks, bays of parked vehicles."""
     low, high = way.min(0) - MARGIN, way.max(0) + MARGIN
@@ -127,7 +127,7 @@ def paint_driven_ground(
     return weathered_map(paint.image, low, rng)
 
 
-def _bays(footprints: Footprints, street: DrivenStreet) -> list[np.ndarray]:
+def _bays(footprints: TrafficFootprints, street: DrivenStreet) -> list[np.ndarray]:
     """White lines (4, 2) on both long sides of every vehicle that is parked across the road."""
     lines = []
     for corners, parked, heading in zip(footprints.vehicles, footprints.parked, footprints.heading, strict=True):
@@ -147,7 +147,7 @@ def _bays(footprints: Footprints, street: DrivenStreet) -> list[np.ndarray]:
 
 
 def build_driven_scenery(
-    street: DrivenStreet, way: np.ndarray, footprints: Footprints, rng: np.random.Generator, city: City
+    street: DrivenStreet, way: np.ndarray, footprints: TrafficFootprints, rng: np.random.Generator, city: City
 ) -> Scenery:
     """Houses, trees, signs and lamps along the ego's way (K, 2), clear of all asphalt and of everybody."""
     site = Site(street, footprints.taken, rng, replace(city, rows=ROWS, urban=1.0))

@@ -18,7 +18,7 @@ from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import yaw_of
 from kd_synthetic.assets.buildings import facade_atlas
-from kd_synthetic.dataset.annotate import Annotation, View, annotate
+from kd_synthetic.dataset.annotate import Annotation, Exposure, annotate
 from kd_synthetic.dataset.card import Fact, class_statistics, write_card
 from kd_synthetic.dataset.runner import run_scenes
 from kd_synthetic.dataset.scene import write_jpeg
@@ -29,24 +29,24 @@ from kd_synthetic.rendering.sensors import LIDAR_CHANNEL
 from kd_synthetic.rendering.world import World
 from kd_synthetic.rerender.cast import cast
 from kd_synthetic.rerender.driven_street import (
-    Footprints,
+    TrafficFootprints,
     build_driven_scenery,
     driven_street,
     paint_driven_ground,
 )
 from kd_synthetic.rerender.source import SourceFrame, SourceScene, original_facts, read_scene, scene_count
-from kd_synthetic.rerender.tables import rerendered_rows, write_replay_tables
+from kd_synthetic.rerender.tables import rerendered_rows, write_rerendered_tables
 from kd_synthetic.streets.actors import Actor, Track
 from kd_synthetic.streets.cities import CITIES
 from kd_synthetic.streets.conditions import DEFAULT_CONDITIONS, LIGHTS, WEATHERS, Conditions
 
-REPLAY_VERSION = 1  # raise it when re-rendered pictures change
+RERENDER_VERSION = 1  # raise it when re-rendered pictures change
 VEHICLES = ("car", "truck", "bus", "trailer", "construction_vehicle", "motorcycle")
 ROAD_REACH = 90.0  # metres around the ego's way in which vehicles shape the street
 
 
 @dataclass(frozen=True)
-class ReplayConfig:
+class RerenderConfig:
     """What to re-render: all scenes of the tables `version` in `dataroot`, into `out`. Raises DataError for unreadable
     tables (on use of `scenes`) and ValueError for unknown conditions.
     """
@@ -76,7 +76,7 @@ class ReplayConfig:
     def content(self) -> dict[str, int | str | bool]:
         """The settings that a finished scene's bytes depend on."""
         chosen = self.conditions
-        return {"replay_version": REPLAY_VERSION, "tables": self.version, "seed": self.seed, "width": self.width,
+        return {"replay_version": RERENDER_VERSION, "tables": self.version, "seed": self.seed, "width": self.width,
                 "height": self.height, "city": chosen.city, "light": chosen.light, "weather": chosen.weather,
                 "masks": self.masks, "depth": self.depth}  # fmt: skip
 
@@ -85,14 +85,14 @@ class ReplayConfig:
         return self.out / "scenes" / f"{index:04d}.json"
 
 
-def replay(config: ReplayConfig, on_scene: Callable[[int, int], None] | None = None) -> None:
+def rerender(config: RerenderConfig, on_scene: Callable[[int, int], None] | None = None) -> None:
     """Render what is missing, then write the tables and a card beside the original's statistics.
 
     Raises DataError if the tables cannot be read or `out` holds other content.
     """
-    files = run_scenes(config, render_replay, on_scene)
+    files = run_scenes(config, rerender_scene, on_scene)
     nusc = open_nuscenes(config.dataroot, config.version)
-    write_replay_tables(config.out, config.dataroot / config.version, config.version, files)
+    write_rerendered_tables(config.out, config.dataroot / config.version, config.version, files)
     facts = [[Fact(*row) for row in frame] for path in files for frame in json.loads(path.read_text())["facts"]]
     original = original_facts(nusc)
     reference = class_statistics([fact for frame in original for fact in frame], len(original))
@@ -101,7 +101,7 @@ def replay(config: ReplayConfig, on_scene: Callable[[int, int], None] | None = N
     write_card(config.out, flat, len(facts), settings, reference, ("re-rendered", "original"))
 
 
-def replay_world(config: ReplayConfig, scene: SourceScene, attributes: dict[str, str]) -> World:
+def rerendered_world(config: RerenderConfig, scene: SourceScene, attributes: dict[str, str]) -> World:
     """The world of a scene's tracks: who is where comes from the tables, all else from the seed."""
     seed = np.random.SeedSequence(config.seed, spawn_key=(zlib.crc32(scene.name.encode()),))
     for_scenery, for_ground, for_light, for_gain = (np.random.default_rng(child) for child in seed.spawn(4))
@@ -126,7 +126,7 @@ def replay_world(config: ReplayConfig, scene: SourceScene, attributes: dict[str,
     )
 
 
-def _footprints(scene: SourceScene, actors: tuple[Actor, ...], way: np.ndarray) -> Footprints:
+def _footprints(scene: SourceScene, actors: tuple[Actor, ...], way: np.ndarray) -> TrafficFootprints:
     corners, parked, heading, points = [], [], [], [way]
     for track, actor in zip(scene.tracks, actors, strict=True):
         count = len(track.yaw)
@@ -144,15 +144,15 @@ def _footprints(scene: SourceScene, actors: tuple[Actor, ...], way: np.ndarray) 
             parked += [actor.at_rest == "vehicle.parked"] * len(chosen)
             heading += track.yaw[chosen].tolist()
     rectangles = np.array(corners).reshape(-1, 4, 2)
-    return Footprints(rectangles, np.array(parked, bool), np.array(heading), np.concatenate(points))
+    return TrafficFootprints(rectangles, np.array(parked, bool), np.array(heading), np.concatenate(points))
 
 
-def render_replay(config: ReplayConfig, index: int) -> None:
+def rerender_scene(config: RerenderConfig, index: int) -> None:
     """Render and write scene `index` of the tables; its scene file comes last, atomically."""
     cv2.setNumThreads(1)
     nusc = open_nuscenes(config.dataroot, config.version)
     scene = read_scene(nusc, index, config.width, config.height)
-    world = replay_world(config, scene, {row["token"]: row["name"] for row in nusc.attribute})
+    world = rerendered_world(config, scene, {row["token"]: row["name"] for row in nusc.attribute})
     gains = world.camera_gain.tolist()
     renderers = [CameraRenderer(world, camera, gain) for camera, gain in zip(world.rig.cameras, gains, strict=True)]
     noise = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(zlib.crc32(scene.name.encode()), 1)))
@@ -171,7 +171,7 @@ def _rig_rows(scene: SourceScene) -> dict[str, list[list[float]]]:
 
 
 def _render_frame(
-    config: ReplayConfig,
+    config: RerenderConfig,
     world: World,
     renderers: list[CameraRenderer],
     scene: SourceScene,
@@ -184,7 +184,7 @@ def _render_frame(
     for renderer in renderers:
         channel = renderer.camera.channel
         geometry, pose = world.geometry(frame.steps[channel]), frame.poses[channel]
-        views.append(View(renderer, pose, geometry, renderer.render(geometry, pose, noise)))
+        views.append(Exposure(renderer, pose, geometry, renderer.render(geometry, pose, noise)))
         files.append(frame.rows[channel]["filename"])
         write_jpeg(config.out / files[-1], views[-1].frame.image)
     geometry = world.geometry(frame.step)

@@ -10,7 +10,7 @@ from kd_perception.datasets.nuscenes import ego_pose, open_nuscenes, scene_sampl
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import make_transform, yaw_of
 from kd_synthetic.dataset.card import Fact
-from kd_synthetic.rendering.sensors import LIDAR_CHANNEL, SWEEP_PERIOD_US, CameraSensor, Rig, scaled_intrinsics
+from kd_synthetic.rendering.sensors import LIDAR_CHANNEL, SWEEP_PERIOD_US, CameraSensor, SensorRig, scaled_intrinsics
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
@@ -69,7 +69,7 @@ class SourceScene:
     name: str
     frames: tuple[SourceFrame, ...]
     tracks: tuple[SourceTrack, ...]
-    rig: Rig
+    rig: SensorRig
 
 
 def scene_count(dataroot: Path, version: str) -> int:
@@ -124,7 +124,7 @@ def _tracks(nusc: "NuScenes", samples: list[dict]) -> list[SourceTrack]:
     return tracks
 
 
-def _rig(nusc: "NuScenes", frame: SourceFrame, width: int, height: int) -> Rig:
+def _rig(nusc: "NuScenes", frame: SourceFrame, width: int, height: int) -> SensorRig:
     cameras = []
     for channel, row in frame.rows.items():
         if channel == LIDAR_CHANNEL:
@@ -137,7 +137,7 @@ def _rig(nusc: "NuScenes", frame: SourceFrame, width: int, height: int) -> Rig:
         intrinsics[1, 1] *= matrix[1, 1] / matrix[0, 0]
         lens = calibration.get("distortion_model", "none"), tuple(calibration.get("distortion", ()))
         cameras.append(CameraSensor(channel, intrinsics, sensor_transform(nusc, row), width, height, *lens))
-    return Rig(tuple(cameras), sensor_transform(nusc, frame.rows[LIDAR_CHANNEL]))
+    return SensorRig(tuple(cameras), sensor_transform(nusc, frame.rows[LIDAR_CHANNEL]))
 
 
 def original_facts(nusc: "NuScenes") -> list[list[Fact]]:

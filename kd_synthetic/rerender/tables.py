@@ -35,7 +35,7 @@ def rerendered_rows(scene: SourceScene, number: int, annotations: list[Annotatio
     return rows
 
 
-def write_replay_tables(out: Path, source: Path, version: str, scene_files: list[Path]) -> None:
+def write_rerendered_tables(out: Path, source: Path, version: str, scene_files: list[Path]) -> None:
     """Write the tables under `out`/`version` from the source's folder and the finished scenes."""
     tables = {path.stem: json.loads(path.read_text()) for path in sorted(source.glob("*.json"))}
     finished = [json.loads(path.read_text()) for path in scene_files]

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from kd_synthetic.assets.mesh import Colour
-from kd_synthetic.assets.textures import Pyramid, smooth_noise
+from kd_synthetic.assets.textures import MipPyramid, smooth_noise
 from kd_synthetic.streets.cities import CITY_A, City
-from kd_synthetic.streets.roads import Path, RoadNetwork
+from kd_synthetic.streets.roads import DrivePath, RoadNetwork
 
 TEXEL = 0.07  # metres
 MARGIN = 75.0  # metres painted around the ego's way
@@ -25,7 +25,7 @@ class GroundMap:
     """Reflectance seen from above: `origin` (2,) is the world position of the picture's corner, metres."""
 
     origin: np.ndarray
-    pyramid: Pyramid
+    pyramid: MipPyramid
     detail: np.ndarray  # (H, W) multiplier around 1, repeats every `detail_size` metres
     far_colour: np.ndarray
     detail_size: float = 9.0
@@ -42,7 +42,7 @@ class Painter:
     def polygon(self, xy: np.ndarray, colour: Colour) -> None:
         cv2.fillPoly(self.image, [self.pixels(xy)], gamma_bytes(colour), cv2.LINE_AA, SHIFT)
 
-    def band(self, path: Path, span: tuple[float, float], d: tuple[float, float], colour: Colour) -> None:
+    def band(self, path: DrivePath, span: tuple[float, float], d: tuple[float, float], colour: Colour) -> None:
         """The strip between two offsets of a path over a span of stations, in short pieces."""
         s = np.append(np.arange(span[0], span[1], 1.0), span[1])
         for begin in range(0, len(s) - 1, 20):
@@ -52,7 +52,7 @@ class Painter:
 
     def dashes(
         self,
-        path: Path,
+        path: DrivePath,
         span: tuple[float, float],
         d: float,
         colour: Colour,
@@ -203,5 +203,5 @@ def weathered_map(image: np.ndarray, origin: np.ndarray, rng: np.random.Generato
         + 0.03 * rng.standard_normal((512, 512), dtype=np.float32)
     )
     return GroundMap(
-        origin, Pyramid.of(image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32)
+        origin, MipPyramid.of(image, TEXEL, 7), np.clip(detail, 0.7, 1.3).astype(np.float32), far.astype(np.float32)
     )

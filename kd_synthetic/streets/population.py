@@ -11,9 +11,9 @@ from kd_synthetic.assets.mesh import Size
 from kd_synthetic.streets.actors import Actor, Motion, sample_size
 from kd_synthetic.streets.cities import CITY_A, RIGHT, City, Shares
 from kd_synthetic.streets.crowd import EGO_CENTRE_AHEAD, EGO_SIZE, Crowd
-from kd_synthetic.streets.roads import CrossRoad, Path, RoadNetwork, turning_path
+from kd_synthetic.streets.roads import CrossRoad, DrivePath, RoadNetwork, turning_path
 from kd_synthetic.streets.roadside import add_forecourts, add_parked_rows, add_people, add_road_works
-from kd_synthetic.streets.traffic import Driver, Light, simulate
+from kd_synthetic.streets.traffic import Driver, TrafficLight, simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +24,22 @@ class Population:
     actors: tuple[Actor, ...]
 
 
-def _lights(roads: RoadNetwork, rng: np.random.Generator) -> list[Light]:
+def _lights(roads: RoadNetwork, rng: np.random.Generator) -> list[TrafficLight]:
     lights = []
     for _ in roads.crossings:
         draw = rng.random()
         if draw < 0.55:
-            lights.append(Light(-100.0, 100.0))
+            lights.append(TrafficLight(-100.0, 100.0))
         elif draw < 0.84:
-            lights.append(Light(float(rng.uniform(0.5, 7.0)), 100.0))
+            lights.append(TrafficLight(float(rng.uniform(0.5, 7.0)), 100.0))
         else:
-            lights.append(Light(-100.0, float(rng.uniform(-3.0, 6.0))))
+            lights.append(TrafficLight(-100.0, float(rng.uniform(-3.0, 6.0))))
     return lights
 
 
-def _stops(path: Path, roads: RoadNetwork, lights: list[Light], main: bool, crossing: CrossRoad | None = None) -> tuple:
+def _stops(
+    path: DrivePath, roads: RoadNetwork, lights: list[TrafficLight], main: bool, crossing: CrossRoad | None = None
+) -> tuple:
     if main:
         return tuple(
             (path.station_of(roads.main.at(c.s)[0]) - c.half_width - 6.5, light, True)
@@ -48,7 +50,7 @@ def _stops(path: Path, roads: RoadNetwork, lights: list[Light], main: bool, cros
     return ((middle - roads.half_width - 6.5, lights[index], False),)
 
 
-def _ego_driver(roads: RoadNetwork, lights: list[Light], rng: np.random.Generator) -> tuple[Driver, int]:
+def _ego_driver(roads: RoadNetwork, lights: list[TrafficLight], rng: np.random.Generator) -> tuple[Driver, int]:
     """The ego on a lane of the main road, or turning at its first crossing."""
     lane_index = int(rng.integers(roads.lanes))
     draw, first = rng.random(), roads.crossings[0]
@@ -69,7 +71,7 @@ def _ego_driver(roads: RoadNetwork, lights: list[Light], rng: np.random.Generato
 
 
 def _lane_drivers(
-    path: Path,
+    path: DrivePath,
     stops: tuple,
     around: float,
     reach: float,
@@ -99,7 +101,7 @@ def _lane_drivers(
     return result
 
 
-def _along(path: Path, s: np.ndarray) -> Motion:
+def _along(path: DrivePath, s: np.ndarray) -> Motion:
     xy, yaw = path.at(s)
     return Motion(xy, yaw)
 
@@ -121,7 +123,7 @@ def _add_driver(crowd: Crowd, kind: str, driver: Driver, sizes: list[Size]) -> N
 
 
 def _lanes(
-    roads: RoadNetwork, lights: list[Light], ego: Driver, ego_lane: int, rng: np.random.Generator, city: City
+    roads: RoadNetwork, lights: list[TrafficLight], ego: Driver, ego_lane: int, rng: np.random.Generator, city: City
 ) -> list[list[tuple[str, Driver, list[Size]]]]:
     """All drivers by lane: the main road's, the crossings' and the cyclists' at the road's edge; the ego among them."""
     expected = ego.s + 13 * ego.desired * 0.6  # about where the ego is in the middle of the recording

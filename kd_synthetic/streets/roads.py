@@ -15,7 +15,7 @@ CROSS_LENGTH = 150.0  # of each arm
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class DrivePath:
     """A smooth curve on the ground: points (N, 2) in world metres at equal distances `STEP`, and their headings
     (N,), continuous.
     """
@@ -42,7 +42,7 @@ class Path:
         xy, heading = self.at(s)
         return xy + np.asarray(d)[..., None] * np.stack([-np.sin(heading), np.cos(heading)], -1), heading
 
-    def offset(self, d: float, backwards: bool = False) -> "Path":
+    def offset(self, d: float, backwards: bool = False) -> "DrivePath":
         """The parallel path d to the left, optionally driven the other way."""
         xy, _ = self.beside(np.arange(len(self.points)) * STEP, d)
         return path_through(xy[::-1] if backwards else xy)
@@ -58,14 +58,14 @@ class Path:
         return float(np.max(np.abs(np.diff(self.heading[low:high])), initial=0.0) / STEP)
 
 
-def path_through(xy: np.ndarray) -> Path:
+def path_through(xy: np.ndarray) -> DrivePath:
     """The path through densely sampled points (N, 2)."""
     distance = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
     count = max(3, int(distance[-1] / STEP) + 1)
     s = np.arange(count) * STEP
     points = np.stack([np.interp(s, distance, xy[:, 0]), np.interp(s, distance, xy[:, 1])], -1)
     delta = np.gradient(points, axis=0)
-    return Path(points, np.unwrap(np.arctan2(delta[:, 1], delta[:, 0])))
+    return DrivePath(points, np.unwrap(np.arctan2(delta[:, 1], delta[:, 0])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class CrossRoad:
     """A straight road over the main road at its station s; `path` runs from the main road's right side to its left."""
 
     s: float
-    path: Path
+    path: DrivePath
     middle: float  # station of the crossing point on `path`
     half_width: float
 
@@ -84,7 +84,7 @@ class RoadNetwork:
     `keep` (-1 right, 1 left) of a path.
     """
 
-    main: Path
+    main: DrivePath
     lanes: int
     lane_width: float
     parking: float
@@ -96,12 +96,12 @@ class RoadNetwork:
     def half_width(self) -> float:
         return self.lanes * self.lane_width + self.parking
 
-    def lane(self, index: int, backwards: bool = False) -> Path:
+    def lane(self, index: int, backwards: bool = False) -> DrivePath:
         """Lane `index` from the centre of the road, forwards or backwards."""
         d = self.keep * (index + 0.5) * self.lane_width
         return self.main.offset(-d if backwards else d, backwards)
 
-    def cross_lane(self, crossing: CrossRoad, backwards: bool) -> Path:
+    def cross_lane(self, crossing: CrossRoad, backwards: bool) -> DrivePath:
         """The single lane of a crossing road in one direction."""
         d = self.keep * crossing.half_width / 2
         return crossing.path.offset(-d if backwards else d, backwards)
@@ -145,7 +145,7 @@ def _grid_roads(rng: np.random.Generator, city: City) -> RoadNetwork:
     )
 
 
-def _crossing(main: Path, station: float, half_width: float) -> CrossRoad:
+def _crossing(main: DrivePath, station: float, half_width: float) -> CrossRoad:
     """A straight road over the main road at a station."""
     centre, direction = main.at(station)
     turn = direction + np.pi / 2
@@ -185,7 +185,7 @@ def _winding_roads(rng: np.random.Generator, city: City) -> RoadNetwork:
     )
 
 
-def turning_path(lane: Path, s_leave: float, target: Path, s_join: float) -> Path:
+def turning_path(lane: DrivePath, s_leave: float, target: DrivePath, s_join: float) -> DrivePath:
     """Along `lane` to s_leave, round a smooth corner, then along `target` from s_join."""
     start, heading0 = lane.at(s_leave)
     end, heading1 = target.at(s_join)

@@ -7,7 +7,7 @@ from kd_synthetic.streets.actors import Motion, sample_size, still
 from kd_synthetic.streets.cities import City
 from kd_synthetic.streets.crowd import Crowd
 from kd_synthetic.streets.roads import RoadNetwork
-from kd_synthetic.streets.traffic import DT, Light
+from kd_synthetic.streets.traffic import DT, TrafficLight
 
 
 def add_parked_rows(
@@ -116,7 +116,7 @@ def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t:
         crowd.person(Motion(xy, yaw + (np.pi if speed < 0 else 0)), "walking")
 
 
-def _add_crossing_people(crowd: Crowd, roads: RoadNetwork, lights: list[Light], t: np.ndarray) -> None:
+def _add_crossing_people(crowd: Crowd, roads: RoadNetwork, lights: list[TrafficLight], t: np.ndarray) -> None:
     rng, steps = crowd.rng, len(t)
     for crossing, light in zip(roads.crossings, lights, strict=True):
         for _ in range(int(rng.poisson(4))):
@@ -164,7 +164,7 @@ def _pavement(roads: RoadNetwork) -> tuple[float, float]:
 
 
 def add_people(
-    crowd: Crowd, roads: RoadNetwork, lights: list[Light], span: tuple[float, float], steps: int, city: City
+    crowd: Crowd, roads: RoadNetwork, lights: list[TrafficLight], span: tuple[float, float], steps: int, city: City
 ) -> None:
     """Walkers on the pavements, people who cross where lights let them, groups that stand or sit, parked bicycles."""
     t = np.arange(steps) * DT

@@ -21,12 +21,12 @@ from kd_synthetic.assets.mesh import Colour, Material, Mesh, Size, ellipsoid, jo
 from kd_synthetic.assets.parts import vary
 from kd_synthetic.streets.actors import overlap
 from kd_synthetic.streets.cities import CITY_A, City
-from kd_synthetic.streets.roads import Path, RoadNetwork
+from kd_synthetic.streets.roads import DrivePath, RoadNetwork
 
 KERB_GREY: Colour = (0.42, 0.41, 0.39)
 
 
-def _kerb(path: Path, span: tuple[float, float], d: float, colour: Colour) -> Mesh:
+def _kerb(path: DrivePath, span: tuple[float, float], d: float, colour: Colour) -> Mesh:
     """A 0.13 m high kerb whose road side lies at offset d, as a strip of quads."""
     s = np.append(np.arange(span[0], span[1], 3.0), span[1])
     inner, outer = path.beside(s, d)[0], path.beside(s, d + 0.18 * np.sign(d))[0]
@@ -55,7 +55,7 @@ class Site:
         """Whether no annotated object comes within `distance` of a point (2,)."""
         return bool((((self._taken - xy) ** 2).sum(1) > distance**2).all())
 
-    def add_houses(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
+    def add_houses(self, path: DrivePath, begin: float, end: float, half: float, side: int) -> None:
         """A row of buildings along one side of a road of half width `half`."""
         rng, s = self.rng, begin
         storeys, shares = zip(*self._city.storeys, strict=True)
@@ -96,7 +96,7 @@ class Site:
             self._walls.append(walls)
         return clear
 
-    def add_lamps(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
+    def add_lamps(self, path: DrivePath, begin: float, end: float, half: float, side: int) -> None:
         """Street lamps at the kerb."""
         for s in np.arange(begin + self.rng.uniform(0, 20), end, self._city.lamp_spacing):
             xy, yaw = path.beside(s, side * (half + 0.7))
@@ -105,7 +105,7 @@ class Site:
                 self.parts.append(lamp_post(LAMP_REACH).moved(*xy, turn))
                 self.lamps.append((*(xy + LAMP_REACH * np.array((np.cos(turn), np.sin(turn)))), LAMP_HEIGHT))
 
-    def add_greenery_and_furniture(self, path: Path, begin: float, end: float, half: float, side: int) -> None:
+    def add_greenery_and_furniture(self, path: DrivePath, begin: float, end: float, half: float, side: int) -> None:
         """Trees, bushes, signs and street furniture on and behind the pavement."""
         rng, sidewalk = self.rng, self.roads.sidewalk
         for s in np.arange(begin, end, 8.0 if self.urban else 6.0):

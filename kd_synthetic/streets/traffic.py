@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kd_synthetic.streets.roads import Path
+from kd_synthetic.streets.roads import DrivePath
 
 DT = 0.05  # seconds: one LiDAR turn
 WARM_UP = 160  # steps simulated before the recording starts, so that queues and speeds have settled
@@ -12,7 +12,7 @@ ACCELERATION, BRAKING, HEADWAY, GAP = 1.5, 2.2, 1.3, 2.2
 
 
 @dataclass(frozen=True)
-class Light:
+class TrafficLight:
     """Green for the main road while green_from <= t < green_to (seconds, recording starts at 0); the crossing road
     has the rest, less 2 s.
     """
@@ -33,12 +33,12 @@ class Driver:
     speeds in m/s.
     """
 
-    path: Path
+    path: DrivePath
     s: float
     length: float
     desired: float
     stops: tuple[
-        tuple[float, Light, bool], ...
+        tuple[float, TrafficLight, bool], ...
     ] = ()  # station of the stop line, its light, whether it is the main road's
     speed: float = -1.0
     track: list[float] = field(default_factory=list)

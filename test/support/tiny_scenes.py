@@ -19,7 +19,7 @@ class TinyScenes:
     content: dict[str, int] = field(default_factory=dict)
 
     def scene_file(self, index: int) -> Path:
-        """As Plan's."""
+        """As ScenePlan's."""
         return self.out / "scenes" / f"{index}.json"
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, View, annotate
-from kd_synthetic.rendering.camera import CameraRenderer, Frame
+from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, Exposure, annotate
+from kd_synthetic.rendering.camera import CameraRenderer, RenderedImage
 from kd_synthetic.rendering.lidar import points_in_boxes, points_in_world, scan
 from kd_synthetic.rendering.world import Geometry, Tracer, World, build_world
 
-Keyframe = tuple[World, Geometry, list[CameraRenderer], list[Frame], np.ndarray, list[Annotation]]
+Keyframe = tuple[World, Geometry, list[CameraRenderer], list[RenderedImage], np.ndarray, list[Annotation]]
 STEP = 5
 
 
@@ -21,7 +21,7 @@ def render_keyframe(rig: str) -> Keyframe:
     renderers = [CameraRenderer(world, camera, 1.0) for camera in world.rig.cameras]
     frames = [renderer.render(geometry, pose, rng) for renderer in renderers]
     cloud = points_in_world(world, pose, scan(world, geometry, pose, rng))
-    views = [View(*parts, geometry, frame) for *parts, frame in zip(renderers, [pose] * 6, frames, strict=False)]
+    views = [Exposure(*parts, geometry, frame) for *parts, frame in zip(renderers, [pose] * 6, frames, strict=False)]
     return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, pose[:2, 3], views, cloud)
 
 

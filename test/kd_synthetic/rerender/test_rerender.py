@@ -18,15 +18,15 @@ from kd_perception.geometry.transforms import apply, invert, make_transform
 from kd_synthetic.cli import synth
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.rendering.world import World
-from kd_synthetic.rerender.rerender import ReplayConfig, replay, replay_world
+from kd_synthetic.rerender.rerender import RerenderConfig, rerender, rerendered_world
 from kd_synthetic.rerender.source import read_scene
 
 
 @pytest.fixture(scope="module")
-def config(dataset: SynthConfig, tmp_path_factory: pytest.TempPathFactory) -> ReplayConfig:
-    out = tmp_path_factory.mktemp("replay") / "again"
-    chosen = ReplayConfig(out, dataset.out, SYNTHETIC_VERSION, width=176, height=64, jobs=1, masks=True, depth=True)
-    replay(chosen)
+def config(dataset: SynthConfig, tmp_path_factory: pytest.TempPathFactory) -> RerenderConfig:
+    out = tmp_path_factory.mktemp("rerender") / "again"
+    chosen = RerenderConfig(out, dataset.out, SYNTHETIC_VERSION, width=176, height=64, jobs=1, masks=True, depth=True)
+    rerender(chosen)
     return chosen
 
 
@@ -34,7 +34,7 @@ def table(folder: Path, name: str) -> dict[str, dict]:
     return {row["token"]: row for row in json.loads((folder / SYNTHETIC_VERSION / f"{name}.json").read_text())}
 
 
-def test_tokens_poses_and_calibration_stay(config: ReplayConfig) -> None:
+def test_tokens_poses_and_calibration_stay(config: RerenderConfig) -> None:
     for name in ("sample", "scene", "category", "attribute", "sensor", "log"):
         assert table(config.out, name) == table(config.dataroot, name)
     again, source = table(config.out, "sample_data"), table(config.dataroot, "sample_data")
@@ -49,7 +49,7 @@ def test_tokens_poses_and_calibration_stay(config: ReplayConfig) -> None:
     assert table(config.out, "calibrated_sensor") == table(config.dataroot, "calibrated_sensor")  # same size, same K
 
 
-def test_boxes_stay_and_are_seen_again(config: ReplayConfig) -> None:
+def test_boxes_stay_and_are_seen_again(config: RerenderConfig) -> None:
     again, source = table(config.out, "sample_annotation"), table(config.dataroot, "sample_annotation")
     assert 0.75 * len(source) < len(again) and set(again) <= set(source)
     for token, row in again.items():
@@ -67,7 +67,7 @@ def test_boxes_stay_and_are_seen_again(config: ReplayConfig) -> None:
     assert len(ratio) > 10 and 0.6 < np.median(ratio) < 1.6  # other shapes of the same size at the same place
 
 
-def test_the_devkit_follows_the_chains(config: ReplayConfig) -> None:
+def test_the_devkit_follows_the_chains(config: RerenderConfig) -> None:
     nusc = open_nuscenes(config.out, SYNTHETIC_VERSION)
     for instance in nusc.instance:
         count, token = 0, instance["first_annotation_token"]
@@ -79,7 +79,7 @@ def test_the_devkit_follows_the_chains(config: ReplayConfig) -> None:
         assert len(load_frame(nusc, sample["token"]).images) == 6 and sample["anns"]
 
 
-def lifted_outside(nusc, config: ReplayConfig, sample: dict) -> tuple[int, int]:
+def lifted_outside(nusc, config: RerenderConfig, sample: dict) -> tuple[int, int]:
     """How many of the masks' pixels, lifted by the depth, lie in their boxes, and how many do not."""
     inside = outside = 0
     for image in load_frame(nusc, sample["token"]).images:
@@ -98,7 +98,7 @@ def lifted_outside(nusc, config: ReplayConfig, sample: dict) -> tuple[int, int]:
     return inside, outside
 
 
-def test_masks_show_the_boxes(config: ReplayConfig) -> None:
+def test_masks_show_the_boxes(config: RerenderConfig) -> None:
     nusc = open_nuscenes(config.out, SYNTHETIC_VERSION)
     inside, outside = np.sum([lifted_outside(nusc, config, sample) for sample in nusc.sample], axis=0)
     assert inside > 3000 and outside < 0.01 * inside
@@ -120,13 +120,13 @@ def in_the_way(world: World) -> int:
     return found
 
 
-def test_nothing_stands_in_the_way(config: ReplayConfig) -> None:
+def test_nothing_stands_in_the_way(config: RerenderConfig) -> None:
     nusc = open_nuscenes(config.dataroot, SYNTHETIC_VERSION)
     for index in range(2):
-        assert in_the_way(replay_world(config, read_scene(nusc, index, 176, 64), {})) == 0
+        assert in_the_way(rerendered_world(config, read_scene(nusc, index, 176, 64), {})) == 0
 
 
-def test_the_card_stands_beside_the_original(config: ReplayConfig) -> None:
+def test_the_card_stands_beside_the_original(config: RerenderConfig) -> None:
     text = (config.out / "card.md").read_text()
     assert "| car | re-rendered |" in text and "| car | original |" in text
     card, source = (json.loads((folder / "card.json").read_text()) for folder in (config.out, config.dataroot))
@@ -134,10 +134,10 @@ def test_the_card_stands_beside_the_original(config: ReplayConfig) -> None:
         assert stats["per_frame"] == source["classes"][name]["per_frame"]
 
 
-def test_other_tables_or_looks_in_the_same_folder_are_refused(config: ReplayConfig) -> None:
+def test_other_tables_or_looks_in_the_same_folder_are_refused(config: RerenderConfig) -> None:
     for other in ({"seed": 1}, {"depth": False}):
         with pytest.raises(DataError, match="other settings"):
-            replay(replace(config, **other))
+            rerender(replace(config, **other))
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,10 @@ def test_the_command_explains_wrong_input(
 @pytest.mark.real_data
 def test_a_real_keyframe_is_rendered_again(tmp_path: Path) -> None:
     source = real_data("nuscenes-real")
-    config = ReplayConfig(tmp_path / "real", source, "v1.0-mini", width=352, height=128, jobs=1, masks=True, depth=True)
-    replay(config)
+    config = RerenderConfig(
+        tmp_path / "real", source, "v1.0-mini", width=352, height=128, jobs=1, masks=True, depth=True
+    )
+    rerender(config)
     nusc, original = open_nuscenes(config.out, "v1.0-mini"), open_nuscenes(source, "v1.0-mini")
     assert [row["token"] for row in nusc.sample] == [row["token"] for row in original.sample]
     assert len(nusc.sample_annotation) > 0.6 * len(original.sample_annotation)
@@ -179,6 +181,6 @@ def test_a_real_keyframe_is_rendered_again(tmp_path: Path) -> None:
 def test_real_streets_leave_room_for_real_traffic() -> None:
     source = real_data("nuscenes-minival-gt")
     nusc = open_nuscenes(source, "v1.0-mini")
-    config = ReplayConfig(Path("unused"), source, "v1.0-mini")
+    config = RerenderConfig(Path("unused"), source, "v1.0-mini")
     for index in range(2):
-        assert in_the_way(replay_world(config, read_scene(nusc, index, 704, 256), {})) == 0
+        assert in_the_way(rerendered_world(config, read_scene(nusc, index, 704, 256), {})) == 0
