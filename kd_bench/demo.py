@@ -82,7 +82,7 @@ def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Co
     dataroot = folder / f"seed{seed}_{scenes}x{frames}"  # other arguments make another data set
     jobs = os.cpu_count() or 1
     # Between keyframes nothing looks at the LiDAR: no sweeps.
-    config = SynthConfig(dataroot, scenes, frames, seed, width=704, height=256, sweeps=0, jobs=jobs)
+    config = SynthConfig(dataroot, scenes=scenes, frames=frames, seed=seed, sweeps=0, jobs=jobs)
     with progress_bar(scenes, console) as on_scene:
         generate(config, on_scene)
     return dataroot

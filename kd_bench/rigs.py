@@ -113,7 +113,7 @@ def rigs(
     roots = {}
     for name in dict.fromkeys(["original", *chosen]):
         console.print(f"streets of [bold]{name}[/bold]: rendering what is missing")
-        config = SynthConfig(out / name, scenes, frames, seed=seed, sweeps=0, jobs=jobs, **DATA[name])
+        config = SynthConfig(out / name, scenes=scenes, frames=frames, seed=seed, sweeps=0, jobs=jobs, **DATA[name])
         generate(config)
         roots[name] = config.out
     rows, original = [], None

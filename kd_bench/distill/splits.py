@@ -68,8 +68,9 @@ def render_missing(
         root = folder / name
         if not (root / SYNTHETIC_VERSION).is_dir() or (root / "settings.json").is_file():
             config = SynthConfig(
-                root, plan.scenes, plan.frames, plan.seed, plan.width, plan.height, jobs=jobs, masks=True
-            )
+                root, scenes=plan.scenes, frames=plan.frames, seed=plan.seed, width=plan.width, height=plan.height,
+                jobs=jobs, masks=True,
+            )  # fmt: skip
             generate(config, lambda done, total, name=name: on_scene(name, done, total))
 
 

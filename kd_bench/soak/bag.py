@@ -38,7 +38,8 @@ def render_moments(folder: Path, seed: int = 4242) -> Path:
     from kd_synthetic.dataset.generate import SynthConfig, generate  # only here: a given bag needs no world
 
     if not (folder / SYNTHETIC_VERSION / "sample.json").is_file():
-        generate(SynthConfig(folder, 1, MOMENTS, seed, *SIZE, sweeps=0, jobs=1))
+        width, height = SIZE
+        generate(SynthConfig(folder, scenes=1, frames=MOMENTS, seed=seed, width=width, height=height, sweeps=0, jobs=1))
     return folder
 
 

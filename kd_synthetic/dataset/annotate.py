@@ -3,11 +3,10 @@ sensor sees.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from kd_synthetic.rendering.camera import CameraRenderer, RenderedImage
+from kd_synthetic.rendering.camera import Exposure
 from kd_synthetic.rendering.lidar import points_in_boxes
 from kd_synthetic.rendering.world import Geometry, Tracer, World
 from kd_synthetic.streets.traffic import DT
@@ -32,27 +31,10 @@ class Annotation:
     speed: float
 
 
-@dataclass(frozen=True, eq=False)
-class Exposure:
-    """One exposure: the renderer that took it, the pose (4, 4) of the ego and the triangles at its instant, and what it
-    shows.
-    """
-
-    renderer: CameraRenderer
-    world_from_ego: np.ndarray
-    geometry: Geometry
-    frame: RenderedImage
-
-    @cached_property
-    def rays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Origins and directions (H * W, 3) of the pixels."""
-        return self.renderer.rays(self.world_from_ego)
-
-
-def _pinhole_window(view: Exposure, index: int, ego_from_local: np.ndarray) -> tuple[int, int, int, int] | None:
+def _pinhole_window(exposure: Exposure, index: int, ego_from_local: np.ndarray) -> tuple[int, int, int, int] | None:
     """Columns u0 to u1 and rows v0 to v1 that an actor can reach in a picture without distortion."""
-    camera = view.renderer.camera
-    corners = view.geometry.mesh.vertices[view.geometry.slices[index]].reshape(-1, 3)
+    camera = exposure.renderer.camera
+    corners = exposure.geometry.mesh.vertices[exposure.geometry.slices[index]].reshape(-1, 3)
     optical = (
         corners @ ego_from_local[:3, :3].T + ego_from_local[:3, 3] - camera.ego_from_camera[:3, 3]
     ) @ camera.ego_from_camera[:3, :3]
@@ -70,26 +52,26 @@ def _pinhole_window(view: Exposure, index: int, ego_from_local: np.ndarray) -> t
     return u0, u1, v0, v1
 
 
-def _window(view: Exposure, index: int) -> tuple[int, int, int, int] | None:
+def _window(exposure: Exposure, index: int) -> tuple[int, int, int, int] | None:
     """The same for any lens: the pixels whose rays lie within the cone around an actor."""
-    origins, directions = view.rays
-    corners = view.geometry.mesh.vertices[view.geometry.slices[index]].reshape(-1, 3) - origins[0]
+    origins, directions = exposure.rays
+    corners = exposure.geometry.mesh.vertices[exposure.geometry.slices[index]].reshape(-1, 3) - origins[0]
     towards = corners / (np.linalg.norm(corners, axis=1, keepdims=True) + 1e-6)
     axis = (corners.min(0) + corners.max(0)) / 2
     axis /= np.linalg.norm(axis) + 1e-6
-    camera = view.renderer.camera
+    camera = exposure.renderer.camera
     within = (directions @ axis >= (towards @ axis).min() - 1e-4).reshape(camera.height, camera.width)
     rows, columns = np.flatnonzero(within.any(1)), np.flatnonzero(within.any(0))
     return (columns[0], columns[-1] + 1, rows[0], rows[-1] + 1) if len(rows) else None
 
 
-def _silhouette(view: Exposure, index: int, ego_from_local: np.ndarray, tracer: Tracer) -> tuple[float, float]:
+def _silhouette(exposure: Exposure, index: int, ego_from_local: np.ndarray, tracer: Tracer) -> tuple[float, float]:
     """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a
     regular sub-grid).
     """
-    camera = view.renderer.camera
+    camera = exposure.renderer.camera
     ideal = camera.distortion_model == "none"
-    window = _pinhole_window(view, index, ego_from_local) if ideal else _window(view, index)
+    window = _pinhole_window(exposure, index, ego_from_local) if ideal else _window(exposure, index)
     if window is None or window[0] >= window[1] or window[2] >= window[3]:
         return 0.0, 0.0
     u0, u1, v0, v1 = window
@@ -98,22 +80,22 @@ def _silhouette(view: Exposure, index: int, ego_from_local: np.ndarray, tracer: 
         np.arange(v0 + stride // 2, v1, stride), np.arange(u0 + stride // 2, u1, stride), indexing="ij"
     )
     pixel = (rows * camera.width + columns).ravel()
-    alone = tracer.blocked(view.rays[0][pixel], view.rays[1][pixel]) & ~view.renderer.blind[pixel]
-    seen = view.frame.owner.ravel()[pixel] == index
+    alone = tracer.blocked(exposure.rays[0][pixel], exposure.rays[1][pixel]) & ~exposure.renderer.blind[pixel]
+    seen = exposure.owner.ravel()[pixel] == index
     return float((seen & alone).sum() * stride**2), float(alone.sum() * stride**2)
 
 
-def _visibility(views: list[Exposure], locals_: list[np.ndarray], index: int) -> int:
-    """nuScenes' visibility level (1-4) of an actor over all views."""
-    tracers: dict[int, Tracer] = {}  # one a geometry: views of one instant share theirs
+def _visibility(exposures: list[Exposure], locals_: list[np.ndarray], index: int) -> int:
+    """nuScenes' visibility level (1-4) of an actor over all exposures."""
+    tracers: dict[int, Tracer] = {}  # one a geometry: exposures of one instant share theirs
     pairs = []
-    for view, ego_from_local in zip(views, locals_, strict=True):
-        if index not in view.geometry.slices:
+    for exposure, ego_from_local in zip(exposures, locals_, strict=True):
+        if index not in exposure.geometry.slices:
             continue
-        key = id(view.geometry)
+        key = id(exposure.geometry)
         if key not in tracers:
-            tracers[key] = Tracer(view.geometry.mesh.vertices[view.geometry.slices[index]])
-        pairs.append(_silhouette(view, index, ego_from_local, tracers[key]))
+            tracers[key] = Tracer(exposure.geometry.mesh.vertices[exposure.geometry.slices[index]])
+        pairs.append(_silhouette(exposure, index, ego_from_local, tracers[key]))
     seen, alone = np.sum(pairs, axis=0)
     return 1 + int(np.searchsorted(VISIBILITY_EDGES, seen / alone, side="right")) if alone else 1
 
@@ -125,11 +107,13 @@ def _ego_from_local(world: World, world_from_ego: np.ndarray) -> np.ndarray:
 
 
 def annotate(
-    world: World, geometry: Geometry, step: float, ego: np.ndarray, views: list[Exposure], cloud: np.ndarray
+    world: World, geometry: Geometry, ego: np.ndarray, exposures: list[Exposure], cloud: np.ndarray
 ) -> list[Annotation]:
-    """Annotations of a keyframe from its pictures and its cloud (N, 3) in world coordinates; boxes are those of the
-    keyframe's instant, `step`, up to MAX_DISTANCE from the ego at (2,).
+    """Annotations of a keyframe from its pictures and its cloud (N, 3) in world coordinates.
+
+    Boxes are those of the geometry's time step, up to MAX_DISTANCE from the ego at (2,).
     """
+    step = geometry.step
     chosen = [
         index
         for index in geometry.slices
@@ -139,14 +123,16 @@ def annotate(
     sizes = np.array([world.actors[index].size for index in chosen]).reshape(-1, 3)
     centres = np.column_stack([poses[:, :2], sizes[:, 2] / 2]).round(3)
     points = points_in_boxes(cloud, centres, sizes, poses[:, 2])
-    locals_ = [_ego_from_local(world, view.world_from_ego) for view in views]
-    counts = sum(np.bincount(view.frame.owner[view.frame.owner >= 0], minlength=len(world.actors)) for view in views)
+    locals_ = [_ego_from_local(world, exposure.world_from_ego) for exposure in exposures]
+    counts = sum(
+        np.bincount(exposure.owner[exposure.owner >= 0], minlength=len(world.actors)) for exposure in exposures
+    )
     result = []
     for row, index in enumerate(chosen):
         pixels = int(counts[index])
         if pixels == 0 and points[row] == 0:
             continue
-        level = _visibility(views, locals_, index) if pixels else 1
+        level = _visibility(exposures, locals_, index) if pixels else 1
         actor = world.actors[index]
         result.append(
             Annotation(

@@ -1,7 +1,7 @@
-"""The data card: what a rendered set holds, beside the real nuScenes mini_val tables, as card.md and card.json."""
+"""The data card: what a rendered set holds, next to the real nuScenes mini_val tables, as card.md and card.json."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_perception.atomic import write_text
 from kd_perception.geometry.boxes import CLASSES
+from kd_synthetic.dataset.annotate import Annotation
 
 # Range in metres within which the nuScenes detection metric counts a class.
 CLASS_RANGE = {
@@ -41,8 +42,9 @@ class Fact:
 @dataclass(frozen=True)
 class ClassStatistics:
     """One class within its range: objects a frame, distance percentiles 10/50/90 (m), LiDAR point percentiles
-    10/25/50/75/90,
-    share without a point, shares of the visibility levels 1-4 (empty if unknown), share faster than 0.5 m/s."""
+    10/25/50/75/90, share without a point, shares of the visibility levels 1-4 (empty if unknown), share faster than
+    0.5 m/s.
+    """
 
     per_frame: float
     distance: tuple[float, ...]
@@ -52,9 +54,8 @@ class ClassStatistics:
     moving: float
 
 
-# The same statistics of the real nuScenes v1.0-mini mini_val split (81 keyframes of scene-0103 and scene-0916); it
-# has no trailer,
-# construction vehicle or barrier, and its copy here does not say how visible objects are.
+# The same statistics of the real nuScenes v1.0-mini mini_val split (81 keyframes of scene-0103 and scene-0916). It
+# has no trailer, construction vehicle or barrier, and its copy here lacks visibility.
 REAL_MINI_VAL: dict[str, ClassStatistics] = {
     "car": ClassStatistics(27.64, (12.1, 26.0, 41.9), (0.0, 2.0, 9.0, 33.0, 152.0), 0.17, (), 0.06),
     "truck": ClassStatistics(1.17, (10.1, 24.2, 45.1), (13.0, 26.0, 60.0, 288.0, 857.0), 0.0, (), 0.08),
@@ -66,9 +67,20 @@ REAL_MINI_VAL: dict[str, ClassStatistics] = {
 }
 
 
-def class_statistics(facts: Sequence[Fact], frames: int) -> dict[str, ClassStatistics]:
-    """Statistics of every class that occurs within its range, over `frames` keyframes."""
-    result = {}
+def fact_of(annotation: Annotation, name: str, ego: np.ndarray) -> Fact:
+    """An annotation of class `name` seen by an ego at (2,) in the world."""
+    distance = float(np.linalg.norm(np.array(annotation.centre[:2]) - ego))
+    return Fact(name, round(distance, 2), annotation.lidar_points, annotation.visibility, round(annotation.speed, 2))
+
+
+def read_facts(scene_files: Iterable[Path]) -> list[list[Fact]]:
+    """The facts of finished scenes, keyframe by keyframe."""
+    return [[Fact(*row) for row in frame] for path in scene_files for frame in json.loads(path.read_text())["facts"]]
+
+
+def class_statistics(frames: Sequence[Sequence[Fact]]) -> dict[str, ClassStatistics]:
+    """Statistics of every class that occurs within its range, from the facts of each keyframe."""
+    facts, result = [fact for frame in frames for fact in frame], {}
     for name in CLASSES:
         chosen = [fact for fact in facts if fact.name == name and fact.distance < CLASS_RANGE[name]]
         if not chosen:
@@ -79,7 +91,7 @@ def class_statistics(facts: Sequence[Fact], frames: int) -> dict[str, ClassStati
         )
         known = level[level > 0]
         result[name] = ClassStatistics(
-            round(len(chosen) / frames, 2),
+            round(len(chosen) / len(frames), 2),
             tuple(np.percentile(distance, (10, 50, 90)).round(1).tolist()),
             tuple(np.percentile(points, (10, 25, 50, 75, 90)).round(0).tolist()),
             round(float((points == 0).mean()), 2),
@@ -153,41 +165,43 @@ def _limits(settings: Mapping[str, object]) -> str:
 
 def write_card(
     out: Path,
-    facts: Sequence[Fact],
-    frames: int,
-    settings: dict[str, int | float | str | bool],
-    reference: dict[str, ClassStatistics] | None = None,
-    names: tuple[str, str] = ("synthetic", "real"),
+    frames: Sequence[Sequence[Fact]],
+    content: Mapping[str, object],
+    *,
+    original: Sequence[Sequence[Fact]] | None = None,
 ) -> None:
-    """Write card.json and card.md for a set of `frames` keyframes into `out`, beside a `reference` (nuScenes mini_val
-    unless given); `names` are the set's and the reference's in the table.
+    """Write card.json and card.md for the keyframes' facts into `out`, next to those of the `original` tables.
+
+    Without an original, nuScenes' mini_val split stands there. `content` are the settings of the set.
     """
-    stats = class_statistics(facts, frames)
-    write_text(
-        out / "card.json",
-        json.dumps(
-            {"settings": settings, "frames": frames, "classes": {name: asdict(value) for name, value in stats.items()}}
-            | ({"original": {name: asdict(value) for name, value in reference.items()}} if reference else {}),
-            indent=1,
-        ),
-    )
+    settings = {name: value for name, value in content.items() if "version" not in name}
+    stats = class_statistics(frames)
+    reference = REAL_MINI_VAL if original is None else class_statistics(original)
+    card: dict[str, object] = {"settings": settings, "frames": len(frames), "classes": _plain(stats)}
+    if original is not None:
+        card["original"] = _plain(reference)
+    write_text(out / "card.json", json.dumps(card, indent=1))
+    names = ("synthetic", "real") if original is None else ("re-rendered", "original")
     lines = [
         "# Synthetic driving data in nuScenes format",
         "",
-        f"{frames} keyframes; "
+        f"{len(frames)} keyframes; "
         + ", ".join(f"{name} {value}" for name, value in settings.items())
         + ". The same settings give the same bytes.",
         "",
         "Objects within the range in which the nuScenes metric counts their class; percentiles 10/50/90 of the",
         "distance and 10/25/50/75/90 of the LiDAR points.",
-        "'original' is what the tables said before they were rendered again."
-        if reference
-        else "'real' is nuScenes v1.0-mini, split mini_val.",
+        "'real' is nuScenes v1.0-mini, split mini_val."
+        if original is None
+        else "'original' is what the tables said before they were rendered again.",
         "",
         "| class | data | per frame | distance m | LiDAR points | no point | visible 0-40/-60/-80/-100 % | moving |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in CLASSES:
-        beside = REAL_MINI_VAL if reference is None else reference
-        lines += [_row(name, names[0], stats.get(name)), _row(name, names[1], beside.get(name))]
+        lines += [_row(name, names[0], stats.get(name)), _row(name, names[1], reference.get(name))]
     write_text(out / "card.md", "\n".join([*lines, "", _limits(settings)]))
+
+
+def _plain(stats: Mapping[str, ClassStatistics]) -> dict[str, dict]:
+    return {name: asdict(value) for name, value in stats.items()}

@@ -1,6 +1,7 @@
 """What to render: the settings of a data set."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,67 +16,78 @@ MIXED = "mixed"  # drawn for every scene
 CAMERA_RATES = (2, 4, 10, 20)  # Hz; they share every keyframe and divide the LiDAR's 20 Hz
 
 
-@dataclass(frozen=True)
-class SynthConfig:
-    """What to render: `scenes` scenes of `frames` keyframes (2 Hz) with `sweeps` LiDAR turns between them, cameras
-    of width x height.
+def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
+    """Raise ValueError unless low <= value <= high."""
+    if not low <= value <= high:
+        wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+        raise ValueError(f"{name} cannot be {value}; use {wanted}")
 
-    Cameras give `camera_hz` pictures a second; `camera_spread_ms` is how far apart the first and the last of a rig
-    fire. `masks` and `depth` write teachers' pictures beside the keyframes. Raises ValueError for impossible settings.
+
+def check_choice(name: str, value: object, known: Sequence[object]) -> None:
+    """Raise ValueError unless `value` is one of `known`."""
+    if value not in known:
+        raise ValueError(f"{name} '{value}' is not known; use one of {', '.join(str(each) for each in known)}")
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """What invented and re-rendered sets have in common. Cameras give pictures of width x height.
+
+    `jobs` scenes are rendered at the same time. `masks` and `depth` write images for teachers next to the keyframes.
+    Raises ValueError for a negative seed or no job.
     """
 
     out: Path
-    scenes: int
-    frames: int = 20
+    _: KW_ONLY
     seed: int = 0
     width: int = 704
     height: int = 256
-    sweeps: int = 9
     jobs: int = 2
+    masks: bool = False
+    depth: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("seed", self.seed, 0)
+        check_range("jobs", self.jobs, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthConfig(RenderConfig):
+    """An invented world: `scenes` scenes of `frames` keyframes (2 Hz) with `sweeps` LiDAR turns between them.
+
+    Cameras give `camera_hz` pictures a second. `camera_spread_ms` is the time between the first and the last camera of
+    a rig to fire. Raises ValueError for impossible settings.
+    """
+
+    scenes: int = 2
+    frames: int = 20
+    sweeps: int = 9
     rig: str = "nuscenes"
     camera_hz: int = 2
     camera_spread_ms: float = 0.0
     city: str = "A"
     light: str = "day"
     weather: str = "dry"
-    masks: bool = False
-    depth: bool = False
 
     def __post_init__(self) -> None:
-        if self.scenes < 1 or self.frames < 1 or self.jobs < 1 or self.seed < 0:
-            raise ValueError(
-                f"scenes, frames and jobs must be at least 1 and the seed at least 0, "
-                f"got {self.scenes}, {self.frames}, {self.jobs} and {self.seed}"
-            )
-        if not 0 <= self.sweeps < STEPS_PER_KEYFRAME:
-            raise ValueError(f"sweeps between keyframes must be 0 to {STEPS_PER_KEYFRAME - 1}, got {self.sweeps}")
-        if not 0.0 <= self.camera_spread_ms <= 50.0:
-            raise ValueError(f"cameras of a rig fire 0 to 50 ms apart, got {self.camera_spread_ms}")
-        for name, known in (
-            ("rig", RIGS),
-            ("camera_hz", CAMERA_RATES),
-            ("city", (*CITIES, MIXED)),
-            ("light", (*LIGHTS, MIXED)),
-            ("weather", (*WEATHERS, MIXED)),
-        ):
-            if getattr(self, name) not in known:
-                options = ", ".join(str(value) for value in known)
-                raise ValueError(f"{name} '{getattr(self, name)}' is not known; use one of {options}")
+        super().__post_init__()
+        check_range("scenes", self.scenes, 1)
+        check_range("frames", self.frames, 1)
+        check_range("sweeps between two keyframes", self.sweeps, 0, STEPS_PER_KEYFRAME - 1)
+        check_range("camera_spread_ms", self.camera_spread_ms, 0, 50)
+        check_choice("rig", self.rig, RIGS)
+        check_choice("camera_hz", self.camera_hz, CAMERA_RATES)
+        check_choice("city", self.city, (*CITIES, MIXED))
+        check_choice("light", self.light, (*LIGHTS, MIXED))
+        check_choice("weather", self.weather, (*WEATHERS, MIXED))
         build_cameras("nuscenes", self.width, self.height, np.random.default_rng(0), np.random.default_rng(0))
 
     @property
     def content(self) -> dict[str, int | float | str | bool]:
-        """The settings that a finished scene's bytes depend on; those that came later only where they are in use."""
-        basic = ("frames", "seed", "width", "height", "sweeps")
-        extra = self.extra
-        versions = {"version": CONTENT_VERSION} | ({"variant_version": VARIANT_VERSION} if extra else {})
-        return versions | {name: getattr(self, name) for name in basic} | extra
-
-    @property
-    def extra(self) -> dict[str, int | float | str | bool]:
-        """The settings beyond the basic ones that differ from the default."""
-        later = [field for field in fields(self) if field.name in _LATER]
-        return {field.name: getattr(self, field.name) for field in later if getattr(self, field.name) != field.default}
+        """The settings that a finished scene's bytes depend on; later ones only where they differ from the default."""
+        later = {name: getattr(self, name) for name in _LATER if getattr(self, name) != getattr(SynthConfig, name)}
+        versions = {"version": CONTENT_VERSION} | ({"variant_version": VARIANT_VERSION} if later else {})
+        return versions | {name: getattr(self, name) for name in _BASIC} | later
 
     @property
     def camera_steps(self) -> int:
@@ -94,9 +106,10 @@ class SynthConfig:
         return f"synth-{self.seed}-{index:04d}{self.conditions(index).suffix}"
 
     def scene_file(self, index: int) -> Path:
-        """The file that says scene `index` is finished, and holds its rows."""
+        """The file that marks scene `index` as finished and holds its rows."""
         return self.out / "scenes" / f"{self.scene_name(index)}.json"
 
 
-_CONDITIONS_KEY = 1_000_003  # apart from the keys of a scene's own streams
-_LATER = ("rig", "camera_hz", "camera_spread_ms", "city", "light", "weather", "masks", "depth")
+_CONDITIONS_KEY = 1_000_003  # distinct from the keys of a scene's own streams
+_BASIC = ("frames", "seed", "width", "height", "sweeps")
+_LATER = ("rig", "camera_hz", "camera_spread_ms", "city", "light", "weather", "masks", "depth")  # as sets name them

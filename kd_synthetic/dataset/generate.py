@@ -1,10 +1,9 @@
 """Writes a synthetic data set in nuScenes format: the same bytes for a seed whatever the number of jobs."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 
-from kd_synthetic.dataset.card import Fact, write_card
+from kd_synthetic.dataset.card import read_facts, write_card
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.runner import run_scenes
 from kd_synthetic.dataset.scene import render_scene
@@ -19,8 +18,4 @@ def generate(config: SynthConfig, on_scene: Callable[[int, int], None] | None = 
     """
     files = run_scenes(config, render_scene, on_scene, partial(write_tables, config.out))
     write_tables(config.out, files)
-    facts = [[Fact(*row) for row in frame] for path in files for frame in json.loads(path.read_text())["facts"]]
-    settings = {name: value for name, value in config.content.items() if "version" not in name}
-    write_card(
-        config.out, [fact for frame in facts for fact in frame], len(facts), {"scenes": config.scenes} | settings
-    )
+    write_card(config.out, read_facts(files), {"scenes": config.scenes} | config.content)

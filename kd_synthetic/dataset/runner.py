@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from kd_perception.atomic import write_text
 from kd_perception.bringup.interrupts import Interrupts, handled_interrupts
@@ -18,7 +19,7 @@ from kd_perception.errors import DataError
 POLL_S = 0.2  # how long Ctrl-C may wait
 TABLES_EVERY = 8  # scenes; so that readers can start on what is finished
 FOLDERS = ("samples", "sweeps", "masks", "depth")
-SETTINGS = "settings.json"  # what a folder was begun with
+SETTINGS = "settings.json"  # the content that a folder was started with
 
 
 class ScenePlan(Protocol):
@@ -30,24 +31,25 @@ class ScenePlan(Protocol):
     jobs: int
 
     @property
-    def scenes(self) -> int: ...
+    def scenes(self) -> int:
+        """How many scenes the data set has."""
 
     @property
-    def content(self) -> Mapping[str, object]: ...
+    def content(self) -> Mapping[str, object]:
+        """The settings that a finished scene's bytes depend on."""
 
     def scene_file(self, index: int) -> Path:
-        """The file that says scene `index` is finished, and holds its rows."""
+        """The file that marks scene `index` as finished and holds its rows."""
 
 
 P = TypeVar("P", bound=ScenePlan)
-Report = Callable[[int, int], None]
 
 
 def finished(config: ScenePlan) -> list[int]:
-    """Indices of the scenes already rendered. Raises DataError if the folder was begun with other settings."""
-    begun = config.out / SETTINGS
+    """Indices of the scenes already rendered. Raises DataError if the folder has other settings."""
+    started = config.out / SETTINGS
     scenes = sorted((config.out / "scenes").glob("*.json"))
-    for path in [begun, *scenes[:1], *(config.scene_file(index) for index in range(config.scenes))]:
+    for path in [started, *scenes[:1], *(config.scene_file(index) for index in range(config.scenes))]:
         if path.exists():
             found = json.loads(path.read_text())["content"]
             if found != config.content:
@@ -61,7 +63,7 @@ def finished(config: ScenePlan) -> list[int]:
 @contextmanager
 def _inherited_by_workers() -> Iterator[None]:
     """Processes started inside have one thread for BLAS, so that sums do not depend on the machine's core count, and
-    are deaf to Ctrl-C from birth: it reaches every process of a terminal, and the parent ends them.
+    ignore Ctrl-C from their start: it reaches every process of a terminal, and the parent ends them.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
@@ -78,7 +80,7 @@ def _inherited_by_workers() -> Iterator[None]:
 def run_scenes(
     config: P,
     render: Callable[[P, int], None],
-    on_scene: Report | None = None,
+    on_scene: Callable[[int, int], None] | None = None,
     on_some: Callable[[list[Path]], None] | None = None,
 ) -> list[Path]:
     """Render what is missing with `render(config, index)` and return the scene files; `on_scene(done, total)` reports
@@ -91,32 +93,46 @@ def run_scenes(
     missing = [index for index in range(config.scenes) if index not in done]
     if not (config.out / SETTINGS).exists():
         write_text(config.out / SETTINGS, json.dumps({"content": config.content}))
-    report = on_scene or (lambda count, total: None)
-    report(len(done), config.scenes)
+    progress = _Progress(config, done, on_scene or (lambda count, total: None), on_some or (lambda files: None))
+    progress.report()
     _remove_temporaries(config.out)
     if missing:
         with handled_interrupts() as interrupts:
             try:
-                _render_missing(config, render, missing, done, report, on_some or (lambda files: None), interrupts)
+                _render_missing(progress, render, missing, interrupts)
             finally:
                 _remove_temporaries(config.out)
     return [config.scene_file(index) for index in range(config.scenes)]
 
 
-def _render_missing(
-    config: P,
-    render: Callable[[P, int], None],
-    missing: list[int],
-    done: list[int],
-    report: Report,
-    on_some: Callable[[list[Path]], None],
-    interrupts: Interrupts,
-) -> None:
-    """Render scenes in worker processes; on any exception, Ctrl-C included, the workers are ended before it goes on.
+@dataclass(frozen=True)
+class _Progress(Generic[P]):
+    """The finished scenes of a run, and who hears of them."""
 
-    Ctrl-C is held while the pool is handled: in the midst of its start, or of a wait, it would leave locks that nobody
+    config: P
+    done: list[int]
+    on_scene: Callable[[int, int], None]
+    on_some: Callable[[list[Path]], None]
+
+    def report(self) -> None:
+        self.on_scene(len(self.done), self.config.scenes)
+
+    def add(self, index: int, *, last: bool) -> None:
+        self.done.append(index)
+        self.report()
+        if len(self.done) % TABLES_EVERY == 0 and not last:
+            self.on_some([self.config.scene_file(each) for each in sorted(self.done)])
+
+
+def _render_missing(
+    progress: _Progress[P], render: Callable[[P, int], None], missing: list[int], interrupts: Interrupts
+) -> None:
+    """Render scenes in worker processes; after any exception, Ctrl-C included, the workers end before it is raised.
+
+    Ctrl-C is held while the pool is handled. In the midst of its start, or of a wait, it would leave locks that nobody
     opens and threads that cannot be joined.
     """
+    config = progress.config
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(config.jobs, len(missing)), mp_context=context) as pool:
@@ -128,10 +144,8 @@ def _render_missing(
                     ready, _ = wait(pending, POLL_S, return_when=FIRST_COMPLETED)
                 for future in ready:
                     future.result()
-                    done.append(pending.pop(future))
-                    report(len(done), config.scenes)
-                    if len(done) % TABLES_EVERY == 0 and pending:
-                        on_some([config.scene_file(index) for index in sorted(done)])
+                    index = pending.pop(future)
+                    progress.add(index, last=not pending)
         except BrokenProcessPool:
             raise DataError(
                 f"a rendering process ended unexpectedly (out of memory?); run the same command again with fewer "

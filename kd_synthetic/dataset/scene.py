@@ -1,54 +1,34 @@
-"""Renders one scene into its files: pictures, clouds and what teachers ask for, then the scene file with its rows."""
+"""Renders one scene into its files: pictures, clouds and images for teachers, then the scene file with its rows."""
 
 import json
 from dataclasses import astuple
-from pathlib import Path
 
 import cv2
 import numpy as np
-import simplejpeg
 
-from kd_perception.atomic import atomic_path, write_text
-from kd_perception.datasets.instance_masks import beside, write_depth, write_mask
-from kd_synthetic.dataset.annotate import Annotation, Exposure, annotate
-from kd_synthetic.dataset.card import Fact
+from kd_perception.atomic import write_text
+from kd_synthetic.dataset.annotate import annotate
+from kd_synthetic.dataset.card import fact_of
 from kd_synthetic.dataset.config import SynthConfig
+from kd_synthetic.dataset.sensor_files import write_cloud, write_for_teachers, write_picture
 from kd_synthetic.dataset.tables import SceneTables
-from kd_synthetic.rendering.camera import CameraRenderer
+from kd_synthetic.rendering.camera import CameraRenderer, Exposure
 from kd_synthetic.rendering.lidar import points_in_world, scan
 from kd_synthetic.rendering.sensors import LIDAR_CHANNEL, STEPS_PER_KEYFRAME
-from kd_synthetic.rendering.world import Geometry, World, build_world
-from kd_synthetic.streets.conditions import Conditions
+from kd_synthetic.rendering.world import Geometry, build_world
 from kd_synthetic.streets.traffic import DT
-
-JPEG_QUALITY = 90
 
 
 def render_scene(config: SynthConfig, index: int) -> None:
     """Render and write scene `index`; its scene file comes last, atomically."""
     cv2.setNumThreads(1)
-    seed = np.random.SeedSequence(config.seed, spawn_key=(index,))
-    for_world, for_noise, for_between = seed.spawn(3)
-    steps = (config.frames - 1) * STEPS_PER_KEYFRAME + 1
-    name = config.scene_name(index)
-    conditions = config.conditions(index)
-    world = build_world(name, for_world, steps, config.width, config.height, config.rig, conditions)
-    writer = _SceneWriter(
-        config,
-        index,
-        world,
-        conditions,
-        np.random.default_rng(for_noise),
-        np.random.default_rng(for_between),
-    )
+    writer = _SceneWriter(config, index)
     for frame in range(config.frames):
         writer.keyframe(frame * STEPS_PER_KEYFRAME)
         if frame < config.frames - 1:
             writer.between(frame * STEPS_PER_KEYFRAME)
-    write_text(
-        config.scene_file(index),
-        json.dumps({"content": config.content, "tables": writer.tables.finish(), "facts": writer.facts}),
-    )
+    content = {"content": config.content, "tables": writer.tables.finish(), "facts": writer.facts}
+    write_text(config.scene_file(index), json.dumps(content))
 
 
 class _SceneWriter:
@@ -56,23 +36,18 @@ class _SceneWriter:
     keyframes are the same with and without them.
     """
 
-    def __init__(
-        self,
-        config: SynthConfig,
-        index: int,
-        world: World,
-        conditions: Conditions,
-        noise: np.random.Generator,
-        between_noise: np.random.Generator,
-    ) -> None:
-        self._config, self._world, self._noise, self._between_noise = config, world, noise, between_noise
-        self._renderers = [
-            CameraRenderer(world, camera, float(gain))
-            for camera, gain in zip(world.rig.cameras, world.camera_gain, strict=False)
-        ]
+    def __init__(self, config: SynthConfig, index: int) -> None:
+        for_world, *for_noise = np.random.SeedSequence(config.seed, spawn_key=(index,)).spawn(3)
+        self._noise, self._between_noise = (np.random.default_rng(seed) for seed in for_noise)
+        name, conditions = config.scene_name(index), config.conditions(index)
+        steps = (config.frames - 1) * STEPS_PER_KEYFRAME + 1
+        size = (config.width, config.height)
+        self._config = config
+        self._world = build_world(name, for_world, steps, size=size, rig=config.rig, conditions=conditions)
+        self._renderers = CameraRenderer.of_rig(self._world)
         spread = config.camera_spread_ms / 1000.0
-        self._offsets = [camera.firing_offset(spread) / DT for camera in world.rig.cameras]
-        self.tables = SceneTables(world, index, config.seed, conditions)
+        self._offsets = [camera.firing_offset(spread) / DT for camera in self._world.rig.cameras]
+        self.tables = SceneTables(self._world, index, config.seed, conditions)
         self.facts: list[list[tuple]] = []
 
     def keyframe(self, step: int) -> None:
@@ -80,14 +55,17 @@ class _SceneWriter:
         world = self._world
         self.tables.add_sample(step)
         geometry = world.geometry(step)
-        views, files = self._views(geometry, step, self._noise, keyframe=True)
-        cloud = self._cloud(geometry, step, keyframe=True)
+        exposures = self._pictures(geometry, self._noise, keyframe=True)
+        cloud = self._cloud(geometry, keyframe=True)
         pose = world.world_from_ego(step)
-        annotations = annotate(world, geometry, step, pose[:2, 3], views, points_in_world(world, pose, cloud))
+        points = points_in_world(world, pose, cloud)
+        annotations = annotate(world, geometry, pose[:2, 3], list(exposures.values()), points)
         self.tables.add_annotations(annotations)
-        for view, filename in zip(views, files, strict=True):
-            self._write_for_teachers(view, filename)
-        self.facts.append([astuple(_fact(world, step, annotation)) for annotation in annotations])
+        tokens = self.tables.annotation_tokens()
+        for filename, exposure in exposures.items():
+            write_for_teachers(self._config, filename, exposure, tokens)
+        ego = np.array(world.ego.at(step)[:2])
+        self.facts.append([astuple(fact_of(each, world.actors[each.actor].name, ego)) for each in annotations])
 
     def between(self, keyframe: int) -> None:
         """LiDAR turns and pictures after the keyframe at step `keyframe`, up to the next one."""
@@ -95,56 +73,27 @@ class _SceneWriter:
         turns = {round(STEPS_PER_KEYFRAME * i / (config.sweeps + 1)) for i in range(1, config.sweeps + 1)}
         pictures = set(range(config.camera_steps, STEPS_PER_KEYFRAME, config.camera_steps))
         for later in sorted(turns | pictures):
-            step = keyframe + later
-            geometry = self._world.geometry(step)
+            geometry = self._world.geometry(keyframe + later)
             if later in pictures:
-                self._views(geometry, step, self._between_noise, keyframe=False)
+                self._pictures(geometry, self._between_noise, keyframe=False)
             if later in turns:
-                self._cloud(geometry, step, keyframe=False)
+                self._cloud(geometry, keyframe=False)
 
-    def _views(
-        self, geometry: Geometry, step: int, noise: np.random.Generator, keyframe: bool
-    ) -> tuple[list[Exposure], list[str]]:
-        """Every camera's picture around a time step, written, and its file below the data root."""
-        views, files = [], []
+    def _pictures(self, geometry: Geometry, noise: np.random.Generator, *, keyframe: bool) -> dict[str, Exposure]:
+        """Every camera's picture around the geometry's time step, written, by its file below the data root."""
+        exposures = {}
         for renderer, offset in zip(self._renderers, self._offsets, strict=True):
-            fired = step + offset if abs(offset) > 1e-9 else step
-            there = self._world.geometry(fired) if fired != step else geometry
-            pose = self._world.world_from_ego(fired)
-            views.append(Exposure(renderer, pose, there, renderer.render(there, pose, noise)))
-            files.append(self.tables.add_sensor(renderer.camera.channel, fired, keyframe))
-            write_jpeg(self._config.out / files[-1], views[-1].frame.image)
-        return views, files
+            fired = geometry.step + offset if abs(offset) > 1e-9 else geometry.step
+            there = self._world.geometry(fired) if fired != geometry.step else geometry
+            exposure = renderer.render(there, self._world.world_from_ego(fired), noise)
+            filename = self.tables.add_sensor(renderer.camera.channel, fired, keyframe=keyframe)
+            write_picture(self._config.out / filename, exposure.image)
+            exposures[filename] = exposure
+        return exposures
 
-    def _write_for_teachers(self, view: Exposure, filename: str) -> None:
-        config = self._config
-        if config.masks:
-            write_mask(beside(config.out, "masks", filename), view.frame.owner, self.tables.annotation_tokens())
-        if config.depth:
-            write_depth(beside(config.out, "depth", filename), view.frame.distance)
-
-    def _cloud(self, geometry: Geometry, step: int, keyframe: bool) -> np.ndarray:
-        """The LiDAR's turn at a time step, written."""
-        cloud = scan(self._world, geometry, self._world.world_from_ego(step), self._noise)
-        with atomic_path(self._config.out / self.tables.add_sensor(LIDAR_CHANNEL, step, keyframe)) as path:
-            path.write_bytes(cloud.astype("<f4").tobytes())
+    def _cloud(self, geometry: Geometry, *, keyframe: bool) -> np.ndarray:
+        """The LiDAR's turn at the geometry's time step, written."""
+        cloud = scan(self._world, geometry, self._world.world_from_ego(geometry.step), self._noise)
+        filename = self.tables.add_sensor(LIDAR_CHANNEL, geometry.step, keyframe=keyframe)
+        write_cloud(self._config.out / filename, cloud)
         return cloud
-
-
-def write_jpeg(target: Path, image: np.ndarray) -> None:
-    """Write a picture (H, W, 3) uint8 RGB."""
-    jpeg = simplejpeg.encode_jpeg(image, quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling="420")
-    with atomic_path(target) as path:
-        path.write_bytes(jpeg)
-
-
-def _fact(world: World, step: int, annotation: Annotation) -> Fact:
-    x, y, _ = world.ego.at(step)
-    distance = float(np.hypot(annotation.centre[0] - x, annotation.centre[1] - y))
-    return Fact(
-        world.actors[annotation.actor].name,
-        round(distance, 2),
-        annotation.lidar_points,
-        annotation.visibility,
-        round(annotation.speed, 2),
-    )

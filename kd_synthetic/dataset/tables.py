@@ -1,6 +1,6 @@
 """nuScenes tables (schema of arXiv:1903.11027's devkit): rows of one scene, and the merged tables of a data set.
 
-Tokens are md5 sums of what a row stands for, so the same seed always writes the same tables.
+Tokens are md5 sums of what a row describes, so the same seed always writes the same tables.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ def token(*parts: object) -> str:
     return hashlib.md5("/".join(str(part) for part in parts).encode(), usedforsecurity=False).hexdigest()
 
 
-def sensor_file(scene: str, channel: str, timestamp: int, keyframe: bool) -> str:
+def sensor_file(scene: str, channel: str, timestamp: int, *, keyframe: bool) -> str:
     """Path of a sensor file below the data root, named as nuScenes does."""
     suffix = "pcd.bin" if channel == LIDAR_CHANNEL else "jpg"
     return f"{'samples' if keyframe else 'sweeps'}/{channel}/{scene}__{channel}__{timestamp}.{suffix}"
@@ -96,14 +96,14 @@ class SceneTables:
     def _token(self, *parts: object) -> str:
         return token(self._seed, self._world.name, *parts)
 
-    def add_sensor(self, channel: str, step: float, keyframe: bool) -> str:
+    def add_sensor(self, channel: str, step: float, *, keyframe: bool) -> str:
         """A sample_data row and its ego pose; returns the file's path below the data root. Sweeps belong to the
         keyframe before them.
         """
         timestamp = self.timestamp(step)
         row_token = self._token(channel, step)
         camera = next((camera for camera in self._world.rig.cameras if camera.channel == channel), None)
-        filename = sensor_file(self._world.name, channel, timestamp, keyframe)
+        filename = sensor_file(self._world.name, channel, timestamp, keyframe=keyframe)
         self._chains[channel].append(
             {
                 "token": row_token,
@@ -144,7 +144,7 @@ class SceneTables:
         )
 
     def add_annotations(self, annotations: list[Annotation]) -> None:
-        """The boxes of the keyframe begun last."""
+        """The boxes of the last keyframe."""
         sample = self._samples[-1]["token"]
         for annotation in annotations:
             length, width, height = annotation.size
@@ -166,7 +166,7 @@ class SceneTables:
             )
 
     def annotation_tokens(self) -> dict[int, str]:
-        """Token of every actor's annotation in the keyframe begun last."""
+        """Token of every actor's annotation in the last keyframe."""
         sample = self._samples[-1]["token"]
         last = {actor: rows[-1] for actor, rows in self._annotations.items()}
         return {actor: row["token"] for actor, row in last.items() if row["sample_token"] == sample}
@@ -237,7 +237,7 @@ def _calibrated(row_token: str, channel: str, ego_from_sensor: np.ndarray, intri
 
 
 def _lens(camera: CameraSensor) -> dict:
-    """The lens, in fields beside nuScenes' own: its schema has none for it, and its devkit ignores them."""
+    """The lens, in fields of our own: nuScenes' schema has none for it, and its devkit ignores them."""
     if camera.distortion_model == "none":
         return {}
     return {"distortion_model": camera.distortion_model, "distortion": list(camera.distortion)}

@@ -19,17 +19,6 @@ _GAMMA = ((0.65 * _TONE + 0.35 * _TONE**2 * (3.0 - 2.0 * _TONE)) * 255.0).astype
 )  # tone curve, index = exposed radiance / 6 * 4095
 
 
-@dataclass(frozen=True, eq=False)
-class RenderedImage:
-    """A picture (H, W, 3) uint8 RGB and for every pixel the actor's index or -1, and the range along its ray in metres
-    or infinity, both (H, W).
-    """
-
-    image: np.ndarray
-    owner: np.ndarray
-    distance: np.ndarray
-
-
 class CameraRenderer:
     """Renders one camera of a world, frame after frame."""
 
@@ -47,13 +36,19 @@ class CameraRenderer:
         radius = ((x - self.camera.intrinsics[0, 2]) ** 2 + (y - self.camera.intrinsics[1, 2]) ** 2) / (width / 2) ** 2
         return (1.0 - 0.16 * radius).astype(np.float32)[..., None]
 
+    @staticmethod
+    def of_rig(world: World) -> "list[CameraRenderer]":
+        """One renderer for each camera of the world's rig."""
+        pairs = zip(world.rig.cameras, world.camera_gain.tolist(), strict=False)  # a fisheye rig has fewer cameras
+        return [CameraRenderer(world, camera, gain) for camera, gain in pairs]
+
     def rays(self, world_from_ego: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Origins and unit directions (H * W, 3) float32 in the geometry's axes."""
         directions = self._rays_ego @ world_from_ego[:3, :3].T.astype(np.float32)
         centre = self._world.to_local((world_from_ego @ self.camera.ego_from_camera)[:3, 3])
         return np.ascontiguousarray(np.broadcast_to(centre, directions.shape)), directions
 
-    def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> RenderedImage:
+    def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> "Exposure":
         """The picture at a time step; `rng` makes the sensor noise."""
         rays = self.rays(world_from_ego)
         hits = geometry.tracer.closest(*rays)
@@ -72,7 +67,8 @@ class CameraRenderer:
         if light.wet:
             radiance = self._drops.through(falling_streaks(radiance, light.rain, rng))
         radiance[self.blind.reshape(shape)] = 0.0
-        return RenderedImage(self._expose(radiance, rng), owner.reshape(shape), distance.reshape(shape))
+        image = self._expose(radiance, rng)
+        return Exposure(self, world_from_ego, geometry, image, owner.reshape(shape), distance.reshape(shape))
 
     @cached_property
     def _drops(self) -> LensDrops:
@@ -85,3 +81,23 @@ class CameraRenderer:
         coded = _GAMMA[np.clip(exposed * (4095 / 6.0), 0, 4095).astype(np.int16)]
         noise = rng.standard_normal(coded.shape, dtype=np.float32)
         return np.clip(coded + noise * np.float32(light.noise) + 0.5, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """One picture (H, W, 3) uint8 RGB with the renderer that took it, the ego's pose (4, 4) and the triangles.
+
+    For every pixel (H, W) `owner` is the actor's index or -1, `distance` the range along its ray in metres or infinity.
+    """
+
+    renderer: CameraRenderer
+    world_from_ego: np.ndarray
+    geometry: Geometry
+    image: np.ndarray
+    owner: np.ndarray
+    distance: np.ndarray
+
+    @cached_property
+    def rays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Origins and directions (H * W, 3) of the pixels."""
+        return self.renderer.rays(self.world_from_ego)

@@ -60,10 +60,11 @@ class Tracer:
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """The triangles at one time step. Owner (T,) is the actor's index, -1 for scenery; slices[i] are actor i's
+    """The triangles at a time step. Owner (T,) is the actor's index, -1 for scenery; slices[i] are actor i's
     triangles.
     """
 
+    step: float
     mesh: Mesh
     owner: np.ndarray
     slices: dict[int, slice]
@@ -136,6 +137,7 @@ class World:
         mesh = join(parts)
         contact = cv2.GaussianBlur(footprint.astype(np.float32) / 255.0, (0, 0), 1.6)
         return Geometry(
+            step,
             mesh,
             np.concatenate(owners),
             slices,
@@ -205,12 +207,12 @@ def build_world(
     name: str,
     seed: np.random.SeedSequence,
     steps: int,
-    width: int,
-    height: int,
+    *,
+    size: tuple[int, int],
     rig: str = "nuscenes",
     conditions: Conditions = DEFAULT_CONDITIONS,
 ) -> World:
-    """The scene that belongs to a seed, for `steps` time steps of 0.05 s and images of `width` x `height`.
+    """The scene that belongs to a seed, for `steps` time steps of 0.05 s and images of `size` (width, height).
 
     The rig changes neither streets nor traffic.
     """
@@ -229,7 +231,7 @@ def build_world(
         build_scenery(roads, crowd.ego.xy, taken, for_scenery, city),
         paint_ground(roads, crowd.ego.xy, for_ground, city),
         build_light(conditions, for_light),
-        build_rig(width, height, for_rig, rig, for_variation),
+        build_rig(*size, for_rig, rig, for_variation),
         facade_atlas(for_scenery),
         1.0 + 0.05 * for_rig.standard_normal(6),
     )

@@ -12,17 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_perception.atomic import atomic_path, write_text
-from kd_perception.datasets.instance_masks import beside, write_depth, write_mask
+from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import yaw_of
 from kd_synthetic.assets.buildings import facade_atlas
-from kd_synthetic.dataset.annotate import Annotation, Exposure, annotate
-from kd_synthetic.dataset.card import Fact, class_statistics, write_card
+from kd_synthetic.dataset.annotate import Annotation, annotate
+from kd_synthetic.dataset.card import fact_of, read_facts, write_card
+from kd_synthetic.dataset.config import RenderConfig, check_choice
 from kd_synthetic.dataset.runner import run_scenes
-from kd_synthetic.dataset.scene import write_jpeg
-from kd_synthetic.rendering.camera import CameraRenderer
+from kd_synthetic.dataset.sensor_files import write_cloud, write_for_teachers, write_picture
+from kd_synthetic.rendering.camera import CameraRenderer, Exposure
 from kd_synthetic.rendering.hours import build_light
 from kd_synthetic.rendering.lidar import points_in_world, scan
 from kd_synthetic.rendering.sensors import LIDAR_CHANNEL
@@ -34,7 +34,7 @@ from kd_synthetic.rerender.driven_street import (
     driven_street,
     paint_driven_ground,
 )
-from kd_synthetic.rerender.source import SourceFrame, SourceScene, original_facts, read_scene, scene_count
+from kd_synthetic.rerender.source import SourceScene, original_facts, read_scene, scene_count
 from kd_synthetic.rerender.tables import rerendered_rows, write_rerendered_tables
 from kd_synthetic.streets.actors import Actor, Track
 from kd_synthetic.streets.cities import CITIES
@@ -45,27 +45,22 @@ VEHICLES = ("car", "truck", "bus", "trailer", "construction_vehicle", "motorcycl
 ROAD_REACH = 90.0  # metres around the ego's way in which vehicles shape the street
 
 
-@dataclass(frozen=True)
-class RerenderConfig:
-    """What to re-render: all scenes of the tables `version` in `dataroot`, into `out`. Raises DataError for unreadable
-    tables (on use of `scenes`) and ValueError for unknown conditions.
+@dataclass(frozen=True, kw_only=True)
+class RerenderConfig(RenderConfig):
+    """What to re-render: all scenes of the tables `version` in `dataroot`.
+
+    Raises DataError for unreadable tables (on use of `scenes`) and ValueError for unknown conditions.
     """
 
-    out: Path
     dataroot: Path
     version: str
-    seed: int = 0
-    width: int = 704
-    height: int = 256
-    jobs: int = 2
     conditions: Conditions = DEFAULT_CONDITIONS
-    masks: bool = False
-    depth: bool = False
 
     def __post_init__(self) -> None:
-        chosen = self.conditions
-        if chosen.city not in CITIES or chosen.light not in LIGHTS or chosen.weather not in WEATHERS:
-            raise ValueError(f"re-rendered scenes need one city, light and weather, got {astuple(chosen)}")
+        super().__post_init__()
+        check_choice("city of re-rendered scenes", self.conditions.city, tuple(CITIES))
+        check_choice("light of re-rendered scenes", self.conditions.light, LIGHTS)
+        check_choice("weather of re-rendered scenes", self.conditions.weather, WEATHERS)
 
     @cached_property
     def scenes(self) -> int:
@@ -81,24 +76,19 @@ class RerenderConfig:
                 "masks": self.masks, "depth": self.depth}  # fmt: skip
 
     def scene_file(self, index: int) -> Path:
-        """The file that says scene `index` is finished, and holds its rows."""
+        """The file that marks scene `index` as finished and holds its rows."""
         return self.out / "scenes" / f"{index:04d}.json"
 
 
 def rerender(config: RerenderConfig, on_scene: Callable[[int, int], None] | None = None) -> None:
-    """Render what is missing, then write the tables and a card beside the original's statistics.
+    """Render what is missing, then write the tables and a card next to the original's statistics.
 
     Raises DataError if the tables cannot be read or `out` holds other content.
     """
     files = run_scenes(config, rerender_scene, on_scene)
-    nusc = open_nuscenes(config.dataroot, config.version)
+    original = original_facts(open_nuscenes(config.dataroot, config.version))
     write_rerendered_tables(config.out, config.dataroot / config.version, config.version, files)
-    facts = [[Fact(*row) for row in frame] for path in files for frame in json.loads(path.read_text())["facts"]]
-    original = original_facts(nusc)
-    reference = class_statistics([fact for frame in original for fact in frame], len(original))
-    settings = {"scenes": config.scenes} | {n: v for n, v in config.content.items() if n != "replay_version"}
-    flat = [fact for frame in facts for fact in frame]
-    write_card(config.out, flat, len(facts), settings, reference, ("re-rendered", "original"))
+    write_card(config.out, read_facts(files), {"scenes": config.scenes} | config.content, original=original)
 
 
 def rerendered_world(config: RerenderConfig, scene: SourceScene, attributes: dict[str, str]) -> World:
@@ -153,61 +143,48 @@ def rerender_scene(config: RerenderConfig, index: int) -> None:
     nusc = open_nuscenes(config.dataroot, config.version)
     scene = read_scene(nusc, index, config.width, config.height)
     world = rerendered_world(config, scene, {row["token"]: row["name"] for row in nusc.attribute})
-    gains = world.camera_gain.tolist()
-    renderers = [CameraRenderer(world, camera, gain) for camera, gain in zip(world.rig.cameras, gains, strict=True)]
-    noise = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(zlib.crc32(scene.name.encode()), 1)))
+    key = (zlib.crc32(scene.name.encode()), 1)
+    noise = np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=key))
+    writer = _KeyframeWriter(config, scene, world, CameraRenderer.of_rig(world), noise)
     rows, facts = [], []
     for number, frame in enumerate(scene.frames):
-        annotations = _render_frame(config, world, renderers, scene, number, noise)
+        annotations = writer.write(number)
         rows.append(rerendered_rows(scene, number, annotations))
-        facts.append([astuple(fact) for fact in _facts(world, frame, annotations)])
+        named = [(annotation, world.actors[annotation.actor].name) for annotation in annotations]
+        facts.append([astuple(fact_of(each, name, frame.ego[:2, 3])) for each, name in named if name])
     content = {"content": config.content, "scene": scene.name, "annotations": rows, "facts": facts}
-    write_text(config.scene_file(index), json.dumps(content | {"rig": _rig_rows(scene)}))
+    rig = {camera.channel: camera.intrinsics.tolist() for camera in scene.rig.cameras}
+    write_text(config.scene_file(index), json.dumps(content | {"rig": rig}))
 
 
-def _rig_rows(scene: SourceScene) -> dict[str, list[list[float]]]:
-    """K of every camera as rendered."""
-    return {camera.channel: camera.intrinsics.tolist() for camera in scene.rig.cameras}
+@dataclass(frozen=True)
+class _KeyframeWriter:
+    """Renders a scene's keyframes into the files that the tables name."""
 
+    config: RerenderConfig
+    scene: SourceScene
+    world: World
+    renderers: list[CameraRenderer]
+    noise: np.random.Generator
 
-def _render_frame(
-    config: RerenderConfig,
-    world: World,
-    renderers: list[CameraRenderer],
-    scene: SourceScene,
-    number: int,
-    noise: np.random.Generator,
-) -> list[Annotation]:
-    """Every camera at its own time and pose, then the LiDAR at the keyframe's; returns what they saw."""
-    frame = scene.frames[number]
-    views, files = [], []
-    for renderer in renderers:
-        channel = renderer.camera.channel
-        geometry, pose = world.geometry(frame.steps[channel]), frame.poses[channel]
-        views.append(Exposure(renderer, pose, geometry, renderer.render(geometry, pose, noise)))
-        files.append(frame.rows[channel]["filename"])
-        write_jpeg(config.out / files[-1], views[-1].frame.image)
-    geometry = world.geometry(frame.step)
-    cloud = scan(world, geometry, frame.ego, noise)
-    with atomic_path(config.out / frame.rows[LIDAR_CHANNEL]["filename"]) as path:
-        path.write_bytes(cloud.astype("<f4").tobytes())
-    seen = annotate(world, geometry, frame.step, frame.ego[:2, 3], views, points_in_world(world, frame.ego, cloud))
-    annotations = [annotation for annotation in seen if number in scene.tracks[annotation.actor].frames]
-    tokens = {annotation.actor: scene.tracks[annotation.actor].row(number)["token"] for annotation in annotations}
-    for view, filename in zip(views, files, strict=True):
-        if config.masks:
-            write_mask(beside(config.out, "masks", filename), view.frame.owner, tokens)
-        if config.depth:
-            write_depth(beside(config.out, "depth", filename), view.frame.distance)
-    return annotations
-
-
-def _facts(world: World, frame: SourceFrame, annotations: list[Annotation]) -> list[Fact]:
-    facts = []
-    for annotation in annotations:
-        name = world.actors[annotation.actor].name
-        distance = float(np.linalg.norm(np.array(annotation.centre[:2]) - frame.ego[:2, 3]))
-        if name:
-            speed = round(annotation.speed, 2)
-            facts.append(Fact(name, round(distance, 2), annotation.lidar_points, annotation.visibility, speed))
-    return facts
+    def write(self, number: int) -> list[Annotation]:
+        """Every camera at its own time and pose, then the LiDAR at the keyframe's; returns what they saw."""
+        config, world, frame = self.config, self.world, self.scene.frames[number]
+        exposures: dict[str, Exposure] = {}
+        for renderer in self.renderers:
+            channel = renderer.camera.channel
+            filename = frame.rows[channel]["filename"]
+            geometry = world.geometry(frame.steps[channel])
+            exposures[filename] = renderer.render(geometry, frame.poses[channel], self.noise)
+            write_picture(config.out / filename, exposures[filename].image)
+        geometry = world.geometry(frame.step)
+        cloud = scan(world, geometry, frame.ego, self.noise)
+        write_cloud(config.out / frame.rows[LIDAR_CHANNEL]["filename"], cloud)
+        points = points_in_world(world, frame.ego, cloud)
+        seen = annotate(world, geometry, frame.ego[:2, 3], list(exposures.values()), points)
+        tracks = self.scene.tracks
+        annotations = [annotation for annotation in seen if number in tracks[annotation.actor].frames]
+        tokens = {annotation.actor: tracks[annotation.actor].row(number)["token"] for annotation in annotations}
+        for filename, exposure in exposures.items():
+            write_for_teachers(config, filename, exposure, tokens)
+        return annotations

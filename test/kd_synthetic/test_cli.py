@@ -121,7 +121,8 @@ def test_impossible_settings_are_refused(wrong: dict[str, int | float | str]) ->
     [
         (["--size", "large"], "WIDTHxHEIGHT"),
         (["--size", "704x999"], "use 1 to 396 rows"),
-        (["--scenes", "0"], "at least 1"),
+        (["--scenes", "0"], "scenes cannot be 0; use 1 or more"),
+        (["--version", "v1.0-mini"], "--version belongs to --tables"),
     ],
 )
 def test_the_command_explains_wrong_input(arguments: list[str], sentence: str, tmp_path: Path) -> None:

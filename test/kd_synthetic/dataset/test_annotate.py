@@ -6,23 +6,22 @@ import pytest
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, Exposure, annotate
-from kd_synthetic.rendering.camera import CameraRenderer, RenderedImage
+from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, annotate
+from kd_synthetic.rendering.camera import CameraRenderer, Exposure
 from kd_synthetic.rendering.lidar import points_in_boxes, points_in_world, scan
 from kd_synthetic.rendering.world import Geometry, Tracer, World, build_world
 
-Keyframe = tuple[World, Geometry, list[CameraRenderer], list[RenderedImage], np.ndarray, list[Annotation]]
+Keyframe = tuple[World, Geometry, list[CameraRenderer], list[Exposure], np.ndarray, list[Annotation]]
 STEP = 5
 
 
 def render_keyframe(rig: str) -> Keyframe:
-    world = build_world("test", np.random.SeedSequence(3), STEP + 1, 352, 128, rig)
+    world = build_world("test", np.random.SeedSequence(3), STEP + 1, size=(352, 128), rig=rig)
     geometry, rng, pose = world.geometry(STEP), np.random.default_rng(0), world.world_from_ego(STEP)
     renderers = [CameraRenderer(world, camera, 1.0) for camera in world.rig.cameras]
     frames = [renderer.render(geometry, pose, rng) for renderer in renderers]
     cloud = points_in_world(world, pose, scan(world, geometry, pose, rng))
-    views = [Exposure(*parts, geometry, frame) for *parts, frame in zip(renderers, [pose] * 6, frames, strict=False)]
-    return world, geometry, renderers, frames, cloud, annotate(world, geometry, STEP, pose[:2, 3], views, cloud)
+    return world, geometry, renderers, frames, cloud, annotate(world, geometry, pose[:2, 3], frames, cloud)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,8 @@ def test_every_pixel_of_an_object_lies_in_its_projected_box(keyframe: Keyframe) 
             pixel = corners @ camera.intrinsics.T
             hull = cv2.convexHull((pixel[:, :2] / pixel[:, 2:]).astype(np.float32))
             distance = [
-                cv2.pointPolygonTest(hull, (float(u), float(v)), True) for u, v in zip(columns, rows, strict=True)
+                cv2.pointPolygonTest(hull, (float(u), float(v)), measureDist=True)
+                for u, v in zip(columns, rows, strict=True)
             ]
             assert min(distance) > -0.05, world.actors[annotation.actor].name
             checked += len(rows)

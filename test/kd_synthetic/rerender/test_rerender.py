@@ -25,7 +25,9 @@ from kd_synthetic.rerender.source import read_scene
 @pytest.fixture(scope="module")
 def config(dataset: SynthConfig, tmp_path_factory: pytest.TempPathFactory) -> RerenderConfig:
     out = tmp_path_factory.mktemp("rerender") / "again"
-    chosen = RerenderConfig(out, dataset.out, SYNTHETIC_VERSION, width=176, height=64, jobs=1, masks=True, depth=True)
+    chosen = RerenderConfig(
+        out, dataroot=dataset.out, version=SYNTHETIC_VERSION, width=176, height=64, jobs=1, masks=True, depth=True
+    )
     rerender(chosen)
     return chosen
 
@@ -144,8 +146,9 @@ def test_other_tables_or_looks_in_the_same_folder_are_refused(config: RerenderCo
     ("arguments", "sentence"),
     [
         (["--rig", "moved"], "leave out --rig"),
+        (["--scenes", "2", "--camera-hz", "2"], "leave out --scenes, --camera-hz"),  # given, though the default
         (["--version", "v9"], "no version 'v9'"),
-        (["--light", "mixed"], "need one city, light and weather"),
+        (["--light", "mixed"], "light of re-rendered scenes 'mixed' is not known; use one of day, dusk, night"),
     ],
 )
 def test_the_command_explains_wrong_input(
@@ -164,7 +167,7 @@ def test_the_command_explains_wrong_input(
 def test_a_real_keyframe_is_rendered_again(tmp_path: Path) -> None:
     source = real_data("nuscenes-real")
     config = RerenderConfig(
-        tmp_path / "real", source, "v1.0-mini", width=352, height=128, jobs=1, masks=True, depth=True
+        tmp_path / "real", dataroot=source, version="v1.0-mini", width=352, height=128, jobs=1, masks=True, depth=True
     )
     rerender(config)
     nusc, original = open_nuscenes(config.out, "v1.0-mini"), open_nuscenes(source, "v1.0-mini")
@@ -181,6 +184,6 @@ def test_a_real_keyframe_is_rendered_again(tmp_path: Path) -> None:
 def test_real_streets_leave_room_for_real_traffic() -> None:
     source = real_data("nuscenes-minival-gt")
     nusc = open_nuscenes(source, "v1.0-mini")
-    config = RerenderConfig(Path("unused"), source, "v1.0-mini")
+    config = RerenderConfig(Path("unused"), dataroot=source, version="v1.0-mini")
     for index in range(2):
         assert in_the_way(rerendered_world(config, read_scene(nusc, index, 704, 256), {})) == 0

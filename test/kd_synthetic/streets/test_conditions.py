@@ -22,7 +22,8 @@ Scene = tuple[World, Geometry]
 
 
 def build(light: str, weather: str, city: str = "A") -> Scene:
-    world = build_world("test", np.random.SeedSequence(3), 1, 352, 128, "nuscenes", Conditions(city, light, weather))
+    conditions = Conditions(city, light, weather)
+    world = build_world("test", np.random.SeedSequence(3), 1, size=(352, 128), conditions=conditions)
     return world, world.geometry(0)
 
 
@@ -143,7 +144,10 @@ def test_names_and_descriptions_tell_the_conditions() -> None:
 
 
 def test_a_mixed_set_has_a_split_for_every_condition(tmp_path: Path) -> None:
-    config = SynthConfig(tmp_path / "mixed", 3, 1, 11, 88, 32, 0, 1, city="mixed", light="mixed", weather="mixed")
+    config = SynthConfig(
+        tmp_path / "mixed", scenes=3, frames=1, seed=11, width=88, height=32, sweeps=0, jobs=1,
+        city="mixed", light="mixed", weather="mixed",
+    )  # fmt: skip
     assert len({config.conditions(index) for index in range(12)}) > 5
     generate(config)
     splits = json.loads((config.out / SYNTHETIC_VERSION / "splits.json").read_text())
