@@ -24,7 +24,7 @@ def _pick(options: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
 
 
 def build_pedestrian(
-    size: Size, rng: np.random.Generator, phase: float, pose: str = "walking", worker: bool = False
+    size: Size, rng: np.random.Generator, phase: float, pose: str = "walking", *, worker: bool = False
 ) -> Mesh:
     """A person: legs, torso, arms, head and hair, sometimes a bag. `phase` (rad) swings the limbs; pose 'walking',
     'standing' or 'sitting'.
@@ -103,12 +103,13 @@ def _wheel(x: float, radius: float, thickness: float, spokes: int) -> list[Mesh]
 
 
 def _rider(
+    rng: np.random.Generator,
+    *,
     seat: tuple[float, float],
     bars: tuple[float, float],
     pedal: float,
     phase: float,
     helmet: bool,
-    rng: np.random.Generator,
 ) -> list[Mesh]:
     """A seated person: (x, z) of seat and handlebars, height of the pedals or footrests."""
     skin, trousers, top = _pick(_SKIN, rng), _pick(_TROUSERS, rng), bright(rng)
@@ -148,7 +149,7 @@ def _rider(
     return parts
 
 
-def build_bicycle(size: Size, rng: np.random.Generator, rider: bool, phase: float = 0.0) -> Mesh:
+def build_bicycle(size: Size, rng: np.random.Generator, phase: float = 0.0, *, rider: bool) -> Mesh:
     """A bicycle: spoked wheels, diamond frame, saddle, bars; with its rider when it has one."""
     colour, r = bright(rng), 0.34
     crank, seat, head = (-0.08, 0, 0.32), (-0.22, 0, 0.92), (0.34, 0, 0.88)
@@ -174,11 +175,11 @@ def build_bicycle(size: Size, rng: np.random.Generator, rider: bool, phase: floa
     if rng.random() < 0.4:
         parts.append(frustum((0.4, 0.6, -0.14, 0.14), (0.38, 0.68, -0.18, 0.18), (0.78, 1.0), (0.2, 0.15, 0.1)))
     if rider:
-        parts += _rider((-0.22, 0.96), (0.38, 1.06), 0.22, phase, rng.random() < 0.6, rng)
+        parts += _rider(rng, seat=(-0.22, 0.96), bars=(0.38, 1.06), pedal=0.22, phase=phase, helmet=rng.random() < 0.6)
     return join(parts).fitted(size)
 
 
-def build_motorcycle(size: Size, rng: np.random.Generator, rider: bool, scooter: bool = False) -> Mesh:
+def build_motorcycle(size: Size, rng: np.random.Generator, *, rider: bool, scooter: bool = False) -> Mesh:
     """A motorcycle or scooter: fat wheels, engine, tank, seat, fork, lamps; with its rider when it has one."""
     colour, r = bright(rng), 0.3
     parts = []
@@ -208,5 +209,5 @@ def build_motorcycle(size: Size, rng: np.random.Generator, rider: bool, scooter:
             else box((-0.6, 0, 0.82), (0.3, 0.25, 0.04), CHROME),
         ]
     if rider:
-        parts += _rider((-0.3, 0.72), (0.34, 1.05), 0.28, 0.0, True, rng)
+        parts += _rider(rng, seat=(-0.3, 0.72), bars=(0.34, 1.05), pedal=0.28, phase=0.0, helmet=True)
     return join(parts).fitted(size)

@@ -1,8 +1,6 @@
 """Actors for tracks of real tables: the world's own models in the boxes' sizes, moving as the boxes do."""
 
 import zlib
-from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 
@@ -14,12 +12,9 @@ from kd_synthetic.assets.people import build_bicycle, build_motorcycle, build_pe
 from kd_synthetic.assets.street_objects import build_barrier, build_traffic_cone
 from kd_synthetic.assets.trucks import build_trailer, build_truck
 from kd_synthetic.rerender.source import SourceTrack
-from kd_synthetic.streets.actors import Actor, Track
-from kd_synthetic.streets.crowd import PHASES
+from kd_synthetic.streets.actors import PEDAL, WALK, Actor, Build, Track, cyclic_mesh
 
-AROUND = 2.0  # time steps before its first and after its last keyframe in which an object is there, too
-WALK, PEDAL = 1.5, 4.0  # metres of one cycle of the limbs
-Build = Callable[[np.random.Generator, float], Mesh]
+AROUND = 2.0  # time steps for which an object exists before its first and after its last keyframe
 
 
 def cast(track: SourceTrack, steps: np.ndarray, attribute_names: dict[str, str]) -> Actor:
@@ -29,18 +24,20 @@ def cast(track: SourceTrack, steps: np.ndarray, attribute_names: dict[str, str])
     common = max(sorted(set(attributes)), key=attributes.count) if attributes else ""
     seed = zlib.crc32(track.rows[0]["instance_token"].encode())
     build, stride = _builder(track, common, seed)
-
-    @cache
-    def phase_mesh(phase: int) -> Mesh:
-        return build(np.random.default_rng(seed), phase * 2 * np.pi / PHASES)
-
-    def mesh_at(travelled: float) -> Mesh:
-        return phase_mesh(int(travelled / stride * PHASES) % PHASES if stride else 0)
-
     at_rest = "vehicle.stopped" if common == "vehicle.moving" else common
     motion = Track(track.xy, track.yaw, steps)
     lifetime = (float(steps[0]) - AROUND, float(steps[-1]) + AROUND)
-    return Actor(track.name, track.category, track.size, motion, mesh_at, at_rest, common, stride > 0, lifetime)
+    return Actor(
+        track.name,
+        track.category,
+        track.size,
+        motion,
+        cyclic_mesh(build, seed, stride),
+        at_rest,
+        common,
+        stride > 0,
+        lifetime,
+    )
 
 
 def _builder(track: SourceTrack, attribute: str, seed: int) -> tuple[Build, float]:
@@ -51,16 +48,16 @@ def _builder(track: SourceTrack, attribute: str, seed: int) -> tuple[Build, floa
         pose = {"pedestrian.moving": "walking", "pedestrian.sitting_lying_down": "sitting"}.get(attribute, "standing")
         worker = "construction" in track.category
         walk = WALK if pose == "walking" else 0.0
-        return lambda rng, phase: build_pedestrian(size, rng, phase, pose, worker), walk
+        return lambda rng, phase: build_pedestrian(size, rng, phase, pose, worker=worker), walk
     if track.name == "bicycle":
-        return lambda rng, phase: build_bicycle(size, rng, rider, phase), PEDAL if rider else 0.0
+        return lambda rng, phase: build_bicycle(size, rng, phase, rider=rider), PEDAL if rider else 0.0
     simple: dict[str, Build] = {
         "car": lambda rng, _: build_car(size, rng),
         "truck": lambda rng, _: build_truck(size, rng),
         "bus": lambda rng, _: build_bus(size, rng),
         "trailer": lambda rng, _: build_trailer(size, rng),
         "construction_vehicle": lambda rng, _: build_construction_vehicle(size, rng),
-        "motorcycle": lambda rng, _: build_motorcycle(size, rng, rider, draw[0] < 0.5),
+        "motorcycle": lambda rng, _: build_motorcycle(size, rng, rider=rider, scooter=draw[0] < 0.5),
         "traffic_cone": lambda rng, _: build_traffic_cone(size, rng),
         "barrier": lambda rng, _: build_barrier(size, int(3 * draw[0])),
     }
@@ -81,7 +78,7 @@ def _bicycle_rack(size: Size, rng: np.random.Generator) -> Mesh:
             parts.append(tube((x, y, 0), (x, y, 0.75), 0.025, (0.4, 0.41, 0.42), Material.METAL, sides=6))
         parts.append(tube((x, -0.25, 0.75), (x, 0.25, 0.75), 0.025, (0.4, 0.41, 0.42), Material.METAL, sides=6))
         if rng.random() < 0.8:
-            bicycle = build_bicycle((min(1.7, max(across, 1.2)), 0.55, 1.05), rng, False)
+            bicycle = build_bicycle((min(1.7, max(across, 1.2)), 0.55, 1.05), rng, rider=False)
             parts.append(bicycle.moved(float(x) + 0.12, 0.0, np.pi / 2))
     mesh = join(parts)
     return (mesh if length >= width else mesh.moved(0, 0, np.pi / 2)).fitted(size)

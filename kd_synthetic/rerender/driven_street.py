@@ -74,7 +74,8 @@ def driven_street(way: np.ndarray, yaw: np.ndarray, footprints: TrafficFootprint
     def pixels(xy: np.ndarray) -> np.ndarray:
         return np.round((xy - origin) / CELL).astype(np.int32)
 
-    cv2.polylines(asphalt, [pixels(main.points)], False, 1, round(2 * HALF_WIDTH / CELL))
+    thickness = round(2 * HALF_WIDTH / CELL)
+    cv2.polylines(asphalt, [pixels(main.points)], isClosed=False, color=1, thickness=thickness)
     stood = np.zeros_like(asphalt)
     for corners in footprints.vehicles:
         cv2.fillConvexPoly(stood, pixels(corners), 1)
@@ -97,7 +98,7 @@ def paint_driven_ground(
     """The ground around the ego's way (K, 2): asphalt, kerbs, pavement, lane marks, bays of parked vehicles."""
     low, high = way.min(0) - MARGIN, way.max(0) + MARGIN
     shape = tuple(int(value) for value in np.ceil((high - low)[::-1] / TEXEL))
-    paint = Painter(low, high, surface(shape, rng, rng.random() < city.grass))
+    paint = Painter(low, surface(shape, rng, green=rng.random() < city.grass))
     asphalt = np.array(city.asphalt_tint) * rng.uniform(*city.asphalt)
     pavement = np.array(city.pavement_tint) * rng.uniform(0.2, 0.36)
     matrix = np.array([[TEXEL / CELL, 0, (low[0] - street.origin[0]) / CELL - 0.5],
@@ -119,7 +120,7 @@ def paint_driven_ground(
         paint.polygon(line, white)
     along = (20.0, street.main.length - 20.0)
     for d in (LANE / 2, -LANE / 2):
-        paint.dashes(street.main, along, d, white, 3.0, 6.0)
+        paint.dashes(street.main, along, d, white, (3.0, 6.0))
     for _ in range(40):
         s, d = rng.uniform(*along), rng.uniform(-HALF_WIDTH, HALF_WIDTH - 1)
         tone = asphalt * rng.uniform(0.7, 1.25)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -34,6 +35,24 @@ CATEGORY_OF_CLASS: dict[str, str] = {
     "pedestrian": "human.pedestrian.adult",
     "traffic_cone": "movable_object.trafficcone",
 }
+
+
+PHASES = 8  # of a walking or pedalling cycle
+WALK, PEDAL = 1.5, 4.0  # metres of one cycle of the limbs
+Build = Callable[[np.random.Generator, float], Mesh]  # from a generator and the phase (rad) of the limbs' cycle
+
+
+def cyclic_mesh(build: Build, seed: int, stride: float) -> Callable[[float], Mesh]:
+    """An actor's mesh by the distance it has travelled, in metres; its limbs repeat after `stride`, 0 for none.
+
+    `build` gets the same generator at every call, so only the phase changes.
+    """
+
+    @cache
+    def phase_mesh(phase: int) -> Mesh:
+        return build(np.random.default_rng(seed), phase * 2 * np.pi / PHASES)
+
+    return lambda travelled: phase_mesh(int(travelled / stride * PHASES) % PHASES if stride else 0)
 
 
 def sample_size(name: str, rng: np.random.Generator) -> Size:

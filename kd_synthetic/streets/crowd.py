@@ -2,25 +2,44 @@
 vehicle.
 """
 
-from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass
 
 import numpy as np
 
 from kd_synthetic.assets.cars import build_car
 from kd_synthetic.assets.machines import build_bus, build_construction_vehicle
-from kd_synthetic.assets.mesh import Mesh, Size
+from kd_synthetic.assets.mesh import Size
 from kd_synthetic.assets.people import build_bicycle, build_motorcycle, build_pedestrian
 from kd_synthetic.assets.trucks import build_trailer, build_truck
-from kd_synthetic.streets.actors import CATEGORY_OF_CLASS, Actor, Motion, overlap, sample_size
+from kd_synthetic.streets.actors import (
+    CATEGORY_OF_CLASS,
+    PEDAL,
+    WALK,
+    Actor,
+    Build,
+    Motion,
+    cyclic_mesh,
+    overlap,
+    sample_size,
+)
 
 EGO_SIZE: Size = (4.6, 1.9, 1.7)
-
-
 EGO_CENTRE_AHEAD = 1.35  # of the rear axle, metres
 
 
-PHASES = 8  # of a walking or pedalling cycle
+@dataclass(frozen=True)
+class Looks:
+    """What an actor is: detection class, how to build it, attributes, category (its class's if empty).
+
+    `stride` is the distance in metres after which its limbs repeat, 0 if they do not move.
+    """
+
+    name: str
+    build: Build
+    at_rest: str = ""
+    moving: str = ""
+    category: str = ""
+    stride: float = 0.0
 
 
 class Crowd:
@@ -39,42 +58,24 @@ class Crowd:
         return motion.xy[self._index], motion.yaw[self._index], size
 
     def fits(self, motion: Motion, size: Size, margin: float = 0.25) -> bool:
+        """Whether something that moves so stays `margin` metres away from all that is there."""
         track = self._track(motion, size)
         return not any(overlap(other, track, margin) for other in self._tracks)
 
-    def add(
-        self,
-        name: str,
-        size: Size,
-        motion: Motion,
-        build: Callable[[np.random.Generator, float], Mesh],
-        at_rest: str,
-        moving: str,
-        category: str = "",
-        stride: float = 0.0,
-        margin: float = 0.25,
-    ) -> bool:
-        """Add it if there is room. `build` gets a generator (the same at every call) and the phase (rad) of a cycle
-        of `stride` metres.
-        """
+    def add(self, looks: Looks, motion: Motion, size: Size, margin: float = 0.25) -> bool:
+        """Add an actor, if it fits; returns whether it does."""
         seed = int(self.rng.integers(2**62))
         if not self.fits(motion, size, margin):
             return False
-
-        @cache
-        def phase_mesh(phase: int) -> Mesh:
-            return build(np.random.default_rng(seed), phase * 2 * np.pi / PHASES)
-
-        def mesh_at(travelled: float) -> Mesh:
-            return phase_mesh(int(travelled / stride * PHASES) % PHASES if stride else 0)
-
         self._tracks.append(self._track(motion, size))
+        mesh_at = cyclic_mesh(looks.build, seed, looks.stride)
+        category = looks.category or CATEGORY_OF_CLASS[looks.name]
         self.actors.append(
-            Actor(name, category or CATEGORY_OF_CLASS[name], size, motion, mesh_at, at_rest, moving, stride > 0)
+            Actor(looks.name, category, size, motion, mesh_at, looks.at_rest, looks.moving, looks.stride > 0)
         )
         return True
 
-    def vehicle(self, name: str, motion: Motion, size: Size, parked: bool, margin: float = 0.25) -> bool:
+    def vehicle(self, name: str, motion: Motion, size: Size, *, parked: bool, margin: float = 0.25) -> bool:
         """A car, truck, bus, trailer or construction vehicle."""
         build = {
             "car": build_car,
@@ -84,9 +85,9 @@ class Crowd:
             "construction_vehicle": build_construction_vehicle,
         }[name]
         rest = "vehicle.parked" if parked else "vehicle.stopped"
-        return self.add(name, size, motion, lambda rng, phase: build(size, rng), rest, "vehicle.moving", margin=margin)
+        return self.add(Looks(name, lambda rng, _: build(size, rng), rest, "vehicle.moving"), motion, size, margin)
 
-    def cycle(self, name: str, motion: Motion, rider: bool) -> bool:
+    def cycle(self, name: str, motion: Motion, *, rider: bool) -> bool:
         """A bicycle or motorcycle, with or without rider."""
         length, width, height = sample_size(name, self.rng)
         height = height * (1.5 if name == "bicycle" else 1.12) if rider else height * 0.93
@@ -94,20 +95,12 @@ class Crowd:
         scooter = self.rng.random() < 0.5
         attribute = "cycle.with_rider" if rider else "cycle.without_rider"
         if name == "bicycle":
-            return self.add(
-                name,
-                size,
-                motion,
-                lambda rng, phase: build_bicycle(size, rng, rider, phase),
-                attribute,
-                attribute,
-                stride=4.0 if rider else 0.0,
-            )
-        return self.add(
-            name, size, motion, lambda rng, phase: build_motorcycle(size, rng, rider, scooter), attribute, attribute
-        )
+            build, stride = lambda rng, phase: build_bicycle(size, rng, phase, rider=rider), PEDAL if rider else 0.0
+        else:
+            build, stride = lambda rng, _: build_motorcycle(size, rng, rider=rider, scooter=scooter), 0.0
+        return self.add(Looks(name, build, attribute, attribute, stride=stride), motion, size)
 
-    def person(self, motion: Motion, pose: str, worker: bool = False) -> bool:
+    def person(self, motion: Motion, pose: str, *, worker: bool = False) -> bool:
         """A pedestrian 'walking', 'standing' or 'sitting'."""
         length, width, height = sample_size("pedestrian", self.rng)
         category = "human.pedestrian.construction_worker" if worker else "human.pedestrian.adult"
@@ -116,15 +109,12 @@ class Crowd:
         if pose == "sitting":
             height *= 0.75
         size = (round(length, 3), round(width, 3), round(height, 3))
-        rest = "pedestrian.sitting_lying_down" if pose == "sitting" else "pedestrian.standing"
-        return self.add(
+        looks = Looks(
             "pedestrian",
-            size,
-            motion,
-            lambda rng, phase: build_pedestrian(size, rng, phase, pose, worker),
-            rest,
+            lambda rng, phase: build_pedestrian(size, rng, phase, pose, worker=worker),
+            "pedestrian.sitting_lying_down" if pose == "sitting" else "pedestrian.standing",
             "pedestrian.moving",
             category,
-            stride=1.5 if pose == "walking" else 0.0,
-            margin=0.15,
+            WALK if pose == "walking" else 0.0,
         )
+        return self.add(looks, motion, size, margin=0.15)

@@ -17,6 +17,7 @@ from kd_synthetic.streets.roads import DrivePath, RoadNetwork
 
 TEXEL = 0.07  # metres
 MARGIN = 75.0  # metres painted around the ego's way
+DASH_WIDTH = 0.13  # metres
 SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
@@ -32,14 +33,18 @@ class GroundMap:
 
 
 class Painter:
-    def __init__(self, low: np.ndarray, high: np.ndarray, base: np.ndarray) -> None:
+    """Paints on a picture of the ground, whose lower corner is `low` (2,) in the world, in linear colours."""
+
+    def __init__(self, low: np.ndarray, base: np.ndarray) -> None:
         self.origin = low
         self.image = base
 
     def pixels(self, xy: np.ndarray) -> np.ndarray:
+        """OpenCV's drawing coordinates (N, 2) of world points (N, 2)."""
         return np.round((xy - self.origin) / TEXEL * (1 << SHIFT)).astype(np.int32)
 
     def polygon(self, xy: np.ndarray, colour: Colour) -> None:
+        """Fill a polygon (N, 2)."""
         cv2.fillPoly(self.image, [self.pixels(xy)], gamma_bytes(colour), cv2.LINE_AA, SHIFT)
 
     def band(self, path: DrivePath, span: tuple[float, float], d: tuple[float, float], colour: Colour) -> None:
@@ -51,21 +56,17 @@ class Painter:
             self.polygon(np.concatenate([left, right[::-1]]), colour)
 
     def dashes(
-        self,
-        path: DrivePath,
-        span: tuple[float, float],
-        d: float,
-        colour: Colour,
-        length: float,
-        gap: float,
-        width: float = 0.13,
+        self, path: DrivePath, span: tuple[float, float], d: float, colour: Colour, pattern: tuple[float, float]
     ) -> None:
+        """A broken line along an offset of a path; `pattern` is the length of a dash and of a gap in metres."""
+        length, gap = pattern
         for s in np.arange(span[0], span[1] - length, length + gap):
-            self.band(path, (s, s + length), (d - width / 2, d + width / 2), colour)
+            self.band(path, (s, s + length), (d - DASH_WIDTH / 2, d + DASH_WIDTH / 2), colour)
 
 
 def gamma_bytes(colour: Colour | np.ndarray) -> tuple[int, ...]:
-    return tuple(int(round(float(value) ** (1 / 2.2) * 255)) for value in colour)  # stored gamma-coded
+    """A linear colour as pictures store it: gamma-coded, 0 to 255."""
+    return tuple(int(round(float(value) ** (1 / 2.2) * 255)) for value in colour)
 
 
 def _gaps(spans: list[tuple[float, float]], whole: tuple[float, float]) -> list[tuple[float, float]]:
@@ -80,8 +81,8 @@ def _gaps(spans: list[tuple[float, float]], whole: tuple[float, float]) -> list[
     return result
 
 
-def surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> np.ndarray:
-    """What lies beside the roads: grass, or paved ground with patches."""
+def surface(shape: tuple[int, int], rng: np.random.Generator, *, green: bool) -> np.ndarray:
+    """The ground next to the roads: grass, or paved with patches."""
     low = (shape[0] // 8 + 1, shape[1] // 8 + 1)
     large, small = smooth_noise(low, 60, 3, rng), smooth_noise(low, 8, 2, rng)
     if green:
@@ -94,7 +95,7 @@ def surface(shape: tuple[int, int], rng: np.random.Generator, green: bool) -> np
     return np.ascontiguousarray(cv2.resize(coded, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
-def _markings(paint: Painter, roads: RoadNetwork, white: Colour, yellow: Colour, yellow_centre: bool) -> None:
+def _markings(paint: Painter, roads: RoadNetwork, white: Colour, yellow: Colour, *, yellow_centre: bool) -> None:
     main, half, lane = roads.main, roads.half_width, roads.lane_width
     for span in _gaps(
         [(c.s - c.half_width - 6.0, c.s + c.half_width + 6.0) for c in roads.crossings], (0.0, main.length)
@@ -103,10 +104,10 @@ def _markings(paint: Painter, roads: RoadNetwork, white: Colour, yellow: Colour,
             for d in (-0.14, 0.14):
                 paint.band(main, span, (d - 0.06, d + 0.06), yellow)
         else:
-            paint.dashes(main, span, 0.0, white, 2.0, 4.0)
+            paint.dashes(main, span, 0.0, white, (2.0, 4.0))
         for index in range(1, roads.lanes):
             for side in (-1, 1):
-                paint.dashes(main, span, side * index * lane, white, 3.0, 6.0)
+                paint.dashes(main, span, side * index * lane, white, (3.0, 6.0))
         if roads.parking:
             for side in (-1, 1):
                 d = side * roads.lanes * lane
@@ -136,7 +137,7 @@ def _markings(paint: Painter, roads: RoadNetwork, white: Colour, yellow: Colour,
                 white,
             )
             arm = (c.middle + half + 6, c.path.length) if side > 0 else (0.0, c.middle - half - 6)
-            paint.dashes(c.path, arm, 0.0, yellow if yellow_centre else white, 3.0, 3.0)
+            paint.dashes(c.path, arm, 0.0, yellow if yellow_centre else white, (3.0, 3.0))
 
 
 def _wear(
@@ -151,7 +152,10 @@ def _wear(
     for _ in range(50):
         s, d = rng.uniform(*span), rng.uniform(-half, half)
         crack = roads.main.beside(s + np.cumsum(rng.uniform(0.1, 0.7, 12)), d + np.cumsum(rng.normal(0, 0.25, 12)))[0]
-        cv2.polylines(paint.image, [paint.pixels(crack)], False, gamma_bytes(asphalt * 0.5), 1, cv2.LINE_AA, SHIFT)
+        cv2.polylines(
+            paint.image, [paint.pixels(crack)], isClosed=False, color=gamma_bytes(asphalt * 0.5), lineType=cv2.LINE_AA,
+            shift=SHIFT,
+        )  # fmt: skip
     for _ in range(14):
         centre = roads.main.beside(rng.uniform(*span), rng.uniform(-half, half))[0]
         circle = centre + 0.36 * np.stack([np.cos(np.arange(14) * 0.449), np.sin(np.arange(14) * 0.449)], -1)
@@ -163,7 +167,7 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator, 
     low, high = way.min(0) - MARGIN, way.max(0) + MARGIN
     shape = tuple(int(value) for value in np.ceil((high - low)[::-1] / TEXEL))
     green = rng.random() < city.grass
-    paint = Painter(low, high, surface(shape, rng, green))
+    paint = Painter(low, surface(shape, rng, green=green))
     asphalt = np.array(city.asphalt_tint) * rng.uniform(*city.asphalt)
     pavement = np.array(city.pavement_tint) * rng.uniform(0.2, 0.38)
     kerb = pavement * 1.25
@@ -185,7 +189,7 @@ def paint_ground(roads: RoadNetwork, way: np.ndarray, rng: np.random.Generator, 
     _wear(paint, roads, asphalt, span, rng)
     fade = rng.uniform(0.75, 1.0)
     white, yellow = (0.62 * fade, 0.62 * fade, 0.6 * fade), (0.55 * fade, 0.36 * fade, 0.05)
-    _markings(paint, roads, white, yellow, city.yellow_centre)
+    _markings(paint, roads, white, yellow, yellow_centre=city.yellow_centre)
     return weathered_map(paint.image, low, rng)
 
 

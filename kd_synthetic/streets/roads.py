@@ -25,6 +25,7 @@ class DrivePath:
 
     @property
     def length(self) -> float:
+        """Metres from the first to the last point."""
         return (len(self.points) - 1) * STEP
 
     def at(self, s: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +43,7 @@ class DrivePath:
         xy, heading = self.at(s)
         return xy + np.asarray(d)[..., None] * np.stack([-np.sin(heading), np.cos(heading)], -1), heading
 
-    def offset(self, d: float, backwards: bool = False) -> "DrivePath":
+    def offset(self, d: float, *, backwards: bool = False) -> "DrivePath":
         """The parallel path d to the left, optionally driven the other way."""
         xy, _ = self.beside(np.arange(len(self.points)) * STEP, d)
         return path_through(xy[::-1] if backwards else xy)
@@ -94,17 +95,18 @@ class RoadNetwork:
 
     @property
     def half_width(self) -> float:
+        """Metres from the middle of the main road to its kerb."""
         return self.lanes * self.lane_width + self.parking
 
-    def lane(self, index: int, backwards: bool = False) -> DrivePath:
+    def lane(self, index: int, *, backwards: bool = False) -> DrivePath:
         """Lane `index` from the centre of the road, forwards or backwards."""
         d = self.keep * (index + 0.5) * self.lane_width
-        return self.main.offset(-d if backwards else d, backwards)
+        return self.main.offset(-d if backwards else d, backwards=backwards)
 
-    def cross_lane(self, crossing: CrossRoad, backwards: bool) -> DrivePath:
+    def cross_lane(self, crossing: CrossRoad, *, backwards: bool) -> DrivePath:
         """The single lane of a crossing road in one direction."""
         d = self.keep * crossing.half_width / 2
-        return crossing.path.offset(-d if backwards else d, backwards)
+        return crossing.path.offset(-d if backwards else d, backwards=backwards)
 
     def near_crossing(self, s: float, margin: float = 0.0) -> bool:
         """Whether station s of the main road lies within a crossing (with its pedestrian crossings) plus a margin."""

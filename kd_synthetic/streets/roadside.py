@@ -1,21 +1,33 @@
-"""What stands or walks beside the carriageway: parked rows, road works, people, parked bicycles."""
+"""What stands or walks next to the carriageway: parked rows, road works, people, parked bicycles."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from kd_synthetic.assets.street_objects import build_barrier, build_traffic_cone
 from kd_synthetic.streets.actors import Motion, sample_size, still
-from kd_synthetic.streets.cities import City
-from kd_synthetic.streets.crowd import Crowd
+from kd_synthetic.streets.crowd import Crowd, Looks
 from kd_synthetic.streets.roads import RoadNetwork
-from kd_synthetic.streets.traffic import DT, TrafficLight
+from kd_synthetic.streets.traffic import DT, Streets
 
 
-def add_parked_rows(
-    crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], works: list[tuple[float, float, int]], city: City
-) -> None:
+@dataclass(frozen=True)
+class RoadWorks:
+    """A closed part of the roadside: its first and last station and its side (1 left, -1 right)."""
+
+    begin: float
+    end: float
+    side: int
+
+    def blocks(self, station: float, side: int) -> bool:
+        """Whether a parked vehicle at a station would stand in it, or within 3 m of it."""
+        return side == self.side and self.begin - 3 < station < self.end + 3
+
+
+def add_parked_rows(crowd: Crowd, streets: Streets, span: tuple[float, float], works: list[RoadWorks]) -> None:
     """Vehicles in the parking strips, motorcycles between them."""
-    rng = crowd.rng
-    kinds, shares = zip(*city.parked, strict=True)
+    rng, roads = crowd.rng, streets.roads
+    kinds, shares = zip(*streets.city.parked, strict=True)
     if roads.parking:
         for side in (-1, 1):
             occupancy, s = rng.uniform(0.35, 0.95), span[0]
@@ -23,7 +35,7 @@ def add_parked_rows(
                 kind = str(rng.choice(kinds, p=shares))
                 size = sample_size("car" if kind == "motorcycles" else kind, rng)
                 centre = s + size[0] / 2
-                blocked = any(a - 3 < centre < b + 3 and side == which for a, b, which in works)
+                blocked = any(each.blocks(centre, side) for each in works)
                 if rng.random() < occupancy and not roads.near_crossing(centre, 3 + size[0] / 2) and not blocked:
                     xy, yaw = roads.main.beside(
                         centre, side * (roads.half_width - roads.parking / 2 + 0.1 + rng.normal(0, 0.08))
@@ -61,7 +73,7 @@ def _add_cone(crowd: Crowd, pose: tuple[float, float, float], turn: float) -> No
     size = sample_size("traffic_cone", crowd.rng)
     x, y, yaw = pose
     motion = still(x, y, yaw + (crowd.rng.uniform(-turn, turn) if turn else 0.0))
-    crowd.add("traffic_cone", size, motion, lambda rng, _: build_traffic_cone(size, rng), "", "")
+    crowd.add(Looks("traffic_cone", lambda rng, _: build_traffic_cone(size, rng)), motion, size)
 
 
 def _add_barrier(crowd: Crowd, pose: tuple[float, float, float], width: float, style: int) -> None:
@@ -70,12 +82,12 @@ def _add_barrier(crowd: Crowd, pose: tuple[float, float, float], width: float, s
     size = (0.45 if style == 2 else 0.62, round(width, 3), height)
     x, y, yaw = pose
     motion = still(x, y, yaw + np.pi / 2 + crowd.rng.normal(0, 0.03))
-    crowd.add("barrier", size, motion, lambda rng, _: build_barrier(size, style), "", "", margin=0.0)
+    crowd.add(Looks("barrier", lambda rng, _: build_barrier(size, style)), motion, size, margin=0.0)
 
 
-def add_road_works(crowd: Crowd, roads: RoadNetwork, start: float, side: int) -> tuple[float, float, int]:
+def add_road_works(crowd: Crowd, roads: RoadNetwork, start: float, side: int) -> RoadWorks:
     """A closed part of the roadside from station `start` on: cones along a taper, barriers along the traffic, machines
-    and workers inside. Returns the stations it takes, and its side.
+    and workers inside.
     """
     rng, length = crowd.rng, float(crowd.rng.uniform(20, 36))
     edge, outer = roads.half_width - (roads.parking or 0.4), roads.half_width + roads.sidewalk
@@ -103,7 +115,7 @@ def add_road_works(crowd: Crowd, roads: RoadNetwork, start: float, side: int) ->
     for _ in range(int(rng.integers(1, 4))):
         x, y, yaw = place(start + rng.uniform(1, length), edge + rng.uniform(1.2, 4.5))
         crowd.person(still(x, y, rng.uniform(-np.pi, np.pi)), "standing", worker=True)
-    return start - 9, end + 6, side
+    return RoadWorks(start - 9, end + 6, side)
 
 
 def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t: np.ndarray, expected: float) -> None:
@@ -116,9 +128,9 @@ def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t:
         crowd.person(Motion(xy, yaw + (np.pi if speed < 0 else 0)), "walking")
 
 
-def _add_crossing_people(crowd: Crowd, roads: RoadNetwork, lights: list[TrafficLight], t: np.ndarray) -> None:
-    rng, steps = crowd.rng, len(t)
-    for crossing, light in zip(roads.crossings, lights, strict=True):
+def _add_crossing_people(crowd: Crowd, streets: Streets, t: np.ndarray) -> None:
+    rng, roads, steps = crowd.rng, streets.roads, len(t)
+    for crossing, light in zip(roads.crossings, streets.lights, strict=True):
         for _ in range(int(rng.poisson(4))):
             arm, begin, speed = rng.choice((-1, 1)), rng.uniform(-6, 7), np.clip(rng.normal(1.4, 0.2), 0.9, 2.0)
             over_main = rng.random() < 0.5
@@ -127,7 +139,7 @@ def _add_crossing_people(crowd: Crowd, roads: RoadNetwork, lights: list[TrafficL
                 if over_main
                 else (crossing.half_width, roads.half_width + 2.5 + rng.uniform(-1, 1))
             )
-            waits = light.main_green(max(begin, 0)) if over_main else not light.main_green(max(begin, 0))
+            waits = light.main_green(max(begin, 0)) == over_main
             d = -(reach + 0.8) + speed * np.clip(t - begin, 0, None) * (not waits)
             d *= rng.choice((-1, 1))
             if over_main:
@@ -163,12 +175,10 @@ def _pavement(roads: RoadNetwork) -> tuple[float, float]:
     return roads.half_width + 0.8, roads.half_width + roads.sidewalk - 0.3
 
 
-def add_people(
-    crowd: Crowd, roads: RoadNetwork, lights: list[TrafficLight], span: tuple[float, float], steps: int, city: City
-) -> None:
+def add_people(crowd: Crowd, streets: Streets, span: tuple[float, float], steps: int) -> None:
     """Walkers on the pavements, people who cross where lights let them, groups that stand or sit, parked bicycles."""
-    t = np.arange(steps) * DT
-    _add_walkers(crowd, roads, span, t, city.walkers)
-    _add_crossing_people(crowd, roads, lights, t)
+    t, roads = np.arange(steps) * DT, streets.roads
+    _add_walkers(crowd, roads, span, t, streets.city.walkers)
+    _add_crossing_people(crowd, streets, t)
     _add_groups(crowd, roads, span)
-    _add_parked_bicycles(crowd, roads, span, city.parked_bicycles)
+    _add_parked_bicycles(crowd, roads, span, streets.city.parked_bicycles)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kd_synthetic.streets.roads import DrivePath
+from kd_synthetic.streets.cities import City
+from kd_synthetic.streets.roads import DrivePath, RoadNetwork
 
 DT = 0.05  # seconds: one LiDAR turn
 WARM_UP = 160  # steps simulated before the recording starts, so that queues and speeds have settled
@@ -21,10 +22,34 @@ class TrafficLight:
     green_to: float
 
     def main_green(self, t: float) -> bool:
+        """Whether the main road may go at t seconds."""
         return self.green_from <= t < self.green_to
 
     def cross_green(self, t: float) -> bool:
+        """Whether the crossing road may go at t seconds."""
         return not self.green_from - 2.0 <= t < self.green_to + 2.0
+
+
+@dataclass(frozen=True)
+class StopLine:
+    """Where a driver on the `main` or the crossing road waits for a light: a station of the driver's path, metres."""
+
+    station: float
+    light: TrafficLight
+    main: bool
+
+    def green(self, t: float) -> bool:
+        """Whether the driver may pass at t seconds."""
+        return self.light.main_green(t) if self.main else self.light.cross_green(t)
+
+
+@dataclass(frozen=True, eq=False)
+class Streets:
+    """The roads of a city, with one traffic light for each crossing."""
+
+    roads: RoadNetwork
+    lights: list[TrafficLight]
+    city: City
 
 
 @dataclass
@@ -37,9 +62,7 @@ class Driver:
     s: float
     length: float
     desired: float
-    stops: tuple[
-        tuple[float, TrafficLight, bool], ...
-    ] = ()  # station of the stop line, its light, whether it is the main road's
+    stops: tuple[StopLine, ...] = ()
     speed: float = -1.0
     track: list[float] = field(default_factory=list)
 
@@ -49,10 +72,10 @@ class Driver:
         desired = max(min(self.desired, corner), 0.5)
         front = self.s + self.length / 2
         gap, closing = leader_s - front, self.speed - leader_speed
-        for station, light, main in self.stops:
-            green = light.main_green(t) if main else light.cross_green(t)
-            if not green and station - front > -0.5 and station - front < gap and self._can_stop(station - front):
-                gap, closing = station - front + GAP - 0.6, self.speed
+        for stop in self.stops:
+            ahead = stop.station - front
+            if not stop.green(t) and -0.5 < ahead < gap and self._can_stop(ahead):
+                gap, closing = ahead + GAP - 0.6, self.speed
         wish = GAP + max(0.0, self.speed * HEADWAY + self.speed * closing / (2 * np.sqrt(ACCELERATION * BRAKING)))
         rate = ACCELERATION * (1 - (self.speed / desired) ** 4 - (wish / max(gap, 0.1)) ** 2)
         speed = max(0.0, self.speed + max(rate, -7.0) * DT)

@@ -1,3 +1,5 @@
+"""Roads, drivers and everything that is annotated: nothing overlaps, all moves plausibly."""
+
 import numpy as np
 import pytest
 from shapely import STRtree, affinity
@@ -7,7 +9,7 @@ from kd_perception.geometry.boxes import CLASSES
 from kd_synthetic.streets.crowd import EGO_CENTRE_AHEAD, EGO_SIZE
 from kd_synthetic.streets.population import Population, populate
 from kd_synthetic.streets.roads import RoadNetwork, build_roads, path_through
-from kd_synthetic.streets.traffic import DT, Driver, TrafficLight, simulate
+from kd_synthetic.streets.traffic import DT, Driver, StopLine, TrafficLight, simulate
 
 STEPS = 61
 
@@ -84,7 +86,7 @@ def straight_driver(s: float, desired: float, stops: tuple = ()) -> Driver:
 
 
 def test_a_driver_stops_at_red_and_goes_at_green() -> None:
-    driver = straight_driver(60.0, 9.0, ((150.0, TrafficLight(6.0, 99.0), True),))
+    driver = straight_driver(60.0, 9.0, (StopLine(150.0, TrafficLight(6.0, 99.0), main=True),))
     simulate([[driver]], 400)
     track = np.array(driver.track)
     assert track[120] + driver.length / 2 <= 150.5  # still waiting when the light turns green after 6 s
