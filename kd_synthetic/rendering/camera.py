@@ -50,16 +50,15 @@ class CameraRenderer:
 
     def render(self, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> "Exposure":
         """The picture at a time step; `rng` makes the sensor noise."""
-        rays = self.rays(world_from_ego)
-        hits = geometry.tracer.closest(*rays)
-        shaded = self._shader.shade(geometry, *rays, hits)
+        hits = geometry.tracer.closest(*self.rays(world_from_ego))
+        shaded = self._shader.shade(geometry, hits)
         hit, shape = hits.triangle >= 0, (self.camera.height, self.camera.width)
         owner = np.where(hit, geometry.owner[hits.triangle], -1).astype(np.int16)
         distance = np.where(hit, hits.distance, np.inf)
         owner[self.blind], distance[self.blind] = -1, np.inf
         radiance, light = shaded.radiance.reshape(*shape, 3), self._world.light
         if light.wet:
-            radiance = wet_road(self._shader, geometry, rays, hits, shaded, shape)
+            radiance = wet_road(self._shader, geometry, hits, shaded, shape)
         if geometry.lamps is not None:
             ground = (shaded.material == Material.GROUND).reshape(shape) if light.wet else None
             pose = self._world.local_from_ego(world_from_ego)

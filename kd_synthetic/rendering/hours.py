@@ -15,8 +15,8 @@ def build_light(conditions: Conditions, rng: np.random.Generator) -> Lighting:
     rain = conditions.weather == "rain"
     builders = {
         "day": lambda: build_day(rng, overcast=rain),
-        "dusk": lambda: _dusk(rng, rain),
-        "night": lambda: _night(rng, rain),
+        "dusk": lambda: _dusk(rng, rain=rain),
+        "night": lambda: _night(rng, rain=rain),
     }
     light = builders[conditions.light]()
     if not rain:
@@ -34,7 +34,7 @@ def _panorama(zenith: np.ndarray, horizon: np.ndarray, falloff: float) -> tuple[
     return (zenith * (1 - blend) + horizon[None] * blend) * np.ones((1, SKY_WIDTH, 1)), sine
 
 
-def _dusk(rng: np.random.Generator, rain: bool) -> Lighting:
+def _dusk(rng: np.random.Generator, *, rain: bool) -> Lighting:
     """The sun a few degrees above the horizon or just gone, lamps lit."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(1.0, 5.0))
     to_sun = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
@@ -67,7 +67,7 @@ def _dusk(rng: np.random.Generator, rain: bool) -> Lighting:
     )
 
 
-def _night(rng: np.random.Generator, rain: bool) -> Lighting:
+def _night(rng: np.random.Generator, *, rain: bool) -> Lighting:
     """No sun: a sky that the city lights from below, and lamps."""
     cloud = 1.0 if rain else float(rng.uniform(0.0, 1.0))
     tint = np.array((1.0, 0.72, 0.5)) * cloud + np.array((0.5, 0.6, 1.0)) * (1 - cloud)

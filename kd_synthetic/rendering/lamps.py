@@ -6,7 +6,7 @@ knows the few lamps that matter there.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -14,9 +14,11 @@ import numpy as np
 
 from kd_synthetic.assets.mesh import Material, Mesh
 from kd_synthetic.assets.parts import HEADLAMP, TAIL_LAMP
+from kd_synthetic.rendering.light import Lighting
 from kd_synthetic.streets.actors import Actor
 
 STREET, HEAD, TAIL = 0, 1, 2
+STREET_LAYER = 255  # marks the triangles of street lamps' light
 STREET_POWER, HEAD_POWER, TAIL_POWER = 34.0, 800.0, 0.7  # intensities at a Lighting's lamp_scale of 1
 REACH = 75.0  # metres around the ego
 CELL = 2.0
@@ -98,16 +100,16 @@ def light_up(
     mesh: Mesh,
     actors: Iterable[tuple[Actor, slice, tuple[float, float, float]]],
     street: np.ndarray,
-    colour: np.ndarray,
-    scale: float,
+    light: Lighting,
     ego: np.ndarray,
 ) -> Lamps:
     """The lamps around the ego: those of `actors` (with their triangles and x, y, yaw in the geometry's axes), street
-    lamps (S, 3) of a colour (3,), and the ego's own; `ego` (4, 4) is its pose in the geometry's axes.
+    lamps (S, 3), and the ego's own; `ego` (4, 4) is its pose in the geometry's axes.
     """
+    scale = light.lamp_scale
     emission = np.full(len(mesh), SIGNAL_EMISSION * scale, np.float32)
     near = street[np.linalg.norm(street[:, :2] - ego[:2, 3], axis=1) < REACH + 15]
-    rows = [(STREET, *position, 1.0, 0.0, 0.0, *(STREET_POWER * colour)) for position in near]
+    rows = [(STREET, *position, 1.0, 0.0, 0.0, *(STREET_POWER * light.lamp_colour)) for position in near]
     emission[(mesh.material == Material.LIGHT) & (mesh.layer == STREET_LAYER)] = STREET_EMISSION * scale
     for actor, triangles, (x, y, yaw) in actors:
         lit, cos, sin = drives(actor), np.cos(yaw), np.sin(yaw)
@@ -132,12 +134,7 @@ def light_up(
         table[:, 1:4], table[:, 4:7], table[:, 7:10] * scale, table[:, 0].astype(np.int8), emission,
         np.zeros((0, 0, 0), np.int16), ego[:2, 3],
     )  # fmt: skip
-    return Lamps(
-        *(getattr(lamps, n) for n in ("position", "aim", "intensity", "kind", "emission")), _cells(lamps), lamps.centre
-    )
-
-
-STREET_LAYER = 255  # marks the triangles of street lamps' light
+    return replace(lamps, cells=_cells(lamps))
 
 
 def _cells(lamps: Lamps) -> np.ndarray:

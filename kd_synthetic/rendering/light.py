@@ -78,7 +78,7 @@ def _with_skyline(sky: np.ndarray, sine: np.ndarray, horizon: np.ndarray, rng: n
     return sky * (1 - city) + city * horizon * tint
 
 
-def build_day(rng: np.random.Generator, overcast: bool = False) -> Lighting:
+def build_day(rng: np.random.Generator, *, overcast: bool = False) -> Lighting:
     """A random time of a day with clear, cloudy or overcast sky, or certainly overcast."""
     azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(14, 68))
     flat = np.cos(elevation)

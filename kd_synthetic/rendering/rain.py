@@ -14,14 +14,7 @@ SPREAD = (0.0012, 0.008)  # deviation of the mirrored picture across and along, 
 FARTHEST = 90.0  # metres up to which the road mirrors
 
 
-def wet_road(
-    shader: Shader,
-    geometry: Geometry,
-    rays: tuple[np.ndarray, np.ndarray],
-    hits: Hits,
-    shaded: Shaded,
-    shape: tuple[int, int],
-) -> np.ndarray:
+def wet_road(shader: Shader, geometry: Geometry, hits: Hits, shaded: Shaded, shape: tuple[int, int]) -> np.ndarray:
     """Radiance (H, W, 3) of a picture whose ground is wet: darker, and with a blurred mirror image (Schlick's Fresnel
     term, deeper where puddles are). The mirror image is traced at half the resolution.
     """
@@ -32,8 +25,7 @@ def wet_road(
     if len(rows) == 0:
         return radiance
     pixel = (2 * rows) * width + 2 * columns
-    origins, directions = rays[0][pixel], rays[1][pixel]
-    points = origins + hits.distance[pixel, None] * directions
+    directions, points = hits.directions[pixel], hits.points(pixel)
     tile = (points[:, :2] - shader.world.local_ground_origin) / 3.0
     detail = shader.world.ground.detail
     slope = [wrap_sample(detail, tile[:, i] + 0.37 * i, tile[:, 1 - i])[:, 0] - 1.0 for i in (0, 1)]
@@ -42,27 +34,19 @@ def wet_road(
     mirrored /= np.linalg.norm(mirrored, axis=1, keepdims=True)
     starts = np.ascontiguousarray(points + np.array((0, 0, 0.02), np.float32), np.float32)
     mirrored = np.ascontiguousarray(mirrored, np.float32)
-    seen = shader.shade(geometry, starts, mirrored, geometry.tracer.closest(starts, mirrored))
+    seen = shader.shade(geometry, geometry.tracer.closest(starts, mirrored))
     small = np.zeros((*wet[::2, ::2].shape, 4), np.float32)
     small[rows, columns, :3], small[rows, columns, 3] = np.minimum(seen.radiance, 6.0), 1.0
     small = cv2.GaussianBlur(small, (0, 0), max(0.5, SPREAD[0] * width / 2), sigmaY=max(0.5, SPREAD[1] * width / 2))
     small[..., :3] /= np.maximum(small[..., 3:], 1e-3)
     mirror = cv2.resize(small[..., :3], (width, height), interpolation=cv2.INTER_LINEAR)[wet]
-    return _blend(shader, rays, hits, radiance.copy(), wet, mirror)
+    return _blend(shader, hits, radiance.copy(), wet, mirror)
 
 
-def _blend(
-    shader: Shader,
-    rays: tuple[np.ndarray, np.ndarray],
-    hits: Hits,
-    radiance: np.ndarray,
-    wet: np.ndarray,
-    mirror: np.ndarray,
-) -> np.ndarray:
+def _blend(shader: Shader, hits: Hits, radiance: np.ndarray, wet: np.ndarray, mirror: np.ndarray) -> np.ndarray:
     """The road's own light and its mirror image (N, 3) on the pixels `wet`, by the angle of sight and puddles."""
     index = np.flatnonzero(wet)
-    directions = rays[1][index]
-    points = rays[0][index] + hits.distance[index, None] * directions
+    directions, points = hits.directions[index], hits.points(index)
     tile = (points[:, :2] - shader.world.local_ground_origin) / 38.0
     puddle = wrap_sample(shader.world.ground.detail, tile[:, 0], tile[:, 1])[:, 0] - 1.0
     depth = np.clip(0.55 + 6.0 * puddle, 0.2, 1.0)
@@ -73,7 +57,7 @@ def _blend(
 
 
 def falling_streaks(radiance: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """A picture (H, W, 3) with streaks of rain, which scatter some of the light behind and beside them."""
+    """A picture (H, W, 3) with streaks of rain, which scatter some of the light behind and around them."""
     height, width = radiance.shape[:2]
     streaks = np.zeros((height, width), np.float32)
     slant = rng.normal(0, 0.12)

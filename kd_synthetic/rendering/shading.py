@@ -34,29 +34,19 @@ class Shader:
         self.world, self.pixel = world, pixel
         self._facades = _facade_levels(world.facades)
 
-    def shade(self, geometry: Geometry, origins: np.ndarray, directions: np.ndarray, hits: Hits) -> Shaded:
-        """Light along rays (N, 3) that meet `hits`, towards their origins."""
-        light = self.world.light
+    def shade(self, geometry: Geometry, hits: Hits) -> Shaded:
+        """Light along the rays of `hits`, towards their origins."""
+        light, directions = self.world.light, hits.directions
         radiance = np.empty((len(directions), 3), np.float32)
         hit = hits.triangle >= 0
         sky = np.flatnonzero(~hit)
         radiance[sky] = light.sky_colour(directions[sky])
         material = np.where(hit, geometry.mesh.material[hits.triangle], 255)
-        points = origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
+        points = hits.origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
         ground = np.flatnonzero(material == Material.GROUND)
         radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
         solid = np.flatnonzero(hit & (material != Material.GROUND))
-        radiance[solid] = _shade_solid(
-            geometry,
-            light,
-            self._facades,
-            self.world.ground.detail,
-            hits,
-            solid,
-            points[solid],
-            directions[solid],
-            self.pixel,
-        )
+        radiance[solid] = self._shade_solid(geometry, _SolidHits.of(geometry.mesh, hits, solid))
         covered = np.flatnonzero(hit)
         clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
         radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
@@ -81,6 +71,117 @@ class Shader:
             up[:, 2] = 1.0
             irradiance = irradiance + lamp_light(geometry.lamps, geometry.tracer, points, up)
         return albedo * irradiance
+
+    def _shade_solid(self, geometry: Geometry, hits: "_SolidHits") -> np.ndarray:
+        """Radiance (N, 3) of hits on anything but the ground."""
+        light, normal, material = self.world.light, hits.normal, hits.material
+        albedo, gloss = self._surfaces(hits)
+        towards = np.einsum("ni,i->n", normal, light.to_sun)
+        lit = np.zeros(len(towards), np.float32)
+        sunny = np.flatnonzero(towards > 0)
+        clear = _sunlit(geometry, light, hits.points[sunny] + np.float32(0.012) * normal[sunny])
+        lit[sunny] = towards[sunny] * clear
+        up = 0.5 + 0.5 * normal[:, 2]
+        low = 0.62 + 0.38 * np.clip(hits.points[:, 2] / 0.9, 0, 1)
+        diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
+        if geometry.lamps is not None:
+            lamp = lamp_light(geometry.lamps, geometry.tracer, hits.points, normal)
+            lamp[material == Material.RETRO] *= 4.0  # sends headlamps' light back where it came from
+            diffuse = diffuse + lamp
+        result = albedo * diffuse
+        shiny = np.flatnonzero(gloss > 0)
+        if len(shiny):
+            result[shiny] += _reflections(light, hits, shiny, gloss[shiny], lit[shiny] > 0)
+        lamp = np.flatnonzero(material == Material.LIGHT)
+        shown = hits.mesh.colour[hits.triangle[lamp]]
+        if geometry.lamps is None:
+            result[lamp] += shown * 0.5
+        else:
+            result[lamp] += shown * geometry.lamps.emission[hits.triangle[lamp], None]
+            result += self._windows(hits) * light.lamp_scale
+        return result
+
+    def _surfaces(self, hits: "_SolidHits") -> tuple[np.ndarray, np.ndarray]:
+        """Reflectance (N, 3) and mirror reflectance at normal incidence (N,), textures included."""
+        material, albedo = hits.material, hits.mesh.colour[hits.triangle]
+        gloss = np.zeros(len(material), np.float32)
+        for kind, value in MIRROR.items():
+            gloss[material == kind] = value
+        wall = np.flatnonzero(material == Material.FACADE)
+        if len(wall):
+            footprint = (
+                hits.distance[wall] * self.pixel / FACADE_METRES[0] / np.sqrt(np.maximum(hits.facing[wall], 0.1))
+            )
+            texel = _facade_sample(self._facades, hits.uv(wall), hits.layer(wall), footprint)
+            glass = texel[:, 3:] / 255.0
+            albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
+            gloss[wall] = 0.07 * glass[:, 0]
+        leaves = np.flatnonzero(material == Material.FOLIAGE)
+        if len(leaves):
+            p, detail = hits.points[leaves], self.world.ground.detail
+            noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
+            coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
+            near = np.clip(1.5 - hits.distance[leaves] / 60.0, 0.2, 1.0)
+            albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
+        return albedo, gloss
+
+    def _windows(self, hits: "_SolidHits") -> np.ndarray:
+        """What lit rooms (N, 3) add."""
+        result = np.zeros((len(hits.triangle), 3), np.float32)
+        wall = np.flatnonzero(hits.material == Material.FACADE)
+        if len(wall):
+            uv, layer = hits.uv(wall), hits.layer(wall)
+            glass = _facade_sample(self._facades, uv, layer, np.zeros(len(wall)))[:, 3:] / 255.0
+            tint = hits.mesh.colour[hits.triangle[wall], 0]
+            result[wall] = glass * lit_windows(uv, layer, tint, hits.points[wall, 2])
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class _SolidHits:
+    """N hits on triangles of a mesh: triangle and distance (N,), barycentric u and v (N, 1), points, directions and
+    normals towards the camera (N, 3), `facing` (N,) the cosine between normal and ray.
+    """
+
+    mesh: Mesh
+    triangle: np.ndarray
+    distance: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    points: np.ndarray
+    directions: np.ndarray
+    normal: np.ndarray
+    facing: np.ndarray
+
+    @staticmethod
+    def of(mesh: Mesh, hits: Hits, index: np.ndarray) -> "_SolidHits":
+        """The hits `index` (N,), with smooth normals."""
+        triangle, directions = hits.triangle[index], hits.directions[index]
+        u, v, corner = hits.u[index, None], hits.v[index, None], mesh.normals[triangle]
+        normal = _between(corner, u, v)
+        normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None] + 1e-6
+        facing = np.einsum("ni,ni->n", normal, directions)
+        normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
+        points = hits.points(index)
+        return _SolidHits(mesh, triangle, hits.distance[index], u, v, points, directions, normal, np.abs(facing))
+
+    @property
+    def material(self) -> np.ndarray:
+        """Material (N,) of each hit."""
+        return self.mesh.material[self.triangle]
+
+    def uv(self, index: np.ndarray) -> np.ndarray:
+        """Texture coordinates (M, 2) of some of the hits."""
+        return _between(self.mesh.uv[self.triangle[index]], self.u[index], self.v[index])
+
+    def layer(self, index: np.ndarray) -> np.ndarray:
+        """Facade layer (M,) of some of the hits."""
+        return self.mesh.layer[self.triangle[index]]
+
+
+def _between(corners: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Values (N, C) inside triangles from those at their corners (N, 3, C), by barycentric u and v (N, 1)."""
+    return corners[:, 0] * (1 - u - v) + corners[:, 1] * u + corners[:, 2] * v
 
 
 def _sunlit(geometry: Geometry, light: Lighting, points: np.ndarray) -> np.ndarray:
@@ -134,111 +235,12 @@ def _facade_sample(levels: list[np.ndarray], uv: np.ndarray, layer: np.ndarray, 
     return out
 
 
-def _surfaces(
-    mesh: Mesh,
-    facades: list[np.ndarray],
-    detail: np.ndarray,
-    triangle: np.ndarray,
-    u: np.ndarray,
-    v: np.ndarray,
-    points: np.ndarray,
-    facing: np.ndarray,
-    distance: np.ndarray,
-    pixel: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reflectance (N, 3) and mirror reflectance at normal incidence (N,) of N hits, textures included."""
-    material, albedo = mesh.material[triangle], mesh.colour[triangle]
-    gloss = np.zeros(len(triangle), np.float32)
-    for kind, value in MIRROR.items():
-        gloss[material == kind] = value
-    wall = np.flatnonzero(material == Material.FACADE)
-    if len(wall):
-        corner_uv = mesh.uv[triangle[wall]]
-        uv = corner_uv[:, 0] * (1 - u[wall] - v[wall]) + corner_uv[:, 1] * u[wall] + corner_uv[:, 2] * v[wall]
-        footprint = distance[wall] * pixel / FACADE_METRES[0] / np.sqrt(np.maximum(facing[wall], 0.1))
-        texel = _facade_sample(facades, uv, mesh.layer[triangle[wall]], footprint)
-        glass = texel[:, 3:] / 255.0
-        albedo[wall] = (albedo[wall] * (1 - glass) + 0.25 * glass) * (texel[:, :3] / 215.0) ** 2.2
-        gloss[wall] = 0.07 * glass[:, 0]
-    leaves = np.flatnonzero(material == Material.FOLIAGE)
-    if len(leaves):
-        p = points[leaves]
-        noise = wrap_sample(detail, p[:, 0] * 0.31 + p[:, 2] * 0.23, p[:, 1] * 0.31 - p[:, 2] * 0.29)[:, 0] - 1.0
-        coarse = wrap_sample(detail, p[:, 0] * 0.09 + p[:, 2] * 0.07, p[:, 1] * 0.09 - p[:, 2] * 0.08)[:, 0] - 1.0
-        near = np.clip(1.5 - distance[leaves] / 60.0, 0.2, 1.0)
-        albedo[leaves] *= np.exp(5.0 * near * noise + 4.0 * coarse)[:, None]
-    return albedo, gloss
-
-
-def _shade_solid(
-    geometry: Geometry,
-    light: Lighting,
-    facades: list[np.ndarray],
-    detail: np.ndarray,
-    hits: Hits,
-    index: np.ndarray,
-    points: np.ndarray,
-    directions: np.ndarray,
-    pixel: float,
-) -> np.ndarray:
-    """Radiance (N, 3) of the hits `index` on anything but the ground."""
-    mesh, triangle = geometry.mesh, hits.triangle[index]
-    u, v = hits.u[index, None], hits.v[index, None]
-    corner = mesh.normals[triangle]
-    normal = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
-    normal /= np.sqrt(np.einsum("ni,ni->n", normal, normal))[:, None] + 1e-6
-    facing = np.einsum("ni,ni->n", normal, directions)
-    normal *= np.where(facing > 0, -1.0, 1.0).astype(np.float32)[:, None]
-    facing = np.abs(facing)
-    material = mesh.material[triangle]
-    albedo, gloss = _surfaces(mesh, facades, detail, triangle, u, v, points, facing, hits.distance[index], pixel)
-
-    towards = np.einsum("ni,i->n", normal, light.to_sun)
-    lit = np.zeros(len(index), np.float32)
-    sunny = np.flatnonzero(towards > 0)
-    clear = _sunlit(geometry, light, points[sunny] + np.float32(0.012) * normal[sunny])
-    lit[sunny] = towards[sunny] * clear
-    up = 0.5 + 0.5 * normal[:, 2]
-    low = 0.62 + 0.38 * np.clip(points[:, 2] / 0.9, 0, 1)
-    diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
-    if geometry.lamps is not None:
-        lamp = lamp_light(geometry.lamps, geometry.tracer, points, normal)
-        lamp[material == Material.RETRO] *= 4.0  # sends headlamps' light back where it came from
-        diffuse = diffuse + lamp
-    result = albedo * diffuse
-    shiny = np.flatnonzero(gloss > 0)
-    if len(shiny):
-        result[shiny] += _reflections(
-            light, normal[shiny], directions[shiny], facing[shiny], gloss[shiny], lit[shiny] > 0
-        )
-    lamp = material == Material.LIGHT
-    if geometry.lamps is None:
-        result[lamp] += mesh.colour[triangle[lamp]] * 0.5
-    else:
-        result[lamp] += mesh.colour[triangle[lamp]] * geometry.lamps.emission[triangle[lamp], None]
-        result += _windows(mesh, facades, hits, index, points) * light.lamp_scale
-    return result
-
-
-def _windows(mesh: Mesh, facades: list[np.ndarray], hits: Hits, index: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """What lit rooms (N, 3) add to the hits `index`."""
-    triangle = hits.triangle[index]
-    result = np.zeros((len(index), 3), np.float32)
-    wall = np.flatnonzero(mesh.material[triangle] == Material.FACADE)
-    if len(wall):
-        u, v, chosen = hits.u[index[wall], None], hits.v[index[wall], None], triangle[wall]
-        corner = mesh.uv[chosen]
-        uv = corner[:, 0] * (1 - u - v) + corner[:, 1] * u + corner[:, 2] * v
-        glass = _facade_sample(facades, uv, mesh.layer[chosen], np.zeros(len(wall)))[:, 3:] / 255.0
-        result[wall] = glass * lit_windows(uv, mesh.layer[chosen], mesh.colour[chosen, 0], points[wall, 2])
-    return result
-
-
 def _reflections(
-    light: Lighting, normal: np.ndarray, directions: np.ndarray, facing: np.ndarray, gloss: np.ndarray, lit: np.ndarray
+    light: Lighting, hits: _SolidHits, index: np.ndarray, gloss: np.ndarray, lit: np.ndarray
 ) -> np.ndarray:
-    """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint."""
-    mirrored = directions + 2 * facing[:, None] * normal
+    """Mirrored sky, or dark surroundings below it, by Schlick's Fresnel term, and the sun's glint; for hits `index`."""
+    facing = hits.facing[index]
+    mirrored = hits.directions[index] + 2 * facing[:, None] * hits.normal[index]
     fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8
     sky = light.sky_colour(mirrored)
     street = light.bounce * 0.9

@@ -33,12 +33,20 @@ ACTOR_REACH = 140.0
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What N rays meet: distance (inf for none), triangle (-1 for none), barycentric u and v."""
+    """What N rays meet: their origins and unit directions (N, 3), distance (inf for none), triangle (-1 for none),
+    barycentric u and v.
+    """
 
+    origins: np.ndarray
+    directions: np.ndarray
     distance: np.ndarray
     triangle: np.ndarray
     u: np.ndarray
     v: np.ndarray
+
+    def points(self, index: np.ndarray) -> np.ndarray:
+        """Where the rays `index` (M,), which meet something, end (M, 3)."""
+        return self.origins[index] + self.distance[index, None] * self.directions[index]
 
 
 class Tracer:
@@ -51,7 +59,7 @@ class Tracer:
     def closest(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
         """First hit of rays (N, 3) float32 with unit directions (N, 3)."""
         out = self._scene.run(origins, directions, output=True)
-        return Hits(out["tfar"], out["primID"], out["u"], out["v"])
+        return Hits(origins, directions, out["tfar"], out["primID"], out["u"], out["v"])
 
     def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
         """Whether anything lies along each ray (N,), at most `reach` (N,) float32 away if given."""
@@ -157,7 +165,7 @@ class World:
         there = [(self.actors[i], slices[i], (x - ox, y - oy, yaw)) for i, (x, y, yaw) in poses.items()]
         ego = self.local_from_ego(self.world_from_ego(step))
         street = self.scenery.lamps - self._offset
-        return light_up(mesh, there, street, self.light.lamp_colour, self.light.lamp_scale, ego)
+        return light_up(mesh, there, street, self.light, ego)
 
     @cached_property
     def _static(self) -> Mesh:
@@ -168,16 +176,7 @@ class World:
         )
         scenery = self.scenery.mesh
         shifted = scenery.vertices.astype(np.float64) - self._offset
-        return join(
-            [
-                plane,
-                *self._lit_lamp_heads(),
-                Mesh(
-                    shifted.astype(np.float32),
-                    *(getattr(scenery, n) for n in ("normals", "colour", "material", "uv", "layer")),
-                ),
-            ]
-        )
+        return join([plane, *self._lit_lamp_heads(), replace(scenery, vertices=shifted.astype(np.float32))])
 
     def _lit_lamp_heads(self) -> list[Mesh]:
         """The light of the street lamps, while they are lit."""
