@@ -3,15 +3,11 @@
 import cv2
 import numpy as np
 
-from kd_synthetic.assets.mesh import Colour, Mesh, box, from_triangles, join, quads, textured_quads
+from kd_synthetic.assets.mesh import Colour, Mesh, Size, box, from_triangles, join, quads, textured_quads
 from kd_synthetic.assets.parts import bright, vary
 
 FACADE_STYLES = 10
-
-
 FACADE_PIXELS = 256
-
-
 FACADE_METRES = (14.0, 12.8)  # width and height of one repeat: 4 x 4 windows
 
 
@@ -58,10 +54,9 @@ def facade_atlas(rng: np.random.Generator) -> np.ndarray:
     return np.stack(styles)
 
 
-def build_house(
-    length: float, depth: float, height: float, layer: int, colour: Colour, gable: bool, rng: np.random.Generator
-) -> Mesh:
-    """A building with facades, a ground floor band, and a flat or gabled roof."""
+def build_house(size: Size, rng: np.random.Generator, *, layer: int, colour: Colour, gable: bool) -> Mesh:
+    """A building with facades of atlas `layer`, a ground floor band, and a flat or gabled roof."""
+    length, depth, height = size
     x, y = length / 2, depth / 2
     corners = np.array([(-x, -y), (x, -y), (x, y), (-x, y)])
     walls, uv = [], []

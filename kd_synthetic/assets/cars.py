@@ -35,8 +35,6 @@ SEDAN = CarStyle(
     0.6,
     2,
 )
-
-
 HATCH = CarStyle(
     (
         (-0.5, 0.27, 0.5, 0.42),
@@ -52,8 +50,6 @@ HATCH = CarStyle(
     0.585,
     2,
 )
-
-
 SUV = CarStyle(
     (
         (-0.5, 0.25, 0.55, 0.44),
@@ -70,8 +66,6 @@ SUV = CarStyle(
     0.59,
     3,
 )
-
-
 VAN = CarStyle(
     (
         (-0.5, 0.2, 0.5, 0.46),
@@ -86,8 +80,6 @@ VAN = CarStyle(
     0.49,
     3,
 )
-
-
 WAGON = CarStyle(
     (
         (-0.5, 0.27, 0.52, 0.42),
@@ -102,12 +94,11 @@ WAGON = CarStyle(
     0.59,
     3,
 )
-
-
 CAR_STYLES = ((SEDAN, 0.33), (HATCH, 0.17), (SUV, 0.3), (VAN, 0.12), (WAGON, 0.08))
 
 
 def body(style: CarStyle, size: Size, colour: Colour) -> Mesh:
+    """The painted shell of a car, without its cabin."""
     length, width, height = size
     sections = []
     for x, sill, top, half in style.body:
@@ -119,6 +110,7 @@ def body(style: CarStyle, size: Size, colour: Colour) -> Mesh:
 
 
 def car_trim(style: CarStyle, size: Size, rng: np.random.Generator) -> list[Mesh]:
+    """Wheels, lamps, bumpers, plates, mirrors, door seams and handles of a car."""
     length, width, height = size
     front, rear, half = 0.5 * length, -0.5 * length, width / 2
     lamp_z, wheel_radius = 0.8 * style.body[-2][2] * height, min(0.36, 0.215 * height)

@@ -1,8 +1,10 @@
 """Triangle meshes of the synthetic world and the primitives its objects are built from.
 
 Triangles are stored unshared (vertex data per corner): meshes are small, and concatenating or moving them is one
-array operation.
-Local axes follow REP-103: x forward, y left, z up, ground at z = 0. All lengths in metres.
+array operation. Local axes follow REP-103: x forward, y left, z up, ground at z = 0. All lengths in metres.
+
+trimesh would not make this shorter: it has no materials, facade layers and corner normals per triangle, and would be a
+further dependency (embreex needs NumPy alone).
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ Size = tuple[float, float, float]  # l, w, h of a box
 
 
 class Material(IntEnum):
-    """How a surface is shaded in the cameras and answers the LiDAR."""
+    """How a surface is shaded in the cameras and reflects the LiDAR."""
 
     MATTE = 0
     PAINT = 1  # clear coat over colour: reflects the sky at grazing angles
@@ -82,6 +84,7 @@ def from_triangles(
     vertices: np.ndarray,
     colour: Colour | np.ndarray,
     material: Material = Material.MATTE,
+    *,
     normals: np.ndarray | None = None,
     uv: np.ndarray | None = None,
     layer: int = 0,
@@ -113,9 +116,8 @@ def textured_quads(corners: np.ndarray, uv: np.ndarray, colour: Colour, layer: i
     """Quadrilaterals (Q, 4, 3) with texture coordinates (Q, 4, 2) in tiles of facade `layer`."""
     index = [[0, 1, 2], [0, 2, 3]]
     corners, uv = np.asarray(corners, np.float32).reshape(-1, 4, 3), np.asarray(uv, np.float32).reshape(-1, 4, 2)
-    return from_triangles(
-        corners[:, index].reshape(-1, 3, 3), colour, Material.FACADE, None, uv[:, index].reshape(-1, 3, 2), layer
-    )
+    triangles, uv = corners[:, index].reshape(-1, 3, 3), uv[:, index].reshape(-1, 3, 2)
+    return from_triangles(triangles, colour, Material.FACADE, uv=uv, layer=layer)
 
 
 _HEXAHEDRON_FACES = ((0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7))
@@ -141,13 +143,13 @@ def frustum(
     return hexahedron(frustum_corners(bottom, top, z), colour, material)
 
 
-def box(centre: Vector, size: Vector, colour: Colour, material: Material = Material.MATTE, yaw: float = 0.0) -> Mesh:
+def box(centre: Vector, size: Vector, colour: Colour, material: Material = Material.MATTE) -> Mesh:
     """An upright box."""
     length, width, height = (value / 2 for value in size)
     mesh = frustum(
         (-length, length, -width, width), (-length, length, -width, width), (-height, height), colour, material
     )
-    return mesh.moved(centre[0], centre[1], yaw, centre[2])
+    return mesh.moved(centre[0], centre[1], 0.0, centre[2])
 
 
 def tube(
@@ -156,6 +158,7 @@ def tube(
     radius: float | tuple[float, float],
     colour: Colour,
     material: Material = Material.MATTE,
+    *,
     sides: int = 8,
     caps: bool = True,
 ) -> Mesh:
@@ -172,7 +175,7 @@ def tube(
     low1, high1 = np.roll(low, -1, 0), np.roll(high, -1, 0)
     vertices = np.concatenate([np.stack([low, low1, high1], 1), np.stack([low, high1, high], 1)])
     normals = np.concatenate([np.stack([ring, ring1, ring1], 1), np.stack([ring, ring1, ring], 1)])
-    parts = [from_triangles(vertices, colour, material, normals)]
+    parts = [from_triangles(vertices, colour, material, normals=normals)]
     if caps:
         for centre, rim, rim1, radius_ in ((start, low1, low, r0), (end, high, high1, r1)):
             if radius_ > 1e-3:
@@ -183,27 +186,29 @@ def tube(
 
 
 def ellipsoid(
-    centre: Vector, radii: Vector, colour: Colour, material: Material = Material.MATTE, sides: int = 8, rings: int = 5
+    centre: Vector,
+    radii: Vector,
+    colour: Colour,
+    material: Material = Material.MATTE,
+    *,
+    sides: int = 8,
+    rings: int = 5,
 ) -> Mesh:
     """A smooth ellipsoid, axes along x, y, z."""
     theta = np.linspace(0, np.pi, rings + 1)[:, None]
     phi = (np.arange(sides + 1) * 2 * np.pi / sides)[None]
     unit = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
     a, b, c, d = unit[:-1, :-1], unit[1:, :-1], unit[1:, 1:], unit[:-1, 1:]
-    unit_triangles = np.concatenate(
-        [np.stack([a, b, c], 2)[:, :].reshape(-1, 3, 3), np.stack([a, c, d], 2)[1:].reshape(-1, 3, 3)]
-    )
-    keep = (
-        np.linalg.norm(
-            np.cross(unit_triangles[:, 1] - unit_triangles[:, 0], unit_triangles[:, 2] - unit_triangles[:, 0]), axis=1
-        )
-        > 1e-6
-    )
-    unit_triangles = unit_triangles[keep]
+    triangles = [np.stack([a, b, c], 2).reshape(-1, 3, 3), np.stack([a, c, d], 2)[1:].reshape(-1, 3, 3)]
+    unit_triangles = np.concatenate(triangles)
+    edges = unit_triangles[:, 1:] - unit_triangles[:, :1]
+    unit_triangles = unit_triangles[
+        np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) > 1e-6
+    ]  # poles have none
     radii = np.asarray(radii, np.float64)
     normals = unit_triangles / radii
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    return from_triangles(unit_triangles * radii + np.asarray(centre), colour, material, normals)
+    return from_triangles(unit_triangles * radii + np.asarray(centre), colour, material, normals=normals)
 
 
 def loft(sections: np.ndarray, colour: Colour, material: Material = Material.MATTE) -> Mesh:

@@ -53,14 +53,14 @@ def bright(rng: np.random.Generator) -> Colour:
     return tuple((value * (1 - saturation * (1 - channel))).tolist())
 
 
-def wheel(x: float, y: float, radius: float, width: float, sides: int = 12, rim: Colour = RIM) -> Mesh:
+def wheel(x: float, y: float, radius: float, width: float, rim: Colour) -> Mesh:
     """A tyre standing on the ground at (x, y), its outer face towards the sign of y, with a lighter rim and hub."""
     out = np.sign(y) or 1.0
     outer = y + out * width / 2
     return join(
         [
-            tube((x, y - out * width / 2, radius), (x, outer, radius), radius, RUBBER, sides=sides),
-            tube((x, outer, radius), (x, outer + out * 0.01, radius), radius * 0.62, rim, Material.METAL, sides=sides),
+            tube((x, y - out * width / 2, radius), (x, outer, radius), radius, RUBBER, sides=12),
+            tube((x, outer, radius), (x, outer + out * 0.01, radius), radius * 0.62, rim, Material.METAL, sides=12),
             tube((x, outer, radius), (x, outer + out * 0.02, radius), radius * 0.2, DARK, sides=6),
         ]
     )
@@ -73,19 +73,12 @@ def wheel_pair(x: float, track: float, radius: float, width: float, rim: Colour 
         tube((x, s * (track / 2 - 0.06), radius), (x, s * (track / 2 + 0.005), radius), radius * 1.18, DARK, sides=14)
         for s in (-1, 1)
     ]
-    return join([wheel(x, y, radius, width, rim=rim), wheel(x, -y, radius, width, rim=rim), *arches])
+    return join([wheel(x, y, radius, width, rim), wheel(x, -y, radius, width, rim), *arches])
 
 
-def pane(
-    corners: np.ndarray,
-    u: tuple[float, float],
-    v: tuple[float, float],
-    colour: Colour = GLASS,
-    material: Material = Material.GLASS,
-    lift: float = 0.008,
-) -> Mesh:
-    """A quad inset in a face: corners (4, 3) bottom-left, bottom-right, top-right, top-left; u, v its extent in [0,
-    1]; lifted outwards.
+def pane(corners: np.ndarray, u: tuple[float, float], v: tuple[float, float], lift: float = 0.008) -> Mesh:
+    """Glass inset in a face: corners (4, 3) bottom-left, bottom-right, top-right, top-left; u, v its extent in [0, 1];
+    lifted outwards.
     """
     corners = np.asarray(corners, np.float64)
 
@@ -94,9 +87,8 @@ def pane(
 
     normal = np.cross(corners[1] - corners[0], corners[3] - corners[0])
     normal /= np.linalg.norm(normal)
-    return quads(
-        np.array([at(u[0], v[0]), at(u[1], v[0]), at(u[1], v[1]), at(u[0], v[1])]) + lift * normal, colour, material
-    )
+    inset = np.array([at(u[0], v[0]), at(u[1], v[0]), at(u[1], v[1]), at(u[0], v[1])])
+    return quads(inset + lift * normal, GLASS, Material.GLASS)
 
 
 def cabin(
@@ -105,6 +97,7 @@ def cabin(
     z: tuple[float, float],
     colour: Colour,
     side_panes: int,
+    *,
     blind_rear: bool = False,
     pillar: float = 0.05,
 ) -> Mesh:

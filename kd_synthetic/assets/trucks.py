@@ -2,13 +2,39 @@
 forward.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from kd_synthetic.assets.cars import CarStyle, body, car_trim
 from kd_synthetic.assets.mesh import Colour, Material, Mesh, Size, box, ellipsoid, frustum, join, tube
 from kd_synthetic.assets.parts import DARK, HEADLAMP, TAIL_LAMP, bright, cabin, lamps, paint, plate, vary, wheel_pair
 
-Span = tuple[float, float]  # lowest and highest z
+
+@dataclass(frozen=True)
+class LoadSpace:
+    """Where a load goes: from x0 at the rear to x1 at the front, as wide as the vehicle, between two heights."""
+
+    x0: float
+    x1: float
+    width: float
+    low: float
+    high: float
+
+    @property
+    def mid(self) -> float:
+        """x of the middle."""
+        return (self.x0 + self.x1) / 2
+
+    @property
+    def span(self) -> float:
+        """Length along x."""
+        return self.x1 - self.x0
+
+    @property
+    def tall(self) -> float:
+        """Height."""
+        return self.high - self.low
 
 
 def _truck_cab(x0: float, x1: float, width: float, z: tuple[float, float], colour: Colour) -> Mesh:
@@ -47,73 +73,72 @@ def _chassis(length: float, width: float, radius: float, axles: tuple[float, ...
     return join(parts)
 
 
-def _closed_box(x0: float, x1: float, width: float, z: Span, colour: Colour, rng: np.random.Generator) -> Mesh:
+def _closed_box(space: LoadSpace, colour: Colour, rng: np.random.Generator) -> Mesh:
     """A van body with stripes, seams and rear doors."""
-    (low, high), mid, span = z, (x0 + x1) / 2, x1 - x0
-    body = box((mid, 0, (low + high) / 2), (span, width, high - low), colour, Material.PAINT)
-    stripe, at = bright(rng), low + rng.uniform(0.2, 0.7) * (high - low)
-    parts = [body]
+    width, tall, middle = space.width, space.tall, (space.low + space.high) / 2
+    parts = [box((space.mid, 0, middle), (space.span, width, tall), colour, Material.PAINT)]
+    stripe, at = bright(rng), space.low + rng.uniform(0.2, 0.7) * tall
     for sign in (-1, 1):
-        decal = (span * rng.uniform(0.4, 0.95), 0.02, (high - low) * 0.2)
-        parts.append(box((mid, sign * width / 2, at), decal, stripe))
-    for x in np.linspace(x0, x1, 6):
+        decal = (space.span * rng.uniform(0.4, 0.95), 0.02, tall * 0.2)
+        parts.append(box((space.mid, sign * width / 2, at), decal, stripe))
+    for x in np.linspace(space.x0, space.x1, 6):
         for sign in (-1, 1):
-            parts.append(box((x, sign * width / 2, (low + high) / 2), (0.03, 0.03, high - low), vary(colour, rng)))
+            parts.append(box((x, sign * width / 2, middle), (0.03, 0.03, tall), vary(colour, rng)))
     for sign in (-1, 1):
-        door = (0.03, width * 0.44, (high - low) * 0.94)
-        parts.append(box((x0, sign * width * 0.24, (low + high) / 2), door, vary(colour, rng)))
+        parts.append(box((space.x0, sign * width * 0.24, middle), (0.03, width * 0.44, tall * 0.94), vary(colour, rng)))
     return join(parts)
 
 
-def _tipper(x0: float, x1: float, width: float, z: Span, colour: Colour, rng: np.random.Generator) -> Mesh:
+def _tipper(space: LoadSpace, colour: Colour, rng: np.random.Generator) -> Mesh:
     """An open skip with ribs and a heap of earth."""
-    (low, high), mid, span = z, (x0 + x1) / 2, x1 - x0
-    top = low + (high - low) * 0.75
+    x0, x1, width, low = space.x0, space.x1, space.width, space.low
+    top = low + space.tall * 0.75
     ribs = [
         box((x, sign * width / 2, (low + top) / 2), (0.1, 0.06, top - low), vary(colour, rng, 0.05))
         for x in np.linspace(x0 + 0.1, x1 - 0.1, 6)
         for sign in (-1, 1)
     ]
-    heap = ellipsoid((mid, 0, top - 0.1), (span * 0.42, width * 0.4, high - top + 0.1), (0.2, 0.15, 0.1))
+    radii = (space.span * 0.42, width * 0.4, space.high - top + 0.1)
+    heap = ellipsoid((space.mid, 0, top - 0.1), radii, (0.2, 0.15, 0.1))
     floor, rim = (x0 + 0.2, x1, -width * 0.45, width * 0.45), (x0, x1, -width / 2, width / 2)
     return join([frustum(floor, rim, (low, top), colour), heap, *ribs])
 
 
-def _tank(x0: float, x1: float, width: float, z: Span) -> Mesh:
+def _tank(space: LoadSpace) -> Mesh:
     """A steel tank with two manholes."""
-    (low, high), mid = z, (x0 + x1) / 2
-    radius = min(width, high - low) / 2
-    barrel = tube((x0, 0, 0), (x1, 0, 0), 1.0, (0.6, 0.61, 0.62), Material.METAL, sides=14)
-    barrel = barrel.scaled((1, width / 2, (high - low) / 2)).moved(0, 0, 0, (low + high) / 2)
+    mid, low, high, width = space.mid, space.low, space.high, space.width
+    radius = min(width, space.tall) / 2
+    barrel = tube((space.x0, 0, 0), (space.x1, 0, 0), 1.0, (0.6, 0.61, 0.62), Material.METAL, sides=14)
+    barrel = barrel.scaled((1, width / 2, space.tall / 2)).moved(0, 0, 0, (low + high) / 2)
     lids = [tube((x, 0, high - 0.02), (x, 0, high + 0.05), 0.3 * radius, DARK) for x in (mid - 1, mid + 1)]
-    return join([barrel, box((mid, 0, low), (x1 - x0, width * 0.7, 0.15), DARK), *lids])
+    return join([barrel, box((mid, 0, low), (space.span, width * 0.7, 0.15), DARK), *lids])
 
 
-def _flat_bed(x0: float, x1: float, width: float, z: Span, rng: np.random.Generator) -> Mesh:
+def _flat_bed(space: LoadSpace, rng: np.random.Generator) -> Mesh:
     """A wooden floor with crates of all sizes."""
-    low, high = z
-    parts = [box(((x0 + x1) / 2, 0, low + 0.08), (x1 - x0, width, 0.16), (0.16, 0.1, 0.06))]
-    parts.append(box((x1 - 0.05, 0, (low + high) / 2), (0.1, width, high - low), DARK))
+    x0, x1, width, low = space.x0, space.x1, space.width, space.low
+    parts = [box((space.mid, 0, low + 0.08), (space.span, width, 0.16), (0.16, 0.1, 0.06))]
+    parts.append(box((x1 - 0.05, 0, (low + space.high) / 2), (0.1, width, space.tall), DARK))
     x = x0 + 0.1
     while x < x1 - 0.8:
         step = min(rng.uniform(0.8, 1.6), x1 - 0.2 - x)
-        tall = rng.uniform(0.3, 0.95) * (high - low - 0.2)
+        tall = rng.uniform(0.3, 0.95) * (space.high - low - 0.2)
         crate = (step * 0.95, width * rng.uniform(0.6, 0.95), tall)
         parts.append(box((x + step / 2, 0, low + 0.16 + tall / 2), crate, bright(rng)))
         x += step
     return join(parts)
 
 
-def _cargo(x0: float, x1: float, width: float, z: Span, kind: str, rng: np.random.Generator) -> Mesh:
-    """A load of a kind ('box', 'tipper', 'tank' or 'flat') between x0 and x1 and the heights z."""
+def _cargo(space: LoadSpace, kind: str, rng: np.random.Generator) -> Mesh:
+    """A load of a kind: 'box', 'tipper', 'tank' or 'flat'."""
     colour = (0.7, 0.71, 0.72) if rng.random() < 0.5 else bright(rng)
     if kind == "box":
-        return _closed_box(x0, x1, width, z, colour, rng)
+        return _closed_box(space, colour, rng)
     if kind == "tipper":
-        return _tipper(x0, x1, width, z, colour, rng)
+        return _tipper(space, colour, rng)
     if kind == "tank":
-        return _tank(x0, x1, width, z)
-    return _flat_bed(x0, x1, width, z, rng)
+        return _tank(space)
+    return _flat_bed(space, rng)
 
 
 def _pickup(size: Size, rng: np.random.Generator) -> Mesh:
@@ -169,7 +194,7 @@ def build_truck(size: Size, rng: np.random.Generator) -> Mesh:
     axles = (front - 0.6 * cab_length, rear + 0.22 * length) + ((rear + 0.22 * length + 1.15,) if length > 8.5 else ())
     cab_top = height * rng.uniform(0.78, 0.95)
     kind = str(rng.choice(("box", "tipper", "tank", "flat"), p=(0.5, 0.2, 0.1, 0.2)))
-    cargo = _cargo(rear, front - cab_length - 0.12, width, (radius * 2 + 0.05, height), kind, rng)
+    cargo = _cargo(LoadSpace(rear, front - cab_length - 0.12, width, radius * 2 + 0.05, height), kind, rng)
     return join(
         [
             _chassis(length, width * 0.96, radius, axles, radius * 1.5),
@@ -185,13 +210,9 @@ def build_trailer(size: Size, rng: np.random.Generator) -> Mesh:
     front, rear = length / 2, -length / 2
     if length < 5:
         bar = tube((front, 0, 0.5), (front * 0.55, 0, 0.5), 0.05, DARK)
-        return join(
-            [
-                _cargo(rear, front * 0.6, width, (0.55, height), str(rng.choice(("box", "flat"))), rng),
-                wheel_pair(-0.05 * length, width, 0.33, 0.2),
-                bar,
-            ]
-        ).fitted(size)
+        kind = str(rng.choice(("box", "flat")))
+        cargo = _cargo(LoadSpace(rear, front * 0.6, width, 0.55, height), kind, rng)
+        return join([cargo, wheel_pair(-0.05 * length, width, 0.33, 0.2), bar]).fitted(size)
     axles = tuple(rear + 1.2 + 1.25 * i for i in range(3 if length > 10 else 2))
     legs = [
         tube((front - 2.2, sign * 0.35 * width, 0.1), (front - 2.2, sign * 0.35 * width, 1.1), 0.07, DARK)
@@ -201,7 +222,6 @@ def build_trailer(size: Size, rng: np.random.Generator) -> Mesh:
         box((0, sign * width * 0.48, 0.75), (0.45 * length, 0.04, 0.35), (0.4, 0.4, 0.4), Material.METAL)
         for sign in (-1, 1)
     ]
-    cargo = _cargo(
-        rear, front, width, (1.12, height), str(rng.choice(("box", "tank", "flat"), p=(0.65, 0.15, 0.2))), rng
-    )
+    kind = str(rng.choice(("box", "tank", "flat"), p=(0.65, 0.15, 0.2)))
+    cargo = _cargo(LoadSpace(rear, front, width, 1.12, height), kind, rng)
     return join([_chassis(length, width * 0.98, 0.48, axles, 0.95), cargo, *legs, *guards]).fitted(size)

@@ -72,9 +72,8 @@ class Site:
                 colour = vary(self._city.walls[rng.integers(len(self._city.walls))], rng, 0.25)
                 layer = int(rng.integers(FACADE_STYLES))
                 gable = not self.urban and rng.random() < 0.8
-                self.parts.append(
-                    build_house(length, depth, height, layer, colour, gable, rng).moved(*centre, float(yaw))
-                )
+                house = build_house((length, depth, height), rng, layer=layer, colour=colour, gable=gable)
+                self.parts.append(house.moved(*centre, float(yaw)))
             s += length + (rng.uniform(0.0, self._city.gap) if self.urban else rng.uniform(3, 14))
 
     def _claim(self, centre: np.ndarray, yaw: float, length: float, depth: float) -> bool:

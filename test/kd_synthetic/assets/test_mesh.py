@@ -63,7 +63,7 @@ def test_moving_turns_counter_clockwise_then_shifts() -> None:
 def test_primitives_have_outward_unit_normals() -> None:
     centre = np.array((1.0, -2.0, 3.0))
     parts = (
-        box(centre, (1, 2, 3), (0.5,) * 3, yaw=0.4),
+        box(centre, (1, 2, 3), (0.5,) * 3),
         ellipsoid(centre, (1, 2, 0.5), (0.5,) * 3),
         tube(centre - (0, 0, 1), centre + (0, 0, 1), 0.5, (0.5,) * 3),
     )
