@@ -20,6 +20,8 @@ class BevGrid:
     cell_size: float
 
     def __post_init__(self) -> None:
+        if not self.cell_size > 0.0:
+            raise ValueError(f"BEV grid: cell size {self.cell_size} m is not above 0")
         for low, high, axis in ((self.x_min, self.x_max, "x"), (self.y_min, self.y_max, "y")):
             cells = (high - low) / self.cell_size
             if cells < 1 or abs(cells - round(cells)) > 1e-6:

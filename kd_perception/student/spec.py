@@ -1,4 +1,4 @@
-"""The student file: one ONNX file that is the whole model, and says how to run it.
+"""The student file: one ONNX file that holds the whole model and states how to run it.
 
 Plain ONNX operators, precision baked in, normalisation inside the graph, one JSON in `metadata_props["kd_student"]`.
 Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,) float32, 0 for a missing camera;
@@ -15,8 +15,12 @@ A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from kd_perception.errors import StudentError
 from kd_perception.geometry.boxes import CLASSES
@@ -67,7 +71,7 @@ class ViewSpec:
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """What a temporal student remembers: BEV features of `channels` channels.
+    """The memory of a temporal student: BEV features of `channels` channels.
 
     It was trained with earlier frames `shortest_s` to `longest_s` seconds old and works best with one of `interval_s`.
     """
@@ -107,13 +111,13 @@ class StudentSpec:
         return self.image_size[0] // self.view.stride, self.image_size[1] // self.view.stride
 
     def camera_shapes(self, cameras: int) -> dict[str, tuple[int, ...]]:
-        """Sizes of the file's inputs that hold something of each camera, in the file's order."""
+        """Shapes of the file's inputs that have a camera axis, in the file's order."""
         shapes = {"images": (cameras, *self.image_size, 3), "camera_valid": (cameras,)}
         return shapes | {PARAMS_INPUT: (cameras, self.camera_params)} if self.camera_params else shapes
 
     @property
     def memory_shape(self) -> tuple[int, int, int]:
-        """(channels, rows, columns) of what is remembered; no channels without memory."""
+        """(channels, rows, columns) of the remembered feature; no channels without memory."""
         return (0 if self.memory is None else self.memory.channels, *self.grid.shape)
 
     @property
@@ -122,38 +126,31 @@ class StudentSpec:
         return OUTPUTS if self.memory is None else (*OUTPUTS, MEMORY_OUTPUT)
 
     def to_json(self) -> str:
-        """The metadata JSON."""
+        """The metadata JSON; raises StudentError if a figure is NaN or infinite, which JSON cannot hold."""
         fields = asdict(self)
         if self.memory is None:
             del fields["memory"]  # readers that know of no memory read the file as before
         if not self.camera_params:
             del fields["camera_params"]
-        return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1)
+        try:
+            return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1, allow_nan=False)
+        except ValueError as error:
+            raise StudentError(f"student {self.name} has a figure that is no finite number ({error})") from error
 
     @staticmethod
     def from_json(text: str, where: str) -> "StudentSpec":
-        """Parse and check metadata; raises StudentError naming `where` if a field is missing, unknown or unfit."""
+        """Parse and check metadata; StudentError names `where` and the field that is missing, unknown or unfit."""
         try:
-            raw = json.loads(text)
-            version = raw.pop("format")
+            version = msgspec.json.decode(text, type=_Format).format
             if version != FORMAT_VERSION:
                 raise StudentError(
                     f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with kd export"
                 )
-            view, memory = raw.pop("view"), raw.pop("memory", None)
-            spec = StudentSpec(
-                grid=BevGrid(**raw.pop("grid")),
-                view=ViewSpec(
-                    kind=view["kind"],
-                    stride=int(view["stride"]),
-                    depth=DepthBins(**view["depth"]),
-                    heights=tuple(view["heights"]),
-                    z_range=tuple(view["z_range"]),
-                ),
-                memory=None if memory is None else MemorySpec(**memory),
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()},
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            fields = msgspec.json.decode(text, type=dict[str, Any])
+            del fields["format"]
+            spec = msgspec.convert(fields, StudentSpec)
+            _refuse_unknown(fields, msgspec.to_builtins(spec))
+        except msgspec.MsgspecError as error:
             raise StudentError(
                 f"{where}: its student metadata is damaged ({error}); export the model again with kd export"
             ) from error
@@ -161,7 +158,13 @@ class StudentSpec:
         return spec
 
     def check(self, where: str) -> None:
-        """Raise StudentError if the fields do not fit together."""
+        """Raise StudentError naming `where` if a value is out of range or the fields do not fit together."""
+        sizes = (*self.image_size, self.view.stride, self.view.depth.count, self.trained_cameras)
+        if min(sizes) < 1 or not self.view.depth.step > 0.0:
+            raise StudentError(
+                f"{where}: image size {self.image_size}, stride {self.view.stride}, {self.view.depth.count} depth bins "
+                f"of {self.view.depth.step} m and {self.trained_cameras} cameras must all be above 0"
+            )
         if self.view.kind not in VIEW_TRANSFORMS:
             raise StudentError(
                 f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})"
@@ -192,6 +195,20 @@ class StudentSpec:
 
 
 @dataclass(frozen=True)
+class _Format:
+    format: int
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], path: str = "$") -> None:
+    """Raise ValidationError for the first key of `given` that `known` lacks; msgspec ignores it for dataclasses."""
+    for key, value in given.items():
+        if key not in known:
+            raise msgspec.ValidationError(f"Object contains unknown field `{key}` - at `{path}`")
+        if isinstance(value, Mapping):
+            _refuse_unknown(value, known[key], f"{path}.{key}")
+
+
+@dataclass(frozen=True)
 class Student:
     """A student file on disk: where it is, what it is, and its content's hash, which names detections."""
 
@@ -206,7 +223,7 @@ class Student:
 
 
 def load_student(path: Path) -> Student:
-    """Open a student file's metadata; raises StudentError if it is missing, truncated or no work of kd export."""
+    """Open a student file's metadata; raises StudentError if it is missing, truncated or not written by kd export."""
     import onnx  # only here: engines that never read metadata need no onnx
 
     path = Path(path)
@@ -226,8 +243,3 @@ def load_student(path: Path) -> Student:
         )
     spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
     return Student(path, spec, hashlib.sha256(data).hexdigest())
-
-
-def with_measurements(spec: StudentSpec, accuracy: dict[str, float], latency_ms: dict[str, float]) -> StudentSpec:
-    """The spec with measured figures filled in."""
-    return replace(spec, accuracy=accuracy, latency_ms=latency_ms)

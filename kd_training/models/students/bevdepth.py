@@ -23,7 +23,7 @@ class BevDepth(BevDet):
     def make_depth_context(self, config: ModelConfig) -> CameraAwareDepth:
         """See BevDet."""
         return CameraAwareDepth(
-            config.neck_channels, config.view.depth_bins, config.context_channels, config.depth_blocks
+            config.neck_channels, self.spec.view.depth.count, config.context_channels, config.depth_blocks
         )
 
     def lift(self, cameras: CameraInputs) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from kd_perception.geometry.grid import BevGrid
-from kd_perception.student.camera_params import CAMERA_PARAMS
-from kd_perception.student.spec import MEMORY_INPUTS, DepthBins, MemorySpec, StudentSpec, ViewSpec
+from kd_perception.student.spec import MEMORY_INPUTS
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.student_inputs import CameraInputs, StudentInputs
 from kd_training.config.sections import ModelConfig
+from kd_training.config.student_spec import student_spec
 from kd_training.models.backbones import build_backbone
 from kd_training.models.bev_encoder import BevEncoder
 from kd_training.models.center_head import SHARED, CenterHead
@@ -36,7 +35,7 @@ class BevDet(nn.Module):
         self.spec = student_spec(config, self.backbone.mean, self.backbone.std)
         self.register_buffer("mean", torch.tensor(self.spec.mean), persistent=False)
         self.register_buffer("std", torch.tensor(self.spec.std), persistent=False)
-        self.neck = PyramidNeck(self.backbone.channels, config.neck_channels, config.view.stride)
+        self.neck = PyramidNeck(self.backbone.channels, config.neck_channels, self.spec.view.stride)
         self.depth_context = self.make_depth_context(config)
         self.view = build_view(self.spec.grid, self.spec.view)
         self.encoder = BevEncoder(config.context_channels, config.bev_channels, config.bev_blocks)
@@ -44,7 +43,7 @@ class BevDet(nn.Module):
 
     def make_depth_context(self, config: ModelConfig) -> nn.Module:
         """The network behind the neck, which `lift` calls."""
-        return DepthContext(config.neck_channels, config.view.depth_bins, config.context_channels)
+        return DepthContext(config.neck_channels, self.spec.view.depth.count, config.context_channels)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -105,29 +104,3 @@ class BevDet(nn.Module):
         pixels = context.permute(0, 2, 3, 1).reshape(-1, context.shape[1])
         bev = sum_terms(probability.reshape(-1), pixels, terms, rigs * rows * columns)
         return logits, bev.reshape(rigs, rows, columns, -1).permute(0, 3, 1, 2)  # channels_last in memory
-
-
-def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float, ...]) -> StudentSpec:
-    """The student file's specification for a model configuration; raises StudentError where values do not fit."""
-    extent, view, temporal = config.grid.extent, config.view, config.temporal
-    memory = MemorySpec(config.bev_channels, temporal.interval, temporal.shortest, temporal.longest)
-    spec = StudentSpec(
-        name=config.name,
-        grid=BevGrid(-extent, extent, -extent, extent, config.grid.cell_size),
-        image_size=(config.image_height, config.image_width),
-        view=ViewSpec(
-            kind=view.kind,
-            stride=view.stride,
-            depth=DepthBins(view.depth_start, view.depth_step, view.depth_bins, view.depth_focal),
-            heights=tuple(view.heights),
-            z_range=tuple(view.z_range),
-        ),
-        trained_cameras=config.cameras,
-        mean=mean,
-        std=std,
-        temporal_frames=temporal.frames,
-        memory=memory if temporal.frames > 1 else None,
-        camera_params=CAMERA_PARAMS if config.camera_aware else 0,
-    )
-    spec.check(f"model {config.name}")
-    return spec

@@ -1,12 +1,14 @@
 """CenterPoint on pillars (arXiv:2006.11275): pillar encoder, SECOND backbone, FPN, and the students' CenterHead."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
-from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.point_batch import PointBatch
+from kd_training.config.student_spec import bev_grid
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
 from kd_training.models.teachers.pillars import PillarEncoder
@@ -29,8 +31,8 @@ class CenterPoint(nn.Module):
         super().__init__()
         _check(config)
         self.config, blocks = config, len(config.block_channels)
-        self.grid = BevGrid.square(config.grid.extent, config.grid.cell_size)
-        raster = BevGrid.square(config.grid.extent, config.pillar_size)
+        self.grid = bev_grid(config.grid)
+        raster = bev_grid(replace(config.grid, cell_size=config.pillar_size))
         self.level_names = tuple(f"block{place + 3 - blocks}" for place in range(blocks))
         self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=config.points.virtual.per_instance > 0)
         self.backbone = SecondBackbone(config.pillar_channels, config.block_channels, config.block_layers)

@@ -11,8 +11,11 @@ from support.fake_student import SPEC, write_fake_student
 
 from kd_perception.errors import StudentError
 from kd_perception.geometry.boxes import CLASSES
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_perception.student.spec import METADATA_KEY, MemorySpec, StudentSpec, load_student
+
+VIEW = json.loads(SPEC.to_json())["view"]
 
 
 def with_metadata(path: Path, change: dict | None = None, text: str | None = None) -> Path:
@@ -82,16 +85,31 @@ def test_a_foreign_onnx_file_is_no_student(tmp_path: Path):
     ("change", "sentence"),
     [
         ({"format": 99}, "student format 99 is not 1"),
-        ({"format": None}, "metadata is damaged"),
-        ({"grid": None}, "metadata is damaged"),
-        ({"surprise": 1}, "metadata is damaged .*surprise"),
-        ({"view": {"kind": "pull"}}, "metadata is damaged"),
-        ({"view": {**json.loads(SPEC.to_json())["view"], "kind": "teleport"}}, "view transform 'teleport' is unknown"),
+        ({"format": None}, "metadata is damaged .*missing required field `format`"),
+        ({"grid": None}, "metadata is damaged .*missing required field `grid`"),
+        ({"surprise": 1}, r"metadata is damaged .*unknown field `surprise` - at `\$`"),
+        ({"view": {**VIEW, "lens": 1}}, r"metadata is damaged .*unknown field `lens` - at `\$\.view`"),
+        ({"view": {"kind": "pull"}}, r"metadata is damaged .*missing required field `stride` - at `\$\.view`"),
+        ({"name": 7}, r"metadata is damaged .*Expected `str`, got `int` - at `\$\.name`"),
+        ({"trained_cameras": "six"}, r"metadata is damaged .*Expected `int`, got `str` - at `\$\.trained_cameras`"),
+        ({"trained_cameras": True}, r"metadata is damaged .*got `bool` - at `\$\.trained_cameras`"),
+        ({"image_size": [64]}, r"metadata is damaged .*at `\$\.image_size`"),
+        ({"view": {**VIEW, "stride": 4.5}}, r"metadata is damaged .*at `\$\.view\.stride`"),
+        ({"accuracy": {"mAP": "high"}}, r"metadata is damaged .*at `\$\.accuracy\[\.\.\.\]`"),
+        ({"accuracy": {"mAP": float("nan")}}, "metadata is damaged"),
+        ({"latency_ms": {"total": float("inf")}}, "metadata is damaged"),
+        ({"view": {**VIEW, "stride": 0}}, "must all be above 0"),
+        ({"trained_cameras": 0}, "must all be above 0"),
+        ({"view": {**VIEW, "kind": "teleport"}}, "view transform 'teleport' is unknown"),
         ({"image_size": [65, 176]}, "not a multiple of the feature stride"),
         ({"classes": list(reversed(CLASSES))}, "not the ten nuScenes classes"),
         (
             {"grid": {"x_min": -32.0, "x_max": 32.5, "y_min": -32.0, "y_max": 32.0, "cell_size": 1.0}},
-            "metadata is damaged .*whole number",
+            r"metadata is damaged .*whole number.* at `\$\.grid`",
+        ),
+        (
+            {"grid": {"x_min": -32.0, "x_max": 32.0, "y_min": -32.0, "y_max": 32.0, "cell_size": 0.0}},
+            r"metadata is damaged .*cell size 0\.0 m is not above 0",
         ),
     ],
 )
@@ -150,3 +168,14 @@ def test_a_camera_aware_students_metadata_round_trip():
 def test_feature_size_follows_the_stride():
     assert SPEC.feature_size == (16, 44)
     assert StudentSpec.from_json(SPEC.to_json(), "here") == SPEC
+
+
+@pytest.mark.parametrize("file", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
+def test_shipped_metadata_is_read_and_written_byte_for_byte(file: str):
+    text = next(entry.value for entry in onnx.load(resource(file)).metadata_props if entry.key == METADATA_KEY)
+    assert StudentSpec.from_json(text, file).to_json() == text
+
+
+def test_a_figure_that_is_no_number_is_not_written():
+    with pytest.raises(StudentError, match="student painted has a figure that is no finite number"):
+        replace(SPEC, accuracy={"mAP": float("nan")}).to_json()

@@ -10,11 +10,11 @@ from support.nuscenes_tables import VERSION, write_dataset
 from kd_perception.student.preprocess import fit_image
 from kd_perception.student.spec import StudentSpec
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig
+from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import StepBatches, make_sample
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.sampling import FrameSampler, frame_weights
-from kd_training.models.students.bevdet import student_spec
 
 SPEC: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
 

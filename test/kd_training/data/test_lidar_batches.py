@@ -8,13 +8,13 @@ from support.nuscenes_tables import VERSION, write_dataset
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.spec import StudentSpec
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig
+from kd_training.config.student_spec import student_spec
 from kd_training.config.teacher import LidarAugmentConfig, LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data.batches import StepBatches
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.lidar_batches import BevAugmentation, LidarBatch, LidarBatches, draw_bev_augmentation
 from kd_training.data.points import PointSource
 from kd_training.data.to_device import to_device
-from kd_training.models.students.bevdet import student_spec
 
 GRID = BevGrid.square(51.2, 0.8)
 

@@ -10,10 +10,10 @@ from kd_perception.errors import ConfigError
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.student.spec import MemorySpec, StudentSpec
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
+from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import StepBatches, collate, make_sample
 from kd_training.data.frames import TrainingFrame, check_intervals, open_frames
-from kd_training.models.students.bevdet import student_spec
 
 MODEL = ModelConfig(name="test", temporal=TemporalConfig(frames=2))
 SPEC: StudentSpec = student_spec(MODEL, (127.5,) * 3, (127.5,) * 3)

@@ -7,10 +7,10 @@ from support.nuscenes_tables import VERSION, write_dataset
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
+from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import collate, make_sample
 from kd_training.data.frames import TrainingFrame, open_frames
-from kd_training.models.students.bevdet import student_spec
 
 MODEL = ModelConfig(name="test", camera_aware=True, temporal=TemporalConfig(frames=2))
 SPEC = student_spec(MODEL, (127.5,) * 3, (127.5,) * 3)
