@@ -1,4 +1,4 @@
-"""`kd bench`: measurements, which join through the entry-point group `kd.benchmarks`."""
+"""`kd bench`: the measurements of the entry-point group `kd.benchmarks`."""
 
 import typer
 
@@ -6,7 +6,7 @@ from kd_perception.commands.group import CommandGroup
 
 
 class Benchmarks(CommandGroup):
-    """What can be measured; `kd bench` alone times the pipeline."""
+    """The group of measurements; `kd bench` alone times the pipeline."""
 
     entry_point_group = "kd.benchmarks"
     order = ("pipeline", "parity", "soak")
@@ -17,10 +17,11 @@ bench = typer.Typer(
     cls=Benchmarks,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Measure: time per stage, agreement of engines, the graph under load; without a name, [bold]pipeline[/bold].",
+    help="Measure time per stage, agreement of engines, the graph under load, distillation and more. "
+    "Without a name: [bold]pipeline[/bold].",
 )
 
 
 @bench.callback()
 def _options() -> None:
-    """No options of its own: a callback makes this a group even with one command."""
+    """Without options: this callback makes `kd bench` a group even with one command."""

@@ -1,22 +1,23 @@
-"""`kd demo`: everything once, end to end: a synthetic scene, a bag, the node graph in processes, the metric, a report.
+"""`kd demo`: everything once, end to end: synthetic scenes, bags, the node graph in processes, the metric, a report.
 
-The bag is replayed twice: in lockstep, where every keyframe waits for its answer (scores), and in real time (latency,
-drops).
+Each bag is replayed twice. In lockstep every keyframe is processed before the next one, which gives the scores. In
+real time the run shows latency and dropped frames.
 """
 
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from kd_bench.options import EngineName, StudentFile
+from kd_bench.progress import progress_bars
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
@@ -41,14 +42,15 @@ REPLAY_TIMEOUT_S = 600.0
 
 
 def demo(
+    *,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("out/demo"),
-    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    student: StudentFile = None,
+    engine: EngineName = "auto",
     scenes: Annotated[int, typer.Option(min=1, help="Synthetic scenes to render.")] = 2,
     frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene, two a second.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = DEMO_SEED,
 ) -> None:
-    """Render scenes, replay them through the node graph, score the detections: the whole project in one command."""
+    """Render scenes, replay them through the node graph and score the detections: the whole project in one command."""
     started = time.monotonic()
     console = Console()
     opened = load_student(student or resource(SHIPPED_STUDENT))
@@ -58,10 +60,9 @@ def demo(
     nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
     names = scene_names(nusc)[:scenes]
     bags = write_bags(nusc, names, out / "bags", console)
-    lockstep = [replay(bag, opened.path, out / "lockstep" / name, engine, True, console) for name, bag in bags.items()]
-    real_time = [
-        replay(bag, opened.path, out / "real_time" / name, engine, False, console) for name, bag in bags.items()
-    ]
+    stage = DemoReplay(opened.path, engine, console)
+    lockstep = [stage.replay(bag, out / "lockstep" / name, lockstep=True) for name, bag in bags.items()]
+    real_time = [stage.replay(bag, out / "real_time" / name, lockstep=False) for name, bag in bags.items()]
     collect_detections(out, names)
     scored, timed = merged(lockstep), merged(real_time)
     with console.status("scoring and drawing"):
@@ -77,7 +78,7 @@ def demo(
 
 
 def render_scenes(folder: Path, scenes: int, frames: int, seed: int, console: Console) -> Path:
-    """The data set of the demo; scenes that an earlier demo rendered are reused."""
+    """The demo's data set, in `folder`; scenes that an earlier demo rendered are reused."""
     console.print(f"[bold]1[/bold] rendering {scenes} scene{'s' * (scenes > 1)} of {frames} keyframes into {folder}")
     dataroot = folder / f"seed{seed}_{scenes}x{frames}"  # other arguments make another data set
     jobs = os.cpu_count() or 1
@@ -92,36 +93,43 @@ def write_bags(nusc: "NuScenes", scenes: Sequence[str], folder: Path, console: C
     """A bag for each scene, by scene name."""
     console.print(f"[bold]2[/bold] writing {len(scenes)} bag{'s' * (len(scenes) > 1)} into {folder}")
     bags = {}
-    with Progress(console=console) as bars:
+    with progress_bars(console) as bar:
         for name in scenes:
-            task = bars.add_task(name, total=None)
             bags[name] = folder / name
-            write_scene(nusc, name, bags[name], overwrite=True, progress=_progress(bars, task))
+            write_scene(nusc, name, bags[name], overwrite=True, progress=bar(name))
     return bags
 
 
-def replay(bag: Path, student: Path, out: Path, engine: str, lockstep: bool, console: Console) -> GraphRun:
-    """One bag through the graph, the nodes' last log line beside a spinner."""
-    step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
-    with console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
-        run = replay_bag(
-            bag,
-            student,
-            out,
-            engine,
-            lockstep,
-            domain_id=_domain_id(),
-            timeout_s=REPLAY_TIMEOUT_S,
-            echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),
+@dataclass(frozen=True)
+class DemoReplay:
+    """Plays bags through the graph of one student file and engine."""
+
+    student: Path
+    engine: str
+    console: Console
+
+    def replay(self, bag: Path, out: Path, *, lockstep: bool) -> GraphRun:
+        """One bag through the graph; a spinner shows the nodes' last log line."""
+        step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
+        with self.console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
+            run = replay_bag(
+                bag,
+                self.student,
+                out,
+                self.engine,
+                lockstep,
+                domain_id=_domain_id(),
+                timeout_s=REPLAY_TIMEOUT_S,
+                echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),
+            )
+        self.console.print(
+            f"[bold]{step}[/bold] replayed {bag.name} {how}: {len(run.stages)} of {run.frames_in} frames processed"
         )
-    console.print(
-        f"[bold]{step}[/bold] replayed {bag.name} {how}: {len(run.stages)} of {run.frames_in} frames answered"
-    )
-    return run
+        return run
 
 
 def collect_detections(out: Path, scenes: Sequence[str]) -> None:
-    """Move the lockstep passes' recorded detections (bags) to detections/<scene>."""
+    """Move the detections recorded in lockstep (bags) to detections/<scene>."""
     for name in scenes:
         target = out / DETECTIONS_FOLDER / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,32 +144,28 @@ def merged(runs: Sequence[GraphRun]) -> GraphRun:
 
 
 def notes(model: str, scenes: Sequence[str], frames: int) -> list[str]:
-    """What the report says under its title."""
+    """The sentences under the report's title."""
     return [
         f"{len(scenes)} rendered scene{'s' * (len(scenes) > 1)} of {frames} keyframes ({', '.join(scenes)}), "
         f"which {model} was not trained on.",
-        "Scores: bags replayed in lockstep, every keyframe answered before the next. "
+        "Scores: bags replayed in lockstep, every keyframe processed before the next. "
         "Frames and latency: the same bags in real time.",
     ]
 
 
 def summary_table(metrics: Metrics, report: RunReport, lockstep: GraphRun) -> Table:
-    """The demo's figures at a glance."""
+    """The demo's main figures."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("mAP, NDS", f"{metrics.mean_ap:.3f}, {metrics.nds:.3f}")
-    table.add_row("lockstep", f"{len(lockstep.stages)} of {lockstep.frames_in} frames answered")
+    table.add_row("lockstep", f"{len(lockstep.stages)} of {lockstep.frames_in} frames processed")
     table.add_row(
-        "real time", f"{report.frames_answered} of {report.frames_in} frames answered, {report.frames_dropped} dropped"
+        "real time", f"{report.frames_answered} of {report.frames_in} frames processed, {report.frames_dropped} dropped"
     )
     for stage, times in report.latency_ms.items():
         table.add_row(stage, f"{times['p50']:.1f} ms median, {times['p95']:.1f} ms 95 %")
     return table
 
 
-def _progress(bars: Progress, task: int) -> Callable[[int, int], None]:
-    return lambda done, total: bars.update(task, completed=done, total=total)
-
-
 def _domain_id() -> int:
-    """A ROS domain of this process's own, so that other graphs on the machine stay out."""
+    """A ROS domain of this process's own, which keeps other graphs on the machine out."""
     return 1 + os.getpid() % 100

@@ -1,4 +1,4 @@
-"""Frames to measure with: the images and calibrations of a data set, as a robot would receive them."""
+"""Frames to measure with: images and calibrations of a data set, as a robot receives them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ def render_frames(folder: Path, frames: int = 10, seed: int = 424242) -> Path:
 def read_frames(dataroot: Path, version: str, count: int, seed: int = 0) -> list[BenchFrame]:
     """The first `count` keyframes of a data set.
 
-    If it has fewer, they come again with another exposure, contrast and noise, and one camera missing. Raises DataError
-    if the data set or an image file is missing.
+    If it has fewer, they repeat with another exposure, contrast and noise, and one camera missing. Raises DataError if
+    the data set or an image file is missing.
     """
     nusc = open_nuscenes(dataroot, version)
     tokens = [token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)][:count]

@@ -1,13 +1,13 @@
-"""`kd bench rigs`: one student on other rigs than it was trained for, on the same streets: fewer cameras, moved ones,
-other lenses, cameras that fire apart.
+"""`kd bench rigs`: one student on rigs it was not trained for, on the same streets.
 
-Every rendered set and every case's answers stay in a folder: a run that was stopped goes on where it was.
+The rigs have fewer cameras, moved ones, other lenses, or cameras that fire apart. Rendered sets and detections stay in
+a folder, so a run that was stopped continues where it was.
 """
 
 import copy
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +15,9 @@ import numpy as np
 import typer
 from nuscenes import NuScenes
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, Threads
+from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
@@ -42,20 +43,23 @@ DATA = {
     "apart": {"camera_spread_ms": SPREAD_MS},
 }  # fmt: skip
 FRONT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT")
-HEADINGS = ("rig", "cameras", "truth", "mAP", "NDS", "mATE m", "mAOE rad", "of the original's mAP")
+HEADINGS = ("rig", "cameras", "ground truth", "mAP", "NDS", "mATE m", "mAOE rad", "of the original's mAP")
 METHOD = f"""Same scenes, traffic and seeds throughout; the student is not trained further. *moved*: every camera
-shifted by up to 20 cm, turned by up to 2 degrees, its focal length changed by up to 10 %, anew for every scene; aim:
+shifted by up to 20 cm, turned by up to 2 degrees, its focal length changed by up to 10 %, drawn for every scene; aim:
 within {100 * AIM:.0f} % of the original's mAP. *distorted*: plumb_bob lenses. *fisheye*: four equidistant cameras of
 190 degrees, as they are and in three crops each (`kd eval --views 3`). *apart*: cameras fire up to {SPREAD_MS:g} ms
-apart; with *camera motion* each is placed where odometry says it was at its own exposure. Truth *seen*: only boxes, and
-detections, whose centre lies in the picture of a camera that is used: how good the remaining cameras are, without blame
-for what they cannot see."""
+apart; with *camera motion* each is placed where odometry says it was at its own exposure. Ground truth
+*seen* counts only boxes and detections whose centre lies in the picture of a camera that is used: it says how good the
+remaining cameras are, without blame for what they cannot see."""
 
 
 @dataclass(frozen=True)
 class RigCase:
-    """One run: data set by name, cameras used (None: all), whether cameras are moved to where they were, and how many
-    crops of each image the student sees."""
+    """One run: a data set by name, and how the student sees it.
+
+    cameras: those that are used (None: all); camera_motion: whether each is placed where it was at its own exposure;
+    views: crops of each image.
+    """
 
     name: str
     data: str
@@ -88,52 +92,63 @@ CASES = (
 )
 
 
+@dataclass(frozen=True)
+class RigBench:
+    """One student on all rigs: the engine that runs it, and the folder that keeps its detections and scores."""
+
+    student: Student
+    engine: EngineChoice
+    out: Path
+
+    def folder_of(self, case: RigCase) -> Path:
+        """Where a case's results are kept: other weights have another folder."""
+        return self.out / "results" / self.student.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
+
+    def detections(self, case: RigCase, nusc: NuScenes, progress: Show) -> Results:
+        """The student's detections on every keyframe, read from the case's folder where an earlier run left them."""
+        path = self.folder_of(case) / RESULTS_FILE
+        tokens = {token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)}
+        if path.is_file() and set(known := read_results(path)) == tokens:
+            progress(len(tokens), len(tokens))
+            return known
+        first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
+        options = PipelineOptions(threads=self.engine.threads, score_threshold=SCORE_THRESHOLD, views=case.views)
+        pipeline = Pipeline(self.student, self.engine.name, len(first.images), options)
+        feed = FrameFeed(camera_motion=case.camera_motion, cameras=case.cameras)
+        found = detect_scenes(pipeline, nusc, scene_names(nusc), feed, progress)
+        pipeline.close()
+        write_results(path, found.results)
+        return found.results
+
+
 def rigs(
-    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for rendered data and results, kept between runs.")] = Path(
+    *,
+    student: StudentFile = None,
+    out: Annotated[Path, typer.Option(help="Folder of rendered data and results, kept between runs.")] = Path(
         "out/bench/rigs"
     ),
     data: Annotated[
-        list[str] | None, typer.Option(help=f"Only these of: {', '.join(DATA)}; repeat. Default: all.")
+        list[str] | None, typer.Option(help=f"Only these of {', '.join(DATA)}; repeat for more. Default: all.")
     ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes of each data set.")] = 12,
     frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the streets; the held-out set's by default.")] = 900,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the streets; default: the held-out set's.")] = 900,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
-    report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+    engine: EngineName = "auto",
+    threads: Threads = 0,
+    report: ReportFile = None,
 ) -> None:
-    """Score a student on fewer cameras, moved ones, other lenses and cameras that fire apart; resumable."""
-    console = Console()
-    opened = load_student(student or resource(SHIPPED_SINGLE_FRAME_STUDENT))
-    chosen = [name for name in DATA if name in (data or DATA)]
+    """Score a student on rigs it was not trained for: fewer or moved cameras, other lenses, cameras that fire apart.
+
+    A run that was stopped continues where it was.
+    """
     if unknown := set(data or ()) - set(DATA):
         raise typer.BadParameter(f"data set {sorted(unknown)[0]} is unknown; choose from: {', '.join(DATA)}")
-    roots = {}
-    for name in dict.fromkeys(["original", *chosen]):
-        console.print(f"streets of [bold]{name}[/bold]: rendering what is missing")
-        config = SynthConfig(out / name, scenes=scenes, frames=frames, seed=seed, sweeps=0, jobs=jobs, **DATA[name])
-        generate(config)
-        roots[name] = config.out
-    rows, original = [], None
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        for case in (case for case in CASES if case.data in roots):
-            task = bars.add_task(case.name, total=None)
-
-            def show(done: int, total: int, task=task) -> None:  # noqa: ANN001 - rich's TaskID
-                bars.update(task, completed=done, total=total)
-
-            folder = out / "results" / opened.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
-            nusc = open_nuscenes(roots[case.data], SYNTHETIC_VERSION)
-            results = answers(case, opened, nusc, folder, engine, threads, show)
-            for restricted in (False, True) if case.data == "original" else (False,):
-                score = score_of(case, nusc, results, folder, restricted)
-                original = original or score
-                rows.append(
-                    row_of(case, score, original, restricted, len(load_frame(nusc, nusc.sample[0]["token"]).images))
-                )
+    console = Console()
+    opened = load_student(student or resource(SHIPPED_SINGLE_FRAME_STUDENT))
+    streets = SynthConfig(out, scenes=scenes, frames=frames, seed=seed, sweeps=0, jobs=jobs)
+    roots = _rendered(streets, [name for name in DATA if name in ("original", *(data or DATA))], console)
+    rows = _measured_rows(RigBench(opened, EngineChoice(engine, threads), out), roots)
     console.print(terminal_table(f"{opened.spec.name} on other rigs", HEADINGS, rows))
     if report is not None:
         facts = {
@@ -143,45 +158,47 @@ def rigs(
         write_report(report, "Other rigs", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
 
 
-def answers(
-    case: RigCase,
-    student: Student,
-    nusc: NuScenes,
-    folder: Path,
-    engine: str,
-    threads: int,
-    progress: Callable[[int, int], None],
-) -> Results:
-    """The student's detections on every keyframe, read from `folder` where they were made before."""
-    path = folder / RESULTS_FILE
-    tokens = {token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)}
-    if path.is_file() and set(known := read_results(path)) == tokens:
-        progress(len(tokens), len(tokens))
-        return known
-    first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
-    options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD, views=case.views)
-    pipeline = Pipeline(student, engine, len(first.images), options)
-    feed = FrameFeed(camera_motion=case.camera_motion, cameras=case.cameras)
-    found = detect_scenes(pipeline, nusc, scene_names(nusc), feed, progress)
-    pipeline.close()
-    write_results(path, found.results)
-    return found.results
+def _rendered(streets: SynthConfig, names: Sequence[str], console: Console) -> dict[str, Path]:
+    """The named data sets, rendered where they are missing."""
+    roots = {}
+    for name in names:
+        console.print(f"streets of [bold]{name}[/bold]: rendering what is missing")
+        config = replace(streets, out=streets.out / name, **DATA[name])
+        generate(config)
+        roots[name] = config.out
+    return roots
 
 
-def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, restricted: bool) -> Score:
-    """The metric of a case; `restricted`: over what the case's cameras see. Kept in `folder`."""
-    kept = folder / ("score_seen.json" if restricted else "score.json")
+def _measured_rows(bench: RigBench, roots: Mapping[str, Path]) -> list[tuple[str, ...]]:
+    """Lines of the table, as HEADINGS names them; the first case is the original rig."""
+    rows, original = [], None
+    with progress_bars(Console(stderr=True)) as bar:
+        for case in (case for case in CASES if case.data in roots):
+            nusc = open_nuscenes(roots[case.data], SYNTHETIC_VERSION)
+            results = bench.detections(case, nusc, bar(case.name))
+            cameras = len(load_frame(nusc, nusc.sample[0]["token"]).images)
+            for only_seen in (False, True) if case.data == "original" else (False,):
+                score = score_of(case, nusc, results, bench.folder_of(case), only_seen=only_seen)
+                original = original or score
+                share = "" if only_seen else f"{100 * score.mean_ap / max(original.mean_ap, 1e-9):.0f} %"
+                rows.append((*_case_cells(case, cameras, only_seen=only_seen), *_score_cells(score), share))
+    return rows
+
+
+def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, *, only_seen: bool) -> Score:
+    """The metric of a case, kept in `folder`; `only_seen`: over the boxes that its cameras see."""
+    kept = folder / ("score_seen.json" if only_seen else "score.json")
     path = folder / RESULTS_FILE
     if kept.is_file() and kept.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return Score(**json.loads(kept.read_text()))
-    if restricted:
+    if only_seen:
         rig_of = _rigs(nusc)
         seen = {token: lambda points, token=token: _seen(rig_of[token], case.cameras, points) for token in rig_of}
         results = {
             token: [row for row, is_seen in zip(rows, seen[token](_centers(rows)), strict=True) if is_seen]
             for token, rows in results.items()
         }
-        nusc = _with_truth_seen(nusc, seen)
+        nusc = _with_seen_boxes(nusc, seen)
         path = folder / "results_seen_nusc.json"
         write_results(path, results)
     metrics = evaluate_results(nusc, path)
@@ -190,15 +207,14 @@ def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, rest
     return score
 
 
-def row_of(case: RigCase, score: Score, original: Score, restricted: bool, cameras: int) -> tuple[str, ...]:
-    """A line of the table, as HEADINGS names it."""
+def _case_cells(case: RigCase, cameras: int, *, only_seen: bool) -> tuple[str, ...]:
     name = case.data + (", camera motion" if case.camera_motion else "")
     name += f", {case.views} views each" if case.views > 1 else ""
-    share = "" if restricted else f"{100 * score.mean_ap / max(original.mean_ap, 1e-9):.0f} %"
-    return (
-        name, str(len(case.cameras) if case.cameras else cameras), "seen" if restricted else "all",
-        f"{score.mean_ap:.3f}", f"{score.nds:.3f}", f"{score.translation:.2f}", f"{score.orientation:.2f}", share,
-    )  # fmt: skip
+    return name, str(len(case.cameras) if case.cameras else cameras), "seen" if only_seen else "all"
+
+
+def _score_cells(score: Score) -> tuple[str, ...]:
+    return f"{score.mean_ap:.3f}", f"{score.nds:.3f}", f"{score.translation:.2f}", f"{score.orientation:.2f}"
 
 
 def _rigs(nusc: NuScenes) -> dict[str, tuple[np.ndarray, list[Camera]]]:
@@ -214,8 +230,8 @@ def _seen(rig: tuple[np.ndarray, list[Camera]], names: Sequence[str] | None, in_
     return np.any([camera.project(points)[2] for camera in cameras if names is None or camera.name in names], axis=0)
 
 
-def _with_truth_seen(nusc: NuScenes, seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> NuScenes:
-    """The tables with those annotations of each sample only whose centre is seen."""
+def _with_seen_boxes(nusc: NuScenes, seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> NuScenes:
+    """The tables with only those annotations of each sample whose centre is seen."""
     reduced = copy.copy(nusc)
     reduced.sample = []
     for sample in nusc.sample:

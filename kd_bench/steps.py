@@ -1,5 +1,4 @@
-"""`kd bench steps`: what a training step costs with a teacher, and with a teacher whose answers are kept, beside one
-without."""
+"""`kd bench steps`: what a training step costs without a teacher, with one, and with its predictions kept."""
 
 import itertools
 import time
@@ -16,6 +15,7 @@ from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer
 
+from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWeights
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.config.experiment import TrainConfig, load_student_config
@@ -28,17 +28,18 @@ from kd_training.tasks.plan import RunPlan
 from kd_training.tasks.task import Task, Trainee
 
 HEADINGS = ("step", "processor s", "wall s", "of the plain step")
-PLAIN, TAUGHT, KEPT = "plain", "with the teacher", "with the teacher's answers kept"
+PLAIN, TAUGHT, KEPT = "plain", "with the teacher", "with the teacher's predictions kept"
 CACHE_BYTES = 4_000_000_000
-METHOD = """The three train in turns, step by step, in one process of one thread, on the same keyframes; a step is
+METHOD = """The three train in turns, step by step, in one process of one thread, on the same keyframes. A step is
 reading, forward, backward, clipping and optimiser. The ratio is of processor time, which other programs disturb least.
-Means over whole periods of the blending's looks at the gradients (every `distill.blending.refresh` steps). Nothing
-turns the world, so that answers come again; before the measurement every keyframe was seen, so that all are kept."""
+The figures are means over whole periods of the blending's looks at the gradients (every `distill.blending.refresh`
+steps). BEV augmentation is off, so that predictions repeat; every keyframe is seen once before the measurement, so that
+all predictions are kept."""
 
 
 @dataclass
 class Course:
-    """One task in training, and its times so far: seconds of processor and of wall, a pair a step."""
+    """One task in training, and its times so far: seconds of processor and of wall clock for each step."""
 
     fabric: Fabric
     task: Task
@@ -49,17 +50,18 @@ class Course:
 
 
 def steps(
-    teacher: Annotated[Path, typer.Option(help="Weights of a teacher, as kd train writes them.")],
-    dataroot: Annotated[Path, typer.Option(help="Data set to train on.")],
+    *,
+    teacher: TeacherWeights,
+    dataroot: DatasetFolder,
     config: Annotated[Path, typer.Option(help="The student's configuration.")] = Path(
         "config/training/bevdet_demo.yaml"
     ),
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
+    version: TablesVersion = SYNTHETIC_VERSION,
     scene: Annotated[str, typer.Option(help="Scene whose keyframes are trained on; default: the first.")] = "",
-    count: Annotated[int, typer.Option(min=1, help="Steps of each to measure.")] = 40,
-    report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Steps of each kind to measure.")] = 40,
+    report: ReportFile = None,
 ) -> None:
-    """Time a distilled training step beside a plain one."""
+    """Time a training step with a teacher next to a plain one."""
     torch.set_num_threads(1)
     tune_malloc()
     source = DataRoot(root=str(dataroot), version=version)
@@ -103,7 +105,7 @@ def _course(config: TrainConfig) -> Course:
 
 
 def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
-    """Train in turns: `warm` steps each that do not count, then `count` whose times are kept."""
+    """Train in turns: `warm` steps each that do not count, then `count` steps whose times are kept."""
     for step in range(warm + count):
         for course in courses.values():
             processor, wall = time.process_time(), time.perf_counter()

@@ -1,17 +1,17 @@
-"""`kd bench temporal`: a temporal student beside the single-frame one, at several frame rates and memory intervals."""
+"""`kd bench temporal`: a student with memory next to the single-frame one, over frame rates and memory intervals."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from nuscenes import NuScenes
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from kd_bench.options import DatasetFolder, EngineChoice, EngineName, ReportFile, TablesVersion, Threads
+from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
@@ -32,10 +32,10 @@ ANSWERED_FILE = "answered.json"
 HEADINGS = ("student", "images at", "memory", "frames with it", "mAP", "NDS", "mATE m", "mAOE rad", "mAVE m/s")
 KEYFRAME_INTERVALS_S, CAMERA_INTERVALS_S = (1.0, 0.5), (0.5, 0.2, 0.1)  # ages of the memory that are measured
 METHOD = """Keyframes are scored; at more than 2 Hz the temporal student also sees the images between them, as on a
-robot. *Memory* is the age of the frame that the ring was asked for: on a robot it asks for the one that the student
-file states as the best; the others show whether velocity is right for any interval, those with * outside of what the
-student was trained with. Where it says *none*, the same student runs without odometry and so without memory. mATE, mAOE
-and mAVE are means over classes of the errors of true positives at 2 m."""
+robot. *Memory* is the age of the remembered frame. A robot asks for the age that the student file names as the best;
+the others show whether velocity is right for any interval. An interval with * is outside the trained range. *None*
+means that the same student runs without odometry, and so without memory. mATE, mAOE and mAVE are means over classes of
+the errors of true positives at 2 m."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,24 @@ class TemporalCase:
     camera_hz: float
     interval_s: float
 
+    @property
+    def memory(self) -> str:
+        """The memory's age as text; with * where the student was not trained with it."""
+        memory = self.student.spec.memory
+        if memory is None or not self.interval_s:
+            return "none"
+        trained = memory.shortest_s <= self.interval_s <= memory.longest_s
+        return f"{self.interval_s:g} s{'' if trained else '*'}"
+
+    @property
+    def label(self) -> str:
+        """Student, frame rate and memory."""
+        return f"{self.name}, {self.camera_hz:g} Hz, {self.memory}"
+
 
 @dataclass(frozen=True)
 class Measured:
-    """A case and what it reached; share: of keyframes whose memory was used."""
+    """A case and its scores; share: of keyframes whose memory was used."""
 
     case: TemporalCase
     metrics: Metrics
@@ -58,35 +72,34 @@ class Measured:
 
 
 def temporal(
-    student: Annotated[Path, typer.Option(help="The temporal student file.")],
-    dataroot: Annotated[Path, typer.Option(help="Data set to score on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results of each case.")],
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
+    *,
+    student: Annotated[Path, typer.Option(help="Student file with memory.")],
+    dataroot: DatasetFolder,
+    out: Annotated[Path, typer.Option(help="Folder of the results of each case, kept between runs.")],
+    version: TablesVersion = SYNTHETIC_VERSION,
     single: Annotated[Path | None, typer.Option(help="Single-frame student; default: the shipped one.")] = None,
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to use; repeat for more. Default: all.")] = None,
     camera_hz: Annotated[
-        float, typer.Option(min=0.0, help="Also run at this rate, with images between keyframes; 0: do not.")
+        float, typer.Option(min=0.0, help="Also run at this rate, with images between keyframes; 0: keyframes only.")
     ] = 10.0,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
-    report: Annotated[Path | None, typer.Option(help="Markdown file for the tables.")] = None,
+    engine: EngineName = "auto",
+    threads: Threads = 0,
+    report: ReportFile = None,
 ) -> None:
-    """Score a temporal student beside the single-frame one: mAP, NDS, mAVE at 2 Hz and more, over memory intervals;
-    resumable."""
+    """Score a student with memory next to the single-frame one, over frame rates and memory intervals.
+
+    A run that was stopped continues where it was.
+    """
     console = Console()
     remembering, forgetful = load_student(student), load_student(single or resource(SHIPPED_SINGLE_FRAME_STUDENT))
     if remembering.spec.memory is None:
-        raise StudentError(f"{student} has no memory; give a temporal student with --student")
+        raise StudentError(f"{student} has no memory; give --student a file that was exported from a temporal student")
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
     cases = planned_cases(forgetful, remembering, camera_hz)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    measured = []
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        for number, case in enumerate(cases):
-            task = bars.add_task(f"{case.name}, {case.camera_hz:g} Hz, {_memory(case)}", total=None)
-            shown = partial(_show, bars, task)
-            measured.append(measure(case, nusc, chosen, out / f"{number}", engine, threads, shown))
+    bench = TemporalBench(nusc, chosen, EngineChoice(engine, threads))
+    with progress_bars(Console(stderr=True)) as bar:
+        measured = [bench.measure(case, out / f"{number}", bar(case.label)) for number, case in enumerate(cases)]
     rows = [row_of(entry) for entry in measured]
     console.print(terminal_table(f"temporal memory, {len(chosen)} scenes of {dataroot.name}", HEADINGS, rows))
     if report is not None:
@@ -100,7 +113,7 @@ def temporal(
 
 
 def planned_cases(single: Student, remembering: Student, camera_hz: float) -> list[TemporalCase]:
-    """What is run: the single-frame student, the other without memory, with the best, and with other intervals."""
+    """The single-frame student, then the other without memory, with its best interval, and with others."""
     name = remembering.spec.name
     cases = [
         TemporalCase(single.spec.name, single, KEYFRAMES_HZ, 0.0),
@@ -112,60 +125,55 @@ def planned_cases(single: Student, remembering: Student, camera_hz: float) -> li
     return cases
 
 
-def measure(
-    case: TemporalCase,
-    nusc: NuScenes,
-    scenes: Sequence[str],
-    out: Path,
-    engine: str,
-    threads: int,
-    progress: Callable[[int, int], None],
-) -> Measured:
-    """Run one case, unless its results are in `out` from an earlier run, and score it; results and the metric's summary
-    go to `out`, `progress(done, total)` hears of it."""
-    answered = out / ANSWERED_FILE
-    facts = {
-        "model": case.student.sha256, "camera_hz": case.camera_hz, "interval_s": case.interval_s,
-        "data": str(nusc.dataroot), "scenes": list(scenes),
-    }  # fmt: skip
-    before = json.loads(answered.read_text()) if answered.is_file() else {}
-    with_memory = before.pop("with_memory", 0)
-    if before != facts:
-        answers = _run(case, nusc, scenes, engine, threads, progress)
-        with_memory = answers.with_memory
-        answered.unlink(missing_ok=True)
-        write_results(out / RESULTS_FILE, answers.results)
-        write_text(answered, json.dumps({**facts, "with_memory": with_memory}, indent=1))
-    metrics = evaluate_results(nusc, out / RESULTS_FILE, scenes, out / SUMMARY_FILE)
-    samples = sum(len(scene_samples(nusc, scene)) for scene in scenes)
-    return Measured(case, metrics, with_memory / samples)
+@dataclass(frozen=True)
+class TemporalBench:
+    """What all cases share: the data set's tables, its scenes, and the engine."""
 
+    nusc: NuScenes
+    scenes: Sequence[str]
+    engine: EngineChoice
 
-def _run(
-    case: TemporalCase,
-    nusc: NuScenes,
-    scenes: Sequence[str],
-    engine: str,
-    threads: int,
-    progress: Callable[[int, int], None],
-) -> Predictions:
-    first = load_frame(nusc, scene_samples(nusc, scenes[0])[0])
-    spec = case.student.spec
-    if spec.memory is not None and case.interval_s:
-        spec = replace(spec, memory=_asked_for(spec.memory, case.interval_s))
-    options = PipelineOptions(threads=threads, score_threshold=SCORE_THRESHOLD)
-    pipeline = Pipeline(replace(case.student, spec=spec), engine, len(first.images), options)
-    camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
-    answers = detect_scenes(pipeline, nusc, scenes, FrameFeed(camera_hz, with_pose=case.interval_s > 0.0), progress)
-    pipeline.close()
-    return answers
+    def measure(self, case: TemporalCase, out: Path, progress: Show) -> Measured:
+        """Score one case, and run it first unless `out` holds its results from an earlier run.
+
+        Results and the metric's summary go to `out`.
+        """
+        answered = out / ANSWERED_FILE
+        facts = {
+            "model": case.student.sha256, "camera_hz": case.camera_hz, "interval_s": case.interval_s,
+            "data": str(self.nusc.dataroot), "scenes": list(self.scenes),
+        }  # fmt: skip
+        before = json.loads(answered.read_text()) if answered.is_file() else {}
+        with_memory = before.pop("with_memory", 0)
+        if before != facts:
+            found = self._run(case, progress)
+            with_memory = found.with_memory
+            answered.unlink(missing_ok=True)
+            write_results(out / RESULTS_FILE, found.results)
+            write_text(answered, json.dumps({**facts, "with_memory": with_memory}, indent=1))
+        metrics = evaluate_results(self.nusc, out / RESULTS_FILE, self.scenes, out / SUMMARY_FILE)
+        samples = sum(len(scene_samples(self.nusc, scene)) for scene in self.scenes)
+        return Measured(case, metrics, with_memory / samples)
+
+    def _run(self, case: TemporalCase, progress: Show) -> Predictions:
+        first = load_frame(self.nusc, scene_samples(self.nusc, self.scenes[0])[0])
+        spec = case.student.spec
+        if spec.memory is not None and case.interval_s:
+            spec = replace(spec, memory=_asked_for(spec.memory, case.interval_s))
+        options = PipelineOptions(threads=self.engine.threads, score_threshold=SCORE_THRESHOLD)
+        pipeline = Pipeline(replace(case.student, spec=spec), self.engine.name, len(first.images), options)
+        camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
+        feed = FrameFeed(camera_hz, with_pose=case.interval_s > 0.0)
+        found = detect_scenes(pipeline, self.nusc, self.scenes, feed, progress)
+        pipeline.close()
+        return found
 
 
 def row_of(measured: Measured) -> tuple[str, ...]:
     """A line of the table, as HEADINGS names it."""
     case, metrics = measured.case, measured.metrics
     return (
-        case.name, f"{case.camera_hz:g} Hz", _memory(case), f"{100 * measured.share:.0f} %", f"{metrics.mean_ap:.3f}",
+        case.name, f"{case.camera_hz:g} Hz", case.memory, f"{100 * measured.share:.0f} %", f"{metrics.mean_ap:.3f}",
         f"{metrics.nds:.3f}", f"{metrics.errors.translation:.2f}",
         f"{metrics.errors.orientation:.2f}", f"{metrics.errors.velocity:.2f}",
     )  # fmt: skip
@@ -173,25 +181,13 @@ def row_of(measured: Measured) -> tuple[str, ...]:
 
 def velocities(measured: Sequence[Measured]) -> str:
     """Markdown table of each class's velocity error, one column a case."""
-    moving = [name for name in CLASSES if all(entry.metrics.classes[name].errors.velocity >= 0 for entry in measured)]
-    names = [f"{entry.case.name}, {entry.case.camera_hz:g} Hz, {_memory(entry.case)}" for entry in measured]
-    rows = [(name, *(f"{entry.metrics.classes[name].errors.velocity:.2f}" for entry in measured)) for name in moving]
+    moving = [name for name in CLASSES if all(entry.metrics.classes[name].velocity >= 0 for entry in measured)]
+    names = [entry.case.label for entry in measured]
+    rows = [(name, *(f"{entry.metrics.classes[name].velocity:.2f}" for entry in measured)) for name in moving]
     return markdown_table(("class", *names), rows)
-
-
-def _show(bars: Progress, task: TaskID, done: int, total: int) -> None:
-    bars.update(task, completed=done, total=total)
 
 
 def _asked_for(memory: MemorySpec, interval_s: float) -> MemorySpec:
     """The memory with another best interval, and its range widened to hold it."""
     shortest, longest = min(memory.shortest_s, interval_s), max(memory.longest_s, interval_s)
     return replace(memory, interval_s=interval_s, shortest_s=shortest, longest_s=longest)
-
-
-def _memory(case: TemporalCase) -> str:
-    memory = case.student.spec.memory
-    if memory is None or not case.interval_s:
-        return "none"
-    trained = memory.shortest_s <= case.interval_s <= memory.longest_s
-    return f"{case.interval_s:g} s{'' if trained else '*'}"

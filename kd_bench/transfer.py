@@ -1,8 +1,8 @@
-"""`kd bench transfer`: how much of what a teacher says can be told from what a student sees.
+"""`kd bench transfer`: how much of a teacher's features a linear map finds in a student's.
 
-A linear map is fitted from the student's features to the teacher's (the best that a 1x1 adapter can do) on some batches
-and judged on others. What it leaves unexplained the student could only imitate by seeing more; and a map that fits
-better one cell off says that both sides do not stand on the same ground.
+The map is fitted on some batches and judged on others: it is the best that a 1x1 adapter can do. To imitate what it
+leaves unexplained, the student would have to see more. A map that fits better one cell off shows that the two rasters
+are not aligned.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from lightning.fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 
+from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWeights
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.batches.detector_outputs import DetectorOutputs
@@ -35,8 +36,8 @@ RIDGE = 1e-2  # in variances of the inputs
 SHIFTS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # cells along columns and rows
 METHOD = """Share of the variance that stays unexplained, on batches that the map was not fitted on: 0 is all known, 1
 is nothing beyond the mean. *In boxes* and *anywhere* (one cell in fifty) are maps of their own. *One cell off* is the
-best of four maps in boxes after moving the teacher's raster by one cell: were it clearly better, the two would not
-stand on the same ground (features are smooth, so it may be as good)."""
+best of four maps in boxes after moving the teacher's raster by one cell. If it were clearly better, the two rasters
+would not be aligned; features are smooth, so it may be as good."""
 
 
 class Cells(NamedTuple):
@@ -47,8 +48,10 @@ class Cells(NamedTuple):
 
 
 class CellSample(NamedTuple):
-    """One batch of one pair of rasters: the boxes' cells, the same with the teacher's raster moved by each of SHIFTS,
-    and cells drawn anywhere."""
+    """One batch of one pair of rasters.
+
+    boxes: cells in boxes; moved: the same with the teacher's raster moved by each of SHIFTS; anywhere: drawn cells.
+    """
 
     boxes: Cells
     moved: tuple[Cells, ...]
@@ -56,15 +59,16 @@ class CellSample(NamedTuple):
 
 
 def transfer(
+    *,
     student: Annotated[Path, typer.Option(help="Weights of a student, as kd train writes them.")],
-    teacher: Annotated[Path, typer.Option(help="Weights of a teacher.")],
-    dataroot: Annotated[Path, typer.Option(help="Data set to look at.")],
-    version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
-    batches: Annotated[int, typer.Option(min=2, help="Batches to look at.")] = 12,
-    seed: Annotated[int, typer.Option(help="Of the batches.")] = 0,
-    report: Annotated[Path | None, typer.Option(help="Markdown file for the table.")] = None,
+    teacher: TeacherWeights,
+    dataroot: DatasetFolder,
+    version: TablesVersion = SYNTHETIC_VERSION,
+    batches: Annotated[int, typer.Option(min=2, help="Batches to fit on and to judge on.")] = 12,
+    seed: Annotated[int, typer.Option(help="Seed of the batches.")] = 0,
+    report: ReportFile = None,
 ) -> None:
-    """Say how much of a teacher's features and answers a linear map finds in a student's features."""
+    """Measure how much of a teacher's features and predictions a linear map finds in a student's features."""
     task = open_pair(student, teacher, DataRoot(root=str(dataroot), version=version), seed)
     found = samples(task, batches)
     rows = [row_of(pair, found[pair]) for pair in found]
@@ -92,7 +96,7 @@ def open_pair(student: Path, teacher: Path, source: DataRoot, seed: int) -> Dist
 
 
 def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[CellSample]]:
-    """Of each pair of layers, and of the answers beside the layer before the head, one sample a batch."""
+    """One sample a batch of each pair of layers, and of the layer before the head with the teacher's predictions."""
     fabric = Fabric(accelerator="auto", devices=1, precision=task.config.schedule.precision)
     task.model.to(fabric.device)
     data = task.batches(RunPlan(steps=batches, passes=1, rank=0, processes=1))
@@ -140,8 +144,10 @@ def row_of(pair: tuple[str, str], found: Sequence[CellSample]) -> tuple[str, ...
 
 
 def unexplained(found: Sequence[Cells]) -> float:
-    """Residual over total variance of a ridge regression from student to teacher, fitted on the first batches and
-    judged on the last."""
+    """Residual over total variance of a ridge regression from student to teacher.
+
+    It is fitted on the first batches and judged on the last.
+    """
     count = max(1, min(len(found) - 1, round(FITTED_SHARE * len(found))))
     x, y = (torch.cat(part).double() for part in zip(*found[:count], strict=True))
     judged_x, judged_y = (torch.cat(part).double() for part in zip(*found[count:], strict=True))

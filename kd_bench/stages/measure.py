@@ -1,8 +1,8 @@
-"""Time per stage of the pipeline beside eager PyTorch: in turns on the same frames, so that noise hits both alike."""
+"""Time per stage of the pipeline next to eager PyTorch: in turns on the same frames, so that noise hits both alike."""
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from kd_bench.frames import BenchFrame
+from kd_bench.progress import Show, silent
 from kd_bench.stages.parity import RAW_TOLERANCE, raw_errors
 from kd_bench.stages.split import split_student
 from kd_perception.engines.base import Engine, open_engine
@@ -53,6 +54,7 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Time what happens inside the with block."""
         start = time.perf_counter()
         yield
         self.times[name].append(1e3 * (time.perf_counter() - start))
@@ -63,11 +65,11 @@ def measure_stages(
     frames: Sequence[BenchFrame],
     engine: str,
     threads: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Show = silent,
 ) -> StageTimes:
     """Time every stage once a frame, after a first unmeasured frame.
 
-    Raises EngineError if the engine or the weights beside the student file are missing.
+    Raises EngineError if the engine is missing, or the weights next to the student file.
     """
     if threads:
         torch.set_num_threads(threads)

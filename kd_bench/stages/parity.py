@@ -1,12 +1,14 @@
-"""Do the engines agree? Raw outputs and decoded boxes of every engine against eager PyTorch, over many frames."""
+"""Agreement of engines: raw outputs and decoded boxes of each against eager PyTorch, over many frames."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
 
 from kd_bench.frames import BenchFrame
+from kd_bench.progress import Show, silent
+from kd_bench.tables import markdown_table
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import wrap_angle
 from kd_perception.runtime.frame import FrameRecord
@@ -27,7 +29,7 @@ class Parity:
     """One engine against the reference.
 
     raw_error: largest |difference| / max(1, |reference|) by output name; detections: boxes above SCORE_THRESHOLD in
-    either's answers; matched: how many of them have a partner in the other's within the tolerances.
+    either's predictions; matched: how many of them have a partner among the other's within the tolerances.
     """
 
     engine: str
@@ -52,7 +54,7 @@ def measure_parity(
     frames: Sequence[BenchFrame],
     engines: Sequence[str],
     threads: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Show = silent,
 ) -> list[Parity]:
     """Run all frames through PyTorch and every engine; the same prepared inputs go to all of them.
 
@@ -120,7 +122,7 @@ def have_partner(boxes: Boxes, candidates: Boxes) -> np.ndarray:
 
 
 def parity_table(results: Sequence[Parity]) -> Table:
-    """What was measured, for the terminal."""
+    """The measurement as a table for the terminal."""
     table = Table(title=f"engines against PyTorch, {results[0].frames} frames")
     for heading in ("engine", *(f"{name} error" for name in results[0].raw_error), "detections", "matched", ""):
         table.add_column(heading, justify="left" if heading == "engine" else "right")
@@ -134,11 +136,10 @@ def parity_table(results: Sequence[Parity]) -> Table:
 def parity_markdown(results: Sequence[Parity]) -> str:
     """The same as a Markdown table."""
     names = list(results[0].raw_error)
-    lines = [
-        f"| engine | {' | '.join(f'{name} error' for name in names)} | detections | matched |",
-        "|---" * (3 + len(names)) + "|",
-    ]
-    for row in results:
-        errors = " | ".join(f"{row.raw_error[name]:.1e}" for name in names)
-        lines.append(f"| {row.engine} | {errors} | {row.detections} | {100 * row.matched_share:.3f} % |")
-    return "\n".join(lines)
+    headings = ("engine", *(f"{name} error" for name in names), "detections", "matched")
+    rows = [
+        (row.engine, *(f"{row.raw_error[name]:.1e}" for name in names), str(row.detections),
+         f"{100 * row.matched_share:.3f} %")
+        for row in results
+    ]  # fmt: skip
+    return markdown_table(headings, rows)

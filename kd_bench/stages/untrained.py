@@ -12,7 +12,7 @@ from kd_training.models.students import build_student
 
 
 def untrained_student(config: TrainConfig, folder: Path, seed: int = 0) -> Student:
-    """Export the configuration's network, weights drawn from `seed`, into `folder`, with its .safetensors beside it."""
+    """Export the configuration's network, weights drawn from `seed`, and its .safetensors into `folder`."""
     torch.manual_seed(seed)
     model = build_student(config.model).eval()
     target = folder / f"{config.model.name}.onnx"

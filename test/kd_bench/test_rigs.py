@@ -1,10 +1,14 @@
 """`kd bench rigs`: truth restricted to what cameras see, masked cameras, and results that are kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.synthetic import small_config
 
-from kd_bench.rigs import CASES, DATA, FRONT, RigCase, answers, score_of
+from kd_bench.options import EngineChoice
+from kd_bench.progress import silent
+from kd_bench.rigs import CASES, DATA, FRONT, RigBench, RigCase, score_of
 from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, open_nuscenes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results
@@ -44,8 +48,8 @@ def test_restricted_truth_is_what_the_cameras_see(nusc, tmp_path):
     """A student that finds all that three cameras see is perfect where only that counts, and poor where all counts."""
     results, classes = truth_ahead(nusc, only_seen=True)
     write_results(tmp_path / "results_nusc.json", results)
-    seen = score_of(AHEAD, nusc, results, tmp_path, restricted=True)
-    everything = score_of(AHEAD, nusc, results, tmp_path, restricted=False)
+    seen = score_of(AHEAD, nusc, results, tmp_path, only_seen=True)
+    everything = score_of(AHEAD, nusc, results, tmp_path, only_seen=False)
     assert len(classes) >= 3 and seen.mean_ap >= len(classes) / len(CLASSES) - 1e-6
     assert seen.translation < everything.translation + 1e-9 and everything.mean_ap < seen.mean_ap - 0.05
 
@@ -56,22 +60,19 @@ def test_detections_that_are_not_seen_do_not_count_either(nusc, tmp_path):
     scores = []
     for name, results in (("some", some), ("every", every)):
         write_results(tmp_path / name / "results_nusc.json", results)
-        scores.append(score_of(AHEAD, nusc, results, tmp_path / name, restricted=True))
+        scores.append(score_of(AHEAD, nusc, results, tmp_path / name, only_seen=True))
     assert sum(map(len, every.values())) > sum(map(len, some.values()))
     assert scores[0] == scores[1]
 
 
-def test_cameras_are_masked_and_answers_kept(nusc, tmp_path):
-    student = load_student(resource(SHIPPED_SINGLE_FRAME_STUDENT))
+def test_cameras_are_masked_and_detections_kept(nusc, tmp_path):
+    bench = RigBench(load_student(resource(SHIPPED_SINGLE_FRAME_STUDENT)), EngineChoice("onnxruntime", 1), tmp_path)
     calls = []
-    first = answers(AHEAD, student, nusc, tmp_path, "onnxruntime", 1, lambda done, total: calls.append(done))
+    first = bench.detections(AHEAD, nusc, lambda done, total: calls.append(done))
     assert calls == list(range(1, len(nusc.sample) + 1))
-    again = answers(AHEAD, student, nusc, tmp_path, "no such engine", 1, lambda done, total: calls.append(done))
-    assert again == first
-    alone = answers(
-        RigCase("all", "original"), student, nusc, tmp_path / "all", "onnxruntime", 1, lambda done, total: None
-    )
-    assert alone != first
+    without_engine = replace(bench, engine=EngineChoice("no such engine"))
+    assert without_engine.detections(AHEAD, nusc, silent) == first
+    assert bench.detections(RigCase("all", "original"), nusc, silent) != first
 
 
 def test_every_case_has_its_data_and_every_data_set_can_be_rendered(tmp_path):

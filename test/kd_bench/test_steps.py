@@ -10,7 +10,7 @@ from kd_training.config.sections import DataRoot
 from kd_training.models.teachers import build_teacher
 
 
-def test_the_courses_train_on_the_same_frames_and_answers_are_kept(tmp_path):
+def test_the_courses_train_on_the_same_frames_and_predictions_are_kept(tmp_path):
     data = write_dataset(tmp_path / "data")
     taught = teacher_run(data)
     save_weights(build_teacher(taught.teacher).state_dict(), taught, tmp_path / "teacher.safetensors")

@@ -7,7 +7,8 @@ import pytest
 import torch
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
-from kd_bench.temporal import measure, planned_cases, temporal
+from kd_bench.options import EngineChoice
+from kd_bench.temporal import Measured, TemporalBench, TemporalCase, planned_cases, temporal
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
@@ -53,7 +54,10 @@ def test_cases_cover_both_rates_and_the_trained_intervals(students):
 
 def test_the_report_states_every_case(painted, students, tmp_path):
     report = tmp_path / "temporal.md"
-    temporal(students[1], painted, tmp_path / "cases", VERSION, students[0], [SCENES[0]], 4.0, "onnxruntime", 1, report)
+    temporal(
+        student=students[1], dataroot=painted, out=tmp_path / "cases", version=VERSION, single=students[0],
+        scenes=[SCENES[0]], camera_hz=4.0, engine="onnxruntime", threads=1, report=report,
+    )  # fmt: skip
     lines = [line for line in report.read_text().splitlines() if line.startswith("| ")]
     table = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
     start = next(i for i, row in enumerate(table) if row[0] == "student")
@@ -66,18 +70,22 @@ def test_the_report_states_every_case(painted, students, tmp_path):
 def test_a_second_run_takes_over_what_is_there_but_not_of_another_case(painted, students, tmp_path):
     single = load_student(students[0])
     nusc, case = open_nuscenes(painted, VERSION), planned_cases(single, load_student(students[1]), 0.0)[2]
-    arguments = (nusc, [SCENES[0]], tmp_path, "onnxruntime", 1, lambda done, total: runs.append(done))
+    bench = TemporalBench(nusc, [SCENES[0]], EngineChoice("onnxruntime", 1))
     runs: list[int] = []
-    first = measure(case, *arguments)
+
+    def measure(case: TemporalCase) -> Measured:
+        return bench.measure(case, tmp_path, lambda done, total: runs.append(done))
+
+    first = measure(case)
     assert runs == [1, 2, 3] and first.share == pytest.approx(2 / 3)
-    assert measure(case, *arguments).share == first.share and len(runs) == 3  # nothing was run again
-    measure(replace(case, interval_s=0.5), *arguments)
+    assert measure(case).share == first.share and len(runs) == 3  # nothing was run again
+    measure(replace(case, interval_s=0.5))
     assert len(runs) == 6
 
 
 def test_a_student_without_memory_is_refused(painted, students, tmp_path):
     with pytest.raises(StudentError, match="has no memory"):
-        temporal(students[0], painted, tmp_path, VERSION)
+        temporal(student=students[0], dataroot=painted, out=tmp_path, version=VERSION)
 
 
 def test_images_between_keyframes_feed_the_memory_but_are_not_scored(painted, students):
