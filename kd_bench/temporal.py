@@ -181,9 +181,9 @@ def row_of(measured: Measured) -> tuple[str, ...]:
 
 def velocities(measured: Sequence[Measured]) -> str:
     """Markdown table of each class's velocity error, one column a case."""
-    moving = [name for name in CLASSES if all(entry.metrics.classes[name].velocity >= 0 for entry in measured)]
+    moving = [name for name in CLASSES if all(entry.metrics.classes[name].errors.velocity >= 0 for entry in measured)]
     names = [entry.case.label for entry in measured]
-    rows = [(name, *(f"{entry.metrics.classes[name].velocity:.2f}" for entry in measured)) for name in moving]
+    rows = [(name, *(f"{entry.metrics.classes[name].errors.velocity:.2f}" for entry in measured)) for name in moving]
     return markdown_table(("class", *names), rows)
 
 

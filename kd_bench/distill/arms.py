@@ -1,7 +1,7 @@
-"""What is compared: arms, each a distillation configuration (or none), and the suites that they make up.
+"""Arms, each a distillation configuration or none, and the suites that compare them.
 
-The recipe was fixed on another seed and another split than the reported ones, where the teacher's heatmap as a target
-and its task heads as a start brought more than its features did; what these bring is the ablation's.
+The recipe was chosen on another seed and split than the reported ones. There the teacher's heatmap as a target, and its
+task heads as a start, brought more than its features. The ablation shows what each part brings.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,13 +29,13 @@ RESCALED = (2.0**-6, 2.0**6)
 
 
 def label_of(arm: str, teacher: str) -> str:
-    """What an arm is called in options and tables."""
+    """An arm's name in options and tables."""
     return f"{arm}/{teacher}" if teacher else arm
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: `teacher` by name, and how it is imitated; without a teacher `distill` says nothing."""
+    """One way to train: a teacher by name and how it is imitated; without a teacher `distill` is not used."""
 
     name: str
     teacher: str = ""
@@ -43,13 +43,13 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """Name and teacher: what tells arms of a suite apart."""
+        """Name and teacher: unique within a suite."""
         return label_of(self.name, self.teacher)
 
 
 @dataclass(frozen=True)
 class GridArm:
-    """The best of `points` on the tuning split; it is what a search over fixed weights finds."""
+    """The best of `points` on the tuning split: the result of a search over fixed weights."""
 
     name: str
     points: tuple[Arm, ...]
@@ -61,13 +61,13 @@ class GridArm:
 
     @property
     def label(self) -> str:
-        """As an Arm's."""
+        """See Arm.label."""
         return label_of(self.name, self.teacher)
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Arms for each of the students; with `curve` every arm is scored along its run, not only at the end."""
+    """Arms for each student; with `curve` every arm is scored after each part of its run, not only at the end."""
 
     name: str
     title: str
@@ -77,13 +77,13 @@ class Suite:
 
 
 def blended(name: str, method: BlendingMethod, scale: float = 1.0) -> Arm:
-    """The recipe under another blending, every term's weight times `scale`; its name says so."""
+    """The recipe under another blending method, every term's weight times `scale`."""
     named = name if scale == 1.0 else scaled_name(name, scale)
     return Arm(named, CENTERPOINT, replace(rescaled(RECIPE, scale), blending=BlendingConfig(method=method)))
 
 
 def scaled_name(name: str, scale: float) -> str:
-    """What an arm is called whose losses are all multiplied."""
+    """The name of an arm whose losses are all multiplied by `scale`."""
     return f"{name}_x{scale:g}"
 
 
@@ -98,9 +98,10 @@ def rescaled(config: DistillConfig, scale: float) -> DistillConfig:
     )
 
 
-def _features(name: str, attention: bool, scale: bool, false_positives: bool, regions: bool = True) -> Arm:
-    """Features alone, with some of their parts."""
-    feature = FeatureConfig(regions=regions, attention=attention, scale=scale, false_positives=false_positives)
+def _features(name: str, **parts: bool) -> Arm:
+    """Features alone, with some of their parts switched on: regions, attention, scale, false_positives."""
+    switched_off = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
+    feature = replace(switched_off, **parts)
     return Arm(name, CENTERPOINT, replace(DISTILLBEV, feature=feature, attention=NO_IMITATION))
 
 
@@ -120,16 +121,16 @@ ABLATION = Suite(
     "ablation", "What each part brings", ("bevdet",),
     (
         NONE,
-        _features("mse", attention=False, scale=False, false_positives=False, regions=False),
-        _features("regions", attention=False, scale=False, false_positives=False),
-        _features("regions_attention", attention=True, scale=False, false_positives=False),
-        _features("regions_attention_scale", attention=True, scale=True, false_positives=False),
-        _features("features", attention=True, scale=True, false_positives=True),
+        _features("mse"),
+        _features("regions", regions=True),
+        _features("regions_attention", regions=True, attention=True),
+        _features("regions_attention_scale", regions=True, attention=True, scale=True),
+        _features("features", regions=True, attention=True, scale=True, false_positives=True),
         Arm("distillbev", CENTERPOINT, DISTILLBEV),
         _layers("layers_head", ("pre_head", "pre_head")),
         _layers("layers_quarter_head", ("quarter", "block2"), ("pre_head", "pre_head")),
         DISTILL,
-        Arm("head", CENTERPOINT, replace(RECIPE, blending=BlendingConfig(kappa=0.0))),  # the teacher's, and no term
+        Arm("head", CENTERPOINT, replace(RECIPE, blending=BlendingConfig(kappa=0.0))),  # inherited heads, no term
         Arm("distill_within_truth", CENTERPOINT, replace(RECIPE, response=replace(RESPONSE, within_truth=True))),
         Arm("distill_own_head", CENTERPOINT, replace(RECIPE, inherit_head=False)),
         Arm("distill_features", CENTERPOINT, replace(DISTILLBEV, attention=NO_IMITATION, response=RESPONSE)),
@@ -139,7 +140,7 @@ ABLATION = Suite(
     ),
 )  # fmt: skip
 BLENDING = Suite(
-    "blending", "Who sets the weights", ("bevdet",),
+    "blending", "Blending methods", ("bevdet",),
     (
         NONE,
         DISTILL,

@@ -1,4 +1,4 @@
-"""The blending suite's own questions: what the search over fixed weights cost, and what rescaled losses do."""
+"""The blending suite: what the search over fixed weights costs, and what rescaling the losses does."""
 
 from collections.abc import Sequence
 from math import fsum
@@ -10,7 +10,7 @@ from kd_bench.tables import markdown_table
 
 
 def blending_parts(compared: Comparison) -> list[str]:
-    """Paragraphs and tables; those whose runs are not there yet are left out."""
+    """Paragraphs and tables, without those whose runs are missing."""
     points = compared.tuning([arm.label for arm in GRID.points])
     return [part for part in (_cost(compared, points), _flatness(compared)) if part]
 
@@ -30,7 +30,7 @@ def _cost(compared: Comparison, points: Sequence[Record]) -> str:
 
 
 def _flatness(compared: Comparison) -> str:
-    """What multiplying every distillation loss by a number does, where someone else sets the weights and where not."""
+    """The effect of multiplying every distillation loss by a number, with automatic blending and with fixed weights."""
     rows = []
     low, high = RESCALED
     for name, middle in (("agb", DISTILL.name), ("fixed", "fixed")):

@@ -1,4 +1,4 @@
-"""How figures and their intervals are written in the report's tables."""
+"""Text of figures and their intervals in the report's tables."""
 
 from kd_bench.distill.intervals import Estimate
 
@@ -9,7 +9,7 @@ def number_text(value: float, figure: str) -> str:
 
 
 def mean_text(value: Estimate, figure: str) -> str:
-    """With half the width of its interval; of one seed there is none."""
+    """The mean, with half the width of its interval if there are several seeds."""
     spread = "" if value.count == 1 else f" ± {number_text(value.half_width, figure)}"
     return number_text(value.mean, figure) + spread
 

@@ -15,7 +15,7 @@ from kd_bench.distill.arms import CENTERPOINT, MVP, SUITES, Suite
 from kd_bench.distill.ledger import read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import RunContext, execute, folder_of
-from kd_bench.distill.runs import Given, Settings, suite_config, suite_runs, teacher_run, tuning_runs
+from kd_bench.distill.runs import Given, Settings, SuitePlan, suite_config, teacher_run
 from kd_bench.distill.splits import PLANS, REPORTED, Split, open_splits, render_missing
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.named_files import named_files
@@ -28,53 +28,60 @@ CONTINUED_RATE = 6e-4
 
 
 class TimeUpError(Exception):
-    """The budget was spent while data was rendered; what is finished is kept."""
+    """The budget ended while data was rendered; finished scenes are kept."""
 
 
 def distill(
-    suite: Annotated[str, typer.Option(help=f"One of: {', '.join(suite.name for suite in SUITES)}.")] = "main",
+    *,
+    suite: Annotated[str, typer.Option(help=f"One of {', '.join(suite.name for suite in SUITES)}.")] = "main",
     student: Annotated[
         list[str] | None,
         typer.Option(help="bevdet, bevdet4d or bevdepth; repeat for more. Default: the suite's own."),
     ] = None,
     arm: Annotated[
-        list[str] | None, typer.Option(help="Only these arms, e.g. none and distill/mvp; repeat. Default: all.")
+        list[str] | None,
+        typer.Option(help="Only this arm, e.g. none or distill/mvp; repeat for more. Default: all."),
     ] = None,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: weights of the teacher centerpoint or mvp; without, the shipped, or trained."),
+        typer.Option(help="NAME=FILE: weights of the teacher centerpoint or mvp. Default: shipped, or trained first."),
     ] = None,
     start: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: weights that every arm of a student begins with; default: models/NAME_demo."),
+        typer.Option(help="NAME=FILE: weights that every arm of a student starts from. Default: models/NAME_demo."),
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder of the splits train, val and tune.")] = Path(
         "out/bench/distill/data"
     ),
     render: Annotated[bool, typer.Option(help="Render what the splits lack, or take them as they are.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder of the runs: logs, states, weights, answers.")] = Path(
+    work: Annotated[Path, typer.Option(help="Folder of the runs: logs, states, weights, detections.")] = Path(
         "out/bench/distill/runs"
     ),
-    ledger: Annotated[Path, typer.Option(help="JSON lines; what is in it is not run again.")] = LEDGER,
+    ledger: Annotated[Path, typer.Option(help="JSON lines of finished runs, which are not repeated.")] = LEDGER,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Every arm once, on the split tune and a seed of its own: to choose arms by.")
+        bool, typer.Option("--tune", help="Run every arm once on the split tune, with a seed of its own.")
     ] = False,
-    budget: Annotated[float, typer.Option(min=0.0, help="Minutes after which runs stop, to go on later; 0: none.")] = 0,
+    budget: Annotated[
+        float, typer.Option(min=0.0, help="Minutes after which to stop; the same command continues. 0: no limit.")
+    ] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of every arm.")] = DEFAULTS.seeds,
     steps: Annotated[int, typer.Option(min=6, help="Steps of every run.")] = DEFAULTS.steps,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = DEFAULTS.batch,
     rate: Annotated[
-        float, typer.Option(min=0.0, help=f"Learning rate; 0: {DEFAULTS.learning_rate}, continued {CONTINUED_RATE}.")
+        float,
+        typer.Option(
+            min=0.0, help=f"Learning rate; 0 means {DEFAULTS.learning_rate}, or {CONTINUED_RATE} with --continued."
+        ),
     ] = 0.0,
     continued: Annotated[
-        bool, typer.Option("--continued", help="Go on with the whole trained student, its BEV half not made anew.")
+        bool, typer.Option("--continued", help="Continue the whole trained student; keep its BEV half.")
     ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; on a GPU 1.")] = 2,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0 lets PyTorch choose.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; 1 on a GPU.")] = 2,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0: PyTorch chooses.")] = 1,
 ) -> None:
-    """Train students with and without teachers, seed by seed, into a ledger that grows run by run.
+    """Train students with and without teachers, seed by seed; a ledger grows run by run.
 
-    Several of these may share a ledger and a folder of runs: none begins what another is at.
+    Several of these commands may share a ledger and a folder of runs: none takes a run that another has taken.
     """
     console = Console()
     torn = read_ledger(ledger).torn
@@ -86,23 +93,27 @@ def distill(
     starts = {name: given_starts.get(name) or _shipped_start(name) for name in configs}
     teachers = _shipped_teachers() | weights_by_name(teacher, (CENTERPOINT, MVP), "--teacher")
     rate = rate or (CONTINUED_RATE if continued else DEFAULTS.learning_rate)
-    warmup = min(DEFAULTS.warmup_steps, steps // 2)
-    settings = Settings(steps, batch, rate, warmup, DEFAULTS.ema_decay, seeds, continued)
+    settings = replace(
+        DEFAULTS, steps=steps, batch=batch, learning_rate=rate, seeds=seeds, continued=continued,
+        warmup_steps=min(DEFAULTS.warmup_steps, steps // 2),
+    )  # fmt: skip
     began = time.monotonic()
-    context = RunContext(work, ledger, jobs, threads, began + 60.0 * budget if budget else math.inf, console.print)
+    deadline = began + 60.0 * budget if budget else math.inf
+    context = RunContext(work, ledger, jobs, threads, deadline=deadline, report=console.print)
     try:
-        given = Given(_splits(data, render, context, console), teachers, configs, starts)
-        done = _carry_out(chosen, settings, given, context, tune)
+        given = Given(_splits(data, context, render=render), teachers, configs, starts)
+        done = _carry_out(SuitePlan(chosen, settings, given), context, tune=tune)
     except TimeUpError:
         done = False
     minutes = (time.monotonic() - began) / 60.0
-    state = "complete" if done else "not complete: run the same command again to go on"
+    state = "complete" if done else "not complete; the same command continues"
     console.print(f"suite {chosen.name}: {state} ({minutes:.0f} minutes); kd bench report writes the tables")
 
 
 def report(
+    *,
     ledger: Annotated[Path, typer.Option(help="JSON lines that kd bench distill wrote.")] = LEDGER,
-    out: Annotated[Path, typer.Option(help="Markdown file; the plots go beside it.")] = REPORT,
+    out: Annotated[Path, typer.Option(help="Markdown file; the plots go next to it.")] = REPORT,
 ) -> None:
     """Turn the ledger of kd bench distill into tables and plots."""
     found = read_ledger(ledger)
@@ -113,46 +124,45 @@ def report(
         console.print(f"wrote [bold]{path}[/bold]")
 
 
-def _splits(data: Path, render: bool, context: RunContext, console: Console) -> dict[str, Split]:
-    """The data, shown; with `render` what is absent is rendered first. Raises TimeUpError."""
+def _splits(data: Path, context: RunContext, *, render: bool) -> dict[str, Split]:
+    """The splits, described on the terminal; with `render` missing scenes are rendered first. Raises TimeUpError."""
 
     def on_scene(name: str, done: int, total: int) -> None:
         if not context.time_left:
             raise TimeUpError
         if done < total:
-            console.print(f"{name}: {done} of {total} scenes are there")
+            context.report(f"{name}: {done} of {total} scenes are rendered")
 
     if render:
         render_missing(data, PLANS, len(os.sched_getaffinity(0)), on_scene)
     splits = open_splits(data, PLANS)
     for name, split in splits.items():
-        console.print(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
+        context.report(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
     reported = splits[REPORTED]
     boxes = ", ".join(f"{name} {count}" for name, count in reported.boxes.items())
-    console.print(f"boxes in {REPORTED}: {boxes}")
+    context.report(f"boxes in {REPORTED}: {boxes}")
     for shortage in reported.shortages():
-        console.print(f"[yellow]{REPORTED} is too small to conclude from:[/yellow] {shortage}")
+        context.report(f"[yellow]{REPORTED} is too small to conclude from:[/yellow] {shortage}")
     return splits
 
 
-def _carry_out(suite: Suite, settings: Settings, given: Given, context: RunContext, tune: bool) -> bool:
+def _carry_out(plan: SuitePlan, context: RunContext, *, tune: bool) -> bool:
     """Train or score the teachers, then the students; False if time was up."""
-    wanted = sorted({arm.teacher for arm in suite.arms if arm.teacher})
+    given = plan.given
+    wanted = sorted({arm.teacher for arm in plan.suite.arms if arm.teacher})
     runs = {name: teacher_run(name, given.teachers.get(name), _recipe(name), given.splits) for name in wanted}
     if not execute(lambda _: runs.values(), context):
         return False
     weights = {name: given.teachers.get(name) or folder_of(run, context) / WEIGHTS_FILE for name, run in runs.items()}
     for name, path in weights.items():
         if not path.is_file():
-            raise ConfigError(f"the ledger knows teacher {name}, but {path} is not there; give --teacher {name}=FILE")
-    given = replace(given, teachers=weights)
-    if tune:
-        return execute(lambda _: tuning_runs(suite, settings, given), context)
-    return execute(lambda records: suite_runs(suite, settings, given, records), context)
+            raise ConfigError(f"the ledger knows teacher {name}, but {path} does not exist; give --teacher {name}=FILE")
+    plan = replace(plan, given=replace(given, teachers=weights))
+    return execute((lambda _: plan.tuning_runs()) if tune else plan.reported_runs, context)
 
 
 def chosen_suite(name: str, arms: Sequence[str] | None) -> Suite:
-    """The suite, with only the arms of these labels, if any; raises ConfigError for a name or a label that is none."""
+    """The suite, reduced to the arms of these labels, if any; raises ConfigError for an unknown name or label."""
     known = {suite.name: suite for suite in SUITES}
     if name not in known:
         raise ConfigError(f"suite '{name}' is unknown; choose one of {', '.join(known)}")
@@ -164,7 +174,7 @@ def chosen_suite(name: str, arms: Sequence[str] | None) -> Suite:
 
 
 def _shipped_start(student: str) -> Path:
-    """The trained baseline that ships; raises ConfigError where none does."""
+    """The shipped trained baseline; raises ConfigError where none ships."""
     try:
         return resource(f"models/{student}_demo.safetensors")
     except DataError as error:
@@ -175,7 +185,7 @@ def _shipped_start(student: str) -> Path:
 
 
 def _shipped_teachers() -> dict[str, Path]:
-    """Weights of those that ship; the suite trains others by their recipes."""
+    """Weights of the teachers that ship; the suite trains the others by their recipes."""
     found = {}
     for name in (CENTERPOINT, MVP):
         try:

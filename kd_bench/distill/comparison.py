@@ -1,5 +1,4 @@
-"""What the ledger says about one student under one protocol: figures by arm and seed, and each arm beside the
-baseline."""
+"""One student under one protocol of the ledger: figures by arm and seed, and each arm compared with the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ class Comparison:
 
     @property
     def continued(self) -> bool:
-        """Whether the runs go on with the whole student they begin with."""
+        """Whether the runs continue the whole student that they start from."""
         return self.records[0].begins == CONTINUED
 
     @property
@@ -54,7 +53,7 @@ class Comparison:
         return estimate(self.by_seed(label, figure))
 
     def gain(self, label: str, figure: str) -> Estimate | None:
-        """An arm beside the baseline, seed by seed; None where no seed has both."""
+        """An arm minus the baseline, seed by seed; None if no seed has both."""
         return paired(self.by_seed(label, figure), self.by_seed(BASELINE, figure))
 
     def curves(self, label: str) -> dict[int, dict[int, float]]:
@@ -89,7 +88,7 @@ def steps_to(curve: dict[int, float], start: float, target: float) -> float | No
 
 
 def comparisons(records: Sequence[Record]) -> list[Comparison]:
-    """Students in the order in which they came, their largest protocol first."""
+    """Students in the order of the ledger, the largest protocol of each first."""
     students = [record for record in records if record.suite != TEACHER_SUITE and record.arm != START]
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in students:

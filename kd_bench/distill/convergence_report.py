@@ -1,5 +1,4 @@
-"""The convergence suite's own question: how far an arm is after each part of the steps, and when it is where the
-baseline ends."""
+"""The convergence suite: an arm's mAP after each part of the steps, and when it reaches the baseline's end."""
 
 from collections.abc import Sequence
 
@@ -14,8 +13,10 @@ Curves = dict[int, dict[int, float]]  # mAP by seed and step
 
 
 def convergence_table(compared: Comparison, labels: Sequence[str], first: float) -> str:
-    """Learning curves over the seeds that are scored at every step, the baseline's and beside it the other arms';
-    `first` is the mAP that all begin with."""
+    """Learning curves over the seeds that are scored at every step: the baseline's, and differences of other arms.
+
+    `first` is the mAP that all start from.
+    """
     base = compared.curves(BASELINE)
     if not base:
         return ""
@@ -23,27 +24,28 @@ def convergence_table(compared: Comparison, labels: Sequence[str], first: float)
     rows = []
     for label in labels:
         curves = base if label == BASELINE else compared.curves(label)
-        cells = [_cell(curves, base, step, label == BASELINE) for step in steps]
+        cells = [_cell(curves, None if label == BASELINE else base, step) for step in steps]
         rows.append((label, str(len(curves)), *cells, _share(curves, base, first)))
     names = ("arm", "seeds", *(f"mAP after {step}" for step in steps), "share of the steps to the baseline's end")
     note = (
-        "The share is that of the same seed's baseline, on straight lines between the steps that were scored; the "
-        "learning rate falls towards the last step, for all. Published: "
+        "The share of the steps after which an arm reaches the final mAP of the same seed's baseline, on straight "
+        "lines between scored steps. The learning rate falls towards the last step for all. Published: "
         f"{100 * CONVERGENCE_SHARE:.0f} % of the epochs."
     )
     return f"{markdown_table(names, rows)}\n\n{note}"
 
 
-def _cell(curves: Curves, base: Curves, step: int, is_base: bool) -> str:
+def _cell(curves: Curves, base: Curves | None, step: int) -> str:
+    """mAP after a step: the baseline's own mean where `base` is None, otherwise the difference to it."""
     after = {seed: curve[step] for seed, curve in curves.items()}
-    if is_base:
+    if base is None:
         return mean_text(estimate(after), "mAP")
     gain = paired(after, {seed: curve[step] for seed, curve in base.items()})
     return "" if gain is None else gain_text(gain, "mAP")
 
 
 def _share(curves: Curves, base: Curves, first: float) -> str:
-    """Mean and interval over the seeds; with a seed that never gets there, only how many do."""
+    """Mean and interval over the seeds; if a seed never reaches the baseline's end, the number of those that do."""
     shares = {}
     shared = [seed for seed in curves if seed in base]
     for seed in shared:

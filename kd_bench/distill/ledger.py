@@ -1,4 +1,4 @@
-"""The ledger: a file of JSON lines, one for every evaluated step of every run. What is in it is never run again."""
+"""The ledger: a file of JSON lines, one for every scored step of every run. Its runs are never repeated."""
 
 import fcntl
 import json
@@ -23,9 +23,9 @@ class Record:
     """A run's accuracy on one split after `step` of its `steps` steps.
 
     mAP and NDS are in [0, 1], mATE in metres, mAOE in radians, mAVE in m/s; AP and truths (boxes that the metric
-    counts) are by class. `seconds` is the training time of the whole run; `start` a digest of the weights that it began
-    with, `begins` whether it continued all of them or made the BEV half anew. Runs of one `protocol` share everything
-    but teacher, arm and seed; `key` names this line.
+    counts) are by class. `seconds` is the training time of the whole run. `start` is a digest of the weights it started
+    from; `begins` is "continued" if it kept all of them, "anew" if it re-initialised the BEV half. Runs of one
+    `protocol` share everything but teacher, arm and seed; `key` names this line.
     """
 
     suite: str
@@ -62,7 +62,7 @@ class Record:
 
 
 class Ledger(NamedTuple):
-    """What a file holds, and the last line if it was torn (a crash while it was written), else empty."""
+    """A file's records, and its last line if a crash tore it, else an empty text."""
 
     records: tuple[Record, ...]
     torn: str = ""
@@ -80,8 +80,10 @@ def accuracy(metrics: Metrics) -> dict[str, float | dict[str, float] | dict[str,
 
 
 def read_ledger(path: Path) -> Ledger:
-    """The file's records; empty if it does not exist. Raises DataError naming a line that is none, but the last: one
-    that a crash tore is left out and handed back."""
+    """The file's records; none if it does not exist.
+
+    A last line that a crash tore is returned as `torn`. Raises DataError for any other line that is no record.
+    """
     if not path.is_file():
         return Ledger(())
     text = path.read_text(encoding="utf-8", errors="replace")
@@ -103,8 +105,10 @@ def read_ledger(path: Path) -> Ledger:
 
 
 def append(path: Path, new: Sequence[Record]) -> None:
-    """Add records whose keys are not there yet; a torn last line goes. The file is whole at every moment, and several
-    processes may add to it."""
+    """Add records with new keys, and drop a torn last line.
+
+    The file is whole at every moment, and several processes may add to it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

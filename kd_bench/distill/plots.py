@@ -11,7 +11,7 @@ DPI = 90
 
 
 def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
-    """Every arm's mAP beside the baseline's, times 100, with 95 % intervals (one seed: a hollow point without)."""
+    """Every arm's mAP minus the baseline's, times 100, with 95 % intervals (a hollow point: one seed, no interval)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 1.2 + 0.35 * len(gains)), layout="constrained")
@@ -25,7 +25,7 @@ def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
     axes.axvline(0.0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(gains)), [f"{label} ({gain.count})" for label, gain in gains.items()])
     axes.set_ylim(len(gains) - 0.5, -0.5)
-    axes.set(xlabel="mAP x 100 beside the baseline (seeds in brackets)")
+    axes.set(xlabel="mAP x 100, difference to the baseline (seeds in brackets)")
     axes.grid(alpha=0.3)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI)

@@ -1,4 +1,4 @@
-"""`distill.md`: the ledger as tables and plots, published figures beside ours."""
+"""`distill.md`: the ledger as tables and plots, with published figures next to ours."""
 
 import shlex
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from kd_perception.geometry.boxes import CLASSES
 
 UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
 METHOD = """Every arm of a student has the same start, data, steps, batches and seed, with a teacher or without. The
-image half of the start (backbone, neck, depth) is a trained one's, of `models/STUDENT_demo.safetensors`, and its
-backbone stays as it is; the BEV half (encoder, head, memory) is made anew from the seed, or, in sections that say
-*continued*, is that student's as well. Differences are paired: seed by seed, arm minus `none`; after ± is half
-the 95 % interval of their mean (Student's t; with one seed there is none). **Bold**: the interval excludes 0. mAP and
-NDS are times 100; lower mATE, mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the
-split `val`; the scenes of all splits differ."""
+image half of the start (backbone, neck, depth) is trained, from `models/STUDENT_demo.safetensors`, and its backbone is
+frozen. The BEV half (encoder, head, memory) is re-initialised from the seed; in sections titled *continued* it is that
+student's as well. Differences are paired: seed by seed, arm minus `none`. After ± stands half the 95 % interval of
+their mean (Student's t; none with one seed). **Bold**: the interval excludes 0. mAP and NDS are times 100; lower mATE,
+mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the split `val`; the scenes of all
+splits differ."""
 
 
 def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
-    """Write the report and its plots beside it; returns the files. Raises DataError for an empty ledger."""
+    """Write the report and its plots next to it; returns the files. Raises DataError for an empty ledger."""
     if not records:
-        raise DataError("the ledger holds no runs yet; kd bench distill fills it")
+        raise DataError("the ledger holds no runs yet; run kd bench distill first")
     found = comparisons(records)
     body = [f"# Distillation\n\n{METHOD}", _facts(records), _teachers(records)]
     files = []
@@ -54,7 +54,7 @@ def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
 
 
 def _is_begun(suite: Suite, compared: Comparison, labels: list[str]) -> bool:
-    """Whether a suite has more than it shares with the main one."""
+    """Whether a suite has runs that the main one does not share."""
     if suite == CONVERGENCE:
         return bool(compared.curves(BASELINE))
     shared = {BASELINE} if suite == MAIN else {arm.label for arm in MAIN.arms}
@@ -85,7 +85,7 @@ def _section(suite: Suite, compared: Comparison, labels: list[str], records: Seq
 def _arms_table(suite: Suite, compared: Comparison, labels: list[str], start: Record | None) -> str:
     rows = []
     if start is not None:
-        name = "*start, before these steps*" if compared.continued else "*the student whose image half it is*"
+        name = "*start, before these steps*" if compared.continued else "*the student that gave the image half*"
         rows.append((name, "", *(number_text(getattr(start, name), name) for name in FIGURES), ""))
     for label in labels:
         cells = []
@@ -99,7 +99,7 @@ def _arms_table(suite: Suite, compared: Comparison, labels: list[str], start: Re
 
 
 def _published(suite: Suite, student: str, label: str) -> str:
-    """The paper's figures of an arm; of others than its baseline the differences to it."""
+    """The paper's figures of the baseline, and the differences to it of every other arm."""
     if suite.name == "main":
         table = {name: entry for (owner, name), entry in published.MAIN.items() if owner == student}
     else:
@@ -115,7 +115,9 @@ def _published(suite: Suite, student: str, label: str) -> str:
 def _trained(compared: Comparison) -> str:
     gain = compared.last_third_gain()
     if gain is None:
-        return "Whether the baseline is trained to the end was not measured: it lacks its score at two thirds, seed 0."
+        return (
+            "It is not known whether the baseline is trained to the end: its score at two thirds (seed 0) is missing."
+        )
     verdict = "counts as trained" if gain < TRAINED_GAIN else "is NOT trained to the end"
     return (
         f"The baseline {verdict}: its last third brought {100 * gain:+.2f} mAP (seed 0; less than "
@@ -124,7 +126,7 @@ def _trained(compared: Comparison) -> str:
 
 
 def _tuned(suite: Suite, compared: Comparison) -> str:
-    """What was chosen by: never the reported split."""
+    """The scores that arms are chosen by: never those of the reported split."""
     labels = [point.label for arm in suite.arms for point in ([arm] if isinstance(arm, Arm) else arm.points)]
     rows = [
         (label_of(record.arm, record.teacher), f"{100 * record.mAP:.1f}", f"{100 * record.NDS:.1f}",
@@ -133,7 +135,7 @@ def _tuned(suite: Suite, compared: Comparison) -> str:
     ]  # fmt: skip
     if not rows:
         return ""
-    title = f"On the split `{TUNED}`, with a seed of its own, to choose by:"
+    title = f"Scores to choose by, on the split `{TUNED}` with a seed of its own:"
     return f"{title}\n\n" + markdown_table(("arm", "mAP", "NDS", "seconds"), rows)
 
 
@@ -156,7 +158,7 @@ def _missing(suite: Suite, compared: Comparison) -> str:
 
 
 def _facts(records: Sequence[Record]) -> str:
-    """Where the runs come from, and whether the reported split is large enough."""
+    """The origin of the runs, and whether the reported split is large enough."""
     truths = next((record.truths for record in records if record.split == REPORTED), {})
     few = [name for name, count in truths.items() if count < LEAST_BOXES]
     boxes = ", ".join(f"{name} {count}" for name, count in truths.items())
@@ -183,14 +185,14 @@ def _teachers(records: Sequence[Record]) -> str:
 
 
 def _start(records: Sequence[Record], compared: Comparison) -> Record | None:
-    """The score of the weights that the student's arms continue."""
+    """The score of the weights that the student's arms start from."""
     found = [record for record in records if record.arm == START and record.split == REPORTED]
     found = [record for record in found if record.start == compared.records[0].start]
     return found[-1] if found else None
 
 
 def _without_paths(command: str) -> str:
-    """A command with paths of no one's machine: of absolute ones the last part."""
+    """A command without this machine's paths: absolute ones keep their last part."""
     words = shlex.split(command)
     return shlex.join(
         f"{head}={Path(tail).name}" if tail.startswith("/") else (Path(word).name if word.startswith("/") else word)

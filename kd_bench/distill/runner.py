@@ -1,4 +1,4 @@
-"""Runs what the ledger lacks, several at a time, each in a process of its own, until all is there or time is up."""
+"""Runs what the ledger lacks, several runs at a time, each in its own process, until all is done or time is up."""
 
 import json
 import os
@@ -23,20 +23,23 @@ LOG_FILE = "log.txt"
 
 
 class RunError(KdError):
-    """A run failed; the sentence names it and says where its log is."""
+    """A run failed; the sentence names the run and its log."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where runs happen: their folders' place, the ledger, runs at a time, threads of each (0: torch chooses), the
-    moment of time.monotonic() to stop at, and who is told what happens."""
+    """Where and how runs happen.
+
+    folder: holds a folder for each run; ledger: the file of records; jobs: runs at a time; threads: of each run (0:
+    PyTorch chooses); deadline: the time.monotonic() to stop at; report: receives sentences about the progress.
+    """
 
     folder: Path
     ledger: Path
     jobs: int
     threads: int
     deadline: float
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
     @property
     def time_left(self) -> bool:
@@ -55,18 +58,21 @@ class Running:
 
 @dataclass(frozen=True)
 class Undone:
-    """Digests of runs that are not started again: those that failed, with a sentence each, and those that another
-    process is at."""
+    """Digests of runs that are not started again.
+
+    failed: a sentence for each run that failed; elsewhere: runs that another process has taken.
+    """
 
     failed: dict[str, str]
     elsewhere: set[str]
 
 
 def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: RunContext) -> bool:
-    """Carry out what `planned(records)` names and the ledger lacks, in that order; it is asked again after every run.
+    """Carry out the runs of `planned(records)` that the ledger lacks, in order; it is called again after every run.
 
-    True when nothing is left. False when time was up: what was running then was stopped, and goes on another time; or
-    when only runs are left that another process is at. Raises RunError, after the others, if a run failed.
+    Returns True when nothing is left. Returns False when time is up: running processes are stopped, and the next call
+    continues them. Returns False also when only runs are left that another process has taken. Raises RunError, after
+    the others, if a run failed.
     """
     running: list[Running] = []
     undone = Undone({}, set())
@@ -100,14 +106,14 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: Run
 
 
 def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path) -> list[Run]:
-    """Planned runs of which a score is not in the ledger."""
+    """Planned runs that lack a score in the ledger."""
     records = read_ledger(ledger).records
     known = {record.key for record in records}
     return [run for run in planned(records) if any(run.key(step) not in known for step in run.scored)]
 
 
 def folder_of(run: Run, context: RunContext) -> Path:
-    """A training's own folder, whatever arm asks for it."""
+    """A training's own folder; arms that ask for the same training share it."""
     parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
     return context.folder / "-".join(part for part in parts if part)
 
@@ -119,7 +125,7 @@ def _start(run: Run, context: RunContext) -> Running:
     weights = "" if run.weights is None else str(run.weights)
     source = run.source
     write_order(folder, Order(config, weights, run.scored, run.split, source.root, source.version, context.threads))
-    context.say(f"[bold]{run.name}[/bold] begins or goes on ({run.steps} steps; log: {folder / LOG_FILE})")
+    context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {folder / LOG_FILE})")
     threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
     with open(folder / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
@@ -131,29 +137,29 @@ def _start(run: Run, context: RunContext) -> Running:
 
 
 def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
-    """What a process that has ended leaves: records, a failure, or the news that another process is at that run."""
+    """Collect what an ended process leaves: records, a failure, or the status that another process has the run."""
     run, status = entry.run, entry.process.returncode
     if status == 0:
         found = _records(entry)
         append(context.ledger, found)
         last = found[-1]
-        context.say(
+        context.report(
             f"[bold]{run.name}[/bold]: mAP {last.mAP:.4f}, NDS {last.NDS:.4f} on {run.split}, {last.seconds:.0f} s"
         )
     elif status == HELD:
         undone.elsewhere.add(run.digest)
-        context.say(f"{run.name}: another process is at it")
+        context.report(f"{run.name}: another process has taken it")
     elif status not in (INTERRUPTED, -signal.SIGTERM):
         log = entry.folder / LOG_FILE
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
         undone.failed[run.digest] = (
-            f"run {run.name} failed ({log} ends with: {lines[-1]}); mend that and run the suite again"
+            f"run {run.name} failed ({log} ends with: {lines[-1]}); fix the cause and run the suite again"
         )
-        context.say(undone.failed[run.digest])
+        context.report(undone.failed[run.digest])
 
 
 def _records(entry: Running) -> list[Record]:
-    """One for every scored step."""
+    """One record for every scored step."""
     run = entry.run
     return [
         Record(

@@ -25,18 +25,21 @@ TEACHER_SUITE, START = "teacher", "start"
 DIGITS = 16  # of a digest
 TUNING_SEED = 100  # not among the reported ones
 PARTS = 6  # the weights after each sixth of a run are kept, for learning curves
-TRAINED_PART = 4  # the baseline is scored there, too: it counts as trained if it gains little in the last third
+TRAINED_PART = 4  # the baseline is also scored here: it counts as trained if it gains little after it
 KEYFRAMES_APART_S = 0.5
-WHOLE_BACKBONE = 7  # stages of an EfficientNet-Lite, kept as they are: a step is a fifth cheaper
+WHOLE_BACKBONE = 7  # stages of an EfficientNet-Lite, frozen: a step is a fifth cheaper
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students
 ANEW, CONTINUED = "anew", "continued"
-ADAPTER_STEPS = 40  # a trained student does not follow adapters that know nothing
+ADAPTER_STEPS = 40  # until then the student does not imitate: adapters that have learnt nothing would mislead it
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms of a comparison share. The image half of every student, up to its depth, is a trained one's; its
-    BEV half is made anew from the seed, or with `continued` a trained one's, too."""
+    """What all arms of a comparison share.
+
+    The image half of every student, up to its depth network, is trained. Its BEV half is re-initialised from the seed,
+    or with `continued` trained as well.
+    """
 
     steps: int = 200
     batch: int = 8
@@ -48,13 +51,13 @@ class Settings:
 
     @property
     def begins(self) -> str:
-        """What a ledger calls it."""
+        """The ledger's word for how the BEV half begins."""
         return CONTINUED if self.continued else ANEW
 
 
 @dataclass(frozen=True)
 class Given:
-    """What is there: splits by name, weights of teachers by name, and each student's configuration and start."""
+    """The inputs: splits by name, weights of teachers by name, and each student's configuration and start."""
 
     splits: Mapping[str, Split]
     teachers: Mapping[str, Path]
@@ -64,10 +67,10 @@ class Given:
 
 @dataclass(frozen=True)
 class Run:
-    """One training, or with no configuration one scoring of weights that are there; `scored`: after which steps.
+    """One training, or without a configuration the scoring of existing weights; `scored`: after which steps.
 
-    `start` names the weights it begins with and `begins` what of them it takes, `digest` the training, `protocol` all
-    that it shares with the arms it is compared with.
+    `start` is a digest of the weights it starts from, and `begins` says which part of them it keeps. `digest` stands
+    for the training, `protocol` for all that the run shares with the arms it is compared with.
     """
 
     suite: str
@@ -97,34 +100,88 @@ class Run:
         return "-".join(part for part in (self.student, self.teacher, self.arm, f"seed{self.seed}") if part)
 
 
-def tuning_runs(suite: Suite, settings: Settings, given: Given) -> Iterator[Run]:
-    """Every arm once, on the split and with the seed that are not reported: to choose among arms beforehand."""
-    for student in given.configs:
-        yield start_run(suite, student, TUNED, given)
-        for arm in suite.arms:
-            for point in [arm] if isinstance(arm, Arm) else arm.points:
-                yield student_run(suite, student, point, TUNING_SEED, TUNED, settings, given)
+@dataclass(frozen=True)
+class SuitePlan:
+    """The runs of a suite: its arms under common settings, on what is given."""
 
+    suite: Suite
+    settings: Settings
+    given: Given
 
-def suite_runs(suite: Suite, settings: Settings, given: Given, records: Sequence[Record]) -> Iterator[Run]:
-    """Every run of a suite in order: first the students' starts, then seed by seed every arm, so that the table is
-    balanced whenever time is up; then the grids, and what they found, once all their points are in `records`."""
-    for student in given.configs:
-        yield start_run(suite, student, REPORTED, given)
-    arms = [arm for arm in suite.arms if isinstance(arm, Arm)]
-    for seed in range(settings.seeds):
-        for student in given.configs:
-            for arm in arms:
-                yield student_run(suite, student, arm, seed, REPORTED, settings, given)
-    for grid in (arm for arm in suite.arms if isinstance(arm, GridArm)):
-        for student in given.configs:
-            points = [student_run(suite, student, arm, TUNING_SEED, TUNED, settings, given) for arm in grid.points]
-            yield from points
-            best = best_point(points, records)
-            if best is not None:
-                chosen = replace(grid.points[best], name=grid.name)
-                for seed in range(settings.seeds):
-                    yield student_run(suite, student, chosen, seed, REPORTED, settings, given)
+    def tuning_runs(self) -> Iterator[Run]:
+        """Every arm once, on the split and with the seed that are not reported: to choose among arms beforehand."""
+        for student in self.given.configs:
+            yield self.start_run(student, TUNED)
+            for arm in self.suite.arms:
+                for point in [arm] if isinstance(arm, Arm) else arm.points:
+                    yield self.student_run(student, point, TUNING_SEED, TUNED)
+
+    def reported_runs(self, records: Sequence[Record]) -> Iterator[Run]:
+        """Every run of the suite in order: the students' starts, seed by seed every arm, then the grids.
+
+        The order keeps the table balanced whenever time is up. A grid's best point follows once the scores of all its
+        points are in `records`.
+        """
+        for student in self.given.configs:
+            yield self.start_run(student, REPORTED)
+        arms = [arm for arm in self.suite.arms if isinstance(arm, Arm)]
+        for seed in range(self.settings.seeds):
+            for student in self.given.configs:
+                for arm in arms:
+                    yield self.student_run(student, arm, seed, REPORTED)
+        for grid in (arm for arm in self.suite.arms if isinstance(arm, GridArm)):
+            for student in self.given.configs:
+                yield from self._grid_runs(student, grid, records)
+
+    def _grid_runs(self, student: str, grid: GridArm, records: Sequence[Record]) -> Iterator[Run]:
+        """All points on the tuning split; then the best of them on the reported one."""
+        points = [self.student_run(student, arm, TUNING_SEED, TUNED) for arm in grid.points]
+        yield from points
+        best = best_point(points, records)
+        if best is not None:
+            chosen = replace(grid.points[best], name=grid.name)
+            for seed in range(self.settings.seeds):
+                yield self.student_run(student, chosen, seed, REPORTED)
+
+    def start_run(self, student: str, split: str) -> Run:
+        """The score of the weights that every arm of a student starts from."""
+        start, source = self.given.starts[student], self.given.splits[split]
+        return _scoring(start, split, source, suite=self.suite.name, student=student, arm=START)
+
+    def student_run(self, student: str, arm: Arm, seed: int, split: str) -> Run:
+        """One arm of one student with one seed."""
+        settings, train = self.settings, self.given.splits[TRAIN]
+        config = self._config(student, arm, seed, split)
+        checked = [part_step(settings.steps, TRAINED_PART)] if arm.name == BASELINE and seed == 0 else []
+        scored = config.schedule.keep_steps if self.suite.curve else checked
+        shared = replace(config, distill=DistillConfig(), schedule=replace(config.schedule, seed=0))
+        start = self.given.starts[student]
+        return Run(
+            suite=self.suite.name, student=student, teacher=arm.teacher, arm=arm.name, seed=seed, split=split,
+            source=self.given.splits[split].source, config=config, weights=start, steps=settings.steps,
+            batch=settings.batch, scored=(*scored, settings.steps), start=_file_digest(start)[:DIGITS],
+            begins=settings.begins, digest=_digest(config, start, train),
+            protocol=_digest(shared, start, train, self.given.splits[REPORTED].identity),
+        )  # fmt: skip
+
+    def _config(self, student: str, arm: Arm, seed: int, split: str) -> TrainConfig:
+        """The training of an arm, with the weights kept after each part but the last."""
+        base, settings, splits = self.given.configs[student], self.settings, self.given.splits
+        teacher = str(self.given.teachers[arm.teacher]) if arm.teacher else ""
+        remembers = base.model.temporal.frames > 1
+        distill = replace(arm.distill, teacher=teacher) if teacher else DistillConfig()
+        if teacher and settings.continued:  # a trained head beats one that was made for other features
+            distill = replace(distill, inherit_head=False, adapter_steps=ADAPTER_STEPS)
+        schedule = replace(
+            base.schedule,
+            steps=settings.steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed,
+            keep_steps=[part_step(settings.steps, part) for part in range(1, PARTS)],
+            learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, ema_decay=settings.ema_decay,
+            freeze_stages=WHOLE_BACKBONE,
+            anew=[] if settings.continued else [*BEV_HALF, *(MEMORY if remembers else ())],
+        )  # fmt: skip
+        data = replace(base.data, roots=[splits[TRAIN].source], validation=[splits[split].source])
+        return replace(base, distill=distill, data=data, schedule=schedule)
 
 
 def best_point(points: Sequence[Run], records: Sequence[Record]) -> int | None:
@@ -136,54 +193,16 @@ def best_point(points: Sequence[Run], records: Sequence[Record]) -> int | None:
     return max(range(len(keys)), key=lambda index: scores[keys[index]])
 
 
-def student_run(suite: Suite, student: str, arm: Arm, seed: int, split: str, settings: Settings, given: Given) -> Run:
-    """One arm of one student with one seed."""
-    teacher = str(given.teachers[arm.teacher]) if arm.teacher else ""
-    base = given.configs[student]
-    kept = [part_step(settings.steps, part) for part in range(1, PARTS)]
-    remembers = base.model.temporal.frames > 1
-    anew = [] if settings.continued else [*BEV_HALF, *(MEMORY if remembers else ())]
-    distill = replace(arm.distill, teacher=teacher) if teacher else DistillConfig()
-    if teacher and settings.continued:  # its trained head is better there than one made for other features
-        distill = replace(distill, inherit_head=False, adapter_steps=ADAPTER_STEPS)
-    config = replace(
-        base,
-        distill=distill,
-        data=replace(base.data, roots=[given.splits[TRAIN].source], validation=[given.splits[split].source]),
-        schedule=replace(
-            base.schedule,
-            steps=settings.steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed, keep_steps=kept,
-            learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, ema_decay=settings.ema_decay,
-            freeze_stages=WHOLE_BACKBONE, anew=anew,
-        ),
-    )  # fmt: skip
-    checked = [part_step(settings.steps, TRAINED_PART)] if arm.name == BASELINE and seed == 0 else []
-    scored = kept if suite.curve else checked
-    shared = replace(config, distill=DistillConfig(), schedule=replace(config.schedule, seed=0))
-    start = given.starts[student]
-    return Run(
-        suite=suite.name, student=student, teacher=arm.teacher, arm=arm.name, seed=seed, split=split,
-        source=given.splits[split].source, config=config, weights=start, steps=settings.steps, batch=settings.batch,
-        scored=(*scored, settings.steps), start=_file_digest(start)[:DIGITS], begins=settings.begins,
-        digest=_digest(config, start, given.splits[TRAIN]),
-        protocol=_digest(shared, start, given.splits[TRAIN], given.splits[REPORTED].identity),
-    )  # fmt: skip
-
-
 def part_step(steps: int, part: int) -> int:
-    """The step at which that many of PARTS parts of a run are over."""
+    """The step at which `part` of PARTS parts of a run end."""
     return round(steps * part / PARTS)
-
-
-def start_run(suite: Suite, student: str, split: str, given: Given) -> Run:
-    """The score of the weights that every arm of a student continues."""
-    return _scoring(suite.name, student, "", START, given.starts[student], split, given.splits)
 
 
 def teacher_run(name: str, given_weights: Path | None, recipe: str, splits: Mapping[str, Split]) -> Run:
     """A teacher's training by a shipped recipe, or the score of given weights."""
     if given_weights is not None:
-        return _scoring(TEACHER_SUITE, "", name, TEACHER_SUITE, given_weights, REPORTED, splits)
+        facts = {"suite": TEACHER_SUITE, "teacher": name, "arm": TEACHER_SUITE}
+        return _scoring(given_weights, REPORTED, splits[REPORTED], **facts)
     config = load_config(resource(recipe))
     data = replace(config.data, roots=[splits[TRAIN].source], validation=[splits[REPORTED].source])
     config = replace(config, data=data)
@@ -197,7 +216,7 @@ def teacher_run(name: str, given_weights: Path | None, recipe: str, splits: Mapp
 
 
 def suite_config(student: str) -> TrainConfig:
-    """The student's small configuration; one with memory learns the intervals that keyframes have."""
+    """The student's small configuration; one with memory learns the intervals between keyframes."""
     path = resource(f"config/training/{student}_demo.yaml")
     config = student_config(load_config(path), str(path))
     temporal = replace(config.model.temporal, shortest=KEYFRAMES_APART_S)
@@ -205,20 +224,22 @@ def suite_config(student: str) -> TrainConfig:
 
 
 def _scoring(
-    suite: str, student: str, teacher: str, arm: str, weights: Path, split: str, splits: Mapping[str, Split]
+    weights: Path, split: str, data: Split, *, suite: str, arm: str, student: str = "", teacher: str = ""
 ) -> Run:
-    """Weights that are there, scored as they are."""
+    """The score of existing weights on a split."""
     schedule, digest = checkpoint_config(weights).schedule, _file_digest(weights)[:DIGITS]
     return Run(
         suite=suite, student=student, teacher=teacher, arm=arm, seed=schedule.seed, split=split,
-        source=splits[split].source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch,
-        scored=(schedule.steps,), start=digest, begins=CONTINUED, digest=digest, protocol=splits[split].identity,
+        source=data.source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch,
+        scored=(schedule.steps,), start=digest, begins=CONTINUED, digest=digest, protocol=data.identity,
     )  # fmt: skip
 
 
 def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) -> str:
-    """A digest of all that decides a training's result, and nothing else: files count by their content; their paths,
-    what is saved when, and memory for caches do not."""
+    """A digest of everything that decides a training's result.
+
+    Files count by their content. Paths, times of saving and memory for caches do not count.
+    """
     schedule = replace(config.schedule, save_minutes=0.0, log_steps=1, keep_steps=[])
     data = replace(config.data, roots=[DataRoot(root=train.identity, version="")], validation=[], workers=0)
     changes = {"schedule": schedule, "data": data}

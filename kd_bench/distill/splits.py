@@ -1,4 +1,4 @@
-"""The three data sets of the suites: trained on, reported on, and tuned on; rendered where they are absent."""
+"""The three data sets of the suites: for training, reports and tuning; rendered where they are absent."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -33,8 +33,10 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Split:
-    """A data set that is there. `identity` is the same wherever its content is; boxes: by class, as the metric
-    counts them."""
+    """An existing data set.
+
+    identity: a digest of its content, the same on every machine; boxes: by class, as the metric counts them.
+    """
 
     source: DataRoot
     identity: str
@@ -43,7 +45,7 @@ class Split:
     boxes: Mapping[str, int]
 
     def shortages(self) -> list[str]:
-        """What the set lacks to be reported on, in words."""
+        """Sentences on what the set lacks to be reported on."""
         few = [f"{name} {count}" for name, count in self.boxes.items() if count < LEAST_BOXES]
         lacking = [f"only {len(self.scenes)} of {LEAST_SCENES} scenes"] if len(self.scenes) < LEAST_SCENES else []
         return lacking + ([f"fewer than {LEAST_BOXES} boxes of: {', '.join(few)}"] if few else [])
@@ -59,10 +61,10 @@ PLANS = {
 def render_missing(
     folder: Path, plans: Mapping[str, SplitPlan], jobs: int, on_scene: Callable[[str, int, int], None]
 ) -> None:
-    """Render what the splits in `folder`, each in a folder of its own, lack, with ten sweeps and masks; tables that
-    were not rendered here stay as they are. `on_scene(split, done, total)` may raise to stop.
+    """Render the missing scenes of the splits, each in its own folder in `folder`, with ten sweeps and masks.
 
-    Raises DataError if one was rendered with other settings.
+    Tables that were not rendered here stay as they are. `on_scene(split, done, total)` may raise to stop. Raises
+    DataError if a split was rendered with other settings.
     """
     for name, plan in plans.items():
         root = folder / name
@@ -85,7 +87,7 @@ def open_splits(folder: Path, names: Iterable[str]) -> dict[str, Split]:
 
 
 def open_split(source: DataRoot) -> Split:
-    """A data set's facts."""
+    """A data set with its scenes, keyframes and boxes counted."""
     dataset = open_dataset(source)
     labels = [counted(frame.boxes).label for frame in dataset.frames]
     counts = np.bincount(np.concatenate(labels), minlength=len(CLASSES))

@@ -1,5 +1,7 @@
-"""One run in a process of its own: trains or continues, then scores. `python -m kd_bench.distill.worker
-FOLDER`; the folder holds the order and gets all that comes of it."""
+"""One run in its own process: trains or continues, then scores.
+
+`python -m kd_bench.distill.worker FOLDER`: the folder holds the order and receives every result.
+"""
 
 import fcntl
 import json
@@ -17,16 +19,19 @@ from kd_perception.atomic import write_text
 from kd_perception.errors import DataError, KdError
 
 ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
-TRAINED_FILE = "trained"  # there once training has ended
+TRAINED_FILE = "trained"  # exists once training has ended
 WATCH_S = 1.0
-INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order goes on
-HELD = 69  # exit status (sysexits.h: unavailable): another worker is at it
+INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order continues
+HELD = 69  # exit status (sysexits.h: unavailable): another worker has the folder
 
 
 @dataclass(frozen=True)
 class Order:
-    """`config` is YAML, or empty to score `weights` as they are; `scored`: after which steps; `root`, `version`: of the
-    data set to score on, `split` its name."""
+    """What a worker is to do.
+
+    config: YAML, or empty to score `weights` without training; scored: the steps whose weights are scored; root,
+    version, split: the data set to score on, and its name.
+    """
 
     config: str
     weights: str
@@ -43,7 +48,7 @@ def write_order(folder: Path, order: Order) -> None:
 
 
 def score_file(folder: Path, split: str, step: int) -> Path:
-    """Where the score after a step lies."""
+    """The file of the score after a step."""
     return folder / f"scores_{split}" / f"{step}.json"
 
 
@@ -54,7 +59,7 @@ def training_seconds(folder: Path) -> float:
 
 
 def work(folder: Path) -> bool:
-    """Carry out a folder's order; False if training was interrupted. What is there already is kept."""
+    """Carry out a folder's order; False if training was interrupted. Existing results are kept."""
     import torch
 
     from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
@@ -84,7 +89,7 @@ def work(folder: Path) -> bool:
 
 
 def score(weights: Path, order: Order, step: int, folder: Path) -> None:
-    """Write the accuracy of weights, a student's or a teacher's, unless it is there."""
+    """Write the accuracy of a student's or a teacher's weights, unless an earlier call did."""
     from kd_bench.distill.ledger import accuracy
     from kd_training.checkpoints.checkpoint import checkpoint_config
     from kd_training.checkpoints.models import load_model, load_teacher
@@ -124,7 +129,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Stop as on SIGTERM when the process that gave the order is gone: two workers must not share a folder."""
+    """Stop as on SIGTERM when the process that gave the order ends: two workers must not share a folder."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -136,7 +141,7 @@ def end_with_parent() -> None:
 
 
 def main() -> None:
-    """Exit status 0: done; INTERRUPTED: the same order goes on; HELD; 1: the log's last line says why not."""
+    """Exit status 0: done; INTERRUPTED; HELD; 1: failed, and the log's last line says why."""
     end_with_parent()
     folder = Path(sys.argv[1])
     try:

@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 def test_demo_leaves_scores_report_pictures_and_detections(tmp_path) -> None:
     out = tmp_path / "demo"
-    demo(out, write_fake_student(tmp_path / "fake.onnx"), engine="onnxruntime", scenes=1, frames=3)
+    student = write_fake_student(tmp_path / "fake.onnx")
+    demo(out=out, student=student, engine="onnxruntime", scenes=1, frames=3)
 
     report = json.loads((out / "report.json").read_text())
     assert (report["lockstep"]["frames_in"], report["lockstep"]["frames_answered"]) == (3, 3)

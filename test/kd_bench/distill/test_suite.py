@@ -13,11 +13,10 @@ from support.nuscenes_tables import VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
 from kd_bench.distill.arms import BASELINE, DISTILL, GRID, NONE, Arm, GridArm, Suite
-from kd_bench.distill.ledger import Record, read_ledger
+from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import RunContext, RunError, execute, folder_of, missing
-from kd_bench.distill.runs import START, Given, Run, Settings, start_run, suite_runs
-from kd_bench.distill.runs import student_run as plan_run
+from kd_bench.distill.runs import START, Given, Run, Settings, SuitePlan
 from kd_bench.distill.runs import teacher_run as plan_teacher
 from kd_bench.distill.splits import (
     REPORTED,
@@ -39,9 +38,12 @@ from kd_bench.distill.worker import (
 )
 from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
+from kd_training.checkpoints.models import load_teacher
 from kd_training.config.distill import LayerPair
 from kd_training.config.experiment import to_yaml
 from kd_training.config.sections import DataRoot
+from kd_training.data.frames import open_dataset
+from kd_training.evaluation.teacher import evaluate_teacher
 from kd_training.loop.train import kept_weights, train
 
 STEPS = 6
@@ -71,7 +73,7 @@ def run_context(folder: Path) -> RunContext:
 
 
 def planned_run(given: Given, arm: Arm = NONE, seed: int = 0, settings: Settings = SETTINGS) -> Run:
-    return plan_run(TINY, "tiny", arm, seed, REPORTED, settings, given)
+    return SuitePlan(TINY, settings, given).student_run("tiny", arm, seed, REPORTED)
 
 
 def order_of(run: Run) -> Order:
@@ -80,7 +82,7 @@ def order_of(run: Run) -> Order:
 
 def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     def planned(records: tuple[Record, ...]) -> list[Run]:
-        return list(suite_runs(TINY, SETTINGS, given, records))
+        return list(SuitePlan(TINY, SETTINGS, given).reported_runs(records))
 
     context = run_context(tmp_path)
     assert execute(planned, context)
@@ -99,12 +101,14 @@ def test_a_given_teacher_is_scored_as_it_is(given, tmp_path):
     run = plan_teacher("centerpoint", given.teachers["centerpoint"], "", given.splits)
     write_order(tmp_path, Order("", str(run.weights), run.scored, run.split, run.source.root, run.source.version, 1))
     assert work(tmp_path)
-    assert run.steps == 1 and 0.0 <= json.loads(score_file(tmp_path, REPORTED, 1).read_text())["mAP"] <= 1.0
+    expected = evaluate_teacher(load_teacher(run.weights), open_dataset(run.source), tmp_path / "again")
+    assert run.steps == 1
+    assert json.loads(score_file(tmp_path, REPORTED, 1).read_text()) == json.loads(json.dumps(accuracy(expected)))
 
 
 def test_time_that_is_up_starts_nothing(given, tmp_path):
     context = replace(run_context(tmp_path), deadline=time.monotonic())
-    assert not execute(lambda records: [start_run(TINY, "tiny", REPORTED, given)], context)
+    assert not execute(lambda records: [SuitePlan(TINY, SETTINGS, given).start_run("tiny", REPORTED)], context)
     assert not context.folder.exists()
 
 
@@ -136,7 +140,7 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
         assert score_file(straight, REPORTED, step).read_text() == score_file(stopped, REPORTED, step).read_text()
 
 
-def test_a_run_that_another_process_is_at_is_left_to_it(given, tmp_path):
+def test_a_run_that_another_process_has_taken_is_left_to_it(given, tmp_path):
     context, run = run_context(tmp_path), planned_run(given)
     folder = folder_of(run, context)
     folder.mkdir(parents=True)
@@ -171,7 +175,7 @@ def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_
     assert [other.protocol == run.protocol for other in others] == [True, True, False, False, False]
 
 
-def test_the_bev_half_is_made_anew_or_goes_on(given):
+def test_the_bev_half_is_reinitialised_or_continued(given):
     """Alike for every arm of a seed; where it goes on, the head is kept and adapters learn first."""
     anew, taught = planned_run(given), planned_run(given, TAUGHT)
     assert anew.config.schedule.anew == taught.config.schedule.anew == ["encoder", "head"]
@@ -188,7 +192,8 @@ def test_runs_come_seed_by_seed_and_a_grid_waits_for_its_points(given):
     points = (points[0], replace(points[1], distill=replace(points[1].distill, inherit_head=False)))
     suite = replace(TINY, arms=(NONE, TAUGHT, GridArm(GRID.name, points)))
     settings = replace(SETTINGS, seeds=2)
-    waiting = list(suite_runs(suite, settings, given, ()))
+    plan = SuitePlan(suite, settings, given)
+    waiting = list(plan.reported_runs(()))
     order = [(run.arm, run.seed, run.split) for run in waiting]
     assert order[:5] == [
         (START, 0, REPORTED), (BASELINE, 0, REPORTED), ("distill", 0, REPORTED), (BASELINE, 1, REPORTED),
@@ -196,7 +201,7 @@ def test_runs_come_seed_by_seed_and_a_grid_waits_for_its_points(given):
     ]  # fmt: skip
     assert [entry[0::2] for entry in order[5:]] == [("fixed_0", TUNED), ("fixed_1", TUNED)]
     scores = [_record(run, mean_ap) for run, mean_ap in zip(waiting[5:], (0.1, 0.2), strict=True)]
-    chosen = list(suite_runs(suite, settings, given, scores))[7:]
+    chosen = list(plan.reported_runs(scores))[7:]
     assert [(run.arm, run.seed, run.split) for run in chosen] == [(GRID.name, 0, REPORTED), (GRID.name, 1, REPORTED)]
     assert not any(run.config.distill.inherit_head for run in chosen)
 
