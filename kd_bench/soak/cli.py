@@ -1,7 +1,4 @@
-"""`kd bench soak`: the running detector under load for minutes: lost frames, memory, latency, processor time.
-
-It stands with the training packages because the bag it plays is rendered by the synthetic world.
-"""
+"""`kd bench soak`: the running detector under load for minutes: lost frames, memory, latency, processor time."""
 
 import os
 from collections.abc import Iterator
@@ -13,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, Threads
 from kd_bench.soak.bag import CAMERA_HZ, render_moments, write_soak_bag
-from kd_bench.soak.load import Load, run_load
-from kd_bench.soak.pipeline_alone import Alone, measure_alone, read_bag_frames
+from kd_bench.soak.load import LoadTarget, run_load
+from kd_bench.soak.pipeline_alone import measure_alone, read_bag_frames
 from kd_bench.soak.report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
@@ -25,43 +23,54 @@ from kd_perception.student.spec import load_student
 SHARE = 0.8  # of the measured capacity
 ALONE_S = 20.0  # before and after the load together
 CAPACITY_S = 20.0
-OVERLOAD = 1.2  # offered, of what the pipeline alone answers, to find the graph's capacity
+OVERLOAD = 1.2  # of the pipeline's own rate; offered to find the graph's capacity
 
 
 def soak(
-    minutes: Annotated[float, typer.Option(min=0.1, help="How long the load lasts.")] = 10.0,
-    student: Annotated[Path | None, typer.Option(help="Student file; default: the shipped one.")] = None,
-    engine: Annotated[str, typer.Option(help="auto or an installed engine.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets it choose.")] = 0,
+    *,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Duration of the load.")] = 10.0,
+    student: StudentFile = None,
+    engine: EngineName = "auto",
+    threads: Threads = 0,
     bag: Annotated[
         Path | None, typer.Option(help="Bag of six cameras and a cloud at 10 Hz; default: rendered at 1600x900.")
     ] = None,
     work: Annotated[Path, typer.Option(help="Folder that keeps the rendered bag for the next time.")] = Path(
         "out/soak"
     ),
-    out: Annotated[Path | None, typer.Option(help="Markdown file, e.g. docs/benchmarks/soak.md.")] = None,
+    out: ReportFile = None,
 ) -> None:
-    """Replay a bag in a loop at 80 % of the node graph's capacity and report what became of every frame."""
+    """Play a bag in a loop at 80 % of the node graph's capacity and report the outcome of every frame."""
     console = Console()
     bag = bag or _rendered_bag(work, console)
     opened = load_student(student or resource(SHIPPED_STUDENT))
     frames = read_bag_frames(bag)
     with console.status("timing the pipeline alone"):
         before = measure_alone(opened, frames, engine, threads, ALONE_S / 2.0)
+    target = LoadTarget(bag, opened.path, frames.names, EngineChoice(engine, threads))
     rate = OVERLOAD * before.overlapped_hz / CAMERA_HZ
     with _bar("measuring the graph's capacity", CAPACITY_S, console) as progress:
-        overload = run_load(bag, opened.path, frames.names, engine, threads, rate, CAPACITY_S, progress)
+        overload = run_load(target, rate=rate, seconds=CAPACITY_S, progress=progress)
     capacity_hz = overload.answered_hz
     rate = SHARE * capacity_hz / CAMERA_HZ
     with _bar(f"{SHARE:.0%} of {capacity_hz:.1f} frames/s", 60.0 * minutes, console) as progress:
-        load = run_load(bag, opened.path, frames.names, engine, threads, rate, 60.0 * minutes, progress)
+        load = run_load(target, rate=rate, seconds=60.0 * minutes, progress=progress)
     with console.status("timing the pipeline alone again"):
         alone = before.joined(measure_alone(opened, frames, engine, threads, ALONE_S / 2.0))
     console.print(terminal_table("stages", STAGE_HEADINGS, stage_rows(load, alone)))
     for sentence in verdicts(load, alone):
         console.print(sentence)
     if out is not None:
-        _write(out, opened.model_id, minutes, alone, overload, load)
+        facts = {
+            "student": f"{opened.model_id} on {load.engine}",
+            "cores": str(len(os.sched_getaffinity(0))),
+            "load": f"{load.offered_hz:.1f} frames/s, {SHARE:.0%} of the capacity ({capacity_hz:.1f} frames/s), "
+            f"for {minutes:g} minutes",
+        }
+        picture = out.with_suffix(".png")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw_soak(load, alone, picture)
+        write_report(out, "The node graph under load", facts, soak_markdown(load, alone, overload, picture.name))
         console.print(f"wrote [bold]{out}[/bold]")
 
 
@@ -73,19 +82,6 @@ def _rendered_bag(work: Path, console: Console) -> Path:
         with _bar("writing the bag", 1.0, console) as progress:
             write_soak_bag(dataroot, SYNTHETIC_VERSION, bag, lambda done, total: progress(done / total))
     return bag
-
-
-def _write(out: Path, model: str, minutes: float, alone: Alone, overload: Load, load: Load) -> None:
-    picture = out.with_suffix(".png")
-    facts = {
-        "student": f"{model} on {load.engine}",
-        "cores": str(len(os.sched_getaffinity(0))),
-        "load": f"{load.offered_hz:.1f} frames/s, {SHARE:.0%} of the capacity ({overload.answered_hz:.1f} frames/s), "
-        f"for {minutes:g} minutes",
-    }
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    draw_soak(load, alone, picture)
-    write_report(out, "The node graph under load", facts, soak_markdown(load, alone, overload, picture.name))
 
 
 @contextmanager

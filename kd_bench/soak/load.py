@@ -1,4 +1,4 @@
-"""The detector's graph under a load: a bag replayed in a loop at a rate, every FrameStatus and process watched."""
+"""The detector's graph under load: a bag played in a loop at a rate, every FrameStatus and process watched."""
 
 import itertools
 import os
@@ -14,6 +14,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import PointCloud2
 
+from kd_bench.options import EngineChoice
 from kd_bench.soak.process_watch import ProcessWatch, Usage
 from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
@@ -21,7 +22,7 @@ from kd_perception.bringup.processes import running
 from kd_perception.datasets.nuscenes import LIDAR
 from kd_perception.ros.qos import EVERY_RESULT, RESULT, SENSOR
 
-SETTLE_S = 3.0  # after the first answers: caches, memory pools and the discovery of listeners
+SETTLE_S = 3.0  # after the first detections: caches, memory pools and the discovery of listeners
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
 _domains = itertools.count(os.getpid())
@@ -29,7 +30,7 @@ _domains = itertools.count(os.getpid())
 
 @dataclass(frozen=True)
 class LoadFrame:
-    """What a FrameStatus said: seconds since the load began, outcome, reason, stages, whether all cameras were used."""
+    """One FrameStatus: seconds since the load began, outcome, reason, stages, whether all cameras were used."""
 
     elapsed_s: float
     outcome: int
@@ -41,8 +42,11 @@ class LoadFrame:
 
 @dataclass(frozen=True)
 class Load:
-    """One run: seconds it lasted, its frames, images lost on the way (all cameras), usage by process, counters at its
-    end, and the engine's name."""
+    """One run under load.
+
+    seconds: its duration; frames: in order of arrival; images_lost: on the way, of all cameras; processes: usage by
+    name; counters: the detector's own, at the end; engine: its name.
+    """
 
     seconds: float
     frames: tuple[LoadFrame, ...]
@@ -53,12 +57,12 @@ class Load:
 
     @property
     def answered(self) -> list[LoadFrame]:
-        """The frames that got boxes."""
+        """The frames that were processed."""
         return [frame for frame in self.frames if frame.outcome == FrameStatus.ANSWERED]
 
     @property
     def answered_hz(self) -> float:
-        """Answered frames per second."""
+        """Processed frames per second."""
         return len(self.answered) / self.seconds
 
     @property
@@ -68,7 +72,7 @@ class Load:
 
 
 class Listener:
-    """A node that listens to the results and the cloud in a thread, as a planner and a recorder would."""
+    """A node that subscribes to results and cloud in a thread, as a planner and a recorder do."""
 
     def __init__(self, domain_id: int) -> None:
         self._context = Context()
@@ -106,17 +110,22 @@ class Listener:
                 self.counters = {entry.key: entry.value for entry in status.values}
 
 
+@dataclass(frozen=True)
+class LoadTarget:
+    """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine."""
+
+    bag: Path
+    model: Path
+    cameras: Sequence[str]
+    engine: EngineChoice
+
+
 def run_load(
-    bag: Path,
-    model: Path,
-    cameras: Sequence[str],
-    engine: str,
-    threads: int,
-    rate: float,
-    seconds: float,
-    progress: Callable[[float], None] = lambda elapsed_s: None,
+    target: LoadTarget, *, rate: float, seconds: float, progress: Callable[[float], None] = lambda elapsed_s: None
 ) -> Load:
-    """Replay `bag` in a loop at `rate` times its speed for `seconds`; raises GraphError if a node fails meanwhile."""
+    """Play the bag in a loop at `rate` times its speed for `seconds`; raises GraphError if a node fails meanwhile."""
+    bag, model, cameras = target.bag, target.model, target.cameras
+    engine, threads = target.engine.name, target.engine.threads
     (student,) = bev_student_graph(model, engine, cameras, threads=threads, use_sim_time=True).nodes
     waits = {"wait_for_subscribers": ("objects=1", "status=2")}
     student = replace(student, parameters={**student.parameters, **waits})
@@ -126,7 +135,7 @@ def run_load(
     listener = Listener(domain)
     try:
         with running(Graph((student, replay)), domain_id=domain) as processes:
-            _wait_for_answers(listener, processes.finished)
+            _wait_for_detections(listener, processes.finished)
             first, lost_before = len(listener.statuses), int(listener.counters.get("images_lost", "0"))
             started_s = time.monotonic()
             pids = {node.name: node.process.pid for node in processes.nodes}
@@ -145,13 +154,13 @@ def run_load(
     return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", engine))
 
 
-def _wait_for_answers(listener: Listener, check: Callable[[], bool]) -> None:
-    """Until the detector has answered for a while; `check` raises if a node fails."""
+def _wait_for_detections(listener: Listener, check: Callable[[], bool]) -> None:
+    """Wait until the detector has worked for a while; `check` raises if a node fails."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while not listener.statuses or time.monotonic() - listener.statuses[0][0] < SETTLE_S:
         check()
         if time.monotonic() > deadline_s:
-            raise TimeoutError(f"the detector answered nothing within {START_TIMEOUT_S:.0f} s")
+            raise TimeoutError(f"the detector processed no frame within {START_TIMEOUT_S:.0f} s; see the log of kd up")
         time.sleep(POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""What `kd bench soak` tells: a table of stages, sentences that hold the result against the aims, and a plot."""
+"""The report of `kd bench soak`: a table of stages, a sentence for each aim, and a plot."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,23 +59,23 @@ def slope_mb_per_minute(history: Sequence[Usage]) -> float:
 
 
 def verdicts(load: Load, alone: Alone) -> list[str]:
-    """The result beside each aim, one sentence each."""
+    """The result against each aim, one sentence each."""
     latency = [frame.stage_ms[GRAPH_LATENCY] for frame in load.answered]
     p50, p99 = np.percentile(latency, [50, 99])
     overhead = p50 / np.median(alone.latency_ms)
     lost = len(load.frames) - len(load.answered)
     incomplete = sum(not frame.complete for frame in load.answered)
     steepest = max(abs(slope_mb_per_minute(history)) for history in load.processes.values())
+    whole = lost == 0 and load.images_lost == 0 and incomplete == 0
     return [
-        f"{_mark(lost == 0 and load.images_lost == 0 and incomplete == 0)} frames: {len(load.answered)} of "
-        f"{len(load.frames)} answered, {incomplete} of them without all cameras; {load.images_lost} images lost on the "
-        "way (aim: none)",
-        f"{_mark(steepest <= FLAT_MB_PER_MINUTE)} memory: the steepest slope is {steepest:.2f} MB a minute (aim: flat, "
-        f"at most {FLAT_MB_PER_MINUTE:g})",
-        f"{_mark(p99 <= MAX_TAIL * p50)} tail: p99 {p99:.1f} ms is {p99 / p50:.2f} times p50 {p50:.1f} ms "
+        f"{_mark('frames', met=whole)} {len(load.answered)} of {len(load.frames)} processed, {incomplete} of them "
+        f"without all cameras; {load.images_lost} images lost on the way (aim: none)",
+        f"{_mark('memory', met=steepest <= FLAT_MB_PER_MINUTE)} the steepest slope is {steepest:.2f} MB a minute "
+        f"(aim: flat, at most {FLAT_MB_PER_MINUTE:g})",
+        f"{_mark('tail', met=p99 <= MAX_TAIL * p50)} p99 {p99:.1f} ms is {p99 / p50:.2f} times p50 {p50:.1f} ms "
         f"(aim: at most {MAX_TAIL:g})",
-        f"{_mark(overhead <= MAX_OVERHEAD)} overhead: graph latency is {overhead:.2f} times the pipeline's alone, "
-        f"{np.median(alone.latency_ms):.1f} ms (aim: at most {MAX_OVERHEAD:g})",
+        f"{_mark('overhead', met=overhead <= MAX_OVERHEAD)} graph latency is {overhead:.2f} times the pipeline's "
+        f"alone, {np.median(alone.latency_ms):.1f} ms (aim: at most {MAX_OVERHEAD:g})",
     ]
 
 
@@ -91,7 +91,7 @@ def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str) -> str
     throughput = [
         ("pipeline alone, stages in sequence", f"{alone.sequential_hz:.1f}"),
         ("pipeline alone, stages overlapped", f"{alone.overlapped_hz:.1f} ({gain:.2f} x)"),
-        ("node graph, more offered than it can answer", f"{overload.answered_hz:.1f}"),
+        ("node graph, more offered than it can process", f"{overload.answered_hz:.1f}"),
     ]
     parts = [
         "".join(f"- {sentence}\n" for sentence in verdicts(load, alone)),
@@ -105,14 +105,14 @@ def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str) -> str
         markdown_table(("throughput", "frames/s"), throughput),
         f"Under the overload that measured the capacity, {len(overload.frames) - len(overload.answered)} of "
         f"{len(overload.frames)} frames were dropped, each with a FrameStatus, and {overload.images_lost} images were "
-        f"overwritten before they were taken. The bag began anew {resets} times during the load; time then jumps back, "
-        "and the detector starts afresh.",
+        f"overwritten before they were taken. The bag restarted {resets} times during the load; time then jumps back, "
+        "and the detector starts over.",
     ]
     return "\n\n".join(part.strip() for part in parts if part)
 
 
 def draw_soak(load: Load, alone: Alone, path: Path) -> None:
-    """A picture: latency of every frame, its distribution beside the pipeline's alone, memory of every process."""
+    """A picture: latency of every frame, its distribution next to the pipeline's alone, memory of every process."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
@@ -122,7 +122,7 @@ def draw_soak(load: Load, alone: Alone, path: Path) -> None:
     inference = [frame.stage_ms["inference"] for frame in load.answered]
     course.plot(minutes, latency, ".", markersize=2, color="#1f77b4", label="graph, end to end")
     course.plot(minutes, inference, ".", markersize=2, color="#ff7f0e", label="of which inference")
-    course.set(xlabel="minutes", ylabel="ms", ylim=(0, None), title="every answered frame")
+    course.set(xlabel="minutes", ylabel="ms", ylim=(0, None), title="every processed frame")
     course.legend(markerscale=5, loc="upper right")
     bins = np.linspace(0.0, max(*latency, *alone.latency_ms), 60)
     spread.hist(latency, bins, density=True, alpha=0.7, label="graph")
@@ -139,5 +139,5 @@ def draw_soak(load: Load, alone: Alone, path: Path) -> None:
         figure.savefig(temporary, dpi=90)
 
 
-def _mark(good: bool) -> str:
-    return "met:" if good else "MISSED:"
+def _mark(aim: str, *, met: bool) -> str:
+    return f"{'met:' if met else 'MISSED:'} {aim}:"

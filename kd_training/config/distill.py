@@ -1,7 +1,7 @@
-"""Configuration of distillation: what of the teacher the student imitates, and how the terms' weights are set.
+"""Configuration of distillation: what the student imitates, and how the terms' weights are set.
 
-The defaults are DistillBEV's (arXiv:2309.15109) for BEVDepth4D, with automatic gradient blending. A weight of 0 leaves
-a term out.
+The defaults are DistillBEV's (arXiv:2309.15109) for BEVDepth4D, with automatic gradient blending. A weight of 0
+switches a term off.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 
 class AttentionSource(Enum):
-    """Whose features say where imitation counts."""
+    """Whose features decide where imitation counts."""
 
     both = "both"
     teacher = "teacher"
@@ -31,7 +31,7 @@ class BlendingMethod(Enum):
 
 @dataclass
 class LayerPair:
-    """A student's layer that imitates a teacher's, by their names in DetectorOutputs.features."""
+    """A student's layer and the teacher's that it imitates, by their names in DetectorOutputs.features."""
 
     student: str = MISSING
     teacher: str = MISSING
@@ -42,10 +42,12 @@ class FeatureConfig:
     """Feature imitation at every layer. Without regions, attention and scale it is a plain squared error."""
 
     weight: float = 1.0
-    regions: bool = True  # boxes, false positives and background count apart; without, every cell is foreground
-    attention: bool = True  # cells count as the spatial attention says
+    regions: bool = (
+        True  # boxes, false positives and background have weights of their own; off: every cell is foreground
+    )
+    attention: bool = True  # cells count by the spatial attention
     scale: bool = True  # small objects count as much as large ones, and each region as a whole
-    false_positives: bool = True  # cells where the teacher is wrongly sure; before and in the head only
+    false_positives: bool = True  # cells where the teacher is sure but wrong; before and in the head only
     attention_from: AttentionSource = AttentionSource.both
     foreground: float = 6e-3  # alpha
     background: float = 4e-2  # beta
@@ -63,7 +65,7 @@ class AttentionConfig:
 
 @dataclass
 class ResponseConfig:
-    """Imitation of the teacher's answers."""
+    """Imitation of the teacher's predictions."""
 
     heatmap: float = 0.0  # weight of the quality focal loss
     boxes: float = 0.0  # weight of the box codes' L1 at true centres
@@ -82,7 +84,7 @@ class RelationConfig:
 
 @dataclass
 class BlendingConfig:
-    """How the terms' weights are set. What follows `method` is of agb; the others look at the gradients every step."""
+    """How the terms' weights are set. The fields behind `method` belong to agb."""
 
     method: BlendingMethod = BlendingMethod.agb
     kappa: float = 0.5  # share of the angle between the task's gradient and the teacher's that is turned
@@ -98,8 +100,8 @@ class DistillConfig:
     teacher: str = ""  # weights file that `kd train` wrote; empty: no distillation
     teacher_recipe: str = ""  # configuration that trains the teacher first where its weights do not exist
     inherit_head: bool = True  # the task heads start as the teacher's
-    adapter_steps: int = 0  # at the start, in which the adapters learn and the student does not imitate yet
-    cache_bytes: int = 0  # of memory, per process, for the teacher's answers: where bev_rotation is 0, they come again
+    adapter_steps: int = 0  # at the start: the adapters learn, and the student does not imitate yet
+    cache_bytes: int = 0  # per process, for the teacher's predictions; they repeat where bev_rotation is 0
     layers: list[LayerPair] = field(
         default_factory=lambda: [
             LayerPair("half", "block1"),

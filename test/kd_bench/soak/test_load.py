@@ -9,7 +9,8 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from typer.testing import CliRunner
 
 from kd_bench.cli import bench
-from kd_bench.soak.load import run_load
+from kd_bench.options import EngineChoice
+from kd_bench.soak.load import LoadTarget, run_load
 from kd_bench.soak.pipeline_alone import measure_alone, read_bag_frames
 from kd_bench.soak.process_watch import ProcessWatch, usage
 from kd_perception.bags.nuscenes_bag import write_scene
@@ -32,8 +33,8 @@ def student(tmp_path_factory):
 
 @pytest.mark.ros
 def test_a_load_counts_every_frame_and_watches_the_processes(bag, student):
-    elapsed = []
-    load = run_load(bag, student, CAMERA_CHANNELS, "onnxruntime", 1, 4.0, 4.0, elapsed.append)
+    elapsed, target = [], LoadTarget(bag, student, CAMERA_CHANNELS, EngineChoice("onnxruntime", 1))
+    load = run_load(target, rate=4.0, seconds=4.0, progress=elapsed.append)
     assert load.answered and load.answered_hz <= load.offered_hz == len(load.frames) / load.seconds
     assert load.seconds >= 4.0 and elapsed == sorted(elapsed) and load.engine == "onnxruntime"
     assert set(load.processes) == {"bev_student", "replay"}
