@@ -24,6 +24,14 @@ class TransformError(CalibrationError):
     """A transform is missing, outside the known times, or would break the tree."""
 
 
+def check_transform(parent: str, child: str, parent_from_child: np.ndarray) -> None:
+    """Raise TransformError if one transform by itself cannot be right: not finite, or from a frame to itself."""
+    if not np.isfinite(parent_from_child).all():
+        raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
+    if child == parent:
+        raise TransformError(f"tf {parent} -> {child} would close a cycle of one frame; check its publisher")
+
+
 @dataclass
 class _Edge:
     """A frame's parent and `parent_from_child` over time, stamps rising; a static edge has one entry for all times."""
@@ -50,10 +58,9 @@ class TransformBuffer:
 
         Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
         """
-        if not np.isfinite(parent_from_child).all():
-            raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
+        check_transform(parent, child, parent_from_child)
         with self._lock:
-            if child == parent or child in self._ancestors(parent):
+            if child in self._ancestors(parent):
                 raise TransformError(
                     f"tf {parent} -> {child} would close a cycle: {parent} already hangs below {child}; remove one of "
                     "them"
