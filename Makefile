@@ -3,6 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 ENV := source scripts/env.sh &&
+JOBS ?= 2
 
 .PHONY: help setup demo test colcon-test pictures pins clean
 
@@ -15,9 +16,9 @@ setup:  ## Make .venv: Python packages, ROS 2 where none is sourced, messages (P
 demo: setup  ## Synthetic scene -> bag -> node graph -> nuScenes metric; pictures in out/demo/report.html
 	@$(ENV) kd demo
 
-test: setup  ## Linter and all tests
+test: setup  ## Linter and all tests, in two processes (JOBS=... for another number)
 	@$(ENV) ruff check .
-	@$(ENV) pytest
+	@$(ENV) pytest -n $(JOBS) --dist loadfile
 
 colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, install/, log/)
 	@$(ENV) colcon build

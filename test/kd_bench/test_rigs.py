@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.synthetic import small_config
+from support.synthetic import small_set
 
 from kd_bench.options import EngineChoice
 from kd_bench.progress import silent
@@ -16,16 +16,13 @@ from kd_perception.geometry.boxes import CLASSES
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_synthetic.dataset.config import SynthConfig
-from kd_synthetic.dataset.generate import generate
 
 AHEAD = RigCase("three ahead", "original", FRONT)
 
 
 @pytest.fixture(scope="module")
-def nusc(tmp_path_factory):  # noqa: ANN201
-    config = small_config(tmp_path_factory.mktemp("rigs") / "data")
-    generate(config)
-    return open_nuscenes(config.out, SYNTHETIC_VERSION)
+def nusc(request):  # noqa: ANN201
+    return open_nuscenes(small_set(request).out, SYNTHETIC_VERSION)
 
 
 def truth_ahead(nusc, only_seen: bool) -> tuple[Results, set[str]]:  # noqa: ANN001

@@ -1,14 +1,12 @@
 """A small rendered data set, shared by the tests of this folder."""
 
 import pytest
-from support.synthetic import small_config
+from support.synthetic import small_set
 
-from kd_synthetic.dataset.generate import SynthConfig, generate
+from kd_synthetic.dataset.generate import SynthConfig
 
 
 @pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> SynthConfig:
+def dataset(request: pytest.FixtureRequest) -> SynthConfig:
     """The rendered set; do not change its files."""
-    config = small_config(tmp_path_factory.mktemp("synth") / "data")
-    generate(config)
-    return config
+    return small_set(request)

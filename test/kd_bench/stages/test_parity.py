@@ -1,12 +1,13 @@
 """Engines give PyTorch's answers: the measure by known cases, and the shipped student over 50 frames."""
 
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
+from support.made_once import made_once
 
-from kd_bench.frames import count_missing, read_frames, render_frames
+from kd_bench.frames import BenchFrame, count_missing, read_frames, render_frames
 from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
@@ -92,10 +93,14 @@ def test_what_passes():
     assert replace(good, detections=0, matched=0).passed
 
 
+@pytest.fixture(scope="module")
+def frames(request: pytest.FixtureRequest) -> list[BenchFrame]:
+    return read_frames(made_once(request, "parity", partial(render_frames, frames=4)), SYNTHETIC_VERSION, 50)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("student", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
-def test_shipped_students_answer_alike_in_every_engine(student: str, tmp_path: Path):
-    frames = read_frames(render_frames(tmp_path, frames=4), SYNTHETIC_VERSION, 50)
+def test_shipped_students_answer_alike_in_every_engine(student: str, frames: list[BenchFrame]):
     assert len(frames) == 50 and count_missing(frames) == 46
     for result in measure_parity(load_student(resource(student)), frames, ["openvino", "onnxruntime"]):
         assert result.frames == 50 and result.detections > 200
