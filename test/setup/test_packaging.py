@@ -1,4 +1,4 @@
-"""package.xml, setup.py, the requirement files and the installed environment say the same."""
+"""package.xml, setup.py, the requirement files and the installed environment agree."""
 
 import ast
 import importlib

@@ -67,9 +67,11 @@ def of_two(configs, tmp_path_factory) -> Path:
     return out
 
 
-def assert_close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+def assert_close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], least_share: float = 0.9) -> None:
+    """The same gradients, of which at least this share is not all zero."""
     assert left.keys() == right.keys()
     largest = max(float(value.abs().max()) for value in right.values())
+    assert largest > 0.0 and sum(bool(value.any()) for value in right.values()) > least_share * len(right)
     for name, value in right.items():
         assert torch.allclose(left[name], value, rtol=2e-3, atol=1e-5 * largest), name
 
@@ -96,4 +98,4 @@ def test_two_passes_of_one_process_are_one_of_twice_the_samples(data, teacher, t
     config.distill.blending.method = BlendingMethod.fixed
     two, _ = one_step(replace(config, schedule=replace(config.schedule, batch=2, total_batch=4)), tmp_path / "two")
     one, _ = one_step(replace(config, schedule=replace(config.schedule, batch=4)), tmp_path / "one")
-    assert_close(two, one)
+    assert_close(two, one, least_share=0.6)  # the heads learn nothing without the losses that count objects

@@ -39,7 +39,8 @@ def test_one_command_trains_the_teacher_then_the_student_and_shows_both(data, tm
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert result.output.count("mAP") >= 2 and "pictures:" in result.output
-    assert load_file(tmp_path / "teacher.safetensors")
+    taught, trained = (load_file(tmp_path / name) for name in ("teacher.safetensors", "teacher/weights.safetensors"))
+    assert taught.keys() == trained.keys() and all(torch.equal(taught[name], trained[name]) for name in trained)
     for folder, panels in ((tmp_path / "teacher", 2), (tmp_path / "out", 3)):
         assert (folder / "metrics" / "metrics_summary.json").is_file()
         pictures = sorted((folder / "pictures").glob("*.jpg"))

@@ -41,11 +41,13 @@ def test_a_killed_run_goes_on(tmp_path):
         wait_for(out / STATE_FILE)
         process.send_signal(signal.SIGKILL)
     assert 1 <= load_state(out, config)["step"] < STEPS
-    assert load_file(out / WEIGHTS_FILE)
+    saved = load_file(out / WEIGHTS_FILE)
     assert train(config, out, resume=True)
     assert train(config, tmp_path / "straight")
     resumed, straight = (load_file(folder / WEIGHTS_FILE) for folder in (out, tmp_path / "straight"))
+    assert saved.keys() == resumed.keys() == straight.keys()
     assert all(torch.equal(resumed[name], straight[name]) for name in straight)
+    assert not all(torch.equal(saved[name], straight[name]) for name in straight)  # it did not end before the kill
 
 
 def test_a_kill_while_saving_leaves_a_whole_state(tmp_path):

@@ -2,6 +2,7 @@
 file.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from support.interrupts import interrupt_at
 from support.nuscenes_tables import VERSION, write_dataset
 from support.tiny_runs import teacher_run
 
+from kd_perception.commit import code_commit
 from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
@@ -98,7 +100,9 @@ def test_a_temporal_student_trains_from_single_frame_weights_and_is_validated(pa
     assert {name.split(".")[0] for name in after.keys() - before.keys()} == {"fusion", "motion"}
     assert after["motion.displacement.weight"].any() and after["fusion.output.weight"].any()  # both began at zero
     ((_, metrics),) = validation_metrics(tmp_path)
-    assert metrics.summary["meta"] is not None and (tmp_path / "metrics" / "metrics_summary.json").is_file()
+    written = json.loads((tmp_path / "metrics" / "metrics_summary.json").read_text())
+    assert metrics.classes["car"].truths == 18  # three in each of two scenes' three keyframes
+    assert written["mean_ap"] == metrics.mean_ap
 
 
 def test_resume_refuses_another_configuration_and_damaged_state(painted, finished, tmp_path):
@@ -219,7 +223,7 @@ def test_exported_file_equals_torch_for_any_camera_count(kind, tmp_path):
 def test_provenance_states_the_run(painted):
     facts = provenance_of(make_config(painted, 7), "")
     assert facts["training"] == "7 steps of 1 samples per process, seed 0, bf16-mixed"
-    assert facts["data"] == f"{painted.root} {VERSION}" and facts["commit"]
+    assert facts["data"] == f"{painted.root} {VERSION}" and facts["commit"] == code_commit()
 
 
 def test_a_missing_camera_changes_nothing_whatever_its_image_shows(tmp_path):
