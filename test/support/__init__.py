@@ -1,1 +1,1 @@
-"""Helpers that several tests share: a fast student whose answers are known, painted images, small rigs."""
+"""What several tests share: a fast student whose detections are known, painted images, small rigs."""

@@ -1,8 +1,10 @@
-"""A running detector for tests: fed by a painted rig, and what it has published."""
+"""A running detector for tests, its own or shared: fed by a painted rig, and what it has published."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -13,7 +15,7 @@ from kd_perception.bringup.graph import Graph, Value, bev_student_graph
 from kd_perception.bringup.processes import Processes, running
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.student.spec import StudentSpec
-from support.domains import free_domain
+from support.domains import held_domain
 from support.fake_student import SPEC, write_fake_student
 from support.graph import PaintedRig, Peer
 
@@ -22,14 +24,27 @@ T0 = 1_700_000_000 * S
 
 
 class Bench:
-    """A running detector, the rig that feeds it, and what it has published."""
+    """A running detector, the rig that feeds it, and what it has published; `now_ns` is the newest stamp it was given
+    by `next_stamp`."""
 
     def __init__(self, rig: PaintedRig, peer: Peer, processes: Processes, domain: int) -> None:
         self.rig, self.peer, self.processes, self.domain = rig, peer, processes, domain
+        self.now_ns = T0
         self.objects = peer.listen(Detection3DArray, "/bev_student/output/objects")
         self.statuses = peer.listen(FrameStatus, "/bev_student/output/status")
         self.diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
         self.totals = peer.listen(Float64, "/bev_student/debug/processing_time/total_ms")
+
+    def next_stamp(self, step_ns: int = S) -> int:
+        """A stamp that comes after all before: tests that share a detector must not turn its time back."""
+        self.now_ns += step_ns
+        return self.now_ns
+
+    def forget(self) -> None:
+        """Forget what was published; the detector must process a good frame well, or the test before has broken it."""
+        self.works(self.next_stamp())
+        for messages in (self.objects, self.statuses, self.diagnostics, self.totals):
+            messages.clear()
 
     def status(self, stamp_ns: int) -> FrameStatus:
         """Wait for the status of a frame."""
@@ -42,24 +57,31 @@ class Bench:
     def _stamped(self, messages: list, stamp_ns: int) -> object:
         return self.peer.until(lambda: next((m for m in messages if to_nanoseconds(m.header.stamp) == stamp_ns), None))
 
-    def told(self, text: str) -> DiagnosticArray:
+    def reported(self, text: str) -> DiagnosticArray:
         """Wait for diagnostics whose message contains a text."""
         return self.peer.until(lambda: next((d for d in self.diagnostics if text in d.status[0].message), None))
 
     def counter(self, name: str) -> int:
-        """The newest value of a counter in diagnostics."""
+        """A counter, by a report that was made after this call."""
+        asked_ns = time.time_ns()  # as the node's clock has it
+        self.peer.until(lambda: self.diagnostics and to_nanoseconds(self.diagnostics[-1].header.stamp) >= asked_ns)
+        return self.last_counter(name)
+
+    def last_counter(self, name: str) -> int:
+        """A counter by the newest report that has come; 0 if none has."""
         return int(values(self.diagnostics[-1]).get(name, "0")) if self.diagnostics else 0
 
     def counted(self, name: str, count: int) -> None:
         """Wait until a counter has reached a value."""
-        self.peer.until(lambda: self.counter(name) >= count)
+        self.peer.until(lambda: self.last_counter(name) >= count)
 
     def shoot_until(self, good: Callable[[FrameStatus], bool], timeout_s: float = 90.0) -> FrameStatus:
         """Shoot frame after frame until one's status is good: other topics than images keep their own time."""
         found = []
 
         def shot() -> bool:
-            stamp_ns = (to_nanoseconds(self.statuses[-1].header.stamp) if self.statuses else T0) + S // 10
+            self.now_ns = max([self.now_ns, *(to_nanoseconds(s.header.stamp) for s in self.statuses[-1:])])
+            stamp_ns = self.next_stamp(S // 10)
             self.rig.shoot(stamp_ns)
             found.append(self.status(stamp_ns))
             return good(found[-1])
@@ -68,7 +90,7 @@ class Bench:
         return found[-1]
 
     def works(self, stamp_ns: int) -> None:
-        """The node still answers a good frame well."""
+        """The node still processes a good frame well."""
         self.rig.shoot(stamp_ns)
         assert self.status(stamp_ns).outcome == FrameStatus.ANSWERED
         assert len(self.found(stamp_ns).detections) == 1
@@ -79,9 +101,37 @@ def values(diagnostics: DiagnosticArray) -> dict[str, str]:
     return {entry.key: entry.value for entry in diagnostics.status[0].values}
 
 
+class SharedDetector:
+    """One detector for many tests; a test that has left it broken costs the next one a start, not its result."""
+
+    def __init__(self, folder: Path, **parameters: object) -> None:
+        """`folder` takes the student file; `parameters` as in `bench`."""
+        self._start = partial(bench, folder, **parameters)
+        self._stack = ExitStack()
+        self._running: Bench | None = None
+
+    def ready(self) -> Bench:
+        """The detector, with nothing left of the test before."""
+        if self._running is not None:
+            try:
+                self._running.forget()
+            except AssertionError:
+                self._running = None
+                self._stack.close()  # fails where the node has died: nobody else may have noticed
+        if self._running is None:
+            self._running = self._stack.enter_context(self._start())
+            self._running.forget()
+        return self._running
+
+    def close(self) -> None:
+        """End it; fails where its node has died."""
+        self._stack.close()
+
+
 @contextmanager
 def bench(
     folder: Path,
+    *,
     calibrate: bool = True,
     count: int = 3,
     transport: str = "compressed",
@@ -90,8 +140,7 @@ def bench(
 ) -> Iterator[Bench]:
     """Run the detector on a painted rig; `overrides` are its parameters. Nothing is lost on the way, and cameras have
     a second to come: a busy machine must not decide what a test sees."""
-    domain = free_domain()
-    with Peer(domain) as peer:
+    with held_domain() as domain, Peer(domain) as peer:
         rig = PaintedRig(peer, count, transport)
         model = write_fake_student(folder / "s.onnx", spec)
         (node,) = bev_student_graph(model, "onnxruntime", rig.names, transport, threads=1).nodes

@@ -1,4 +1,4 @@
-"""Random boxes, truths and outputs of a small teacher and a small student, for tests of distillation."""
+"""Random boxes, ground truth and outputs of a small teacher and a small student, for tests of distillation."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,8 @@ def random_boxes(seed: int, count: int) -> Boxes:
     )
 
 
-def make_truth(boxes: Sequence[Boxes]) -> GroundTruth:
-    """The truth of a batch of rigs that see these boxes."""
+def make_ground_truth(boxes: Sequence[Boxes]) -> GroundTruth:
+    """Ground truth of a batch of rigs that see these boxes."""
     return join_ground_truth([detection_targets(entry, GRID) for entry in boxes])
 
 

@@ -1,4 +1,4 @@
-"""Copies of a bag with something changed, for tests of what is said about broken recordings."""
+"""Copies of a bag with something changed, for tests of reports on broken recordings."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A student file that reads painted images: real interface and tables, no training, known answers in a millisecond.
+"""A student file that reads painted images: real interface and tables, no training, known detections in a millisecond.
 
 `paint` writes an object into the images where a rig's cameras see it: red is the score, green the class, blue the depth
 bin. The file gathers those pixels with the tables of `pull`, so what it finds proves preprocessing, geometry, engine

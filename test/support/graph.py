@@ -28,7 +28,7 @@ IMAGE_SIZE = (256, 704)  # height, width
 
 
 class Peer:
-    """A node beside the tested ones, in a context of its own: publishes, listens, and waits for conditions."""
+    """A node next to the tested ones, in a context of its own: publishes, listens, and waits for conditions."""
 
     def __init__(self, domain_id: int, name: str = "peer") -> None:
         use_middleware_profile()
@@ -48,7 +48,7 @@ class Peer:
         """Spin until the condition is true and return its value; fails the test after the timeout."""
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
-            assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
+            assert time.monotonic() < deadline, f"waited {timeout_s} s, and the condition did not come true"
             self._executor.spin_once(timeout_sec=0.05)
         return value
 

@@ -1,5 +1,5 @@
 """A small nuScenes-format data set whose images are painted for `support.fake_student`, so that evaluation has known
-answers.
+detections.
 
 Two scenes of a moving, turning, slightly tilted ego among standing objects; every sensor has its own time stamps, there
 is a frame between keyframes, and one annotated box holds no LiDAR point.

@@ -29,7 +29,7 @@ class Rehearsal:
     plan_bytes: int
     same_from_cache: bool
     rebuilt_after_damage: bool
-    told: list[str]
+    reports: list[str]
     profile: dict[str, list[int]]
     tf32: bool
 
@@ -78,7 +78,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
             return config
 
     facts = {"tf32": True}
-    told: list[str] = []
+    reports: list[str] = []
     tensorrt_build.ParsedNetwork = NetworkForAGpuElsewhere
     tensorrt_build.REPORT_EVERY_S = 0.0
     folder, path = Path(task["folder"]), Path(task["student"])
@@ -91,7 +91,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     gpu = Gpu("a GPU elsewhere", (8, 6), 14)
 
     def report(sentence: str) -> None:
-        told.append(sentence)
+        reports.append(sentence)
         if task["interrupt"] and sentence.startswith("building: "):
             raise KeyboardInterrupt("Ctrl-C")
 
@@ -100,7 +100,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     try:
         built = tensorrt_build.built_plan(request)
     except (EngineError, KeyboardInterrupt) as error:
-        return asdict(Rehearsal(str(error), 0, False, False, told, {}, facts["tf32"]))
+        return asdict(Rehearsal(str(error), 0, False, False, reports, {}, facts["tf32"]))
     kept = tensorrt_build.kept_plan(request)
     kept_file = folder / request.key.file_name()
     kept_file.write_bytes(kept_file.read_bytes()[:-1])
@@ -108,7 +108,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     fetched = build_cache.fetch(folder, request.key)
     same = kept is not None and kept.data == built.data and replace(kept, built=True) == built
     profile = {name: list(shape) for name, shape in shapes.items()}
-    return asdict(Rehearsal("", len(fetched), same, rebuilt, told, profile, facts["tf32"]))
+    return asdict(Rehearsal("", len(fetched), same, rebuilt, reports, profile, facts["tf32"]))
 
 
 def check(task: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from support.host_cuda import HostCuda
 
-STANDIN = Path(__file__).with_name("tensorrt_standin.py")
+STANDIN = Path(__file__).with_name("tensorrt_standin")
 
 
 def compiler() -> str | None:
@@ -29,10 +29,12 @@ def play(patch: pytest.MonkeyPatch, driver: HostCuda) -> ModuleType:
     from kd_perception.engines import tensorrt
     from kd_perception.engines.cuda import Cuda
 
-    spec = spec_from_file_location("tensorrt", STANDIN)
+    for part in ("building", "recording", "running"):
+        patch.delitem(sys.modules, f"tensorrt.{part}", raising=False)
+    spec = spec_from_file_location("tensorrt", STANDIN / "__init__.py", submodule_search_locations=[str(STANDIN)])
     module = module_from_spec(spec)
-    spec.loader.exec_module(module)
     patch.setitem(sys.modules, "tensorrt", module)
+    spec.loader.exec_module(module)
     patch.setattr(tensorrt, "Cuda", partial(Cuda, str(driver.path)))
     return module
 

@@ -25,6 +25,6 @@ def inputs_for(cameras: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {"images": images, "camera_valid": np.ones(cameras, np.float32), **tables}
 
 
-def opened(student: Student, folder: Path, cameras: int = 4, told: list[str] | None = None) -> TensorRtEngine:
-    report = (lambda sentence: None) if told is None else told.append
+def opened(student: Student, folder: Path, cameras: int = 4, reports: list[str] | None = None) -> TensorRtEngine:
+    report = (lambda sentence: None) if reports is None else reports.append
     return TensorRtEngine(student, cameras, EngineOptions(cache_folder=folder, report=report))

@@ -56,10 +56,10 @@ def fallback(engines: Mapping[str, Doubler | Exception], report: Callable[[str],
 
 
 def test_the_first_that_opens_runs_and_the_others_are_told_about():
-    told: list[str] = []
-    engine = fallback({"a": EngineError("no GPU"), "b": ImportError("no module b"), "c": Doubler("c")}, told.append)
+    reports: list[str] = []
+    engine = fallback({"a": EngineError("no GPU"), "b": ImportError("no module b"), "c": Doubler("c")}, reports.append)
     assert engine.name == "c" and engine.not_kept == "c was not kept"
-    assert told == ["engine a: no GPU; engine c runs instead", "engine b: no module b; engine c runs instead"]
+    assert reports == ["engine a: no GPU; engine c runs instead", "engine b: no module b; engine c runs instead"]
     assert engine.failures == ()
     np.testing.assert_array_equal(engine.run(ONES)["y"], 2.0)
 

@@ -87,7 +87,7 @@ def test_our_builder_builds_keeps_and_fetches(tmp_path: Path, cameras: int):
     rehearsal = rehearsed_build(student, cameras, tmp_path / "cache")
     assert rehearsal.error == ""
     assert rehearsal.plan_bytes > 1000 and rehearsal.same_from_cache and rehearsal.rebuilt_after_damage
-    assert any(line.startswith("building: ") for line in rehearsal.told)  # TensorRT called our progress monitor
+    assert any(line.startswith("building: ") for line in rehearsal.reports)  # TensorRT called our progress monitor
     assert rehearsal.profile["images"] == [cameras, *TEMPORAL_SPEC.image_size, 3]
     assert not rehearsal.tf32
 
@@ -108,5 +108,5 @@ def test_what_tensorrt_refuses_is_told_in_its_words(tmp_path: Path):
 def test_ctrl_c_ends_a_build(tmp_path: Path):
     student = write_fake_student(tmp_path / "student.onnx")
     rehearsal = rehearsed_build(student, 6, tmp_path / "cache", interrupt=True)
-    assert rehearsal.error == "Ctrl-C" and len(rehearsal.told) == 2  # "building MODEL ...", then the first step
+    assert rehearsal.error == "Ctrl-C" and len(rehearsal.reports) == 2  # "building MODEL ...", then the first step
     assert list((tmp_path / "cache").glob("*")) == []

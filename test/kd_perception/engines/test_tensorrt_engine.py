@@ -139,9 +139,9 @@ def test_without_tensorrt_or_gpu_it_refuses_and_auto_goes_on(
     tensorrt: ModuleType, host_cuda: HostCuda, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
 ):
     host_cuda["devices"] = 0
-    told: list[str] = []
-    assert open_engine("auto", student, 4, EngineOptions(1, tmp_path, told.append)).name == "openvino"
-    assert told == [
+    reports: list[str] = []
+    assert open_engine("auto", student, 4, EngineOptions(1, tmp_path, reports.append)).name == "openvino"
+    assert reports == [
         "engine tensorrt: TensorRT 10.3.0 is installed but no GPU can be used (the NVIDIA driver shows no GPU (is "
         "CUDA_VISIBLE_DEVICES empty?)); check nvidia-smi, or use engine openvino; engine openvino runs "
         "instead"
@@ -220,13 +220,13 @@ def test_the_pipeline_starts_its_memory_anew_when_the_gpu_dies(
     pipeline = Pipeline(temporal, "auto", 4, PipelineOptions(threads=1, cache_folder=tmp_path))
     height, width = SMALL.image_size
     pipeline.set_rig(ring_rig(4, width, height, np.radians(95.0)))
-    told = []
+    reports = []
     for frame in range(4):
         if frame == 2:
             host_cuda["failure"] = LAUNCH_FAILED
         detections = pipeline.detect(list(inputs_for(4)["images"]), frame * 500_000_000, np.eye(4))
-        told.append((pipeline.engine.name, detections.memory_state))
+        reports.append((pipeline.engine.name, detections.memory_state))
         if frame == 2:
             assert "engine tensorrt failed, and the temporal memory with it" in detections.reset_reason
     pipeline.close()
-    assert told == [("tensorrt", "empty"), ("tensorrt", "used"), ("openvino", "empty"), ("openvino", "used")]
+    assert reports == [("tensorrt", "empty"), ("tensorrt", "used"), ("openvino", "empty"), ("openvino", "used")]

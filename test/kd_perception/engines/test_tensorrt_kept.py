@@ -14,15 +14,15 @@ from kd_perception.student.spec import Student
 
 
 def test_the_second_start_builds_nothing(tensorrt: ModuleType, student: Student, tmp_path: Path):
-    told: list[str] = []
-    expected = opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"].copy()
+    reports: list[str] = []
+    expected = opened(student, tmp_path, reports=reports).run(inputs_for(4))["heatmap"].copy()
     assert tensorrt.builds == 1
-    assert told[0].startswith("building painted@") and "for 4 cameras on Host GPU" in told[0]
-    assert told[-1].startswith("built in")
-    told.clear()
-    np.testing.assert_array_equal(opened(student, tmp_path, told=told).run(inputs_for(4))["heatmap"], expected)
+    assert reports[0].startswith("building painted@") and "for 4 cameras on Host GPU" in reports[0]
+    assert reports[-1].startswith("built in")
+    reports.clear()
+    np.testing.assert_array_equal(opened(student, tmp_path, reports=reports).run(inputs_for(4))["heatmap"], expected)
     assert tensorrt.builds == 1
-    (sentence,) = told
+    (sentence,) = reports
     assert sentence.startswith("TensorRT engine taken from ")
     opened(student, tmp_path, cameras=5)
     assert tensorrt.builds == 2
@@ -48,21 +48,22 @@ def test_damaged_files_are_built_again_and_replaced(
     path.write_bytes(broken)
     if suffix == "timing":
         next(tmp_path.glob("*.plan")).unlink()
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
+    reports: list[str] = []
+    opened(student, tmp_path, reports=reports)
     assert tensorrt.builds == 2 and tensorrt.timings_given[-1] == (b"timings" if suffix == "plan" else b"")
-    assert any(str(path) in sentence and "again" in sentence for sentence in told)
+    assert any(str(path) in sentence and "again" in sentence for sentence in reports)
     assert path.read_bytes() == whole
 
 
 def test_an_engine_that_tensorrt_refuses_is_built_again(tensorrt: ModuleType, student: Student, tmp_path: Path):
     opened(student, tmp_path)
     tensorrt.refused_plans = 1
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
+    reports: list[str] = []
+    opened(student, tmp_path, reports=reports)
     assert tensorrt.builds == 2
     assert (
-        "TensorRT refuses the kept engine (Serialization assertion failed: versions differ); it is built again" in told
+        "TensorRT refuses the kept engine (Serialization assertion failed: versions differ); it is built again"
+        in reports
     )
 
 
@@ -70,9 +71,9 @@ def test_timings_that_tensorrt_refuses_are_taken_again(
     tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
 ):
     monkeypatch.setattr(tensorrt_build, "_kept_timings", lambda *_: b"of another device")
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert "TensorRT refuses the kept timings of kernels; they are taken again" in told
+    reports: list[str] = []
+    opened(student, tmp_path, reports=reports)
+    assert "TensorRT refuses the kept timings of kernels; they are taken again" in reports
     assert tensorrt.timings_given == [b""]
 
 
@@ -92,9 +93,9 @@ def test_another_tensorrt_or_gpu_builds_its_own(
 def test_an_engine_that_cannot_be_kept_still_runs_and_says_so(tensorrt: ModuleType, student: Student, tmp_path: Path):
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    told: list[str] = []
-    engine = opened(student, blocked / "folder", told=told)
-    assert "could not be kept in" in engine.not_kept and engine.not_kept in told
+    reports: list[str] = []
+    engine = opened(student, blocked / "folder", reports=reports)
+    assert "could not be kept in" in engine.not_kept and engine.not_kept in reports
     assert engine.run(inputs_for(4))["heatmap"].shape == (10, 32, 32)
 
 
@@ -102,9 +103,9 @@ def test_progress_is_told_while_building(
     tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
 ):
     monkeypatch.setattr(tensorrt_build, "REPORT_EVERY_S", 0.0)
-    told: list[str] = []
-    opened(student, tmp_path, told=told)
-    assert [line for line in told if line.startswith("building: ")] == [
+    reports: list[str] = []
+    opened(student, tmp_path, reports=reports)
+    assert [line for line in reports if line.startswith("building: ")] == [
         "building: Timing, step 1 of 2, 0 s so far", "building: Timing, step 2 of 2, 0 s so far",
     ]  # fmt: skip
 

@@ -22,13 +22,13 @@ S = 1_000_000_000
 
 
 def test_worker_keeps_only_the_newest_waiting_item():
-    release, done = threading.Event(), []
-    started = threading.Event()
+    release, started, finished, done = threading.Event(), threading.Event(), threading.Semaphore(0), []
 
     def work(item):
         started.set()
-        release.wait(10.0)
+        assert release.wait(10.0)
         done.append(item)
+        finished.release()
 
     worker = LatestWorker(work)
     assert worker.submit(1) is None
@@ -36,8 +36,7 @@ def test_worker_keeps_only_the_newest_waiting_item():
     assert worker.submit(2) is None
     assert worker.submit(3) == 2
     release.set()
-    while len(done) < 2:
-        threading.Event().wait(0.001)
+    assert finished.acquire(timeout=10.0) and finished.acquire(timeout=10.0)
     assert worker.stop() is None and done == [1, 3]
 
 

@@ -10,7 +10,7 @@ from support.distillation import (
     STUDENT_CHANNELS,
     TEACHER_CHANNELS,
     box,
-    make_truth,
+    make_ground_truth,
     random_boxes,
     random_outputs,
     side,
@@ -47,7 +47,7 @@ def distil(config: DistillConfig, truth: GroundTruth, teacher_seed: int = 1) -> 
 
 def test_terms_have_the_names_announced_and_are_scalars():
     distiller = make_distiller(EVERYTHING)
-    distilled = distil(EVERYTHING, make_truth([random_boxes(0, 5), random_boxes(1, 2)]))
+    distilled = distil(EVERYTHING, make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)]))
     layered = {f"{kind}/{layer}" for kind in ("feature", "attention") for layer in LAYERS}
     assert set(distilled.terms) == layered | {"response/heatmap", "response/boxes", "relation"}
     assert tuple(distilled.terms) == distiller.term_names
@@ -72,13 +72,13 @@ def test_terms_have_the_names_announced_and_are_scalars():
     ],
 )
 def test_any_subset_of_the_terms(config, names):
-    assert tuple(distil(config, make_truth([random_boxes(0, 5)])).terms) == names
+    assert tuple(distil(config, make_ground_truth([random_boxes(0, 5)])).terms) == names
     adapters = list(make_distiller(config).parameters())
     assert bool(adapters) == any(name.endswith("/pre_head") for name in names)
 
 
 def test_a_terms_weight_multiplies_it():
-    truth = make_truth([random_boxes(0, 5)])
+    truth = make_ground_truth([random_boxes(0, 5)])
     heavy = replace(
         EVERYTHING, feature=FeatureConfig(weight=8.0), attention=AttentionConfig(8 * EVERYTHING.attention.weight),
         response=ResponseConfig(heatmap=8.0, boxes=4.0), relation=RelationConfig(weight=16.0),
@@ -92,7 +92,7 @@ def test_every_term_reaches_the_student_and_only_it():
     student = random_outputs(0, 1, STUDENT_CHANNELS, gradient=True)
     teacher = random_outputs(1, 1, TEACHER_CHANNELS)
     distiller = make_distiller(EVERYTHING)
-    terms = distiller(student, teacher, make_truth([random_boxes(0, 5)])).terms
+    terms = distiller(student, teacher, make_ground_truth([random_boxes(0, 5)])).terms
     sources = {layer: student.features[layer] for layer in LAYERS}
     sources |= {"heatmap": student.heatmap, "boxes": student.regression, "relation": student.features["pre_head"]}
     for name, value in terms.items():
@@ -105,7 +105,7 @@ def test_every_term_reaches_the_student_and_only_it():
 def test_plain_squared_error_is_what_is_left_when_all_is_off():
     plain = FeatureConfig(weight=1.0, regions=False, attention=False, scale=False, false_positives=False)
     config = DistillConfig(feature=plain, attention=AttentionConfig(0.0), layers=PRE_HEAD_ONLY)
-    truth = make_truth([random_boxes(0, 5), Boxes.empty()])
+    truth = make_ground_truth([random_boxes(0, 5), Boxes.empty()])
     student, teacher = random_outputs(0, 2, STUDENT_CHANNELS), random_outputs(1, 2, TEACHER_CHANNELS)
     distiller = make_distiller(config)
     adapted = distiller.adapters[0].convolution(student.features["pre_head"])
@@ -117,7 +117,7 @@ def test_feature_loss_is_the_published_formula():
     """With everything on, cell by cell from alpha, beta, eta, S and A, on the layer before the head."""
     config = DistillConfig(layers=PRE_HEAD_ONLY)
     boxes = Boxes.concatenate([box(3.0, 2.0, 4.6, 1.9, 0.6), box(-6.0, -3.0, 9.0, 2.6, -2.0), box(-6.0, 3.0, 1.9, 1.3)])
-    truth = make_truth([boxes])
+    truth = make_ground_truth([boxes])
     student, teacher = random_outputs(0, 1, STUDENT_CHANNELS), random_outputs(1, 1, TEACHER_CHANNELS)
     distiller = make_distiller(config)
     ours, theirs = distiller.adapters[0].convolution(student.features["pre_head"]), teacher.features["pre_head"]
@@ -140,7 +140,7 @@ def test_feature_loss_is_the_published_formula():
 
 
 def test_false_positives_matter_before_the_head_only():
-    truth = make_truth([random_boxes(0, 5)])
+    truth = make_ground_truth([random_boxes(0, 5)])
     student, teacher = random_outputs(0, 1, STUDENT_CHANNELS), random_outputs(1, 1, TEACHER_CHANNELS)
     sure = teacher._replace(heatmap=teacher.heatmap + 2.0)
     never = teacher._replace(heatmap=teacher.heatmap - 20.0)  # a scene without false positives
@@ -154,7 +154,7 @@ def test_false_positives_matter_before_the_head_only():
 def test_a_batch_without_objects_is_legal():
     student = random_outputs(0, 2, STUDENT_CHANNELS, gradient=True)
     terms = make_distiller(EVERYTHING)(
-        student, random_outputs(1, 2, TEACHER_CHANNELS), make_truth([Boxes.empty(), Boxes.empty()])
+        student, random_outputs(1, 2, TEACHER_CHANNELS), make_ground_truth([Boxes.empty(), Boxes.empty()])
     ).terms
     assert terms["response/boxes"].item() == 0.0 and terms["relation"].item() == 0.0
     assert terms["feature/half"].item() > 0.0
@@ -163,7 +163,7 @@ def test_a_batch_without_objects_is_legal():
 
 
 def test_bfloat16_changes_adapters_only_a_little():
-    truth = make_truth([random_boxes(0, 5)])
+    truth = make_ground_truth([random_boxes(0, 5)])
     student, teacher = random_outputs(0, 1, STUDENT_CHANNELS), random_outputs(1, 1, TEACHER_CHANNELS)
     distiller = make_distiller(EVERYTHING).eval()
     exact = distiller(student, teacher, truth).terms
@@ -178,7 +178,7 @@ def test_bfloat16_changes_adapters_only_a_little():
 def test_counts_of_objects_are_those_of_all_processes():
     """Two processes with a rig each: the mean of their terms is the term of one process with both rigs."""
     config = replace(EVERYTHING, layers=PRE_HEAD_ONLY)
-    truth = make_truth([random_boxes(0, 5), random_boxes(1, 2)])
+    truth = make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)])
     student, teacher = random_outputs(0, 2, STUDENT_CHANNELS), random_outputs(1, 2, TEACHER_CHANNELS)
     distiller = make_distiller(config)
     together = distiller(student, teacher, truth).terms
@@ -186,7 +186,7 @@ def test_counts_of_objects_are_those_of_all_processes():
     groups = torch.bincount(truth.objects["group"], minlength=6) / 2.0
     processes = TrainingProcesses(2, lambda count: groups if count.ndim else torch.tensor(next(counts)[0]))
     apart = [
-        distiller(_rig(student, rig), _rig(teacher, rig), make_truth([truth.boxes[rig]]), processes).terms
+        distiller(_rig(student, rig), _rig(teacher, rig), make_ground_truth([truth.boxes[rig]]), processes).terms
         for rig in range(2)
     ]
     for name, value in together.items():
@@ -205,7 +205,7 @@ def _rig(outputs, rig: int):
 def test_imitation_can_be_learnt():
     """The student's features and the adapters, left to the terms alone, come to imitate the teacher."""
     student = random_outputs(0, 1, STUDENT_CHANNELS, gradient=True)
-    teacher, truth = random_outputs(1, 1, TEACHER_CHANNELS), make_truth([random_boxes(0, 5)])
+    teacher, truth = random_outputs(1, 1, TEACHER_CHANNELS), make_ground_truth([random_boxes(0, 5)])
     distiller = make_distiller(EVERYTHING)
     leaves = [student.heatmap, student.regression, *(student.features[layer] for layer in LAYERS)]
     optimizer = torch.optim.Adam([*leaves, *distiller.parameters()], lr=0.05)

@@ -13,7 +13,7 @@ from kd_training.losses.detection import box_loss, depth_loss, heatmap_loss, obj
 ONE = torch.ones(len(HEAD_GROUPS))
 
 
-def make_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
+def make_ground_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
     count = len(group)
     objects = {"rig": torch.zeros(count, dtype=torch.int64), "group": torch.tensor(group)}
     objects |= {"row": torch.arange(count), "column": torch.arange(count)}
@@ -43,7 +43,7 @@ def test_each_group_is_normalised_by_its_own_objects():
     logits = torch.full((1, 10, 1, 1), -100.0)
     logits[0, 0] = 0.0  # group 0 (car) alone has a loss
     one, two, others = (
-        heatmap_loss(logits, target, object_counts(make_truth(torch.zeros(len(group), 10), group))).item()
+        heatmap_loss(logits, target, object_counts(make_ground_truth(torch.zeros(len(group), 10), group))).item()
         for group in ([0], [0, 0], [5, 5, 5])
     )
     assert two == pytest.approx(one / 2.0) and others == pytest.approx(one)
@@ -56,7 +56,7 @@ def test_box_loss_ignores_unknown_velocity_and_weighs_known_ones():
     regression = torch.zeros(1, len(HEAD_GROUPS), 10, 4, 4)
     regression[0, 0, 0, 0, 0] = 3.0
     regression.requires_grad_()
-    loss = box_loss(regression, make_truth(codes, [0, 1]), 0.2, ONE)
+    loss = box_loss(regression, make_ground_truth(codes, [0, 1]), 0.2, ONE)
     assert loss.item() == pytest.approx(3.0 + 0.2 * 4.0)
     loss.backward()
     assert torch.isfinite(regression.grad).all()

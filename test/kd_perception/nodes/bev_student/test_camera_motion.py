@@ -35,7 +35,7 @@ def test_an_early_camera_s_object_is_moved_by_the_robot_s_way(tmp_path):
     with bench(tmp_path, camera_motion=True) as b:
         unmoved = place(b, T0)  # nobody knows how the robot moves
         b.counted("camera_motion_unknown", 1)
-        assert "taken to have fired together" in b.told("fired together").status[0].message
+        assert "taken to have fired together" in b.reported("fired together").status[0].message
 
         odometry = b.peer.node.create_publisher(TFMessage, "/tf", TF)
         b.peer.until(odometry.get_subscription_count)

@@ -31,7 +31,7 @@ def failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "machine"
     folder.mkdir()
     HostCuda(folder, compiler())
-    shutil.copy(STANDIN, folder / "tensorrt.py")
+    shutil.copytree(STANDIN, folder / "tensorrt", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("PYTHONPATH", "LD_LIBRARY_PATH"):
         monkeypatch.setenv(name, os.pathsep.join(filter(None, (str(folder), os.environ.get(name, "")))))
     monkeypatch.setenv("TENSORRT_STANDIN_FAILURE", str(tmp_path / "failure"))
@@ -45,8 +45,8 @@ def test_another_engine_takes_over_within_the_frame(tmp_path: Path, failure: Pat
         failure.touch()
         detector.works(T0 + S)  # the frame that failed is answered, and finds the object
         assert detector.status(T0 + S).engine == "openvino"
-        told = "engine tensorrt failed while running (TensorRT did not run: Cuda failure: 719); engine openvino runs"
-        detector.told(told)
+        report = "engine tensorrt failed while running (TensorRT did not run: Cuda failure: 719); engine openvino runs"
+        detector.reported(report)
         failure.unlink()
         detector.works(T0 + 2 * S)
         assert detector.status(T0 + 2 * S).engine == "openvino"  # what failed once is not asked again

@@ -124,7 +124,7 @@ def test_an_overloaded_detector_drops_the_oldest_frames_keeps_the_order_and_says
         for stamp_ns in stamps:
             b.rig.shoot(stamp_ns)
         b.status(stamps[-1])
-        b.peer.until(lambda: len(b.statuses) - count + b.counter(anchor) - lost_before >= len(stamps))
+        b.peer.until(lambda: len(b.statuses) - count + b.last_counter(anchor) - lost_before >= len(stamps))
         outcomes = {to_nanoseconds(status.header.stamp): status for status in b.statuses[count:]}
         dropped = [status for status in outcomes.values() if status.outcome == FrameStatus.DROPPED]
         answered = [to_nanoseconds(s.header.stamp) for s in b.statuses[count:] if s.outcome == FrameStatus.ANSWERED]
@@ -132,7 +132,7 @@ def test_an_overloaded_detector_drops_the_oldest_frames_keeps_the_order_and_says
         assert answered == sorted(answered) and answered[-1] == stamps[-1]  # in order, and the newest is answered
         assert all("a newer frame came" in status.reason for status in dropped)
         b.counted("frames_overtaken", len(dropped))
-        b.told("more frames come than can be processed")
+        b.reported("more frames come than can be processed")
 
 
 def test_no_thread_of_the_pipeline_outlives_it(tmp_path):

@@ -1,10 +1,10 @@
 """Overlapped stages: they run side by side, keep the order, never queue, and hand errors on in order."""
 
 import threading
-import time
 
 import pytest
 
+from kd_perception.nodes.bev_student import stages as stages_module
 from kd_perception.nodes.bev_student.stages import OverlappedStages
 
 LONG = 10.0
@@ -74,7 +74,7 @@ def test_nothing_queues_and_the_newest_wins(gates):
 
 
 def test_errors_are_handed_on_in_order_and_end_nothing():
-    done, inferred = [], []
+    done, inferred, finished = [], [], threading.Semaphore(0)
 
     def prepare(item):
         if item == "bad image":
@@ -85,20 +85,21 @@ def test_errors_are_handed_on_in_order_and_end_nothing():
             raise RuntimeError(item)
         inferred.append(item)
 
-    stages = OverlappedStages(prepare, infer, lambda item, error: done.append((item, error)))
+    def finish(item, error):
+        done.append((item, error))
+        finished.release()
+
+    stages = OverlappedStages(prepare, infer, finish)
     for item in ("a", "bad image", "b", "bad engine", "c"):
-        count = len(done)
         stages.submit(item)
-        deadline = time.monotonic() + LONG
-        while len(done) == count and time.monotonic() < deadline:
-            time.sleep(0.001)
+        assert finished.acquire(timeout=LONG)
     assert stages.stop() is None
     assert [item for item, _ in done] == ["a", "bad image", "b", "bad engine", "c"]
     assert [type(error) for _, error in done] == [type(None), ValueError, type(None), RuntimeError, type(None)]
     assert inferred == ["a", "b", "c"]  # what could not be prepared does not reach the engine
 
 
-def test_stop_finishes_what_has_begun_and_hands_back_the_rest(gates):
+def test_stop_finishes_what_has_begun_and_hands_back_the_rest(gates, monkeypatch):
     stages, prepare, infer, finish = gates
     prepare.let("all"), finish.let("all")
     stages.submit(1)
@@ -106,34 +107,53 @@ def test_stop_finishes_what_has_begun_and_hands_back_the_rest(gates):
     stages.submit(2)
     prepare.wait(1, 2)
     stages.submit(3)
-    threads = threading.active_count()
-    threading.Timer(0.05, infer.let, ["all"]).start()
+    join = threading.Thread.join
+
+    def let_and_join(thread, timeout=None):
+        """`stop` waits for its threads once it has taken the waiting item away: only now the engine goes on."""
+        infer.let("all")
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", let_and_join)
     assert stages.stop() == 3
-    assert finish.begun == [1, 2] and threading.active_count() <= threads - 3 + 1  # the timer may still end
+    assert finish.begun == [1, 2]
+    assert not {"run_prepare", "run_infer", "run_finish"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_preparation_starts_late_enough_to_take_a_newer_item():
-    """Known durations: the engine takes 1 s, preparation 0.02 s; an item that comes while the engine is busy is
-    overtaken by one that comes shortly before the engine is free."""
-    prepared, engine_busy = [], threading.Event()
+class Clock:
+    """A time that only passes when it is set, in place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_preparation_starts_late_enough_to_take_a_newer_item(monkeypatch):
+    """The engine takes 1000 s, preparation 1 s by the stages' clock: what comes while the engine is busy is overtaken
+    by what comes before the engine is nearly free."""
+    clock, prepared, engine, done = Clock(), [], Gate(), threading.Semaphore(0)
+    monkeypatch.setattr(stages_module, "time", clock)
 
     def prepare(item):
         prepared.append(item)
-        time.sleep(0.02)
+        clock.now_s += 1.0
+        return item
 
     def infer(item):
-        engine_busy.set()
-        time.sleep(1.0)
+        engine(item)
+        clock.now_s += 1000.0
 
-    done = threading.Semaphore(0)
     stages = OverlappedStages(prepare, infer, lambda item, error: done.release())
+    engine.let("warm up")
     stages.submit("warm up")
     assert done.acquire(timeout=LONG)
-    engine_busy.clear()
     stages.submit(1)
-    assert engine_busy.wait(LONG)
+    engine.wait("warm up", 1)
     assert stages.submit(2) is None  # would be ready long before the engine
     assert stages.submit(3) == 2  # so it has not been begun, and the newer one takes its place
+    engine.let("all")
     assert done.acquire(timeout=LONG) and done.acquire(timeout=LONG)
     stages.stop()
     assert prepared == ["warm up", 1, 3]

@@ -22,5 +22,5 @@ def test_views_are_seen_and_cameras_are_named(tmp_path):
             publisher.publish(message)
         status = b.status(T0 + S)
         assert status.outcome == FrameStatus.ANSWERED and list(status.missing_cameras) == [b.rig.names[1]]
-        assert b.rig.names[2] in b.told(f"camera '{b.rig.names[2]}'").status[0].message
+        assert b.rig.names[2] in b.reported(f"camera '{b.rig.names[2]}'").status[0].message
         b.counted("black_images", 1)

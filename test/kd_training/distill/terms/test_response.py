@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from support.distillation import STUDENT_CHANNELS, TEACHER_CHANNELS, make_truth, random_boxes, random_outputs
+from support.distillation import STUDENT_CHANNELS, TEACHER_CHANNELS, make_ground_truth, random_boxes, random_outputs
 from torch import Tensor
 
 from kd_training.batches.processes import ALONE
@@ -14,7 +14,7 @@ from kd_training.distill.terms.response import BoxTerm, HeatmapTerm, heatmap_res
 from kd_training.distill.terms.term import ComparedBatch
 from kd_training.losses.detection import object_counts
 
-TRUTH = make_truth([random_boxes(0, 6), random_boxes(1, 3)])
+TRUTH = make_ground_truth([random_boxes(0, 6), random_boxes(1, 3)])
 ONES = torch.ones_like(object_counts(TRUTH))
 STUDENT, TEACHER = random_outputs(0, 2, STUDENT_CHANNELS), random_outputs(1, 2, TEACHER_CHANNELS)
 
