@@ -5,7 +5,7 @@ SHELL := bash
 ENV := source scripts/env.sh &&
 JOBS ?= 2
 
-.PHONY: help setup demo test colcon-test pictures pins clean
+.PHONY: help setup demo test colcon-test pictures options pins clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, inst
 
 pictures:  ## Draw docs/images/packages.svg from the imports
 	@$(ENV) python scripts/draw_packages.py
+
+options:  ## Write config/nodes/*.yaml and the parameter tables of docs/robot.md from kd_perception/options
+	@$(ENV) python scripts/write_options.py
 
 pins:  ## Write requirements/indirect.txt from this environment
 	@$(ENV) python scripts/pin_indirect.py

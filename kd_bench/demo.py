@@ -28,6 +28,8 @@ from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.result_folder import DETECTIONS_FOLDER, PAGE_FILE, RunReport
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_synthetic.cli import progress_bar
@@ -113,11 +115,9 @@ class DemoReplay:
         step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
         with self.console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
             run = replay_bag(
-                bag,
-                self.student,
+                ReplayOptions(bag=bag, lockstep=lockstep),
+                DetectorOptions(model=self.student, engine=self.engine),
                 out,
-                self.engine,
-                lockstep,
                 domain_id=_domain_id(),
                 timeout_s=REPLAY_TIMEOUT_S,
                 echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),

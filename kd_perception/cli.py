@@ -1,11 +1,12 @@
 """`kd`, the one command line. Commands join through the entry-point group `kd.commands` and are imported when used.
 
-A command is a plain function with typer annotations, in the module that does the work. Errors a user can mend (KdError,
-a full disk) become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
+A command is a plain function with typer annotations, in the module that does the work. Errors that a user can fix
+(KdError, a full disk) become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
 """
 
 import signal
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,10 +18,10 @@ from kd_perception.errors import KdError
 
 
 class Commands(CommandGroup):
-    """What `kd` offers."""
+    """The commands of `kd`."""
 
     entry_point_group = "kd.commands"
-    order = ("demo", "synth", "train", "eval", "compare", "export", "bag", "replay", "up", "bench")
+    order = ("demo", "synth", "train", "eval", "compare", "export", "bag", "replay", "up", "rig", "bench")
 
 
 app = typer.Typer(
@@ -28,14 +29,14 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="LiDAR-taught camera 3D detection: make data, train and export a student, run it on a robot, score bags.\n\n"
-    "Start with [bold]kd demo[/bold]; every command explains itself with --help.",
-    epilog="A student is one ONNX file; a data set is a nuScenes-format folder; a bag is a rosbag2.",
+    help="Teach a camera student to detect 3D objects from a LiDAR teacher, and run it on a robot.\n\n"
+    "Start with [bold]kd demo[/bold], which needs no data. Each command explains its options with --help.",
+    epilog="A student is one ONNX file. A data set is a folder in nuScenes format. A bag is a rosbag2.",
 )
 
 
 @app.callback(invoke_without_command=True)
-def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def root(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
     """Options of `kd` itself."""
     if version:
         typer.echo(__version__)

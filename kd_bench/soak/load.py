@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
@@ -20,6 +20,9 @@ from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
 from kd_perception.bringup.processes import running
 from kd_perception.datasets.nuscenes import LIDAR
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.ros.qos import EVERY_RESULT, RESULT, SENSOR
 
 SETTLE_S = 3.0  # after the first detections: caches, memory pools and the discovery of listeners
@@ -124,13 +127,17 @@ def run_load(
     target: LoadTarget, *, rate: float, seconds: float, progress: Callable[[float], None] = lambda elapsed_s: None
 ) -> Load:
     """Play the bag in a loop at `rate` times its speed for `seconds`; raises GraphError if a node fails meanwhile."""
-    bag, model, cameras = target.bag, target.model, target.cameras
-    engine, threads = target.engine.name, target.engine.threads
-    (student,) = bev_student_graph(model, engine, cameras, threads=threads, use_sim_time=True).nodes
-    waits = {"wait_for_subscribers": ("objects=1", "status=2")}
-    student = replace(student, parameters={**student.parameters, **waits})
-    topics = [f"/{camera}/{kind}=1" for camera in cameras for kind in ("image/compressed", "camera_info")]
-    replay = replay_node(bag, False, rate, True, [*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1"])
+    detector = DetectorOptions(
+        model=target.model,
+        engine=target.engine.name,
+        camera_names=tuple(target.cameras),
+        threads=target.engine.threads,
+        wait_for_subscribers=("objects=1", "status=2"),
+    )
+    (student,) = bev_student_graph(detector, GraphOptions(use_sim_time=True)).nodes
+    topics = [f"/{camera}/{kind}=1" for camera in target.cameras for kind in ("image/compressed", "camera_info")]
+    waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
+    replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits))
     domain = 1 + next(_domains) % 100
     listener = Listener(domain)
     try:
@@ -151,7 +158,7 @@ def run_load(
         listener.close()
     frames = tuple(_frame(received_s - started_s, status) for received_s, status in statuses)
     lost = int(counters.get("images_lost", "0")) - lost_before
-    return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", engine))
+    return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", target.engine.name))
 
 
 def _wait_for_detections(listener: Listener, check: Callable[[], bool]) -> None:

@@ -32,6 +32,8 @@ from kd_perception.engines.base import engine_names, open_engine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.graph_run import GraphRun, replay_bag
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import Student, load_student
 from kd_training.config.experiment import load_student_config
@@ -214,15 +216,8 @@ def _through_the_graph(bench: StageBench, engine: EngineChoice) -> GraphRun:
     nusc = open_nuscenes(bench.source.dataroot, bench.source.version)
     bag, student = bench.scratch / "bag", bench.student
     write_scene(nusc, scene_names(nusc)[0], bag)
-    run = replay_bag(
-        bag,
-        student.path,
-        bench.scratch / "graph",
-        engine.name,
-        lockstep=False,
-        threads=engine.threads,
-        timeout_s=GRAPH_TIMEOUT_S,
-    )
+    detector = DetectorOptions(model=student.path, engine=engine.name, threads=engine.threads)
+    run = replay_bag(ReplayOptions(bag=bag), detector, bench.scratch / "graph", timeout_s=GRAPH_TIMEOUT_S)
     if not run.stages:
         raise EngineError(f"the node graph processed none of {run.frames_in} frames; start kd up to see its logs")
     return run

@@ -1,6 +1,4 @@
-"""One node as a child process: its log is passed on line by line, and its last error kept, so that a failure is one
-sentence.
-"""
+"""One node as a child process: passes its log on line by line, and keeps its last error to report a failure."""
 
 import re
 import subprocess
@@ -39,22 +37,22 @@ class NodeProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit status; None while the process runs."""
         return self.process.poll()
 
     def last_words(self) -> str:
-        """Its last logged error, or what it printed last."""
+        """The last error that the node logged, or else the last line that it printed."""
         self._reader.join(timeout=1.0 if self.exit_code is not None else 0.0)
         return next(iter([*reversed(self.errors), *reversed(self._lines)]), "it printed nothing")
 
     def signal(self, number: int) -> None:
-        """Send a signal if it still runs."""
+        """Send a signal if the process still runs."""
         self._stopping = True
         if self.exit_code is None:
             self.process.send_signal(number)
 
     def finish(self) -> None:
-        """Wait for its end and close its log."""
+        """Wait for the end of the process and close its log."""
         self.process.wait()
         self._reader.join(timeout=2.0)
         if self._log is not None:

@@ -5,17 +5,37 @@ exactly what stands here.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, LIDAR
+from kd_perception.datasets.nuscenes import LIDAR
+from kd_perception.options.arguments import Arguments, parameters_of
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.evaluator import EvaluatorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.option import Parameter
+from kd_perception.options.replay import ReplayOptions
+from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.resources import resource
-
-Value = bool | int | float | str | tuple[str, ...]
 
 LOCKSTEP_DEADLINE_MS = 5000.0  # evaluation must not depend on how busy the machine is
 OBJECTS = "/bev_student/output/objects"
 STATUS = "/bev_student/output/status"
+
+# What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
+COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
+DETECTOR = (*COMMON, "transport", "build_only")
+REPLAY = ("bag", "lockstep", "rate", "loop")
+EVALUATOR = ("out", "dataroot", "version")
+VISUALIZER = ("camera_names", "transport")
+GRAPH = ("use_sim_time", "visualize", "rviz")
+BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), GRAPH))
+REPLAY_EVALUATE_ARGUMENTS = (
+    Arguments(ReplayOptions(lockstep=True), REPLAY),
+    Arguments(DetectorOptions(), COMMON),
+    Arguments(EvaluatorOptions(out=Path("out/replay")), EVALUATOR),
+    Arguments(GraphOptions(use_sim_time=True), GRAPH),
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +48,7 @@ class NodeSpec:
 
     executable: str
     name: str
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     parameter_file: Path | None = None
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = False
@@ -47,124 +67,92 @@ class Graph:
         return next((node for node in self.nodes if node.required), None)
 
 
-def bev_student_graph(
-    model: Path,
-    engine: str = "auto",
-    cameras: Sequence[str] = CAMERA_CHANNELS,
-    transport: str = "compressed",
-    score_threshold: float = 0.1,
-    threads: int = 0,
-    use_sim_time: bool = False,
-    build_only: bool = False,
-    visualize: bool = False,
-    rviz: bool = False,
-) -> Graph:
+def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
     """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends.
     """
-    student = _bev_student(
-        model,
-        engine,
-        cameras,
-        transport,
-        score_threshold,
-        threads,
-        use_sim_time,
-        {"build_only": build_only},
-        required=build_only,
-    )
-    nodes = (student, _visualizer(cameras, transport, use_sim_time)) if visualize and not build_only else (student,)
-    return Graph(nodes, resource("config/rviz/bev_student.rviz") if rviz else None)
+    student = replace(_bev_student(detector, graph), required=detector.build_only)
+    pictures = graph.visualize and not detector.build_only
+    return Graph((student, _visualizer(detector, graph)) if pictures else (student,), _rviz(graph))
 
 
 def replay_evaluate_graph(
-    bag: Path,
-    model: Path,
-    out: Path,
-    engine: str = "auto",
-    cameras: Sequence[str] = CAMERA_CHANNELS,
-    dataroot: Path | None = None,
-    version: str = "",
-    lockstep: bool = True,
-    rate: float = 1.0,
-    loop: bool = False,
-    score_threshold: float = 0.1,
-    threads: int = 0,
-    use_sim_time: bool = True,
-    visualize: bool = False,
-    rviz: bool = False,
+    replay: ReplayOptions, detector: DetectorOptions, evaluator: EvaluatorOptions, graph: GraphOptions
 ) -> Graph:
-    """A bag through the detector into `out`: results_nusc.json, status.jsonl, detections/, with `dataroot` the metric.
+    """A bag through the detector: results, statuses and detections in `evaluator.out`, with its data set the metric.
 
-    `lockstep` waits for every Sample's answer (for accuracy); otherwise the bag plays in real time at `rate` (for
-    latency and drops).
+    In lockstep replay waits until every Sample is processed (for accuracy); otherwise the bag plays in real time (for
+    latency and drops). Each node waits for those that listen to it.
     """
-    student_waits = {
-        "wait_for_subscribers": (f"objects={1 + visualize}", f"status={1 + lockstep}"),
-        "reliable_input": lockstep,
-    }
-    if lockstep:
-        student_waits["sync_deadline_ms"] = LOCKSTEP_DEADLINE_MS
-    student = _bev_student(model, engine, cameras, "compressed", score_threshold, threads, use_sim_time, student_waits)
-    evaluator = NodeSpec(
-        "evaluator", "evaluator",
-        {"out": str(out), "dataroot": str(dataroot or ""), "version": version, "use_sim_time": use_sim_time},
-        _defaults("evaluator"),
-        (("~/input/objects", OBJECTS), ("~/input/status", STATUS), ("~/input/sample", "/sample")),
-    )  # fmt: skip
-    topics = [f"/{camera}/{kind}={1 + visualize}" for camera in cameras for kind in ("image/compressed", "camera_info")]
-    waits = (*topics, "/sample=1", f"/tf={2 + visualize}", f"/tf_static={2 + visualize}")
-    replay = replay_node(bag, lockstep, rate, loop, waits, {"finished_service": "/evaluator/evaluate"})
-    listeners = [evaluator, *([_visualizer(cameras, "compressed", use_sim_time)] if visualize else [])]
-    return Graph((*listeners, student, replay), resource("config/rviz/bev_student.rviz") if rviz else None)
+    detector = replace(
+        detector,
+        transport="compressed",  # what bags hold
+        reliable_input=replay.lockstep,
+        sync_deadline_ms=LOCKSTEP_DEADLINE_MS if replay.lockstep else detector.sync_deadline_ms,
+        wait_for_subscribers=(f"objects={1 + graph.visualize}", f"status={1 + replay.lockstep}"),
+    )
+    listeners = 1 + graph.visualize
+    inputs = [f"/{camera}/{kind}" for camera in detector.camera_names for kind in _camera_topics(detector.transport)]
+    waits = (
+        *(f"{topic}={listeners}" for topic in inputs),
+        "/sample=1",
+        *(f"{topic}={1 + listeners}" for topic in ("/tf", "/tf_static")),
+    )
+    replay = replace(replay, wait_for_subscribers=waits, finished_service="/evaluator/evaluate")
+    pictures = (_visualizer(detector, graph),) if graph.visualize else ()
+    nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay))
+    return Graph(nodes, _rviz(graph))
 
 
-def replay_node(
-    bag: Path,
-    lockstep: bool = False,
-    rate: float = 1.0,
-    loop: bool = False,
-    wait_for_subscribers: Sequence[str] = (),
-    extra: Mapping[str, Value] | None = None,
-) -> NodeSpec:
-    """The node that plays a bag; the graph ends with it. `wait_for_subscribers`: entries topic=count."""
-    parameters = {
-        "bag": str(bag), "lockstep": lockstep, "rate": rate, "loop": loop,
-        "wait_for_subscribers": tuple(wait_for_subscribers), **(extra or {}),
-    }  # fmt: skip
-    remappings = (("~/input/status", STATUS),)
-    return NodeSpec("replay", "replay", parameters, _defaults("replay"), remappings, required=True)
+def replay_node(replay: ReplayOptions) -> NodeSpec:
+    """The node that plays a bag; the graph ends with it."""
+    remappings = (("~/input/status", f"{replay.detector}/output/status"),)
+    parameters = parameters_of(replay, REPLAY)
+    return NodeSpec("replay", "replay", parameters, _parameter_file("replay"), remappings, required=True)
 
 
-def _defaults(executable: str) -> Path:
-    return resource(f"config/nodes/{executable}.yaml")
+def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
+    parameters = {**parameters_of(detector, DETECTOR), "use_sim_time": graph.use_sim_time}
+    remappings = (*_camera_remappings(detector), ("~/input/odometry", "/odom"))
+    return NodeSpec("bev_student", "bev_student", parameters, _parameter_file("bev_student"), remappings)
 
 
-def _bev_student(
-    model: Path, engine: str, cameras: Sequence[str], transport: str, score_threshold: float, threads: int,
-    use_sim_time: bool, extra: Mapping[str, Value], required: bool = False,
-) -> NodeSpec:  # fmt: skip
-    parameters = {
-        "model": str(model), "engine": engine, "camera_names": tuple(cameras), "transport": transport,
-        "score_threshold": score_threshold, "threads": threads, "use_sim_time": use_sim_time, **extra,
-    }  # fmt: skip
-    remappings = (*_camera_remappings(cameras, transport), ("~/input/odometry", "/odom"))
-    return NodeSpec("bev_student", "bev_student", parameters, _defaults("bev_student"), remappings, required)
+def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:
+    parameters = {**parameters_of(evaluator, EVALUATOR), "use_sim_time": graph.use_sim_time}
+    remappings = (("~/input/objects", OBJECTS), ("~/input/status", STATUS), ("~/input/sample", "/sample"))
+    return NodeSpec("evaluator", "evaluator", parameters, _parameter_file("evaluator"), remappings)
 
 
-def _visualizer(cameras: Sequence[str], transport: str, use_sim_time: bool) -> NodeSpec:
-    parameters = {"camera_names": tuple(cameras), "transport": transport, "use_sim_time": use_sim_time}
+def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
+    options = VisualizerOptions(
+        camera_names=detector.camera_names, transport=detector.transport, base_frame=detector.base_frame
+    )
+    parameters = {**parameters_of(options, VISUALIZER), "use_sim_time": graph.use_sim_time}
     remappings = (
-        *_camera_remappings(cameras, transport),
+        *_camera_remappings(detector),
         ("~/input/points", f"/{LIDAR}/points"),
         ("~/input/objects", OBJECTS),
     )
-    return NodeSpec("visualizer", "visualizer", parameters, _defaults("visualizer"), remappings)
+    return NodeSpec("visualizer", "visualizer", parameters, _parameter_file("visualizer"), remappings)
 
 
-def _camera_remappings(cameras: Sequence[str], transport: str) -> tuple[tuple[str, str], ...]:
-    kinds = ("image/compressed" if transport == "compressed" else "image", "camera_info")
+def _parameter_file(executable: str) -> Path:
+    return resource(f"config/nodes/{executable}.yaml")
+
+
+def _rviz(graph: GraphOptions) -> Path | None:
+    return resource("config/rviz/bev_student.rviz") if graph.rviz else None
+
+
+def _camera_topics(transport: str) -> Sequence[str]:
+    """What each camera publishes, below its name."""
+    return "image/compressed" if transport == "compressed" else "image", "camera_info"
+
+
+def _camera_remappings(detector: DetectorOptions) -> tuple[tuple[str, str], ...]:
     return tuple(
-        (f"~/input/camera{i}/{kind}", f"/{camera}/{kind}") for i, camera in enumerate(cameras) for kind in kinds
+        (f"~/input/camera{i}/{topic}", f"/{camera}/{topic}")
+        for i, camera in enumerate(detector.camera_names)
+        for topic in _camera_topics(detector.transport)
     )

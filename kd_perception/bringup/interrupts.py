@@ -1,5 +1,6 @@
-"""Ctrl-C where it can be borne: Python raises KeyboardInterrupt between any two instructions, also where a process or a
-pool is only half started and cannot be ended.
+"""Ctrl-C that waits where it must: Python raises KeyboardInterrupt between any two instructions.
+
+A process or pool that is only half started at that moment cannot be ended.
 """
 
 import signal
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 
 
 class Interrupts:
-    """Ctrl-C raises KeyboardInterrupt once. Later ones, which would break the cleaning up, are only noted."""
+    """Ctrl-C raises KeyboardInterrupt once. Later ones are only counted: they would interrupt the clean-up."""
 
     def __init__(self) -> None:
         self.only_noted = False
@@ -25,7 +26,7 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Inside the block Ctrl-C waits for the block's end."""
+        """Ctrl-C inside the block takes effect at its end."""
         self.only_noted, before = True, self.noted
         yield
         self.only_noted = self.noted > before
@@ -35,7 +36,7 @@ class Interrupts:
 
 @contextmanager
 def handled_interrupts() -> Iterator[Interrupts]:
-    """Handles SIGINT inside the block (in other threads than the main one it never comes)."""
+    """Handle SIGINT inside the block; Python delivers it to the main thread only."""
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
         yield interrupts

@@ -1,8 +1,7 @@
-"""Drives lifecycle nodes from outside through their change_state services: all are configured, then all are activated.
+"""Drives lifecycle nodes through their change_state services: configures all of them, then activates all of them.
 
-By the time a node is activated, every topic that it waits for has its listeners. An answer can get lost on the way (it
-did, on loaded machines): while one is waited for, the node is asked for its state, and where it stands still for long
-the request is sent again.
+When a node is activated, every topic that it waits for has its listeners. On a loaded machine a response can get lost.
+The client therefore also asks for the node's state, and sends the request again where that state stays the same.
 """
 
 import time
@@ -29,8 +28,8 @@ _GOAL = {
 }
 _AT_REST = (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
 POLL_S = 0.05
-ASK_S = 3.0  # between two looks at the state of a node that owes an answer
-IDLE_LOOKS = 3  # the request is sent again when the node was seen at rest elsewhere this often in a row
+ASK_S = 3.0  # between two requests for the state of a node that has not responded
+IDLE_LOOKS = 3  # the request is sent again when the node is in another state of rest this often in a row
 START_TIMEOUT_S = 60.0
 TRANSITION_TIMEOUT_S = 600.0  # configuring may build an engine
 
@@ -69,17 +68,17 @@ class LifecycleClient:
 
     def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring one node through CONFIGURE, ACTIVATE, DEACTIVATE or CLEANUP; raises TransitionError if it refuses."""
-        request = self._requests[name]
-        if not self._wait(request.service_is_ready, START_TIMEOUT_S, stop):
+        client = self._requests[name]
+        if not self._wait(client.service_is_ready, START_TIMEOUT_S, stop):
             raise TransitionError(name, f"{name} did not offer its lifecycle services within {START_TIMEOUT_S:.0f} s")
         if stop():
             return
-        asked = ChangeState.Request(transition=Transition(id=transition))
+        request = ChangeState.Request(transition=Transition(id=transition))
         deadline = time.monotonic() + TRANSITION_TIMEOUT_S
         while not stop():
-            answer = request.call_async(asked)
-            succeeded = self._outcome(name, _GOAL[transition], answer, deadline, stop)
-            request.remove_pending_request(answer)
+            response = client.call_async(request)
+            succeeded = self._outcome(name, _GOAL[transition], response, deadline, stop)
+            client.remove_pending_request(response)
             if succeeded:
                 return
             if succeeded is not None:
@@ -87,20 +86,22 @@ class LifecycleClient:
             if time.monotonic() > deadline:
                 raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
 
-    def _outcome(self, name: str, goal: int, answer: Future, deadline: float, stop: Callable[[], bool]) -> bool | None:
-        """Whether the node came to its goal; None if it stands elsewhere and says nothing, if time is up, or `stop()`.
+    def _outcome(
+        self, name: str, goal: int, response: Future, deadline: float, stop: Callable[[], bool]
+    ) -> bool | None:
+        """Whether the node reaches its goal; None if it neither moves nor responds, after the deadline, or `stop()`.
 
-        A request that was sent twice can be refused because the first had been heard: then the state decides.
+        A node can refuse a request that was sent twice because it has carried out the first: then the state decides.
         """
         idle_looks = 0
         while time.monotonic() < deadline and not stop():
-            self._wait(answer.done, ASK_S, stop)
-            if answer.done() and answer.result().success:
+            self._wait(response.done, ASK_S, stop)
+            if response.done() and response.result().success:
                 return True
             state = self._state(name, stop)
             if state == goal:
                 return True
-            if answer.done():
+            if response.done():
                 return False
             idle_looks = idle_looks + 1 if state in _AT_REST else 0
             if idle_looks == IDLE_LOOKS:
@@ -108,14 +109,14 @@ class LifecycleClient:
         return None
 
     def _state(self, name: str, stop: Callable[[], bool]) -> int | None:
-        """The node's state; None if it does not say: most cannot while they change it."""
+        """The node's state; None without a response: most nodes cannot respond during a transition."""
         client = self._states[name]
         if not client.service_is_ready():
             return None
-        answer = client.call_async(GetState.Request())
-        self._wait(answer.done, ASK_S, stop)
-        client.remove_pending_request(answer)
-        return answer.result().current_state.id if answer.done() else None
+        response = client.call_async(GetState.Request())
+        self._wait(response.done, ASK_S, stop)
+        client.remove_pending_request(response)
+        return response.result().current_state.id if response.done() else None
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, stop: Callable[[], bool]) -> bool:
         """Spin until the condition holds or `stop()`; False after the timeout."""

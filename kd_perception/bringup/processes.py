@@ -24,10 +24,10 @@ STOP_GRACE_S = 5.0
 
 
 class GraphError(KdError):
-    """A node of the graph could not be started, configured or activated, or ended when it should not."""
+    """A node of the graph could not be started, configured or activated, or it ended too early."""
 
 
-class Processes:
+class GraphProcesses:
     """The processes of a running graph."""
 
     def __init__(self, graph: Graph, nodes: Sequence[NodeProcess]) -> None:
@@ -35,7 +35,10 @@ class Processes:
         self.nodes = tuple(nodes)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Until the required node ends well; raises GraphError if it fails, another node ends, or after `timeout_s`."""
+        """Wait until the required node succeeds.
+
+        Raises GraphError if it fails, if another node ends, or after `timeout_s`.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not self.finished():
             if deadline is not None and time.monotonic() > deadline:
@@ -43,7 +46,7 @@ class Processes:
             time.sleep(POLL_S)
 
     def finished(self) -> bool:
-        """Whether the required node has ended well; raises GraphError as `wait` does."""
+        """Whether the required node has succeeded; raises GraphError as `wait` does."""
         required = self.graph.required
         for node in self.nodes:
             if node.exit_code is None:
@@ -60,11 +63,11 @@ def running(
     domain_id: int | None = None,
     log_folder: Path | None = None,
     echo: Callable[[str], None] = lambda line: None,
-) -> Iterator[Processes]:
-    """Start a graph's processes, configure and activate all nodes in order; on leaving, end them, whatever happened.
+) -> Iterator[GraphProcesses]:
+    """Start a graph's processes, configure and activate all nodes in order; end them when the block is left.
 
     `domain_id` overrides ROS_DOMAIN_ID; every log line goes to `echo` and, per node, into `log_folder`. Raises
-    GraphError in a sentence when a node cannot be started, configured or activated.
+    GraphError when a node cannot be started, configured or activated.
     """
     environment = _environment(domain_id, log_folder)
     started: list[NodeProcess] = []
@@ -76,9 +79,9 @@ def running(
             log_folder.mkdir(parents=True, exist_ok=True)
         for name, command in _commands(graph, scratch):
             log = None if log_folder is None else log_folder / f"{name}.log"
-            with interrupts.held():  # between start and note of it, a process would be orphaned
+            with interrupts.held():  # a process that is started but not yet listed would be orphaned
                 started.append(NodeProcess(name, command, environment, log, echo))
-        processes = Processes(graph, started)
+        processes = GraphProcesses(graph, started)
         _activate(graph, processes, domain_id)
         yield processes
 
@@ -117,7 +120,7 @@ def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:
-    """The children's environment; the middleware's profile also counts for the participant of this process."""
+    """The children's environment; the participant of this process uses the middleware's profile, too."""
     use_middleware_profile()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_COLORIZED_OUTPUT": "0"}
     if domain_id is not None:
@@ -127,19 +130,19 @@ def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, st
     return environment
 
 
-def _activate(graph: Graph, processes: Processes, domain_id: int | None) -> None:
-    """Configure and activate all nodes; a node that refuses is quoted with its last logged error."""
+def _activate(graph: Graph, processes: GraphProcesses, domain_id: int | None) -> None:
+    """Configure and activate all nodes; the error of a node that refuses quotes its last logged error."""
     with LifecycleClient([node.name for node in graph.nodes], domain_id) as client:
         try:
             client.bring_up(stop=processes.finished)
         except TransitionError as error:
-            time.sleep(POLL_S)  # the log line may be a moment behind the answer
+            time.sleep(POLL_S)  # the log line may come a moment after the response
             node = next(node for node in processes.nodes if node.name == error.node)
             raise GraphError(f"{error}: {node.last_words()}") from error
 
 
 def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:
-    """SIGTERM, then SIGKILL for what is left; while this lasts a further Ctrl-C only shortens the grace."""
+    """Send SIGTERM, then SIGKILL to what still runs; a further Ctrl-C meanwhile ends the grace period."""
     interrupts.only_noted = True
     before = interrupts.noted
     for node in reversed(nodes):

@@ -5,67 +5,34 @@ Imports launch and launch_ros, which a ROS 2 installation has and the wheels do 
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
 from kd_perception.bringup.graph import Graph, NodeSpec
-from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
-from kd_perception.resources import PACKAGE, SHIPPED_STUDENT, resource
+from kd_perception.options.arguments import Arguments, from_texts
+from kd_perception.options.option import Option
+from kd_perception.resources import PACKAGE, resource
 from launch import Action, Event, LaunchContext, LaunchDescription
 
 MANAGER = "lifecycle_manager"
-YES_NO = ("true", "false")
 
 
-def argument(name: str, default: str, description: str, choices: Sequence[str] | None = None) -> DeclareLaunchArgument:
-    """A launch argument with a default."""
-    return DeclareLaunchArgument(
-        name, default_value=default, description=description, choices=list(choices) if choices else None
-    )
+def describe(build: Callable[..., Graph], arguments: Sequence[Arguments]) -> LaunchDescription:
+    """A launch description: an argument for each option, and the graph that `build` makes of the options objects.
 
-
-def detector_arguments(use_sim_time: bool) -> list[DeclareLaunchArgument]:
-    """Arguments of every launch file that starts the detector; `detector_options` reads them."""
-    return [
-        argument("model", "", "student file of kd export; empty: the shipped one"),
-        argument("engine", "auto", "auto, openvino, onnxruntime, ..."),
-        argument("cameras", ",".join(CAMERA_CHANNELS), "the rig's cameras, the anchor first, separated by commas"),
-        argument("score_threshold", "0.1", "lowest score of a published box"),
-        argument("threads", "0", "of the engine; 0 lets it choose"),
-        argument("use_sim_time", str(use_sim_time).lower(), "follow /clock", YES_NO),
-        argument("visualize", "false", "also publish pictures", YES_NO),
-        argument("rviz", "false", "also open RViz", YES_NO),
-    ]
-
-
-def detector_options(value: Callable[[str], str]) -> dict[str, Path | str | list[str] | float | int | bool]:
-    """The keyword arguments of kd_perception.bringup.graph's functions that `detector_arguments` stand for."""
-    return {
-        "model": Path(value("model")) if value("model") else resource(SHIPPED_STUDENT),
-        "engine": value("engine"),
-        "cameras": [name for name in value("cameras").split(",") if name],
-        "score_threshold": float(value("score_threshold")),
-        "threads": int(value("threads")),
-        "use_sim_time": is_true(value("use_sim_time")),
-        "visualize": is_true(value("visualize")),
-        "rviz": is_true(value("rviz")),
-    }
-
-
-def describe(
-    arguments: Sequence[DeclareLaunchArgument], build: Callable[[Callable[[str], str]], Graph]
-) -> LaunchDescription:
-    """A launch description: its arguments, and the graph that `build` makes of a function argument name -> value."""
+    A value that is not allowed raises ConfigError, which names the launch argument, when the description is executed.
+    """
 
     def expand(context: LaunchContext) -> list[Action]:
-        return graph_actions(build(lambda name: LaunchConfiguration(name).perform(context)))
+        options = from_texts(arguments, lambda name: LaunchConfiguration(name).perform(context), "launch argument")
+        return graph_actions(build(*options))
 
+    declared = [_declaration(option) for part in arguments for option in part.options]
     profile = EnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", default_value=str(resource("config/fastdds.xml")))
     set_profile = SetEnvironmentVariable("FASTDDS_DEFAULT_PROFILES_FILE", profile)
-    return LaunchDescription([*arguments, set_profile, OpaqueFunction(function=expand)])
+    return LaunchDescription([*declared, set_profile, OpaqueFunction(function=expand)])
 
 
 def graph_actions(graph: Graph) -> list[Action]:
@@ -86,11 +53,15 @@ def graph_actions(graph: Graph) -> list[Action]:
     return actions
 
 
-def is_true(value: str) -> bool:
-    """Whether a launch argument says yes; raises ValueError unless it is true or false."""
-    if value.lower() not in YES_NO:
-        raise ValueError(f"launch argument '{value}' must be true or false")
-    return value.lower() == "true"
+def _declaration(option: Option) -> DeclareLaunchArgument:
+    """The launch argument; launch itself offers its choices and asks for one without a default."""
+    required = option.required and option.default is None
+    return DeclareLaunchArgument(
+        option.argument,
+        default_value=None if required else option.to_text(option.default),
+        description=option.summary,
+        choices=list(option.choices) or None,
+    )
 
 
 def _node_action(spec: NodeSpec) -> LifecycleNode:

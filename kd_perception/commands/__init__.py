@@ -1,1 +1,1 @@
-"""Commands of `kd` that start nodes, and the group that all commands join."""
+"""Commands of `kd` that start nodes, and the group of commands that packages join."""

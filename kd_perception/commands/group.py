@@ -10,8 +10,8 @@ from typer.core import TyperGroup
 class CommandGroup(TyperGroup):
     """Lists the installed commands and imports only the one that is run (all of them for the short help texts).
 
-    A subclass names its `entry_point_group`, the `order` in which commands are listed, and maybe the `default` that is
-    meant where none is named.
+    A subclass names its `entry_point_group`, the `order` in which commands are listed, and perhaps the `default`
+    command, which runs where none is named.
     """
 
     entry_point_group: str
@@ -19,10 +19,12 @@ class CommandGroup(TyperGroup):
     default: str | None = None
 
     def list_commands(self, ctx) -> list[str]:  # noqa: ANN001 - typer's own context type is private
+        """Names of the installed commands, those of `order` first."""
         names = {entry.name for entry in entry_points(group=self.entry_point_group)}
         return [name for name in self.order if name in names] + sorted(names - set(self.order))
 
     def get_command(self, ctx, cmd_name: str):  # noqa: ANN001, ANN201
+        """The command as typer runs it; None if no package offers it."""
         for entry in entry_points(group=self.entry_point_group, name=cmd_name):
             loaded = entry.load()
             if isinstance(loaded, typer.Typer):
@@ -36,6 +38,6 @@ class CommandGroup(TyperGroup):
         return None
 
     def parse_args(self, ctx, args: list[str]) -> list[str]:  # noqa: ANN001
-        """Options without a command are the default command's."""
+        """Give options without a command to the default command."""
         named = bool(args) and (args[0] in ctx.help_option_names or not args[0].startswith("-"))
         return super().parse_args(ctx, args if named or self.default is None else [self.default, *args])

@@ -1,4 +1,4 @@
-"""A student evaluated through the node graph: scene -> bag -> replay into real processes -> recorded detections."""
+"""A student evaluated through the node graph: a bag is replayed into real processes, which record the detections."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +19,20 @@ from kd_perception.evaluation.result_folder import (
     read_statuses,
 )
 from kd_perception.evaluation.results import Results, read_results
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.evaluator import EvaluatorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.replay import ReplayOptions
 
 SAMPLE_TOPIC = "/sample"
 
 
 @dataclass(frozen=True)
 class GraphRun:
-    """One bag's outcome: result-file entries by sample, answered frames' stage times (ms), frames offered.
+    """One bag's outcome: result-file entries by sample, stage times (ms) of the processed frames, frames offered.
 
-    In lockstep the keyframes are what is offered. In real time every image of the anchor camera is: what the network
-    loses on its way counts as dropped, too.
+    In lockstep the keyframes are offered; in real time every image of the anchor camera, so that images lost by the
+    network count as dropped.
     """
 
     results: Results
@@ -41,41 +45,30 @@ class GraphRun:
 
 
 def replay_bag(
-    bag: Path,
-    student: Path,
+    replay: ReplayOptions,
+    detector: DetectorOptions,
     out: Path,
-    engine: str = "auto",
-    lockstep: bool = True,
-    score_threshold: float = 0.1,
-    threads: int = 0,
+    *,
     domain_id: int | None = None,
     echo: Callable[[str], None] = lambda line: None,
     timeout_s: float | None = None,
 ) -> GraphRun:
     """Play a bag through detector and evaluator as processes; they leave results, statuses and a bag in `out`.
 
-    `lockstep` waits for each keyframe's answer; otherwise the bag plays in real time. Raises GraphError (a KdError)
-    with a node's own sentence when one fails, DataError when the evaluator left no readable files.
+    Raises GraphError (a KdError) with a node's own sentence when one fails, DataError when the evaluator left no
+    readable files.
     """
     from kd_perception.bringup.processes import running  # only here: it needs ROS
 
-    graph = replay_evaluate_graph(
-        bag=bag,
-        model=student,
-        out=out,
-        engine=engine,
-        lockstep=lockstep,
-        score_threshold=score_threshold,
-        threads=threads,
-    )
+    graph = replay_evaluate_graph(replay, detector, EvaluatorOptions(out=out), GraphOptions(use_sim_time=True))
     with running(graph, domain_id=domain_id, log_folder=out / LOGS_FOLDER, echo=echo) as processes:
         processes.wait(timeout_s)
-    keyframes, images = _offered(bag)
+    keyframes, images = _offered(replay.bag)
     processed = {row.stamp_ns: row.stage_ms for row in read_statuses(out / STATUS_FILE) if row.outcome == PROCESSED}
-    if lockstep:
+    if replay.lockstep:
         processed = {stamp: stages for stamp, stages in processed.items() if stamp in keyframes}
-    frames_in = len(keyframes) if lockstep else images
-    return GraphRun(read_results(out / RESULTS_FILE), list(processed.values()), frames_in)
+    offered = len(keyframes) if replay.lockstep else images
+    return GraphRun(read_results(out / RESULTS_FILE), list(processed.values()), offered)
 
 
 def _offered(bag: Path) -> tuple[set[int], int]:

@@ -13,6 +13,7 @@ from kd_perception.evaluation.report import make_report
 from kd_perception.evaluation.result_folder import PAGE_FILE
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
@@ -27,7 +28,7 @@ def evaluate(
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
     score_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")
-    ] = 0.1,
+    ] = DetectorOptions.score_threshold,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0 lets the engine choose.")] = 0,
     camera_hz: Annotated[
         float,

@@ -11,14 +11,15 @@ from rclpy.signals import SignalHandlerOptions
 from kd_perception.bringup.lifecycle_client import LifecycleClient
 from kd_perception.errors import KdError
 from kd_perception.nodes.common.node import STOP_SIGNALS, ProcessNode, listen_to_signals
-from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.options.option import option
 
 
 @dataclass(frozen=True)
-class LifecycleManagerParameters:
+class LifecycleManagerOptions:
     """Parameters of the manager."""
 
-    nodes: tuple[str, ...] = parameter((), "names of the lifecycle nodes, in the order of their activation")
+    nodes: tuple[str, ...] = option("Names of the lifecycle nodes in the order of their activation.", default=())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     node = rclpy.create_node("lifecycle_manager")
     code = 0
     try:
-        declare_parameters(node, LifecycleManagerParameters)
-        with LifecycleClient(read_parameters(node, LifecycleManagerParameters).nodes) as client:
+        declare_parameters(node, LifecycleManagerOptions())
+        with LifecycleClient(read_parameters(node, LifecycleManagerOptions).nodes) as client:
             client.bring_up(stop=ProcessNode.interrupted.is_set)
     except KdError as error:
-        node.get_logger().error(f"{error}; the log of that node says why")
+        node.get_logger().error(f"{error}; read why in the log of that node, fix it and start again")
         code = 1
     finally:
         rclpy.try_shutdown()

@@ -18,6 +18,7 @@ from kd_perception.engines.protocol import Engine, EngineOptions, Tensor
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, same_rig
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
 from kd_perception.runtime.frame import EncodedOrRgb, FrameRecord
 from kd_perception.student.decode import decode
@@ -40,7 +41,7 @@ class PipelineOptions(EngineOptions):
     score_threshold: lowest score of a box that is returned; views: network images of each camera (student.preprocess).
     """
 
-    score_threshold: float = 0.1
+    score_threshold: float = DetectorOptions.score_threshold
     views: int = 1
 
 

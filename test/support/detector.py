@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +10,11 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64
 
 from kd_msgs.msg import Detection3DArray, FrameStatus
-from kd_perception.bringup.graph import Graph, Value, bev_student_graph
-from kd_perception.bringup.processes import Processes, running
+from kd_perception.bringup.graph import bev_student_graph
+from kd_perception.bringup.processes import GraphProcesses, running
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.option import Value
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.student.spec import StudentSpec
 from support.domains import held_domain
@@ -27,7 +29,7 @@ class Bench:
     """A running detector, the rig that feeds it, and what it has published; `now_ns` is the newest stamp it was given
     by `next_stamp`."""
 
-    def __init__(self, rig: PaintedRig, peer: Peer, processes: Processes, domain: int) -> None:
+    def __init__(self, rig: PaintedRig, peer: Peer, processes: GraphProcesses, domain: int) -> None:
         self.rig, self.peer, self.processes, self.domain = rig, peer, processes, domain
         self.now_ns = T0
         self.objects = peer.listen(Detection3DArray, "/bev_student/output/objects")
@@ -138,14 +140,16 @@ def bench(
     spec: StudentSpec = SPEC,
     **overrides: Value,
 ) -> Iterator[Bench]:
-    """Run the detector on a painted rig; `overrides` are its parameters. Nothing is lost on the way, and cameras have
+    """Run the detector on a painted rig; `overrides` are its options. Nothing is lost on the way, and cameras have
     a second to come: a busy machine must not decide what a test sees."""
     with held_domain() as domain, Peer(domain) as peer:
         rig = PaintedRig(peer, count, transport)
         model = write_fake_student(folder / "s.onnx", spec)
-        (node,) = bev_student_graph(model, "onnxruntime", rig.names, transport, threads=1).nodes
-        parameters = {**node.parameters, "reliable_input": True, "sync_deadline_ms": 1000.0, **overrides}
-        with running(Graph((replace(node, parameters=parameters),)), domain_id=domain) as processes:
+        given = {
+            "model": model, "engine": "onnxruntime", "camera_names": tuple(rig.names), "transport": transport,
+            "threads": 1, "reliable_input": True, "sync_deadline_ms": 1000.0, **overrides,
+        }  # fmt: skip
+        with running(bev_student_graph(DetectorOptions(**given), GraphOptions()), domain_id=domain) as processes:
             result = Bench(rig, peer, processes, domain)
             peer.until(lambda: rig.connected() and peer.node.count_publishers("/bev_student/output/status"))
             peer.until(lambda: result.diagnostics)  # its publishers know this listener by now

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from nav_msgs.msg import Odometry
@@ -22,12 +21,12 @@ from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
 from kd_perception.nodes.bev_student.outputs import Outputs
-from kd_perception.nodes.bev_student.parameters import BevStudentParameters
 from kd_perception.nodes.bev_student.reporting import FrameReporter
 from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.common.health import DelayMonitor, Health
 from kd_perception.nodes.common.node import ProcessNode, run, wait_for_subscribers
 from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
 from kd_perception.ros.received import ReceivedImage, read_compressed_image, read_image
@@ -52,7 +51,7 @@ class BevStudent(ProcessNode):
 
     def __init__(self) -> None:
         super().__init__("bev_student")
-        declare_parameters(self, BevStudentParameters)
+        declare_parameters(self, DetectorOptions())
         self._pipeline: Pipeline | None = None
         self._stages: OverlappedStages[FrameRecord[ReceivedImage]] | None = None
 
@@ -61,11 +60,11 @@ class BevStudent(ProcessNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the student and open the engine; fails with a logged sentence."""
         try:
-            self._settings = p = read_parameters(self, BevStudentParameters)
-            student = load_student(Path(p.model))
+            self._settings = p = read_parameters(self, DetectorOptions)
+            student = load_student(p.student_file)
             options = PipelineOptions(
                 threads=p.threads,
-                cache_folder=Path(p.engine_cache) if p.engine_cache else None,
+                cache_folder=p.engine_cache,
                 report=self.get_logger().info,
                 score_threshold=p.score_threshold,
                 views=p.views_per_camera,
@@ -96,7 +95,7 @@ class BevStudent(ProcessNode):
         """Start listening, once the expected subscribers are there."""
         p = self._settings
         problem = wait_for_subscribers(
-            self, p.wait_for_subscribers, self._outputs.named, p.subscriber_timeout_s, lambda: False
+            p.wait_for_subscribers, self._outputs.named, p.subscriber_timeout_s, lambda: False
         )
         if problem:
             self.get_logger().error(problem)

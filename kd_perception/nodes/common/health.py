@@ -1,4 +1,4 @@
-"""What a node tells about itself: counters and problems as diagnostics, at a limited rate; delays as Autoware does."""
+"""What a node reports of itself: counters and problems as diagnostics, at a limited rate; delays as Autoware does."""
 
 import threading
 import time
@@ -13,6 +13,7 @@ from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import DIAGNOSTICS
 
 LOG_PERIOD_S = 5.0  # the same kind of problem is logged at most this often
+PUBLISH_PERIOD_S = 1.0
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -42,9 +43,9 @@ class DelayMonitor:
 
 
 class Health:
-    """Counts what happened, logs problems without flooding, publishes a DiagnosticArray every second. Thread-safe."""
+    """Counts events, logs problems at a limited rate, publishes a DiagnosticArray every second. Thread-safe."""
 
-    def __init__(self, node: LifecycleNode, delay: DelayMonitor | None = None, period_s: float = 1.0) -> None:
+    def __init__(self, node: LifecycleNode, delay: DelayMonitor | None = None) -> None:
         self._node = node
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -54,7 +55,7 @@ class Health:
         self._logged_s: dict[str, float] = {}
         self._delay = delay
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-        self._timer = node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(PUBLISH_PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter."""
@@ -62,7 +63,7 @@ class Health:
             self._counts[name] += amount
 
     def detail(self, values: Mapping[str, str]) -> None:
-        """Set values that diagnostics show beside the counters."""
+        """Set values that diagnostics show next to the counters."""
         with self._lock:
             self._details.update(values)
 
@@ -79,13 +80,13 @@ class Health:
             self._node.get_logger().warning(sentence)
 
     def processed(self, processing_ms: float) -> None:
-        """Tell how long one frame took."""
+        """Report how long one frame took, in ms."""
         if self._delay is not None:
             with self._lock:
                 self._delay.update(processing_ms, time.monotonic())
 
     def publish(self) -> None:
-        """Publish the state now; problems are then considered told."""
+        """Publish the state now; problems count as reported then."""
         with self._lock:
             delay_level, delay_text = (self._delay.level, self._delay.text) if self._delay else (OK, "")
             texts = [*self._problems.values(), *([delay_text] if delay_text else [])]

@@ -1,4 +1,4 @@
-"""One thread and one place to wait: the newest item wins, so callbacks never block and work is never on the past."""
+"""One thread and one waiting item: the newest wins, so callbacks never block and work is never on the past."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ Item = TypeVar("Item")
 
 
 class LatestWorker(Generic[Item]):
-    """Runs `work` on submitted items in its own thread; an item that still waits when the next comes is replaced."""
+    """Runs `work` on submitted items in its own thread; a new item replaces one that still waits."""
 
     def __init__(self, work: Callable[[Item], None]) -> None:
         """`work` must handle its own exceptions: one that escapes ends the thread."""
@@ -19,21 +19,18 @@ class LatestWorker(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name="latest-worker", daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item) -> Item | None:
-        """Queue an item; returns the one it replaced, which will not be worked on."""
+    def submit(self, item: Item) -> None:
+        """Queue an item; one that still waits is dropped."""
         with self._changed:
-            replaced, self._waiting = self._waiting, item
+            self._waiting = item
             self._changed.notify()
-            return replaced
 
-    def stop(self) -> Item | None:
-        """Finish the item at work, end the thread and return the item that still waited."""
+    def stop(self) -> None:
+        """Finish the item at work, drop the one that waits and end the thread."""
         with self._changed:
             self._stopping = True
-            waiting, self._waiting = self._waiting, None
             self._changed.notify()
         self._thread.join()
-        return waiting
 
     def _run(self) -> None:
         while True:

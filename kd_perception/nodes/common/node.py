@@ -1,4 +1,4 @@
-"""A node as a process: start, spin, stop on the first SIGINT or SIGTERM, and no traceback whatever comes after."""
+"""A node as a process: start, spin, stop on the first SIGINT or SIGTERM, without a traceback."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ CALL_POLL_S = 0.1
 
 
 class HasSubscribers(Protocol):
-    """A publisher that knows who listens."""
+    """A publisher that counts its subscribers."""
 
     def get_subscription_count(self) -> int:
         """Number of matched subscriptions."""
@@ -31,8 +31,8 @@ class HasSubscribers(Protocol):
 class ProcessNode(LifecycleNode):
     """A lifecycle node that can end its own process by setting `exit_code` (from any thread).
 
-    `interrupted` is set by the first SIGINT or SIGTERM, for the whole process; long waits should end then. The
-    middleware goes on until everything is closed in order: a signal never invalidates it between two lines.
+    The first SIGINT or SIGTERM sets `interrupted` for the whole process; long waits end then. The middleware runs
+    until everything is closed in order: a signal never invalidates it between two lines.
     """
 
     interrupted: ClassVar[threading.Event] = threading.Event()
@@ -57,7 +57,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
             executor.spin_once(timeout_sec=SPIN_S)
         code = node.exit_code or 0
     except Exception as error:  # a bad command line or parameter file: rclpy has many exception types for them
-        print(f"the node cannot run: {error}", file=sys.stderr)
+        print(f"the node cannot run: {error}; check its arguments and parameter files", file=sys.stderr)
         code = 1
     finally:
         if node is not None:
@@ -75,7 +75,6 @@ def listen_to_signals() -> None:
 
 
 def wait_for_subscribers(
-    node: LifecycleNode,
     wanted: Sequence[str],
     publishers: dict[str, HasSubscribers],
     timeout_s: float,
@@ -83,9 +82,9 @@ def wait_for_subscribers(
 ) -> str:
     """Block until each publisher named in 'topic=count' entries has that many matched subscriptions.
 
-    Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence naming who is missing. Discovery runs in
-    threads of the middleware, so this may block a callback. Topics that `publishers` lacks are ignored: a bag need not
-    have them.
+    Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence that names the topics without enough
+    subscribers. Discovery runs in threads of the middleware, so this may block a callback. Topics that `publishers`
+    lacks are ignored: a bag need not have them.
     """
     counts = {topic: int(count) for topic, _, count in (entry.partition("=") for entry in wanted)}
     deadline = time.monotonic() + timeout_s
@@ -99,12 +98,12 @@ def wait_for_subscribers(
             return ""
         if time.monotonic() > deadline or ProcessNode.interrupted.is_set() or give_up():
             names = ", ".join(missing)
-            return f"{node.get_name()} waited {timeout_s:.0f} s in vain for subscribers of {names}; start who listens"
+            return f"subscribers of {names} are missing after {timeout_s:.0f} s; start the nodes that listen"
         time.sleep(POLL_S)
 
 
 def call_service(client: Client, request: object, timeout_s: float, give_up: Callable[[], bool]) -> object | None:
-    """A service's answer, or None after `timeout_s` or when `give_up()` turns true. Not for the thread that spins."""
+    """A service's response, or None after `timeout_s` or when `give_up()` turns true. Not for the thread that spins."""
     deadline = time.monotonic() + timeout_s
     while not client.wait_for_service(timeout_sec=CALL_POLL_S):
         if give_up() or time.monotonic() > deadline:

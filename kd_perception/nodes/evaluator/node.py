@@ -1,6 +1,6 @@
-"""Judges the live graph: Samples and detections in, a nuScenes result file, a bag of the detections and the metric out.
+"""Scores the live graph: Samples and detections in, a nuScenes result file, a bag of the detections and the metric out.
 
-Global poses come from tf (map <- base_link at the anchor's exposure). What a Sample lacks is named, never made up.
+Global poses come from tf (map <- base_link at the anchor's exposure). A Sample without detections or pose is named.
 """
 
 import math
@@ -8,9 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -21,7 +19,7 @@ from kd_msgs.msg import Detection3DArray, FrameStatus, Sample
 from kd_perception.atomic import disk_refusal, write_text
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import open_nuscenes
-from kd_perception.errors import CalibrationError, ConfigError, DataError, KdError
+from kd_perception.errors import CalibrationError, DataError, KdError
 from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.result_folder import (
     DETECTIONS_FOLDER,
@@ -34,8 +32,9 @@ from kd_perception.evaluation.result_folder import (
 from kd_perception.evaluation.results import write_results
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.node import ProcessNode, run
-from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
-from kd_perception.nodes.evaluator.answers import Answers
+from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
+from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
@@ -46,44 +45,28 @@ TF_HISTORY_S = 60.0
 SETTLE_POLL_S = 0.05
 
 
-@dataclass(frozen=True)
-class EvaluatorParameters:
-    """Parameters of the evaluator; read on configure."""
-
-    out: str = parameter(
-        "", f"folder for {RESULTS_FILE}, {STATUS_FILE}, {DETECTIONS_FOLDER}/ (a bag) and {SUMMARY_FILE}"
-    )
-    dataroot: str = parameter("", "nuScenes-format data set with the truth; empty: no metric")
-    version: str = parameter("", "name of its tables' folder, e.g. v1.0-mini")
-    global_frame: str = parameter("map", "frame of the data set's poses")
-    settle_s: float = parameter(10.0, "longest wait for late answers when the result is asked for, s", 0.0, 600.0)
-    quiet_s: float = parameter(0.5, "silence after which no more input is expected, s", 0.0, 60.0)
-
-
 class Evaluator(ProcessNode):
     """Lifecycle: configure checks folders and starts listening; the service ~/evaluate writes everything."""
 
     def __init__(self) -> None:
         super().__init__("evaluator")
-        declare_parameters(self, EvaluatorParameters)
+        declare_parameters(self, EvaluatorOptions())
         self._bag: BagWriter | None = None
-        self._lock = threading.RLock()  # the service runs beside the subscriptions
+        self._lock = threading.RLock()  # the service runs while messages arrive
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Check the parameters, open the detections' bag and listen; fails with a logged sentence."""
         try:
-            self._settings = p = read_parameters(self, EvaluatorParameters)
-            if not p.out:
-                raise ConfigError("parameter out is empty; give the folder that shall hold the results")
-            self._nusc = open_nuscenes(Path(p.dataroot), p.version) if p.dataroot else None
-            self._bag = BagWriter(Path(p.out) / DETECTIONS_FOLDER, overwrite=True)
+            self._settings = p = read_parameters(self, EvaluatorOptions)
+            self._nusc = open_nuscenes(p.dataroot, p.version) if p.dataroot is not None else None
+            self._bag = BagWriter(p.out / DETECTIONS_FOLDER, overwrite=True)
             self._bag.__enter__()
         except (KdError, OSError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         self._bag_problem, self._written = "", False
         self._health = Health(self)
-        self._answers = Answers()
+        self._frames = CollectedFrames()
         self._statuses: list[str] = []
         self._last_input_s = time.monotonic()
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"), TF_HISTORY_S)
@@ -98,7 +81,7 @@ class Evaluator(ProcessNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; detections that nobody asked an evaluation of are discarded."""
+        """Stop listening; detections that were not evaluated are discarded."""
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self.destroy_service(self._service)
@@ -120,7 +103,7 @@ class Evaluator(ProcessNode):
 
     def _receive_sample(self, message: Sample) -> None:
         with self._lock:
-            self._answers.add_sample(to_nanoseconds(message.header.stamp), message.scene, message.sample_token)
+            self._frames.add_sample(to_nanoseconds(message.header.stamp), message.scene, message.sample_token)
         self._record("/sample", "kd_msgs/msg/Sample", message, to_nanoseconds(message.header.stamp))
 
     def _receive_objects(self, message: Detection3DArray) -> None:
@@ -128,7 +111,7 @@ class Evaluator(ProcessNode):
         try:
             boxes = from_detection_array(message)
             with self._lock:
-                self._answers.add_boxes(stamp_ns, message.header.frame_id, boxes)
+                self._frames.add_boxes(stamp_ns, message.header.frame_id, boxes)
         except DataError as error:
             self._health.problem("refused_detections", str(error))
         self._record("/objects", "kd_msgs/msg/Detection3DArray", message, stamp_ns)
@@ -139,7 +122,7 @@ class Evaluator(ProcessNode):
         with self._lock:
             self._statuses.append(row)
             if message.outcome != FrameStatus.ANSWERED:
-                self._answers.add_refusal(stamp_ns, message.reason)
+                self._frames.add_refusal(stamp_ns, message.reason)
         self._record("/status", "kd_msgs/msg/FrameStatus", message, stamp_ns)
 
     def _record(
@@ -151,23 +134,23 @@ class Evaluator(ProcessNode):
             if self._bag is not None and not self._bag_problem:
                 try:
                     self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
-                except DataError as error:  # the scores need no bag
+                except DataError as error:  # scores do not need the bag
                     self._bag_problem = str(error)
                     self._health.problem("bag_problems", self._bag_problem)
             self._locate()
 
     def _locate(self) -> None:
-        """Fetch the global pose of answers while tf still remembers it."""
-        for stamp_ns, frame_id in self._answers.unlocated():
+        """Look up the global pose of detections while tf still has it."""
+        for stamp_ns, frame_id in self._frames.unlocated():
             try:
-                self._answers.set_pose(
+                self._frames.set_pose(
                     stamp_ns, self._transforms.lookup(self._settings.global_frame, frame_id, stamp_ns)
                 )
             except CalibrationError as error:
-                self._answers.set_pose_problem(stamp_ns, str(error))
+                self._frames.set_pose_problem(stamp_ns, str(error))
 
     def _evaluate(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """~/evaluate: in a thread of its own, wait for answers that are on their way, then write and score."""
+        """~/evaluate: in a thread of its own, wait for detections that are on their way, then write and score."""
         deadline_s = time.monotonic() + self._settings.settle_s
         while not self._settled() and time.monotonic() < deadline_s and not self.interrupted.is_set():
             time.sleep(SETTLE_POLL_S)
@@ -182,38 +165,38 @@ class Evaluator(ProcessNode):
         return response
 
     def _settled(self) -> bool:
-        """Whether the input is quiet and every sample has its answer."""
+        """Whether the input is quiet and every sample is processed."""
         with self._lock:
             self._locate()
             quiet = time.monotonic() - self._last_input_s >= self._settings.quiet_s
-            return quiet and not self._answers.open_samples()
+            return quiet and not self._frames.open_samples()
 
     def _write(self) -> str:
-        """Write all files; returns a sentence that sums up. Raises DataError if there was nothing to judge."""
-        out = Path(self._settings.out)
+        """Write all files; returns a sentence that sums up. Raises DataError if no Sample came."""
+        out = self._settings.out
         if self._written:
             raise DataError("the evaluation was written already; configure the evaluator again for another")
-        if not self._answers.samples:
+        if not self._frames.samples:
             raise DataError("no Sample message came, so there is nothing to evaluate; replay a bag made by kd bag")
         self._finish_bag()
         write_text(out / STATUS_FILE, "".join(line + "\n" for line in self._statuses))
-        write_results(out / RESULTS_FILE, self._answers.results())
-        missing = self._answers.missing()
+        write_results(out / RESULTS_FILE, self._frames.results())
+        missing = self._frames.missing()
         for token, reason in missing.items():
             self.get_logger().warning(f"sample {token} has no detections: {reason}")
-        text = f"{len(self._answers.samples) - len(missing)} of {len(self._answers.samples)} samples answered"
+        text = f"{len(self._frames.samples) - len(missing)} of {len(self._frames.samples)} samples answered"
         if missing:
             first, reason = next(iter(missing.items()))
             named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
             text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
-            metrics = evaluate_results(self._nusc, out / RESULTS_FILE, self._answers.scenes(), out / SUMMARY_FILE)
+            metrics = evaluate_results(self._nusc, out / RESULTS_FILE, self._frames.scenes(), out / SUMMARY_FILE)
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
         self._written = True
         return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")
 
     def _finish_bag(self) -> None:
-        """The bag appears, or its problem is told: what was scored must not be lost with it."""
+        """Finish the bag, or keep its problem for the report: the scores must not be lost with it."""
         bag, self._bag = self._bag, None
         if bag is None:  # an earlier call got this far
             return

@@ -1,13 +1,12 @@
 """Plays a rosbag2 into the graph: serialised messages untouched, /clock, latched topics; in real time or in lockstep.
 
-Lockstep sends as fast as the graph answers: after every Sample it waits for the FrameStatus with the same stamp.
+Lockstep plays as fast as the graph processes frames: after every Sample it waits for the FrameStatus with its stamp.
 """
 
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State
@@ -25,7 +24,7 @@ from kd_perception.bags.reader import BagReader, Topic
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.common.node import POLL_S, ProcessNode, call_service, run, wait_for_subscribers
 from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
-from kd_perception.nodes.replay.parameters import ReplayParameters
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.ros.message_types import message_class
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT
@@ -41,22 +40,24 @@ ACK_TIMEOUT_S = 2.0  # at the end, for the last messages to arrive: listeners ma
 class Replay(ProcessNode):
     """Lifecycle: configure opens the bag, activate plays it in a thread; the process ends with the bag."""
 
-    def __init__(self, overrides: Sequence = (), on_progress: Callable[[int, int], None] | None = None) -> None:
-        """`overrides`: rclpy Parameters; the playing thread calls `on_progress(played, total)` in messages."""
-        super().__init__("replay", parameter_overrides=list(overrides))
-        declare_parameters(self, ReplayParameters)
+    def __init__(
+        self, options: ReplayOptions | None = None, on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """`options`: its parameters' defaults; the playing thread calls `on_progress(played, total)` in messages."""
+        super().__init__("replay")
+        declare_parameters(self, options or ReplayOptions())
         self._on_progress = on_progress
         self._bag: BagReader | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._answers: dict[int, FrameStatus] = {}
-        self._answered = threading.Condition()
+        self._processed: set[int] = set()  # stamps (ns) of frames whose FrameStatus has come
+        self._status_came = threading.Condition()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the bag and create its topics; fails with a logged sentence."""
         try:
-            self._settings = read_parameters(self, ReplayParameters)
-            self._bag = BagReader(Path(self._settings.bag))
+            self._settings = read_parameters(self, ReplayOptions)
+            self._bag = BagReader(self._settings.bag)
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -109,8 +110,8 @@ class Replay(ProcessNode):
 
     def _halt(self) -> None:
         self._stop.set()
-        with self._answered:
-            self._answered.notify_all()
+        with self._status_came:
+            self._status_came.notify_all()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -123,7 +124,7 @@ class Replay(ProcessNode):
     def _open_topic(self, topic: Topic) -> Publisher | None:
         """A publisher with the recorded type, or None (and a sentence) where that type is not installed."""
         if topic.name == CLOCK_TOPIC:
-            return None  # the player's own
+            return None  # replay publishes its own
         try:
             kind = message_class(topic.type_name)
         except DataError as error:
@@ -137,9 +138,9 @@ class Replay(ProcessNode):
         return self.create_publisher(kind, topic.name, qos)
 
     def _receive_status(self, message: FrameStatus) -> None:
-        with self._answered:
-            self._answers[to_nanoseconds(message.header.stamp)] = message
-            self._answered.notify_all()
+        with self._status_came:
+            self._processed.add(to_nanoseconds(message.header.stamp))
+            self._status_came.notify_all()
 
     # The playing thread
 
@@ -148,15 +149,16 @@ class Replay(ProcessNode):
         p = self._settings
         try:
             problem = wait_for_subscribers(
-                self, p.wait_for_subscribers, self._topics, p.subscriber_timeout_s, self._stop.is_set
+                p.wait_for_subscribers, self._topics, p.subscriber_timeout_s, self._stop.is_set
             )
             if problem:
                 raise DataError(problem)
             if p.lockstep:
                 self._wait_for_detector()
-            self._play_once()
+            first_ns = self._play_once()
             while p.loop and not self._stop.is_set():
-                self._play_once(again=True)
+                self._go_back(first_ns)
+                self._play_once()
             if not self._stop.is_set():
                 self._finish()
                 self.exit_code = 0
@@ -168,46 +170,43 @@ class Replay(ProcessNode):
     def _wait_for_detector(self) -> None:
         """Block until the detector is active and knows all our topics; raises DataError after the timeout.
 
-        Its answer to our client proves the latter: discovery is in order, and the client was created last.
+        Its response to our client proves the latter: discovery is in order, and the client was created last.
         """
         p = self._settings
         deadline_s = time.monotonic() + p.subscriber_timeout_s
         label = "absent"
         while not self._stop.is_set():
-            answer = call_service(self._detector, GetState.Request(), 1.0, self._stop.is_set)
-            if answer is not None and answer.current_state.id == State.PRIMARY_STATE_ACTIVE:
+            response = call_service(self._detector, GetState.Request(), 1.0, self._stop.is_set)
+            if response is not None and response.current_state.id == State.PRIMARY_STATE_ACTIVE:
                 return
-            label = label if answer is None else answer.current_state.label
+            label = label if response is None else response.current_state.label
             if time.monotonic() > deadline_s:
                 raise DataError(
                     f"the detector {p.detector}, which lockstep waits for, is {label}; start and activate it"
                 )
             self._stop.wait(POLL_S)
 
-    def _play_once(self, again: bool = False) -> None:
+    def _play_once(self) -> int:
+        """Play from the beginning to the end, or until playing is stopped; returns the first recording time (ns)."""
         p = self._settings
         total = self._bag.message_count
-        first_ns, started_s, clock_ns = None, time.monotonic(), -(10**18)
+        first_ns, started_s, clock_ns = 0, time.monotonic(), -(10**18)
         samples = 0
-        self._answers.clear()
+        self._processed.clear()
         for played, (topic, stamp_ns, data) in enumerate(self._bag.messages(), start=1):
-            if first_ns is None:
-                first_ns = stamp_ns
-                if again:
-                    self._go_back(first_ns)
-                    started_s = time.monotonic()
+            first_ns = stamp_ns if played == 1 else first_ns
             if not p.lockstep:
                 clock_ns = self._sleep_until(started_s, first_ns, stamp_ns, clock_ns)
             elif stamp_ns - clock_ns >= 1e9 / p.clock_rate_hz or topic in self._samples:
                 clock_ns = self._tick(stamp_ns)
             if self._stop.is_set():
-                return
+                return first_ns
             if topic in self._topics:
                 publish(self, self._topics[topic], data)
             if topic in self._samples:
                 samples += 1
                 if p.lockstep:
-                    self._wait_for_answer(deserialize_message(data, Sample))
+                    self._wait_for_status(deserialize_message(data, Sample))
             if self._on_progress is not None:
                 self._on_progress(played, total)
         if self._bag.damage:
@@ -215,10 +214,14 @@ class Replay(ProcessNode):
         self.get_logger().info(
             f"played {self._bag.path.name}: {samples} samples in {time.monotonic() - started_s:.1f} s"
         )
+        return first_ns
 
     def _go_back(self, first_ns: int) -> None:
-        """Pause between two passes; /clock goes back in the middle of it, when the last messages have been answered
-        and before the first come, as listeners cannot order what arrives on several topics at once."""
+        """Pause before the bag plays again; /clock goes back in the middle of the pause.
+
+        By then the last messages are processed, and the first have not come: listeners cannot order what arrives on
+        several topics at once.
+        """
         half_s = self._settings.loop_gap_s / self._settings.rate / 2.0
         self._stop.wait(half_s)
         self._tick(first_ns)
@@ -243,12 +246,12 @@ class Replay(ProcessNode):
         publish(self, self._clock_topic, Clock(clock=to_time(bag_ns)))
         return bag_ns
 
-    def _wait_for_answer(self, sample: Sample) -> None:
+    def _wait_for_status(self, sample: Sample) -> None:
         """Block until the sample's frame has its FrameStatus; raises DataError naming the sample when none comes."""
         stamp_ns = to_nanoseconds(sample.header.stamp)
         timeout_s = self._settings.answer_timeout_s
-        with self._answered:
-            if not self._answered.wait_for(lambda: stamp_ns in self._answers or self._stop.is_set(), timeout_s):
+        with self._status_came:
+            if not self._status_came.wait_for(lambda: stamp_ns in self._processed or self._stop.is_set(), timeout_s):
                 raise DataError(
                     f"sample {sample.sample_token} of {sample.scene} (stamp {_seconds(sample.header.stamp)} s) "
                     f"got no FrameStatus within {timeout_s:.0f} s; check that the detector runs, is active and has "
@@ -256,23 +259,23 @@ class Replay(ProcessNode):
                 )
 
     def _finish(self) -> None:
-        """Call the service that wants to know of the end; raises DataError with its answer if it failed."""
+        """Call the service that waits for the end; raises DataError with its message if it failed."""
         p = self._settings
         acked_by_s = time.monotonic() + ACK_TIMEOUT_S
         for publisher in self._topics.values():
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, acked_by_s - time.monotonic())))
         if self._finished is None:
             return
-        answer = call_service(self._finished, Trigger.Request(), p.finished_timeout_s, self._stop.is_set)
+        response = call_service(self._finished, Trigger.Request(), p.finished_timeout_s, self._stop.is_set)
         if self._stop.is_set():
             return
-        if answer is None:
+        if response is None:
             raise DataError(
-                f"{p.finished_service} did not answer within {p.finished_timeout_s:.0f} s; see its node's log"
+                f"{p.finished_service} did not respond within {p.finished_timeout_s:.0f} s; see its node's log"
             )
-        if not answer.success:
-            raise DataError(f"{p.finished_service}: {answer.message}")
-        self.get_logger().info(answer.message)
+        if not response.success:
+            raise DataError(f"{p.finished_service}: {response.message}")
+        self.get_logger().info(response.message)
 
 
 def _seconds(stamp: Time) -> str:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,7 +15,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import Detection3DArray
-from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.drawing.bird_eye import draw_bev
 from kd_perception.drawing.cameras import decode_image, draw_camera, encode_image
 from kd_perception.errors import CalibrationError, KdError
@@ -25,7 +23,8 @@ from kd_perception.geometry.transforms import apply, invert
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker
 from kd_perception.nodes.common.node import ProcessNode, run
-from kd_perception.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.markers import to_markers
@@ -38,22 +37,6 @@ from kd_perception.ros.tf import open_transforms
 
 HISTORY = 8  # images and clouds kept per topic, to find those of a detection that comes later
 TOLERANCE_NS = 100_000_000
-
-
-@dataclass(frozen=True)
-class VisualizerParameters:
-    """Parameters of the visualizer; read on configure."""
-
-    camera_names: tuple[str, ...] = parameter(CAMERA_CHANNELS, "the rig's cameras in order; camera{i} is the i-th")
-    transport: str = parameter("compressed", "what cameras publish", choices=("compressed", "raw"))
-    picture_transport: str = parameter("raw", "what this node publishes", choices=("compressed", "raw"))
-    base_frame: str = parameter("base_link", "frame of the boxes")
-    fixed_frame: str = parameter("odom", "frame in which points keep their place between their stamp and the boxes'")
-    rate_hz: float = parameter(4.0, "pictures per second at most", 0.01, 100.0)
-    picture_width: int = parameter(640, "width of each camera overlay, pixels", 64, 4096)
-    bev_size: int = parameter(800, "width and height of the bird's-eye picture, pixels", 64, 4096)
-    bev_extent: float = parameter(51.2, "what it shows to each side of the robot, metres", 1.0, 500.0)
-    score_threshold: float = parameter(0.2, "boxes below this score are not shown", 0.0, 1.0)
 
 
 class History:
@@ -77,13 +60,13 @@ class Visualizer(ProcessNode):
 
     def __init__(self) -> None:
         super().__init__("visualizer")
-        declare_parameters(self, VisualizerParameters)
+        declare_parameters(self, VisualizerOptions())
         self._worker: LatestWorker[Detection3DArray] | None = None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create the outputs; fails with a logged sentence."""
         try:
-            self._settings = p = read_parameters(self, VisualizerParameters)
+            self._settings = p = read_parameters(self, VisualizerOptions)
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE

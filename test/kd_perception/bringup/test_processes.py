@@ -15,38 +15,42 @@ import yaml
 from support.domains import free_domain
 from support.fake_student import write_fake_student
 
-from kd_perception.bringup.graph import Graph, NodeSpec, bev_student_graph, replay_evaluate_graph
+from kd_perception.bringup.graph import NodeSpec, bev_student_graph, replay_evaluate_graph
 from kd_perception.bringup.processes import GraphError, node_command, running
-from kd_perception.nodes.bev_student.node import BevStudentParameters
-from kd_perception.nodes.evaluator.node import EvaluatorParameters
-from kd_perception.nodes.replay.parameters import ReplayParameters
-from kd_perception.nodes.visualizer.node import VisualizerParameters
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.evaluator import EvaluatorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.replay import ReplayOptions
 
-PARAMETERS = {
-    "bev_student": BevStudentParameters,
-    "evaluator": EvaluatorParameters,
-    "replay": ReplayParameters,
-    "visualizer": VisualizerParameters,
-}
+DETECTOR = DetectorOptions(model=Path("m.onnx"))
 
 
-@pytest.mark.parametrize("visualize", [False, True])
-def test_graphs_and_parameter_files_only_name_parameters_that_nodes_declare(visualize):
-    graphs = (
-        bev_student_graph(Path("m.onnx"), visualize=visualize),
-        replay_evaluate_graph(Path("bag"), Path("m.onnx"), Path("out"), visualize=visualize),
-    )
-    for node in (node for graph in graphs for node in graph.nodes):
-        declared = set(PARAMETERS[node.executable].__dataclass_fields__) | {"use_sim_time"}
-        in_file = yaml.safe_load(node.parameter_file.read_text())["/**"]["ros__parameters"]
-        assert set(node.parameters) | set(in_file) <= declared
+def replay_graph(detector, bag, out):
+    """A bag in lockstep through the detector."""
+    replay = ReplayOptions(bag=bag, lockstep=True)
+    return replay_evaluate_graph(replay, detector, EvaluatorOptions(out=out), GraphOptions(use_sim_time=True))
 
 
-def test_parameter_files_state_the_defaults():
-    for node in bev_student_graph(Path("m.onnx"), visualize=True).nodes:
-        fields = PARAMETERS[node.executable].__dataclass_fields__
-        for name, value in yaml.safe_load(node.parameter_file.read_text())["/**"]["ros__parameters"].items():
-            assert fields[name].default == value, name
+def test_a_graph_passes_its_arguments_and_what_differs_from_the_parameter_files():
+    student, visualizer = bev_student_graph(
+        replace(DETECTOR, camera_names=("a", "b"), sync_tolerance_ms=10.0), GraphOptions(visualize=True)
+    ).nodes
+    assert student.parameters == {
+        "model": "m.onnx", "engine": "auto", "camera_names": ("a", "b"), "transport": "compressed",
+        "score_threshold": DetectorOptions.score_threshold, "threads": 0, "build_only": False,
+        "sync_tolerance_ms": 10.0, "use_sim_time": False,
+    }  # fmt: skip
+    assert visualizer.parameters == {"camera_names": ("a", "b"), "transport": "compressed", "use_sim_time": False}
+
+
+def test_lockstep_waits_for_late_cameras_and_for_all_who_listen():
+    graph = replay_graph(DETECTOR, Path("bag"), Path("out"))
+    parameters = {node.name: node.parameters for node in graph.nodes}
+    assert parameters["bev_student"]["sync_deadline_ms"] > DetectorOptions.sync_deadline_ms
+    assert parameters["bev_student"]["reliable_input"] is True
+    assert parameters["bev_student"]["wait_for_subscribers"] == ("objects=1", "status=2")
+    assert {"/CAM_BACK/image/compressed=1", "/sample=1", "/tf=2"} <= set(parameters["replay"]["wait_for_subscribers"])
+    assert parameters["replay"]["finished_service"] == "/evaluator/evaluate"
 
 
 def test_command_keeps_the_types_of_parameters(tmp_path):
@@ -58,15 +62,14 @@ def test_command_keeps_the_types_of_parameters(tmp_path):
 
 
 def test_only_the_required_node_ends_the_graph():
-    assert bev_student_graph(Path("m.onnx")).required is None
-    assert bev_student_graph(Path("m.onnx"), build_only=True).required.name == "bev_student"
-    assert replay_evaluate_graph(Path("bag"), Path("m.onnx"), Path("out")).required.name == "replay"
+    assert bev_student_graph(DETECTOR, GraphOptions()).required is None
+    assert bev_student_graph(replace(DETECTOR, build_only=True), GraphOptions()).required.name == "bev_student"
+    assert replay_graph(DETECTOR, Path("bag"), Path("out")).required.name == "replay"
 
 
 @pytest.mark.ros
 def test_a_missing_bag_is_told_in_a_sentence_and_nothing_stays_behind(tmp_path):
-    model = write_fake_student(tmp_path / "s.onnx")
-    graph = replay_evaluate_graph(tmp_path / "no_bag", model, tmp_path / "out", "onnxruntime", threads=1)
+    graph = replay_graph(painted_detector(tmp_path), tmp_path / "no_bag", tmp_path / "out")
     with pytest.raises(GraphError, match="replay could not be configured: bag .*no_bag does not exist"):
         with running(graph, domain_id=free_domain()):
             pass
@@ -75,7 +78,7 @@ def test_a_missing_bag_is_told_in_a_sentence_and_nothing_stays_behind(tmp_path):
 
 @pytest.mark.ros
 def test_a_node_that_dies_is_told_with_its_last_words(tmp_path):
-    graph = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", threads=1)
+    graph = bev_student_graph(painted_detector(tmp_path), GraphOptions())
     with running(graph, domain_id=free_domain()) as processes:
         processes.nodes[0].process.kill()
         with pytest.raises(GraphError, match="bev_student ended with status -9"):
@@ -84,11 +87,15 @@ def test_a_node_that_dies_is_told_with_its_last_words(tmp_path):
 
 @pytest.mark.ros
 def test_a_parameter_out_of_range_is_told(tmp_path):
-    (node,) = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", threads=1).nodes
-    graph = Graph((replace(node, parameters={**node.parameters, "score_threshold": 1.5}),))
+    graph = bev_student_graph(replace(painted_detector(tmp_path), score_threshold=1.5), GraphOptions())
     with pytest.raises(GraphError, match="score_threshold"):
         with running(graph, domain_id=free_domain()):
             pass
+
+
+def painted_detector(folder: Path) -> DetectorOptions:
+    """A detector whose student finds painted objects."""
+    return DetectorOptions(model=write_fake_student(folder / "s.onnx"), engine="onnxruntime", threads=1)
 
 
 def start_kd_up(tmp_path: Path, domain: int) -> subprocess.Popen:

@@ -1,4 +1,4 @@
-"""The standard launch files: they load, declare what the README says, and start what the graph describes."""
+"""The standard launch files: they declare the options as arguments, and start what the graph describes."""
 
 import importlib
 import runpy
@@ -9,13 +9,28 @@ from types import ModuleType
 import pytest
 from support.checkout import ROOT
 
-from kd_perception.bringup.graph import bev_student_graph, replay_evaluate_graph
-from kd_perception.resources import SHIPPED_STUDENT, resource
+from kd_perception.bringup.graph import (
+    BEV_STUDENT_ARGUMENTS,
+    REPLAY_EVALUATE_ARGUMENTS,
+    bev_student_graph,
+    replay_evaluate_graph,
+)
+from kd_perception.errors import ConfigError
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.evaluator import EvaluatorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.replay import ReplayOptions
 
 LAUNCH = ROOT / "launch"
-EXPECTED = {
-    "bev_student": {"model", "engine", "cameras", "use_sim_time", "build_only", "rviz"},
-    "replay_evaluate": {"model", "engine", "cameras", "bag", "use_sim_time", "rviz"},
+OFFERS = {"bev_student": BEV_STUDENT_ARGUMENTS, "replay_evaluate": REPLAY_EVALUATE_ARGUMENTS}
+GRAPHS = {
+    "bev_student": bev_student_graph(DetectorOptions(), GraphOptions()),
+    "replay_evaluate": replay_evaluate_graph(
+        ReplayOptions(bag=Path("some_bag"), lockstep=True),
+        DetectorOptions(),
+        EvaluatorOptions(out=Path("out/replay")),
+        GraphOptions(use_sim_time=True),
+    ),
 }
 
 
@@ -25,56 +40,86 @@ class Recorded:
     def __init__(self, *args, **kwargs) -> None:
         self.args, self.kwargs = args, kwargs
 
+    def perform(self, context: dict[str, str]) -> str:
+        """As a LaunchConfiguration: the argument's value."""
+        return context[self.args[0]]
+
+
+class Loaded:
+    """A launch file loaded without launch: its arguments by name, and the graph that it starts."""
+
+    def __init__(self, entities: list[Recorded], started: list) -> None:
+        self.arguments = {item.args[0]: item.kwargs for item in entities if "description" in item.kwargs}
+        (self._expand,) = (item.kwargs["function"] for item in entities if "function" in item.kwargs)
+        self._started = started
+
+    def graph(self, **given: str):
+        """The graph for arguments as a user types them."""
+        defaults = {name: declared["default_value"] for name, declared in self.arguments.items()}
+        self._expand({**defaults, **given})
+        return self._started.pop()
+
 
 @pytest.fixture
 def load(monkeypatch):
-    """Loads a launch file without launch: its arguments by name, and the function that builds its graph."""
+    """Loads a launch file with a stand-in for launch."""
     for name in ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions"):
         module = ModuleType(name)
         module.__getattr__ = lambda attribute: Recorded
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.delitem(sys.modules, "kd_perception.bringup.ros_launch", raising=False)
+    launching, started = importlib.import_module("kd_perception.bringup.ros_launch"), []
+    monkeypatch.setattr(launching, "graph_actions", started.append)
 
     def load_file(name):
-        launching = importlib.import_module("kd_perception.bringup.ros_launch")
-        made = {}
-        monkeypatch.setattr(
-            launching, "describe", lambda arguments, build: made.update(arguments=arguments, build=build)
-        )
-        runpy.run_path(str(LAUNCH / f"{name}.launch.py"))["generate_launch_description"]()
-        return {item.args[0]: item.kwargs for item in made["arguments"]}, made["build"]
+        description = runpy.run_path(str(LAUNCH / f"{name}.launch.py"))["generate_launch_description"]()
+        return Loaded(description.args[0], started)
 
     yield load_file
     sys.modules.pop("kd_perception.bringup.ros_launch", None)
 
 
-GRAPHS = {
-    "bev_student": lambda: bev_student_graph(resource(SHIPPED_STUDENT)),
-    "replay_evaluate": lambda: replay_evaluate_graph(Path("some_bag"), resource(SHIPPED_STUDENT), Path("out/replay")),
-}
+@pytest.mark.parametrize("name", OFFERS)
+def test_the_arguments_are_the_options(name, load):
+    declared = load(name).arguments
+    offered = {item.argument: item for part in OFFERS[name] for item in part.options}
+    assert list(declared) == list(offered)
+    for argument, item in offered.items():
+        assert declared[argument]["description"] == item.summary
+        assert tuple(declared[argument]["choices"] or ()) == item.choices
+        default = declared[argument]["default_value"]
+        assert default is None if argument == "bag" else item.from_text(default, "launch argument") == item.default
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", OFFERS)
 def test_the_arguments_defaults_build_the_graph_of_its_name(name, load):
-    arguments, build = load(name)
-    assert set(arguments) >= EXPECTED[name] and all(given["description"] for given in arguments.values())
-    defaults = {key: given.get("default_value", "some_bag") for key, given in arguments.items()}
-    assert build(defaults.__getitem__) == GRAPHS[name]()
+    assert load(name).graph(**({"bag": "some_bag"} if name == "replay_evaluate" else {})) == GRAPHS[name]
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("name", OFFERS)
 def test_arguments_reach_the_graph(name, load):
-    arguments, build = load(name)
-    values = {key: given.get("default_value", "some_bag") for key, given in arguments.items()}
-    graph = build({**values, "model": "other.onnx", "cameras": "a,b", "threads": "3", "visualize": "true"}.__getitem__)
+    bag = {"bag": "some_bag"} if name == "replay_evaluate" else {}
+    graph = load(name).graph(model="other.onnx", cameras="a,b", threads="3", visualize="True", **bag)
     parameters = {node.name: node.parameters for node in graph.nodes}
     assert parameters["bev_student"]["model"] == "other.onnx" and parameters["bev_student"]["threads"] == 3
     assert parameters["visualizer"]["camera_names"] == parameters["bev_student"]["camera_names"] == ("a", "b")
-    with pytest.raises(ValueError, match="must be true or false"):
-        build({**values, "visualize": "perhaps"}.__getitem__)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "argument, text, expected",
+    [
+        ("visualize", "perhaps", "true or false"),
+        ("rate", "fast", "a number from 0.001 to 1000"),
+        ("threads", "-1", "a whole number from 0 to 256"),
+        ("bag", "", "a path"),
+    ],
+)
+def test_a_wrong_value_names_its_argument(argument, text, expected, load):
+    with pytest.raises(ConfigError, match=f"launch argument {argument} is '{text}', but must be {expected}"):
+        load("replay_evaluate").graph(**{"bag": "some_bag", argument: text})
+
+
+@pytest.mark.parametrize("name", OFFERS)
 def test_launch_files_describe_the_graph(name):
     pytest.importorskip("launch_ros", reason="launch_ros is not installed: launch files cannot be loaded")
     from launch.actions import OpaqueFunction
@@ -86,7 +131,7 @@ def test_launch_files_describe_the_graph(name):
     context = LaunchContext()
     description = PythonLaunchDescriptionSource(str(LAUNCH / f"{name}.launch.py")).get_launch_description(context)
     arguments = {argument.name: argument for argument in description.get_launch_arguments()}
-    assert set(arguments) >= EXPECTED[name] and all(argument.description for argument in arguments.values())
+    assert list(arguments) == [item.argument for part in OFFERS[name] for item in part.options]
     context.launch_configurations.update({"bag": "some_bag", "model": "some.onnx"})
     nodes = []
     for entity in description.entities:

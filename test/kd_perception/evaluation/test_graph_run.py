@@ -18,6 +18,8 @@ from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.evaluation.results import write_results
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
@@ -53,9 +55,9 @@ def check_agreement(nusc, scenes, student: Path, engine: str, folder: Path) -> M
     for scene in scenes:
         bag, keyframes = folder / scene, len(scene_samples(nusc, scene))
         write_scene(nusc, scene, bag)
-        run = replay_bag(
-            bag, student, folder / f"out_{scene}", engine, threads=1, domain_id=free_domain(), timeout_s=MAX_S
-        )
+        detector = DetectorOptions(model=student, engine=engine, threads=1)
+        replay = ReplayOptions(bag=bag, lockstep=True)
+        run = replay_bag(replay, detector, folder / f"out_{scene}", domain_id=free_domain(), timeout_s=MAX_S)
         assert (len(run.stages), run.frames_in) == (keyframes, keyframes)  # every keyframe answered
         through_graph |= run.results
 
@@ -89,12 +91,9 @@ def test_real_time_replay_counts_what_was_offered_and_times_what_was_answered(tm
     student = write_fake_student(tmp_path / "fake.onnx")
     write_scene(nusc, SCENES[0], tmp_path / "bag")
     run = replay_bag(
-        tmp_path / "bag",
-        student,
+        ReplayOptions(bag=tmp_path / "bag"),
+        DetectorOptions(model=student, engine=ENGINE, threads=1),
         tmp_path / "out",
-        ENGINE,
-        lockstep=False,
-        threads=1,
         domain_id=free_domain(),
         timeout_s=MAX_S,
     )

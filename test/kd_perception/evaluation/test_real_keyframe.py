@@ -24,6 +24,8 @@ from kd_perception.evaluation.pictures import draw_sample, load_surroundings, wr
 from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import apply, invert
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
@@ -55,12 +57,9 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
     )
     write_scene(nusc, SCENE, tmp_path / "bag")
     run = replay_bag(
-        tmp_path / "bag",
-        student,
+        ReplayOptions(bag=tmp_path / "bag", lockstep=True),
+        DetectorOptions(model=student, engine="onnxruntime", score_threshold=0.02, threads=1),
         tmp_path / "out",
-        "onnxruntime",
-        score_threshold=0.02,
-        threads=1,
         domain_id=free_domain(),
         timeout_s=120,
     )

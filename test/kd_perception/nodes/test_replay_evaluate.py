@@ -25,9 +25,13 @@ from kd_perception.bags import messages
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
-from kd_perception.bringup.graph import Graph, NodeSpec, replay_evaluate_graph
+from kd_perception.bringup.graph import Graph, NodeSpec, replay_evaluate_graph, replay_node
 from kd_perception.bringup.processes import GraphError, running
 from kd_perception.datasets.nuscenes import ANCHOR, open_nuscenes, scene_samples
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.evaluator import EvaluatorOptions
+from kd_perception.options.graph import GraphOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.ros.images import from_image
 from kd_perception.ros.qos import EVERY_RESULT, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds
@@ -53,15 +57,25 @@ def anchor_images(bag):
     return next(topic.count for topic in BagReader(bag).topics if topic.name == f"/{ANCHOR}/image/compressed")
 
 
-def replay_only(bag, **parameters):
+def replay_only(bag, **options):
     """A graph of the replay node alone."""
-    return Graph((NodeSpec("replay", "replay", {"bag": str(bag), **parameters}, required=True),))
+    return Graph((replay_node(ReplayOptions(bag=bag, **options)),))
+
+
+def through_detector(bag, student, out, visualize=False, **replay):
+    """A graph that plays a bag through the detector into the evaluator; `replay`: options of replay."""
+    return replay_evaluate_graph(
+        ReplayOptions(bag=bag, **replay),
+        DetectorOptions(model=student, engine="onnxruntime", threads=1),
+        EvaluatorOptions(out=out),
+        GraphOptions(use_sim_time=True, visualize=visualize),
+    )
 
 
 def test_lockstep_answers_every_keyframe_and_accounts_for_every_anchor_image(world, tmp_path):
     _, dataroot, bag, student = world
     tokens = scene_samples(open_nuscenes(dataroot, VERSION), SCENES[0])
-    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", dataroot=None, threads=1)
+    graph = through_detector(bag, student, tmp_path / "out", lockstep=True)
     with running(graph, domain_id=free_domain()) as processes:
         processes.wait(90.0)
     results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
@@ -79,7 +93,7 @@ def test_lockstep_answers_every_keyframe_and_accounts_for_every_anchor_image(wor
 def test_real_time_names_the_samples_without_detections(world, tmp_path):
     """Frames may be dropped when the machine is busy: the result file still has every sample, empty where dropped."""
     _, _, bag, student = world
-    graph = replay_evaluate_graph(bag, student, tmp_path / "out", "onnxruntime", lockstep=False, rate=2.0, threads=1)
+    graph = through_detector(bag, student, tmp_path / "out", rate=2.0)
     with running(graph, domain_id=free_domain()) as processes:
         processes.wait(90.0)
     rows = statuses(tmp_path / "out")
@@ -107,7 +121,7 @@ def test_a_truncated_bag_is_played_as_far_as_it_goes(world, tmp_path):
     whole = next(bag.glob("*.mcap")).read_bytes()
     cut.write_bytes(whole[: len(whole) * 2 // 3])
     lines = []
-    graph = replay_evaluate_graph(cut, student, tmp_path / "out", "onnxruntime", threads=1)
+    graph = through_detector(cut, student, tmp_path / "out", lockstep=True)
     with running(graph, domain_id=free_domain(), echo=lines.append) as processes:
         processes.wait(90.0)
     assert any("damaged or was not closed" in line for line in lines)
@@ -145,7 +159,7 @@ def test_replay_waits_for_its_listeners_and_gives_up_with_their_names(world):
     _, _, bag, _ = world
     graph = replay_only(bag, wait_for_subscribers=("/sample=1",), subscriber_timeout_s=0.5)
     with running(graph, domain_id=free_domain()) as processes:
-        with pytest.raises(GraphError, match=r"in vain for subscribers of /sample \(0 of 1\)"):
+        with pytest.raises(GraphError, match=r"subscribers of /sample \(0 of 1\) are missing"):
             processes.wait(30.0)
 
 
@@ -189,9 +203,7 @@ def test_a_loop_pauses_before_time_goes_back(world):
 def test_a_loop_resets_the_detector_with_a_reason(world, tmp_path):
     _, _, bag, student = world
     domain = free_domain()
-    graph = replay_evaluate_graph(
-        bag, student, tmp_path / "out", "onnxruntime", lockstep=False, loop=True, rate=4.0, threads=1
-    )
+    graph = through_detector(bag, student, tmp_path / "out", loop=True, rate=4.0)
     with Peer(domain) as peer:
         found = peer.listen(FrameStatus, "/bev_student/output/status", EVERY_RESULT)
         with running(graph, domain_id=domain):
@@ -218,9 +230,8 @@ def test_evaluating_nothing_is_an_error_and_leaves_nothing(tmp_path):
 def test_the_visualizer_draws_boxes_points_and_overlays(world, tmp_path):
     _, _, bag, student = world
     domain = free_domain()
-    graph = replay_evaluate_graph(
-        bag, student, tmp_path / "out", "onnxruntime", lockstep=False, loop=True, threads=1, visualize=True
-    )  # round and round: this listener may be discovered late, and images arrive best effort
+    # Round and round: this listener may be discovered late, and images arrive best effort.
+    graph = through_detector(bag, student, tmp_path / "out", visualize=True, loop=True)
     with Peer(domain) as peer:
         bev = peer.listen(Image, "/visualizer/output/bev/image", EVERY_RESULT)
         overlay = peer.listen(Image, "/visualizer/output/camera0/image", EVERY_RESULT)

@@ -14,6 +14,8 @@ from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.result_folder import STATUS_FILE, read_statuses
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.replay import ReplayOptions
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
@@ -57,10 +59,9 @@ def test_graph_and_dataset_evaluation_agree_on_a_student_that_takes_most(tmp_pat
         return detect_scenes(pipeline, nusc, [scene], FrameFeed(with_pose=with_pose)).results
 
     write_scene(nusc, scene, tmp_path / "bag")
-    run = replay_bag(
-        tmp_path / "bag", student, tmp_path / "out", "onnxruntime", score_threshold=THRESHOLD, threads=1,
-        domain_id=free_domain(), timeout_s=120,
-    )  # fmt: skip
+    detector = DetectorOptions(model=student, engine="onnxruntime", score_threshold=THRESHOLD, threads=1)
+    replay = ReplayOptions(bag=tmp_path / "bag", lockstep=True)
+    run = replay_bag(replay, detector, tmp_path / "out", domain_id=free_domain(), timeout_s=120)
     statuses = read_statuses(tmp_path / "out" / STATUS_FILE)
     assert [status.memory_state for status in statuses] == ["empty"] + ["used"] * (KEYFRAMES - 1)
     expected, without = direct(with_pose=True), direct(with_pose=False)

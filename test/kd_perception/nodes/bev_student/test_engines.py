@@ -5,7 +5,6 @@ The GPU is played (support.tensorrt_machine) by what the node's process finds on
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,10 @@ from support.host_cuda import HostCuda
 from support.tensorrt_machine import STANDIN, compiler
 
 from kd_msgs.msg import FrameStatus
-from kd_perception.bringup.graph import Graph, bev_student_graph
+from kd_perception.bringup.graph import bev_student_graph
 from kd_perception.bringup.processes import GraphError, running
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.graph import GraphOptions
 
 pytestmark = [
     pytest.mark.ros,
@@ -39,7 +40,7 @@ def failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_another_engine_takes_over_within_the_frame(tmp_path: Path, failure: Path):
-    with bench(tmp_path, engine="auto", engine_cache=str(tmp_path / "cache")) as detector:
+    with bench(tmp_path, engine="auto", engine_cache=tmp_path / "cache") as detector:
         detector.works(T0)
         assert detector.status(T0).engine == "tensorrt"
         failure.touch()
@@ -54,7 +55,7 @@ def test_another_engine_takes_over_within_the_frame(tmp_path: Path, failure: Pat
 
 
 def test_a_student_file_that_changes_disturbs_nobody_until_an_engine_is_opened(tmp_path: Path, failure: Path):
-    with bench(tmp_path, engine="auto", engine_cache=str(tmp_path / "cache")) as detector:
+    with bench(tmp_path, engine="auto", engine_cache=tmp_path / "cache") as detector:
         detector.works(T0)
         os.truncate(tmp_path / "s.onnx", 1000)
         detector.works(T0 + S)
@@ -71,8 +72,9 @@ def test_a_student_file_that_changes_disturbs_nobody_until_an_engine_is_opened(t
 
 def test_build_only_keeps_the_engine_or_fails(tmp_path: Path, failure: Path):
     cache = tmp_path / "cache"
-    (node,) = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "tensorrt", build_only=True).nodes
-    graph = Graph((replace(node, parameters={**node.parameters, "engine_cache": str(cache)}),))
+    model = write_fake_student(tmp_path / "s.onnx")
+    detector = DetectorOptions(model=model, engine="tensorrt", build_only=True, engine_cache=cache)
+    graph = bev_student_graph(detector, GraphOptions())
     with running(graph, domain_id=free_domain()) as processes:
         processes.wait(30.0)
     assert sorted(path.suffix for path in cache.iterdir()) == [".plan", ".timing"]

@@ -18,6 +18,8 @@ from tf2_msgs.msg import TFMessage
 from kd_msgs.msg import FrameStatus
 from kd_perception.bringup.graph import bev_student_graph
 from kd_perception.bringup.processes import GraphError, running
+from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.graph import GraphOptions
 from kd_perception.ros.cameras import to_camera_info
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
@@ -167,7 +169,9 @@ def test_nothing_is_computed_while_nobody_listens(tmp_path):
     domain = free_domain()
     with Peer(domain) as peer:
         rig = PaintedRig(peer)
-        graph = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", rig.names, threads=1)
+        model, names = write_fake_student(tmp_path / "s.onnx"), tuple(rig.names)
+        detector = DetectorOptions(model=model, engine="onnxruntime", camera_names=names, threads=1)
+        graph = bev_student_graph(detector, GraphOptions())
         diagnostics = peer.listen(DiagnosticArray, "/diagnostics")
         with running(graph, domain_id=domain):
             peer.until(rig.connected)
@@ -200,7 +204,7 @@ def test_a_student_file_that_cannot_be_used_fails_bring_up_with_its_sentence(tmp
     if content is not None:
         model.write_bytes(content)
     with pytest.raises(GraphError, match=f"bev_student could not be configured: .*{sentence}"):
-        with running(bev_student_graph(model), domain_id=free_domain()):
+        with running(bev_student_graph(DetectorOptions(model=model), GraphOptions()), domain_id=free_domain()):
             pass
 
 
@@ -208,12 +212,14 @@ def test_a_truncated_student_file(tmp_path):
     whole = write_fake_student(tmp_path / "s.onnx").read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(GraphError, match="bev_student could not be configured: .*cut.onnx"):
-        with running(bev_student_graph(tmp_path / "cut.onnx"), domain_id=free_domain()):
+        graph = bev_student_graph(DetectorOptions(model=tmp_path / "cut.onnx"), GraphOptions())
+        with running(graph, domain_id=free_domain()):
             pass
 
 
 def test_build_only_opens_the_engine_and_ends(tmp_path):
-    graph = bev_student_graph(write_fake_student(tmp_path / "s.onnx"), "onnxruntime", build_only=True)
+    model = write_fake_student(tmp_path / "s.onnx")
+    graph = bev_student_graph(DetectorOptions(model=model, engine="onnxruntime", build_only=True), GraphOptions())
     with running(graph, domain_id=free_domain()) as processes:
         processes.wait(30.0)
     assert processes.nodes[0].exit_code == 0

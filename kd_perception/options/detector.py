@@ -1,0 +1,75 @@
+"""Options of the detector node, `bev_student`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.options.option import option
+from kd_perception.resources import SHIPPED_STUDENT, resource
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """Parameters of the detector node; it reads them on configure."""
+
+    model: Path | None = option("Student file (.onnx) that kd export writes; by default the shipped one.", default=None)
+    engine: str = option(
+        "Inference engine: tensorrt, openvino, onnxruntime or another installed one; auto takes the first that works.",
+        default="auto",
+    )
+    camera_names: tuple[str, ...] = option(
+        "Cameras of the rig in order, the anchor first; camera{i} is the i-th.",
+        default=CAMERA_CHANNELS,
+        argument="cameras",
+    )
+    transport: Literal["compressed", "raw"] = option(
+        "What the cameras publish; raw images cost several times the processor time.", default="compressed"
+    )
+    base_frame: str = option("Frame of the boxes.", default="base_link")
+    odometry_frame: str = option(
+        "Frame in which the robot moves without jumps (REP-105), for temporal memory.", default="odom"
+    )
+    camera_motion: bool = option(
+        "Place each camera where odometry puts it at its own exposure; for rigs whose cameras fire apart.",
+        default=False,
+    )
+    views_per_camera: int = option(
+        "Crops of each image, side by side, that the student sees; 3 for fisheyes, which show objects small.",
+        default=1,
+        limits=(1, 8),
+    )
+    score_threshold: float = option("Lowest score of a published box.", default=0.1, limits=(0.0, 1.0))
+    threads: int = option("Threads of the inference engine; 0 lets it choose.", default=0, limits=(0, 256))
+    engine_cache: Path | None = option(
+        "Folder of built engines; by default $XDG_CACHE_HOME/kd_perception/engines.", default=None
+    )
+    sync_tolerance_ms: float = option(
+        "Greatest distance of a camera's exposure from the anchor's, in ms.", default=60.0, limits=(0.0, 1000.0)
+    )
+    sync_deadline_ms: float = option(
+        "Longest wait for the other cameras and for calibration, in ms after the anchor image arrives.",
+        default=100.0,
+        limits=(0.0, 60000.0),
+    )
+    reliable_input: bool = option("Ask the cameras for reliable delivery, to evaluate from a bag.", default=False)
+    max_allowed_processing_time_ms: float = option(
+        "Processing time above which diagnostics warn, in ms.", default=200.0, limits=(0.0, 60000.0)
+    )
+    max_acceptable_consecutive_delay_ms: float = option(
+        "Time of slow processing after which diagnostics report an error, in ms.",
+        default=1000.0,
+        limits=(0.0, 600000.0),
+    )
+    build_only: bool = option("Open the engine, which may build and cache it, then exit.", default=False)
+    wait_for_subscribers: tuple[str, ...] = option(
+        "Entries output=count (objects, markers, status): activation waits for so many subscribers.", default=()
+    )
+    subscriber_timeout_s: float = option(
+        "Longest wait for subscribers on activation, in s.", default=30.0, limits=(0.0, 600.0)
+    )
+
+    @property
+    def student_file(self) -> Path:
+        """The student file to open; raises DataError if the shipped one is not installed."""
+        return self.model or resource(SHIPPED_STUDENT)

@@ -1,0 +1,14 @@
+"""Options of a whole graph of nodes."""
+
+from dataclasses import dataclass
+
+from kd_perception.options.option import option
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """What `kd up` and the launch files start around the detector."""
+
+    use_sim_time: bool = option("Follow /clock instead of the system's time.", default=False)
+    visualize: bool = option("Also publish pictures: bird's-eye view and camera overlays.", default=False)
+    rviz: bool = option("Also open RViz.", default=False)

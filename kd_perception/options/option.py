@@ -1,0 +1,129 @@
+"""One option: its default, meaning and allowed values, read from text (launch, flags) or from a ROS parameter.
+
+The options of a node are a frozen dataclass whose fields `option` makes. A field is a bool, int, float, str, Literal,
+tuple[str, ...] or Path | None; nothing here needs ROS.
+"""
+
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from kd_perception.errors import ConfigError
+
+Parameter = bool | int | float | str | tuple[str, ...]
+Value = Parameter | Path | None
+KINDS = {tuple[str, ...]: tuple, Path | None: Path}
+ALLOWED = {tuple: "names, separated by commas", Path: "a path", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, as `options_of` finds it.
+
+    kind: bool, int, float, str, Path or tuple; limits: least and greatest number; argument: its name on the command
+    line and in launch files; required: None is no value, there is no default that makes sense.
+    """
+
+    name: str
+    kind: type
+    default: Value
+    description: str
+    limits: tuple[float, float] | None
+    choices: tuple[str, ...]
+    argument: str
+    required: bool
+
+    @property
+    def values(self) -> str:
+        """The allowed values, as short as a table wants them; empty for names, paths and texts."""
+        if self.limits is not None:
+            return f"{self.limits[0]:g} to {self.limits[1]:g}"
+        return "true or false" if self.kind is bool else " or ".join(self.choices)
+
+    @property
+    def summary(self) -> str:
+        """The description with the limits or choices."""
+        return f"{self.description[:-1]} ({self.values})." if self.limits or self.choices else self.description
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values as the end of a sentence."""
+        if self.limits is not None:
+            return f"a {'whole ' * (self.kind is int)}number from {self.values}"
+        return self.values or ALLOWED[self.kind]
+
+    def from_text(self, text: str, source: str) -> Value:
+        """The value that a text means; raises ConfigError, which names the option as one of `source`."""
+        value: Value = None
+        if self.kind is bool:
+            value = {"true": True, "false": False}.get(text.lower())
+        elif self.kind is tuple:
+            value = tuple(part.strip() for part in text.split(",") if part.strip())
+        elif self.kind is Path:
+            value = Path(text) if text else None
+        else:
+            try:
+                value = self.kind(text)
+            except ValueError:
+                pass  # None is refused below
+        if not self._allows(value):
+            raise ConfigError(f"{source} {self.argument} is '{text}', but must be {self.allowed}")
+        return value
+
+    def from_parameter(self, given: Parameter) -> Value:
+        """The value of a ROS parameter, which has its type; raises ConfigError, which names the parameter."""
+        value: Value = given
+        if self.kind is tuple:
+            value = tuple(part for part in given if part)
+        elif self.kind is Path:
+            value = Path(given) if given else None
+        if not self._allows(value):
+            raise ConfigError(f"parameter {self.name} is '{given}', but must be {self.allowed}")
+        return value
+
+    def to_parameter(self, value: Value) -> Parameter:
+        """The value as ROS carries it: no path is an empty text; no names are one empty text, which has a type."""
+        if self.kind is tuple:
+            return value or ("",)
+        if self.kind is Path:
+            return "" if value is None else str(value)
+        return value
+
+    def to_text(self, value: Value) -> str:
+        """The text that `from_text` reads as this value."""
+        if self.kind is bool:
+            return str(value).lower()
+        return ",".join(value) if self.kind is tuple else str(self.to_parameter(value))
+
+    def _allows(self, value: Value) -> bool:
+        if value is None:
+            return self.kind is Path and not self.required
+        if self.choices:
+            return value in self.choices
+        return self.limits is None or self.limits[0] <= value <= self.limits[1]
+
+
+def option(
+    description: str,
+    *,
+    default: Value,
+    limits: tuple[float, float] | None = None,
+    argument: str = "",
+    required: bool = False,
+) -> Field:
+    """A dataclass field that is an option; see Option. `description` states the unit; `argument`: its name if empty."""
+    metadata = {"description": description, "limits": limits, "argument": argument, "required": required}
+    return field(default=default, metadata=metadata)
+
+
+def options_of(kind: type) -> tuple[Option, ...]:
+    """The options of a dataclass, in its order."""
+    hints = get_type_hints(kind)
+    return tuple(_option(item, hints[item.name]) for item in fields(kind))
+
+
+def _option(item: Field, hint: type) -> Option:
+    choices = get_args(hint) if get_origin(hint) is Literal else ()
+    kind = str if choices else KINDS.get(hint, hint)
+    metadata = {**item.metadata, "argument": item.metadata["argument"] or item.name}
+    return Option(item.name, kind, item.default, choices=choices, **metadata)

@@ -1,0 +1,29 @@
+"""Options of the node `visualizer`, which draws the detections."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.options.option import option
+
+
+@dataclass(frozen=True)
+class VisualizerOptions:
+    """Parameters of the visualizer; it reads them on configure."""
+
+    camera_names: tuple[str, ...] = option(
+        "Cameras of the rig in order; camera{i} is the i-th.", default=CAMERA_CHANNELS, argument="cameras"
+    )
+    transport: Literal["compressed", "raw"] = option("What the cameras publish.", default="compressed")
+    picture_transport: Literal["compressed", "raw"] = option("What this node publishes.", default="raw")
+    base_frame: str = option("Frame of the boxes.", default="base_link")
+    fixed_frame: str = option(
+        "Frame in which points keep their place between their stamp and the boxes'.", default="odom"
+    )
+    rate_hz: float = option("Most pictures per second.", default=4.0, limits=(0.01, 100.0))
+    picture_width: int = option("Width of each camera overlay, in pixels.", default=640, limits=(64, 4096))
+    bev_size: int = option("Width and height of the bird's-eye picture, in pixels.", default=800, limits=(64, 4096))
+    bev_extent: float = option(
+        "What the bird's-eye picture shows to each side of the robot, in metres.", default=51.2, limits=(1.0, 500.0)
+    )
+    score_threshold: float = option("Lowest score of a drawn box.", default=0.2, limits=(0.0, 1.0))
