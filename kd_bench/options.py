@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from kd_perception.options.detector import DetectorOptions
+
 STUDENT_HELP = "Student file; default: the shipped one."
 StudentFile = Annotated[Path | None, typer.Option(help=STUDENT_HELP)]
 DatasetFolder = Annotated[Path, typer.Option(help="Data set in nuScenes format.")]
@@ -20,5 +22,5 @@ ReportFile = Annotated[Path | None, typer.Option(help="Also write the tables int
 class EngineChoice:
     """The engine to measure with, by name, and its threads (0: the engine chooses)."""
 
-    name: str = "auto"
-    threads: int = 0
+    name: str = DetectorOptions.engine
+    threads: int = DetectorOptions.threads
