@@ -1,6 +1,9 @@
 """Figures of DistillBEV (arXiv:2309.15109), nuScenes val, ResNet-50 at 256x704: published, never ours."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from kd_bench.tables import markdown_table
 
 
 class Published(NamedTuple):
@@ -33,3 +36,23 @@ ABLATION = {
     "layers_quarter_head/centerpoint": Published(36.1, 47.3),
 }
 CONVERGENCE_SHARE = 1 / 3  # of the baseline's epochs, after which the distilled student is where the baseline ends
+
+HEAD = """## Published
+
+Figures of DistillBEV (arXiv:2309.15109) on nuScenes val, with a ResNet-50 at 256x704. The paper trains longer and on
+other data: compare directions, not sizes. Its ablation is of BEVDet4D; each row adds a part to the one before."""
+
+
+def published_tables() -> str:
+    """The paper's figures as a section of their own; differences are to the row `none` of the same student."""
+    parts = [HEAD, _table("student, arm", {f"{student}, {label}": row for (student, label), row in MAIN.items()})]
+    return "\n\n".join([*parts, _table("part", ABLATION)])
+
+
+def _table(heading: str, figures: Mapping[str, Published]) -> str:
+    rows, base = [], None
+    for label, row in figures.items():
+        base = row if label.endswith("none") else base
+        gain = "" if row is base else f"{row.mean_ap - base.mean_ap:+.1f}, {row.nds - base.nds:+.1f}"
+        rows.append((label, f"{row.mean_ap:.1f}", f"{row.nds:.1f}", gain))
+    return markdown_table((heading, "mAP", "NDS", "difference"), rows)

@@ -1,10 +1,9 @@
-"""`distill.md`: the ledger as tables and plots, with published figures next to ours."""
+"""`distill.md`: the ledger as tables and plots; published figures stand at its end, apart from ours."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_bench.distill import published
 from kd_bench.distill.arms import BASELINE, CONVERGENCE, GRID, MAIN, SUITES, Arm, Suite, label_of
 from kd_bench.distill.blending_report import blending_parts
 from kd_bench.distill.cells import gain_text, mean_text, number_text
@@ -12,6 +11,7 @@ from kd_bench.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, compa
 from kd_bench.distill.convergence_report import convergence_table
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.plots import draw_curves, draw_gains
+from kd_bench.distill.published import published_tables
 from kd_bench.distill.runs import CONTINUED, START, TEACHER_SUITE, Settings
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED, TUNED
 from kd_bench.tables import markdown_table
@@ -49,6 +49,7 @@ def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
             body.append("\n\n".join([f"## {suite.title}", *parts]))
         else:
             body.append(f"## {suite.title}\n\nNo run yet: `kd bench distill --suite {suite.name}`.")
+    body.append(published_tables())
     write_text(path, "\n\n".join(part for part in body if part).strip() + "\n")
     return [path, *files]
 
@@ -66,7 +67,7 @@ def _section(suite: Suite, compared: Comparison, labels: list[str], records: Seq
     start = _start(records, compared)
     title = f"### {compared.student}, {compared.steps} steps of {compared.batch} samples"
     parts = [title + (f", {CONTINUED}" if compared.continued else ""), _trained(compared)]
-    parts.append(_arms_table(suite, compared, labels, start))
+    parts.append(_arms_table(compared, labels, start))
     if suite == CONVERGENCE:
         first = start.mAP if start is not None and compared.continued else 0.0
         draw_curves({label: compared.curves(label) for label in labels}, first, picture)
@@ -82,34 +83,19 @@ def _section(suite: Suite, compared: Comparison, labels: list[str], records: Seq
     return "\n\n".join(part for part in parts if part)
 
 
-def _arms_table(suite: Suite, compared: Comparison, labels: list[str], start: Record | None) -> str:
+def _arms_table(compared: Comparison, labels: list[str], start: Record | None) -> str:
     rows = []
     if start is not None:
         name = "*start, before these steps*" if compared.continued else "*the student that gave the image half*"
-        rows.append((name, "", *(number_text(getattr(start, name), name) for name in FIGURES), ""))
+        rows.append((name, "", *(number_text(getattr(start, name), name) for name in FIGURES)))
     for label in labels:
         cells = []
         for name in FIGURES:
             gain = None if label == BASELINE else compared.gain(label, name)
             cells.append(mean_text(compared.mean(label, name), name) if gain is None else gain_text(gain, name))
-        count = str(compared.mean(label, "mAP").count)
-        rows.append((label, count, *cells, _published(suite, compared.student, label)))
+        rows.append((label, str(compared.mean(label, "mAP").count), *cells))
     names = [f"{name}{UNITS[name]}" for name in FIGURES]
-    return markdown_table(("arm", "seeds", *names, "published (nuScenes, R50): mAP, NDS"), rows)
-
-
-def _published(suite: Suite, student: str, label: str) -> str:
-    """The paper's figures of the baseline, and the differences to it of every other arm."""
-    if suite.name == "main":
-        table = {name: entry for (owner, name), entry in published.MAIN.items() if owner == student}
-    else:
-        table = published.ABLATION if suite.name == "ablation" else {}
-    if label not in table:
-        return ""
-    base = table[BASELINE]
-    if label == BASELINE:
-        return f"{base.mean_ap:.1f}, {base.nds:.1f}"
-    return f"{table[label].mean_ap - base.mean_ap:+.1f}, {table[label].nds - base.nds:+.1f}"
+    return markdown_table(("arm", "seeds", *names), rows)
 
 
 def _trained(compared: Comparison) -> str:
