@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write beside the target, flush to disk, then rename."""
+"""Files that are either whole or absent: written next to the target, flushed to disk, then renamed."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def remove_remains(target: Path) -> None:
-    """Delete what writers of `target` left that were killed in the midst of it; none may be writing now."""
+    """Delete temporary files that killed writers of `target` left; no writer may be running."""
     target = Path(target)
     for path in target.parent.glob(f".{target.stem}.*{target.suffix}"):
         path.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def disk_refusal(error: OSError) -> str:
-    """A sentence if the disk is what failed (full, over quota, read-only, broken, not ours), else empty."""
+    """A sentence if the disk refused the file (full, over quota, read-only, broken, no permission), else empty."""
     if error.errno not in DISK_REFUSALS:
         return ""
     where = f"{error.filename} cannot be written" if error.filename else "a file cannot be written"

@@ -1,4 +1,4 @@
-"""Errors a user can mend: every message is one sentence that says what is wrong, where, and how to mend it."""
+"""Errors a user can fix: every message is one sentence that states what is wrong, where, and how to fix it."""
 
 
 class KdError(Exception):
@@ -26,15 +26,15 @@ class ConfigError(KdError):
 
 
 class InputError(EngineError):
-    """An engine was given inputs that its file does not take: the caller's mistake, no other engine would do better."""
+    """An engine received inputs that its file does not have: the caller's mistake, the same with every engine."""
 
 
 class MemoryLostError(EngineError):
-    """Temporal memory died with the engine that held it; the frame must be run again with an empty memory."""
+    """The engine that held the temporal memory failed; run the frame again with an empty memory."""
 
 
 def was_interrupted(error: BaseException | None) -> bool:
-    """Whether an exception came of Ctrl-C: libraries turn a KeyboardInterrupt while they load into an ImportError."""
+    """Whether Ctrl-C caused an exception: libraries that are loading turn a KeyboardInterrupt into an ImportError."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True

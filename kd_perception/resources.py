@@ -1,4 +1,4 @@
-"""Files that ship beside the code: launch/, config/, models/, in a checkout or installed under share/kd_perception."""
+"""Files shipped with the code: launch/, config/, models/, in a checkout or installed under share/kd_perception."""
 
 import os
 import sys
@@ -7,12 +7,12 @@ from pathlib import Path
 from kd_perception.errors import DataError
 
 PACKAGE = "kd_perception"
-SHIPPED_STUDENT = "models/bevdet4d_distilled.onnx"  # what runs where no student is named
-SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # what it is compared with
+SHIPPED_STUDENT = "models/bevdet4d_distilled.onnx"  # the default of every command
+SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # the baseline of comparisons
 
 
 def resource(relative: str) -> Path:
-    """Path of a shipped file or folder such as 'config/fastdds.xml'; raises DataError if it is nowhere."""
+    """Path of a shipped file or folder such as 'config/fastdds.xml'; raises DataError if it is not found."""
     folders = [Path(__file__).resolve().parents[1], *_share_folders()]
     for folder in folders:
         if (folder / relative).exists():
@@ -28,7 +28,7 @@ def use_middleware_profile() -> None:
 
 
 def _share_folders() -> list[Path]:
-    """Where an installation puts shared files: the ament index's answer, and the Python prefix's share folder."""
+    """Where an installation puts shared files: the folder in the ament index, and the Python prefix's share folder."""
     folders = [Path(sys.prefix) / "share" / PACKAGE]
     try:
         from ament_index_python.packages import get_package_share_directory

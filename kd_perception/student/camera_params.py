@@ -1,10 +1,10 @@
-"""What a camera-aware student is told of each camera: where it stands, and which way pixels of its image look.
+"""Camera parameters of a camera-aware student: each camera's position and the viewing directions of its pixels.
 
 BEVDepth (arXiv:2206.10092) hands focal lengths, principal point, mounting and augmentation matrices to its depth
-network. Rays say all of it in one way, for any lens: nine pixels of the NETWORK image, spread evenly, each with its
-viewing direction in ego. Crop, scale, turn, mirror or distortion of the image move the rays as they move what the
-network sees; a turned or mirrored ego turns or mirrors them. So one builder serves training, with whatever
-augmentation, and robot, and a mirrored camera in a mirrored world is a camera as any other.
+network. Rays state all of it in one way, for any lens: nine pixels of the NETWORK image, spread evenly, each with its
+viewing direction in ego. Crop, scale, rotation, mirroring or distortion of the image move the rays as they move the
+picture. A rotated or mirrored ego rotates or mirrors them. So one builder serves the robot and training with any
+augmentation.
 """
 
 from collections.abc import Sequence

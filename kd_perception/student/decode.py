@@ -26,7 +26,7 @@ def decode(
     """Boxes in base_link, best score first.
 
     heatmap (classes, rows, columns) in [0, 1]; regression (groups, 10, rows, columns) as REGRESSION_CODES. A box is a
-    3x3 local maximum of its class not below `score_threshold`, not within its group's NMS radius of a better one.
+    3x3 local maximum of its class, not below `score_threshold` and outside its group's NMS radius of better boxes.
     """
     peaks = heatmap * (heatmap >= _neighbour_maximum(heatmap)) * (heatmap >= score_threshold)
     label, row, column = np.nonzero(peaks)

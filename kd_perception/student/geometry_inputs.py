@@ -1,7 +1,6 @@
-"""All that a student file takes of a rig's calibration, by input name: view tables, and camera parameters if it takes
-them.
+"""A student file's geometry inputs, by name: view tables, and camera parameters if the student takes them.
 
-Nothing of a rig is baked into a file: a new calibration or a moved camera means new inputs, not a new model.
+A file holds nothing of a rig: a new calibration or a moved camera means new inputs, not a new model.
 """
 
 from collections.abc import Sequence

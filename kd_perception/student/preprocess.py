@@ -11,10 +11,10 @@ import simplejpeg
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera
 
-HORIZON = 0.2  # share of the network image's height above which a camera's horizon is not let
-VIEW_HORIZON = 0.3  # share of the height at which the horizon stands in each of several views: as in nuScenes' pictures
-OVERLAP = 0.1  # share by which the views of one camera are wider than they would have to be
-STEEP = 0.9  # cosine between a camera's axis and the vertical from which there is no upright (26 degrees)
+HORIZON = 0.2  # share of the network image's height, from the top, that a camera's horizon keeps at least
+VIEW_HORIZON = 0.3  # share of the height at which the horizon lies in each of several views, as in nuScenes
+OVERLAP = 0.1  # share of a view that its neighbour shows as well
+STEEP = 0.9  # cosine between a camera's axis and the vertical (26 degrees); steeper cameras have no upright
 MAX_REDUCTION = 8  # libjpeg decodes a block of 8x8 coefficients to 8x8, 4x4, 2x2 or 1x1 pixels
 JPEG_MAGIC = b"\xff\xd8"
 SCALE_TOLERANCE = 1e-6
@@ -32,11 +32,11 @@ def fit_image(source_size: tuple[int, int], network_size: tuple[int, int]) -> np
 
 
 def fit_camera(camera: Camera, network_size: tuple[int, int]) -> np.ndarray:
-    """`fit_image` for a mounted camera: the picture is turned upright, and the horizon is not cropped away.
+    """`fit_image` for a mounted camera: turns the picture upright and keeps the horizon in it.
 
     A camera mounted upside down or on its side is turned by the nearest quarter turns. If keeping the bottom rows would
     put the horizon above `HORIZON` of the network image, the crop moves up until it stands there. Cameras that look
-    steeply up or down have neither an upright nor a horizon and are fitted as they are.
+    steeply up or down have neither upright nor horizon and are fitted as they are.
     """
     up = camera.ego_from_camera[2, :3]  # ego's z axis in the camera's frame
     if abs(up[2]) > STEEP:
@@ -52,11 +52,11 @@ def fit_camera(camera: Camera, network_size: tuple[int, int]) -> np.ndarray:
 
 
 def fit_views(camera: Camera, network_size: tuple[int, int], views: int) -> tuple[np.ndarray, ...]:
-    """Affine maps (3, 3) of `views` network images that one camera gives: `fit_camera`, or crops of it side by side.
+    """Affine maps (3, 3) of `views` network images of one camera: `fit_camera`, or crops of it side by side.
 
-    A fisheye shows objects a fraction as large as the cameras that a student was trained on; its crops, overlapping by
-    a tenth and with the horizon where those have it, show them larger. Nothing is warped: the lens stays in the
-    geometry tables.
+    A fisheye shows objects much smaller than the cameras that a student was trained on. Its crops show them larger,
+    overlap by a tenth, and have the horizon at VIEW_HORIZON. The images are not warped: the lens stays in the geometry
+    tables.
     """
     whole = fit_camera(camera, network_size)
     if views == 1:
@@ -101,8 +101,8 @@ def network_image(
     """The network's view (height, width, 3) uint8 RGB of an encoded (JPEG, PNG) or raw (h, w, 3) uint8 RGB image.
 
     `source_size` (height, width) is the size the calibration was made for, `network_from_image` (3, 3) an affine map as
-    `fit_image` gives, maybe augmented. Pixels that fall outside the source are black. Raises DataError if the image is
-    truncated, no image, or not of `source_size`.
+    `fit_image` gives, augmented or not. Pixels that fall outside the source are black. Raises DataError if the image is
+    truncated, unreadable, or not of `source_size`.
     """
     reduced, reduction = coarse_image(image, source_size, network_from_image)
     network_from_reduced = network_from_image @ np.diag([reduction, reduction, 1.0])

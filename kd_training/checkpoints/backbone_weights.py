@@ -13,11 +13,11 @@ from kd_training.models.backbones import Backbone
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
 from kd_training.models.backbones.timm import TimmBackbone
 
-CLASSIFIER = "fc."  # what torchvision's ResNets end in; not part of a backbone
+CLASSIFIER = "fc."  # the last layer of torchvision's ResNets, which is not part of a backbone
 
 
 def load_backbone(backbone: Backbone, config: ModelConfig) -> None:
-    """Fill the backbone from `config.backbone_weights`; what is behind a backbone's last level is dropped.
+    """Fill the backbone from `config.backbone_weights`, without the layers behind its last level.
 
     Raises ConfigError if the backbone brings weights of its own, DataError if the file is missing, unreadable or does
     not cover the backbone.

@@ -1,5 +1,4 @@
-"""Checkpoints: weights as safetensors that carry their configuration, and a state file from which a run resumes bit by
-bit."""
+"""Checkpoints: weights as safetensors with their configuration, and a state file from which a run resumes exactly."""
 
 import io
 import pickle
@@ -20,7 +19,7 @@ from kd_training.config.experiment import AnyConfig, config_from_yaml, to_yaml
 CONFIG_KEY = "kd_config"
 WEIGHTS_FILE = "weights.safetensors"
 STATE_FILE = "state.pt"
-STATE_ENTRIES = ("step", "config", "model", "ema", "optimizer", "helper", "task")
+STATE_ENTRIES = ("step", "config", "model", "ema", "optimizer", "helper", "task")  # helper: the adapters
 
 
 def save_weights(state: dict[str, Tensor], config: AnyConfig, target: Path) -> None:
@@ -51,21 +50,21 @@ def checkpoint_config(path: Path) -> AnyConfig:
 
 
 def load_weights(
-    model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = (), anew: Sequence[str] = ()
+    model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = (), reinitialised: Sequence[str] = ()
 ) -> None:
     """Fill the model; raises DataError if a tensor is missing, unknown or of another shape.
 
-    `may_lack` names groups of modules that start as nothing, by prefix: a file that has no tensor of a group leaves it
-    as it is. `anew` names parts of the model that stay as they are, whatever the file has; ConfigError if it has no
-    such part.
+    `may_lack` names groups of modules, by prefix, that add nothing at first: a file without tensors of a group leaves
+    the group as it is. `reinitialised` names parts of the model that keep their values, whatever the file holds;
+    ConfigError if the model has no such part.
     """
     parts = dict(model.named_children())
-    for part in anew:
+    for part in reinitialised:
         if part not in parts:
             raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
     given, _ = read_weights(path)
-    given = {name: value for name, value in given.items() if not _within(name, anew)}
-    wanted = {name: value for name, value in model.state_dict().items() if not _within(name, anew)}
+    given = {name: value for name, value in given.items() if not _within(name, reinitialised)}
+    wanted = {name: value for name, value in model.state_dict().items() if not _within(name, reinitialised)}
     for group in may_lack:
         if not any(_within(name, group) for name in given):
             wanted = {name: value for name, value in wanted.items() if not _within(name, group)}
@@ -91,8 +90,8 @@ def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Te
 
 
 def save_state(state: dict[str, Any], target: Path) -> None:
-    """Write what a run needs to resume, atomically."""
-    buffer = io.BytesIO()  # written by us: torch's own writer does not say that the disk is full
+    """Write the state that a run resumes from, atomically."""
+    buffer = io.BytesIO()  # torch's own writer does not report a full disk
     torch.save(state, buffer)
     write_bytes(target, buffer.getvalue())
 

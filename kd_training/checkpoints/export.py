@@ -1,5 +1,4 @@
-"""`kd export`: a trained student as one ONNX file (kd_perception.student.spec), checked against PyTorch before it gets
-its name."""
+"""`kd export`: a trained student as one ONNX file (kd_perception.student.spec), checked against PyTorch first."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -38,7 +37,8 @@ class ExampleInputs:
 def export_student(
     model: BevDet, target: Path, provenance: dict[str, str], accuracy: dict[str, float], latency_ms: dict[str, float]
 ) -> StudentSpec:
-    """Write `model` to `target` with its metadata; the file appears only after ONNX Runtime gave PyTorch's outputs.
+    """Write `model` to `target` with its metadata; the file appears once ONNX Runtime reproduces
+    PyTorch's outputs.
 
     Raises StudentError if the outputs differ or an operator is not TensorRT-legal.
     """
@@ -98,8 +98,10 @@ def check_against_torch(model: BevDet, path: Path) -> None:
 
 
 def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
-    """Seeded noise images and the geometry of `cameras` ideal cameras that look around evenly; of a student with memory
-    also a noise memory, half a second old, of an ego that drove 3 m and turned."""
+    """Seeded noise images and the geometry of a ring of `cameras` ideal cameras.
+
+    A student with memory also gets a noise memory of its best age; since then the ego drove 3 m and turned.
+    """
     spec = model.spec
     height, width = spec.image_size
     rng = np.random.default_rng(0)
@@ -112,6 +114,6 @@ def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
 
 
 def example_memory(spec: StudentSpec, feature: np.ndarray) -> dict[str, np.ndarray]:
-    """Memory inputs of a feature as old as the student likes best, of an ego that drove 3 m since and turned."""
+    """Memory inputs of a feature of the student's best age; since then the ego drove 3 m and turned."""
     motion = make_transform(quaternion_from_yaw(0.1), np.array([3.0, 0.2, 0.0]))
     return memory_inputs(spec.grid, feature, motion, spec.memory.interval_s)

@@ -1,4 +1,4 @@
-"""A weights file that kd train wrote, as the model it is of."""
+"""The model of a weights file that kd train wrote."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
 """The PyTorch engine: the reference that other engines are compared with; registered as `torch` in the entry points
 kd.engines.
 
-It runs the network code of kd_training with the weights (.safetensors) that `kd export` writes beside the student file.
+It runs the network code of kd_training with the weights (.safetensors) that `kd export` writes next to the
+student file.
 """
 
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ class TorchEngine:
         try:
             model = load_model(weights).to(memory_format=torch.channels_last)
         except KdError as error:
-            raise EngineError(f"the torch engine needs the weights beside the student file: {error}") from error
+            raise EngineError(f"the torch engine needs the weights next to the student file: {error}") from error
         theirs, ours = model.spec, student.spec
         if any(getattr(theirs, name) != getattr(ours, name) for name in COMPARED):
             raise EngineError(f"{weights} is another model than {student.path}; export both again with kd export")

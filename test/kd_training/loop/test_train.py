@@ -145,11 +145,11 @@ def test_parts_that_start_anew_ignore_the_weights(finished, tmp_path):
     model = build_student(checkpoint_config(finished / WEIGHTS_FILE).model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     save_file({**given, "head.of.other.shape": torch.zeros(1)}, tmp_path / "other.safetensors")
-    load_weights(model, tmp_path / "other.safetensors", anew=["head"])
+    load_weights(model, tmp_path / "other.safetensors", reinitialised=["head"])
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name] if name.startswith("head.") else given[name]), name
     with pytest.raises(ConfigError, match="schedule.anew names 'heads', but the model's parts are .*head"):
-        load_weights(model, finished / WEIGHTS_FILE, anew=["heads"])
+        load_weights(model, finished / WEIGHTS_FILE, reinitialised=["heads"])
 
 
 def test_parts_that_start_anew_without_weights_are_refused(painted, tmp_path):
