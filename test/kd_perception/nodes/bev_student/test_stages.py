@@ -121,12 +121,13 @@ def test_stop_finishes_what_has_begun_and_hands_back_the_rest(gates, monkeypatch
 
 
 class Clock:
-    """A time that only passes when it is set, in place of the module `time`."""
+    """A time that only passes when it is set, in place of the module `time`; `asked` once somebody has looked."""
 
     def __init__(self) -> None:
-        self.now_s = 0.0
+        self.now_s, self.asked = 0.0, threading.Event()
 
     def monotonic(self) -> float:
+        self.asked.set()
         return self.now_s
 
 
@@ -151,7 +152,9 @@ def test_preparation_starts_late_enough_to_take_a_newer_item(monkeypatch):
     assert done.acquire(timeout=LONG)
     stages.submit(1)
     engine.wait("warm up", 1)
+    clock.asked.clear()
     assert stages.submit(2) is None  # would be ready long before the engine
+    assert clock.asked.wait(LONG)  # preparation has considered it
     assert stages.submit(3) == 2  # so it has not been begun, and the newer one takes its place
     engine.let("all")
     assert done.acquire(timeout=LONG) and done.acquire(timeout=LONG)
