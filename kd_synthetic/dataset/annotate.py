@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_synthetic.rendering.camera import Exposure
-from kd_synthetic.rendering.lidar import points_in_boxes
 from kd_synthetic.rendering.world import Geometry, Tracer, World
 from kd_synthetic.streets.traffic import DT
 
@@ -122,7 +122,7 @@ def annotate(
     poses = np.array([world.actors[index].motion.at(step) for index in chosen]).reshape(-1, 3)
     sizes = np.array([world.actors[index].size for index in chosen]).reshape(-1, 3)
     centres = np.column_stack([poses[:, :2], sizes[:, 2] / 2]).round(3)
-    points = points_in_boxes(cloud, centres, sizes, poses[:, 2])
+    points = count_points_in_boxes(cloud, centres, sizes, poses[:, 2])
     locals_ = [_ego_from_local(world, exposure.world_from_ego) for exposure in exposures]
     counts = sum(
         np.bincount(exposure.owner[exposure.owner >= 0], minlength=len(world.actors)) for exposure in exposures

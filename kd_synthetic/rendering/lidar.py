@@ -82,22 +82,3 @@ def scan(world: World, geometry: Geometry, world_from_ego: np.ndarray, rng: np.r
 def points_in_world(world: World, world_from_ego: np.ndarray, points: np.ndarray) -> np.ndarray:
     """World positions (N, 3) of a scan's points."""
     return apply(world_from_ego @ world.rig.ego_from_lidar, points[:, :3].astype(np.float64))
-
-
-def points_in_boxes(points: np.ndarray, centre: np.ndarray, size: np.ndarray, yaw: np.ndarray) -> np.ndarray:
-    """How many world points (N, 3) lie in each of M boxes: centre (M, 3), size (M, 3) l, w, h, yaw (M,); counts
-    (M,).
-    """
-    counts = np.zeros(len(yaw), np.int64)
-    order = np.argsort(points[:, 0], kind="stable")
-    points = points[order]
-    for i in range(len(yaw)):
-        reach = np.hypot(size[i, 0], size[i, 1]) / 2
-        low, high = np.searchsorted(points[:, 0], (centre[i, 0] - reach, centre[i, 0] + reach))
-        delta = points[low:high] - centre[i]
-        x = np.cos(yaw[i]) * delta[:, 0] + np.sin(yaw[i]) * delta[:, 1]
-        y = -np.sin(yaw[i]) * delta[:, 0] + np.cos(yaw[i]) * delta[:, 1]
-        counts[i] = np.count_nonzero(
-            (np.abs(x) <= size[i, 0] / 2) & (np.abs(y) <= size[i, 1] / 2) & (np.abs(delta[:, 2]) <= size[i, 2] / 2)
-        )
-    return counts

@@ -155,32 +155,3 @@ class Actor:
     def present(self, step: float) -> bool:
         """Whether it is in the scene at a time step."""
         return self.lifetime[0] <= step <= self.lifetime[1]
-
-
-def overlap(
-    first: tuple[np.ndarray, np.ndarray, Size], second: tuple[np.ndarray, np.ndarray, Size], margin: float
-) -> bool:
-    """Whether two moving rectangles (xy (K, 2), yaw (K,), size) come closer than `margin` at any of the K steps
-    (separating axes).
-    """
-    (xy_a, yaw_a, size_a), (xy_b, yaw_b, size_b) = first, second
-    delta = xy_b - xy_a
-    reach = np.hypot(*size_a[:2]) / 2 + np.hypot(*size_b[:2]) / 2 + margin
-    near = np.einsum("ki,ki->k", delta, delta) < reach**2
-    if not near.any():
-        return False
-    delta, yaw_a, yaw_b = (
-        delta[near],
-        np.broadcast_to(yaw_a, near.shape)[near],
-        np.broadcast_to(yaw_b, near.shape)[near],
-    )
-    axes_a = np.stack([np.stack([np.cos(yaw_a), np.sin(yaw_a)], -1), np.stack([-np.sin(yaw_a), np.cos(yaw_a)], -1)], 1)
-    axes_b = np.stack([np.stack([np.cos(yaw_b), np.sin(yaw_b)], -1), np.stack([-np.sin(yaw_b), np.cos(yaw_b)], -1)], 1)
-    half_a, half_b = np.array(size_a[:2]) / 2, np.array(size_b[:2]) / 2
-    axes = np.concatenate([axes_a, axes_b], 1)
-    distance = np.abs(np.einsum("kai,ki->ka", axes, delta))
-    radius = (
-        np.abs(np.einsum("kai,kbi->kab", axes, axes_a)) @ half_a
-        + np.abs(np.einsum("kai,kbi->kab", axes, axes_b)) @ half_b
-    )
-    return bool((distance < radius + margin).all(1).any())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_synthetic.assets.cars import build_car
 from kd_synthetic.assets.machines import build_bus, build_construction_vehicle
 from kd_synthetic.assets.mesh import Size
@@ -19,7 +20,6 @@ from kd_synthetic.streets.actors import (
     Build,
     Motion,
     cyclic_mesh,
-    overlap,
     sample_size,
 )
 
@@ -50,17 +50,17 @@ class Crowd:
         index = np.unique(np.append(np.arange(0, steps, 4), steps - 1))
         self._index = index
         ahead = EGO_CENTRE_AHEAD * np.stack([np.cos(ego.yaw), np.sin(ego.yaw)], -1)
-        self._tracks = [((ego.xy + ahead)[index], ego.yaw[index], (EGO_SIZE[0] + 1.0, EGO_SIZE[1] + 0.4, 2.0))]
+        ego_size = np.array((EGO_SIZE[0] + 1.0, EGO_SIZE[1] + 0.4))
+        self._tracks = [Rectangles((ego.xy + ahead)[index], ego_size, ego.yaw[index])]
 
-    def _track(self, motion: Motion, size: Size) -> tuple[np.ndarray, np.ndarray, Size]:
-        if len(motion.yaw) == 1:
-            return motion.xy, motion.yaw, size
-        return motion.xy[self._index], motion.yaw[self._index], size
+    def _track(self, motion: Motion, size: Size) -> Rectangles:
+        steps = slice(None) if len(motion.yaw) == 1 else self._index
+        return Rectangles(motion.xy[steps], np.array(size[:2]), motion.yaw[steps])
 
     def fits(self, motion: Motion, size: Size, margin: float = 0.25) -> bool:
         """Whether something that moves so stays `margin` metres away from all that is there."""
         track = self._track(motion, size)
-        return not any(overlap(other, track, margin) for other in self._tracks)
+        return not any(rectangles_overlap(other, track, margin).any() for other in self._tracks)
 
     def add(self, looks: Looks, motion: Motion, size: Size, margin: float = 0.25) -> bool:
         """Add an actor, if it fits; returns whether it does."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_synthetic.assets.buildings import FACADE_STYLES, build_house
 from kd_synthetic.assets.furniture import (
     LAMP_HEIGHT,
@@ -17,9 +18,8 @@ from kd_synthetic.assets.furniture import (
     traffic_light,
     tree,
 )
-from kd_synthetic.assets.mesh import Colour, Material, Mesh, Size, ellipsoid, join, quads
+from kd_synthetic.assets.mesh import Colour, Material, Mesh, ellipsoid, join, quads
 from kd_synthetic.assets.parts import vary
-from kd_synthetic.streets.actors import overlap
 from kd_synthetic.streets.cities import CITY_A, City
 from kd_synthetic.streets.roads import DrivePath, RoadNetwork
 
@@ -48,7 +48,7 @@ class Site:
         self._trees = [(palm if city.palms and i % 3 else tree)(rng) for i in range(6)]
         self.lamps: list[tuple[float, float, float]] = []
         self._houses: list[tuple[np.ndarray, float]] = []
-        self._walls: list[tuple[np.ndarray, np.ndarray, Size]] = []
+        self._walls: list[Rectangles] = []
         self.parts: list[Mesh] = []
 
     def free(self, xy: np.ndarray, distance: float) -> bool:
@@ -82,9 +82,9 @@ class Site:
         steps = [(a, b) for a in np.linspace(-1, 1, 7) for b in np.linspace(-1, 1, 5)]
         grid = np.array([centre + a * length / 2 * along + b * depth / 2 * across for a, b in steps])
         radius = np.hypot(length, depth) / 2
-        walls = (centre[None], np.array([yaw]), (length, depth, 1.0))
+        walls = Rectangles(centre, np.array((length, depth)), np.array(yaw))
         if self._city.rows > 1:
-            apart = not any(overlap(walls, other, 0.05) for other in self._walls)
+            apart = not any(rectangles_overlap(walls, other, 0.05) for other in self._walls)
         else:
             apart = all(np.linalg.norm(centre - other) > 0.75 * (radius + reach) for other, reach in self._houses)
         clear = (

@@ -7,7 +7,7 @@ from kd_synthetic.assets.mesh import Mesh, box, ellipsoid, join, tube
 from kd_synthetic.assets.people import build_bicycle, build_motorcycle, build_pedestrian
 from kd_synthetic.assets.street_objects import build_barrier, build_traffic_cone
 from kd_synthetic.assets.trucks import build_trailer, build_truck
-from kd_synthetic.streets.actors import SIZE_STATISTICS, overlap, sample_size
+from kd_synthetic.streets.actors import SIZE_STATISTICS, sample_size
 
 BUILDERS = {
     "car": build_car,
@@ -79,22 +79,3 @@ def test_sizes_follow_their_statistics() -> None:
         draws = np.array([sample_size(name, rng) for _ in range(400)])
         assert (np.abs(draws.mean(0) - mean) < 0.2 * np.array(deviation)).all(), name
         assert (np.abs(draws - mean) <= 2 * np.array(deviation) + 1e-3).all(), name
-
-
-@pytest.mark.parametrize(
-    ("xy", "yaw", "touches"),
-    [
-        ((3.0, 0.0), 0.0, True),  # two 4 x 2 rectangles, 3 m apart along their length
-        ((4.4, 0.0), 0.0, False),
-        ((0.0, 2.1), 0.0, False),
-        ((0.0, 2.5), np.pi / 2, True),  # turned: reaches 2 m across
-        ((3.2, 1.9), np.pi / 4, True),
-        ((4.0, 2.9), np.pi / 4, False),
-    ],
-)
-def test_overlap_of_two_rectangles(xy: tuple[float, float], yaw: float, touches: bool) -> None:
-    size = (4.0, 2.0, 1.5)
-    first = (np.zeros((3, 2)), np.zeros(3), size)
-    second = (np.array([(50.0, 50.0), xy, (50.0, 50.0)]), np.full(3, yaw), size)
-    assert overlap(first, second, 0.0) is touches
-    assert overlap(second, first, 0.0) is touches

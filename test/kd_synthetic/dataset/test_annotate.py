@@ -8,7 +8,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
 from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, annotate
 from kd_synthetic.rendering.camera import CameraRenderer, Exposure
-from kd_synthetic.rendering.lidar import points_in_boxes, points_in_world, scan
+from kd_synthetic.rendering.lidar import points_in_world, scan
 from kd_synthetic.rendering.world import Geometry, Tracer, World, build_world
 
 Keyframe = tuple[World, Geometry, list[CameraRenderer], list[Exposure], np.ndarray, list[Annotation]]
@@ -88,14 +88,6 @@ def test_visibility_is_that_of_all_pixels(any_keyframe: Keyframe) -> None:
             assert annotation.visibility == 1 + sum(share > edge for edge in VISIBILITY_EDGES)
             checked += 1
     assert checked >= 5
-
-
-def test_points_are_counted_in_turned_boxes() -> None:
-    points = np.array([(0, 0, 0), (1.9, 0, 0), (2.1, 0, 0), (0, 1.9, 0), (0, 0, 0.6), (10, 10, 0)], float)
-    centre, size = np.zeros((3, 3)), np.tile((4.0, 2.0, 1.0), (3, 1))
-    centre[2] = (10, 10, 0)
-    counts = points_in_boxes(points, centre, size, np.array([0.0, np.pi / 2, 0.3]))
-    assert counts.tolist() == [2, 2, 1]
 
 
 def test_lidar_points_lie_on_the_objects_they_are_counted_for(keyframe: Keyframe) -> None:
