@@ -66,16 +66,15 @@ def rectangles_overlap(first: Rectangles, second: Rectangles, margin: float = 0.
     return overlapping
 
 
-def offsets_in_box(offsets: np.ndarray, size: np.ndarray, yaw: float) -> np.ndarray:
-    """(P,) bool: which points a box holds, its sides included.
+def offsets_in_box(offsets: np.ndarray, size: np.ndarray, yaw: float, margin: float = 0.0) -> np.ndarray:
+    """(P,) bool: which points a box holds, its sides included, `margin` metres added on every side.
 
     offsets (P, 3): the points minus the box's centre, in metres; size (3,) length, width, height; yaw in radians.
     """
     cos, sin = np.cos(yaw), np.sin(yaw)
-    along = cos * offsets[:, 0] + sin * offsets[:, 1]
-    across = -sin * offsets[:, 0] + cos * offsets[:, 1]
-    length, width, height = np.asarray(size) / 2.0
-    return (np.abs(along) <= length) & (np.abs(across) <= width) & (np.abs(offsets[:, 2]) <= height)
+    x, y, z = offsets.T
+    local = np.stack([cos * x + sin * y, cos * y - sin * x, z])
+    return (np.abs(local) <= (size / 2.0 + margin)[:, None]).all(axis=0)
 
 
 def count_points_in_boxes(points: np.ndarray, center: np.ndarray, size: np.ndarray, yaw: np.ndarray) -> np.ndarray:

@@ -14,10 +14,11 @@ from rich.progress import track
 
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_training.config.teacher import PasteConfig
-from kd_training.data.box_overlap import inside, overlap
 from kd_training.data.frames import TrainingFrame
+from kd_training.data.held_points import inside
 from kd_training.data.points import PointSource
 
 CUT_MARGIN = 0.05  # metres around a box: range noise puts returns of its sides outside
@@ -70,7 +71,7 @@ class Paste:
                 there = Boxes.concatenate([boxes, self.objects.boxes[np.array(chosen, np.int64)]])
                 candidate = self.objects.boxes[np.array([index])]
                 candidate = replace(candidate, size=candidate.size + 2.0 * KEEP_CLEAR)
-                if not overlap(candidate, there).any():
+                if not rectangles_overlap(Rectangles.of(candidate), Rectangles.of(there)).any():
                     chosen.append(int(index))
         return np.array(chosen, np.int64)
 

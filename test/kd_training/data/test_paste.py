@@ -9,14 +9,15 @@ from support.clouds import surface, write_cloud
 from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data import paste as paste_module
-from kd_training.data.box_overlap import inside, overlap
 from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.held_points import inside
 from kd_training.data.lidar_batches import LidarBatches
 from kd_training.data.paste import build_paste, cut_objects
 from kd_training.data.points import PointSource
@@ -55,7 +56,9 @@ def test_pasted_objects_fill_up_their_classes_without_overlap(frames):
             had = np.count_nonzero(frames[0].boxes.label == label)
             assert had <= np.count_nonzero(boxes.label == label) <= max(had, count)
         pasted_any += len(boxes) - len(frames[0].boxes)
-        assert not (overlap(boxes, boxes) & ~np.eye(len(boxes), dtype=bool)).any()
+        outlines = Rectangles.of(boxes)
+        together = rectangles_overlap(outlines[:, None], outlines[None])
+        assert not (together & ~np.eye(len(boxes), dtype=bool)).any()
         for index in range(len(frames[0].boxes), len(boxes)):
             held = cloud[inside(cloud, boxes, index)]
             own = [

@@ -17,8 +17,8 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import LidarAugmentConfig, PointsConfig
-from kd_training.data.box_overlap import inside
 from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.held_points import inside
 from kd_training.data.lidar_batches import draw_bev_augmentation
 from kd_training.data.points import PointSource, collate_points
 

@@ -16,8 +16,8 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import PointsConfig, VirtualPointsConfig
-from kd_training.data.box_overlap import inside
 from kd_training.data.frames import CameraReturns, TrainingFrame, open_frames
+from kd_training.data.held_points import inside
 from kd_training.data.points import PointSource
 from kd_training.data.virtual_points import lift_instance, noisy_instances, virtual_points
 

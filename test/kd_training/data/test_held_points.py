@@ -1,40 +1,15 @@
-"""Boxes overlap on the ground as polygons do; points belong to the box that held them when they were measured."""
+"""Points belong to the box that held them when they were measured."""
 
 import numpy as np
-import shapely
 
 from kd_perception.geometry.boxes import Boxes
-from kd_training.data.box_overlap import inside, overlap
-
-
-def some_boxes(rng: np.random.Generator, count: int) -> Boxes:
-    return Boxes(
-        center=rng.uniform(-8, 8, (count, 3)),
-        size=rng.uniform(0.5, 8, (count, 3)),
-        yaw=rng.uniform(-4, 4, count),
-        velocity=np.zeros((count, 2)),
-        label=np.zeros(count, np.int64),
-        score=np.ones(count),
-    )
+from kd_training.data.held_points import inside
 
 
 def box(size: tuple[float, float, float], yaw: float = 0.0, velocity: tuple[float, float] = (0.0, 0.0)) -> Boxes:
     return Boxes(
         np.zeros((1, 3)), np.array([size]), np.array([yaw]), np.array([velocity]), np.zeros(1, np.int64), np.ones(1)
     )
-
-
-def test_overlap_equals_polygons():
-    rng = np.random.default_rng(0)
-    first, second = some_boxes(rng, 30), some_boxes(rng, 40)
-    polygons = [[shapely.Polygon(corners[:4, :2]) for corners in boxes.corners()] for boxes in (first, second)]
-    expected = np.array([[a.intersection(b).area > 1e-9 for b in polygons[1]] for a in polygons[0]])
-    assert 100 < expected.sum() < 1100
-    np.testing.assert_array_equal(overlap(first, second), expected)
-
-
-def test_overlap_with_nothing_is_empty():
-    assert overlap(some_boxes(np.random.default_rng(0), 3), Boxes.empty()).shape == (3, 0)
 
 
 def test_points_inside_a_turned_box():
