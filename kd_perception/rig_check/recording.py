@@ -4,7 +4,6 @@ Two passes: the first looks at every header, CameraInfo and transform, the secon
 moments, so that memory does not grow with the bag.
 """
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_cloud
 from kd_perception.ros.cameras import from_camera_info
+from kd_perception.ros.cdr import read_header
 from kd_perception.ros.geometry import from_transform
 from kd_perception.ros.images import from_image
 from kd_perception.ros.pointclouds import finite_xyz
@@ -177,13 +177,6 @@ def read_moments(recording: Recording, base_frame: str, count: int, progress: Pr
                 wanted[record.topics.image, nearest[stamp_ns, record.name]] = None
     _fetch(recording.path, wanted, progress)
     return [_moment(recording, base_frame, stamp_ns, wanted, nearest) for stamp_ns in chosen]
-
-
-def read_header(cdr: bytes) -> tuple[int, str]:
-    """Stamp in nanoseconds and frame of a serialised message that begins with a std_msgs/Header."""
-    order = "<" if cdr[1] & 1 else ">"
-    seconds, nanoseconds, length = struct.unpack_from(f"{order}iII", cdr, 4)
-    return seconds * 10**9 + nanoseconds, cdr[16 : 16 + max(0, length - 1)].decode(errors="replace")
 
 
 def _keep_info(record: CameraRecord, message: CameraInfo) -> None:

@@ -1,11 +1,14 @@
 """Images read from serialised messages equal what rclpy makes of them, and share their bytes."""
 
+import struct
+
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from kd_perception.errors import DataError
+from kd_perception.ros.cdr import read_header
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.received import read_compressed_image, read_image
 from kd_perception.ros.stamps import to_nanoseconds, to_time
@@ -66,3 +69,12 @@ def test_big_endian_and_foreign_encapsulations():
     assert (got.stamp_ns, got.frame_id, got.encoding, bytes(got.data)) == (5_000_000_007, "C", "jpeg", b"\xff\xd8")
     with pytest.raises(DataError, match="plain CDR"):
         read_compressed_image(b"\x00\x03" + big[2:])
+
+
+@pytest.mark.parametrize("kind, order", [(0x0000, ">"), (0x0001, "<"), (0x0006, ">"), (0x0007, "<")])
+def test_the_header_of_any_message_in_every_byte_order(kind, order):
+    cdr = struct.pack(">HH", kind, 0) + struct.pack(f"{order}iII2s", -3, 7, 2, b"C\0")
+    assert read_header(cdr) == (-2_999_999_993, "C")
+    for length in range(len(cdr)):
+        with pytest.raises(DataError, match="is cut|plain CDR"):
+            read_header(cdr[:length])
