@@ -14,12 +14,12 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from kd_bench.frames import BenchFrame
-from kd_perception.drawing.cameras import decode_image
 from kd_perception.engines.protocol import Tensor
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
+from kd_perception.images import decode_image
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import PoseSource

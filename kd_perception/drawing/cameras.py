@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
@@ -51,16 +50,6 @@ SUBPIXEL = 4  # bits of fraction that OpenCV's drawing takes
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 GRID_LAYOUT = (("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"))
 TALL_LAYOUT = (("CAM_FRONT", "CAM_BACK"), ("CAM_FRONT_LEFT", "CAM_FRONT_RIGHT"), ("CAM_BACK_LEFT", "CAM_BACK_RIGHT"))
-
-
-def decode_image(data: bytes, name: str) -> np.ndarray:
-    """RGB uint8 (h, w, 3) of a JPEG or PNG; raises DataError naming `name` if it is none."""
-    image = (
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
-    )
-    if image is None:
-        raise DataError(f"image {name} is truncated or neither JPEG nor PNG; restore it")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image: np.ndarray, suffix: str = ".jpg") -> bytes:

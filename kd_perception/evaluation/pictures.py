@@ -19,11 +19,12 @@ from kd_perception.datasets.nuscenes import (
     sensor_transform,
 )
 from kd_perception.drawing.bird_eye import draw_bev
-from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, decode_image, draw_camera, encode_image
+from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, draw_camera, encode_image
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
+from kd_perception.images import decode_image
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

@@ -15,10 +15,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
 from kd_perception.bags.reader import BagReader
-from kd_perception.drawing.cameras import decode_image
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
+from kd_perception.images import decode_image
 from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_cloud
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.cdr import read_header

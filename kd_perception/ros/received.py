@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd_perception.images import rgb_pixels
 from kd_perception.ros.cdr import CdrReader
-from kd_perception.ros.images import rgb_pixels
 
 
 @dataclass(frozen=True)

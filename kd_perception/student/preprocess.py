@@ -6,17 +6,16 @@ corrections. JPEGs are decoded by libjpeg's scaled inverse DCT; a raw image gets
 
 import cv2
 import numpy as np
-import simplejpeg
 
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera
+from kd_perception.images import decode_image, decode_reduced_jpeg, is_jpeg, jpeg_size
 
 HORIZON = 0.2  # share of the network image's height, from the top, that a camera's horizon keeps at least
 VIEW_HORIZON = 0.3  # share of the height at which the horizon lies in each of several views, as in nuScenes
 OVERLAP = 0.1  # share of a view that its neighbour shows as well
 STEEP = 0.9  # cosine between a camera's axis and the vertical (26 degrees); steeper cameras have no upright
 MAX_REDUCTION = 8  # libjpeg decodes a block of 8x8 coefficients to 8x8, 4x4, 2x2 or 1x1 pixels
-JPEG_MAGIC = b"\xff\xd8"
 SCALE_TOLERANCE = 1e-6
 
 
@@ -138,31 +137,10 @@ def _reduction(network_from_image: np.ndarray) -> int:
 
 def _decode(data: bytes | memoryview, source_size: tuple[int, int], reduction: int) -> np.ndarray:
     """Decoded RGB image, 1/reduction of `source_size` (rounded up)."""
-    if not data:
-        raise DataError("image is empty (0 bytes); check the camera driver or restore the file")
-    if bytes(data[:2]) != JPEG_MAGIC:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if decoded is None:
-            raise DataError(
-                f"image of {len(data)} bytes is no readable JPEG or PNG (truncated or another format); send JPEG, PNG "
-                "or raw RGB"
-            )
-        return _reduced_raw(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), source_size, reduction)
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        _check_size((height, width), source_size)
-        smallest = (-(-height // reduction), -(-width // reduction))
-        decoded = simplejpeg.decode_jpeg(data, "RGB", min_height=smallest[0], min_width=smallest[1], min_factor=1)
-    except ValueError as error:
-        raise DataError(
-            f"JPEG image of {len(data)} bytes is truncated or damaged ({error}); check the camera driver or restore "
-            "the file"
-        ) from error
-    if decoded.shape[:2] != smallest:
-        raise DataError(
-            f"JPEG image of {width}x{height} cannot be decoded at 1/{reduction} scale; send an ordinary baseline JPEG"
-        )
-    return decoded
+    if not is_jpeg(data):
+        return _reduced_raw(decode_image(data), source_size, reduction)
+    _check_size(jpeg_size(data), source_size)
+    return decode_reduced_jpeg(data, reduction)
 
 
 def _reduced_raw(image: np.ndarray, source_size: tuple[int, int], reduction: int) -> np.ndarray:

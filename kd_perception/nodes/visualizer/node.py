@@ -16,10 +16,11 @@ from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import Detection3DArray
 from kd_perception.drawing.bird_eye import draw_bev
-from kd_perception.drawing.cameras import decode_image, draw_camera, encode_image
+from kd_perception.drawing.cameras import draw_camera, encode_image
 from kd_perception.errors import CalibrationError, KdError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
+from kd_perception.images import decode_image
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker
 from kd_perception.nodes.common.node import ProcessNode, run

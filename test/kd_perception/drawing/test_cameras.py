@@ -11,13 +11,13 @@ from kd_perception.drawing.cameras import (
     CLASS_COLORS,
     box_lines,
     camera_grid,
-    decode_image,
     draw_camera,
     encode_image,
 )
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.images import decode_image
 
 FRONT = ring_rig(6, 800, 450)[0]
 
@@ -110,6 +110,8 @@ def test_grid_lays_cameras_out_as_the_rig_sees_them() -> None:
 def test_image_round_trip_and_damage() -> None:
     picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3)).astype(np.uint8)
     np.testing.assert_array_equal(decode_image(encode_image(picture, ".png"), "x"), picture)
-    for data in (b"", b"no image", encode_image(picture, ".png")[:20]):
-        with pytest.raises(DataError, match="image here.jpg is truncated or neither JPEG nor PNG"):
+    with pytest.raises(DataError, match=r"image here.jpg is empty \(0 bytes\)"):
+        decode_image(b"", "here.jpg")
+    for data in (b"no image", encode_image(picture, ".png")[:20]):
+        with pytest.raises(DataError, match=r"image here.jpg of \d+ bytes is no readable JPEG or PNG"):
             decode_image(data, "here.jpg")

@@ -7,12 +7,12 @@ from typer.testing import CliRunner
 
 from kd_perception.cli import app
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
-from kd_perception.drawing.cameras import decode_image
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.comparison import Tally, common_samples, counted_ground_truth, match
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.images import decode_image
 
 
 def boxes_at(*places: tuple[float, float], names: tuple[str, ...] = (), scores: tuple[float, ...] = ()) -> Boxes:

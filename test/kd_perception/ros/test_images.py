@@ -5,7 +5,8 @@ import pytest
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from kd_perception.errors import DataError
-from kd_perception.ros.images import from_image, rgb_pixels, to_image
+from kd_perception.images import rgb_pixels
+from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.pointclouds import finite_xyz, from_cloud, from_cloud_numpy
 
 ENCODINGS = {"mono8": "m", "rgb8": "rgb", "bgr8": "bgr", "rgba8": "rgba", "bgra8": "bgra"}
