@@ -18,7 +18,7 @@ from rich.table import Table
 
 from kd_bench.options import EngineName, StudentFile
 from kd_bench.progress import progress_bars
-from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import open_engine
@@ -98,7 +98,7 @@ def write_bags(nusc: "NuScenes", scenes: Sequence[str], folder: Path, console: C
     with progress_bars(console) as bar:
         for name in scenes:
             bags[name] = folder / name
-            write_scene(nusc, name, bags[name], overwrite=True, progress=bar(name))
+            write_scene(nusc, name, bags[name], BagOptions(overwrite=True), progress=bar(name))
     return bags
 
 

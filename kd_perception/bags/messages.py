@@ -35,14 +35,14 @@ def typestore() -> Typestore:
 
 
 def kd_msgs_folder() -> Path:
-    """Folder of the kd_msgs .msg files: beside the package in a checkout, or in a sourced ROS prefix."""
+    """Folder of the kd_msgs .msg files: next to the package in a checkout, or in a sourced ROS prefix."""
     checkout = Path(__file__).resolve().parents[2] / "kd_msgs" / "msg"
     prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
     for folder in (checkout, *(prefix / "share" / "kd_msgs" / "msg" for prefix in prefixes)):
         if (folder / "Sample.msg").is_file():
             return folder
     raise DataError(
-        "the kd_msgs message definitions are neither beside the package nor in AMENT_PREFIX_PATH; "
+        "the kd_msgs message definitions are neither next to the package nor in AMENT_PREFIX_PATH; "
         "source the workspace's setup file"
     )
 

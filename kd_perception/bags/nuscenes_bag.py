@@ -63,13 +63,20 @@ class Poses:
         return now[:3, :3].T @ (end[:3, 3] - start[:3, 3]) / duration, axis * angle / duration
 
 
+@dataclass(frozen=True)
+class BagOptions:
+    """How a scene becomes a bag. storage: 'mcap' or 'sqlite3'; overwrite: replace an existing bag."""
+
+    storage: str = "mcap"
+    keyframes_only: bool = False
+    overwrite: bool = False
+
+
 def write_scene(
     nusc: "NuScenes",
     scene: str,
     out: Path,
-    storage: str = "mcap",
-    keyframes_only: bool = False,
-    overwrite: bool = False,
+    options: BagOptions = BagOptions(),
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Convert one scene; `progress(done, total)` is called after each sensor message.
@@ -78,18 +85,16 @@ def write_scene(
     lack, before anything is written.
     """
     tokens = scene_samples(nusc, scene)
-    rows = _sensor_rows(nusc, scene, tokens, keyframes_only)
+    rows = _sensor_rows(nusc, scene, tokens, keyframes_only=options.keyframes_only)
     poses = _poses(nusc, rows)
-    with BagWriter(out, storage, overwrite) as bag:
+    with BagWriter(out, options.storage, overwrite=options.overwrite) as bag:
         last_ns = -1
         for stamp_ns, topic, message in _in_order(nusc, scene, rows, poses, progress):
-            last_ns = max(
-                stamp_ns, last_ns + 1
-            )  # strictly rising: players sort by time, and what belongs first stays first
+            last_ns = max(stamp_ns, last_ns + 1)  # strictly rising: players sort by time and must keep this order
             bag.write(topic, message, last_ns)
 
 
-def _sensor_rows(nusc: "NuScenes", scene: str, tokens: Sequence[str], keyframes_only: bool) -> list[dict]:
+def _sensor_rows(nusc: "NuScenes", scene: str, tokens: Sequence[str], *, keyframes_only: bool) -> list[dict]:
     """sample_data rows of the scene's cameras and LiDAR by time, all with their files present (DataError otherwise)."""
     wanted = set(tokens)
     rows = [row for row in nusc.sample_data if row["sample_token"] in wanted and row["channel"] in CHANNELS]
@@ -184,6 +189,7 @@ def _keyframe_messages(
 
 
 def bag(
+    *,
     dataroot: Annotated[Path, typer.Option(help="Folder of the data set: holds samples/ and the tables' folder.")],
     version: Annotated[str, typer.Option(help="Name of the tables' folder, e.g. v1.0-mini.")],
     scene: Annotated[str, typer.Option(help="Name of the scene, e.g. scene-0061.")],
@@ -203,9 +209,7 @@ def bag(
             nusc,
             scene,
             out,
-            storage,
-            keyframes_only,
-            force,
+            BagOptions(storage, keyframes_only=keyframes_only, overwrite=force),
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )
     console.print(f"wrote [bold]{out}[/bold] ({storage}, {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB)")

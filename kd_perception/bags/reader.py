@@ -114,7 +114,7 @@ def _open(path: Path) -> Reader:
 
 
 def _add(found: dict[str, Topic], topic: Topic) -> None:
-    """Merge what several files say of a topic."""
+    """Merge what several files report on a topic."""
     before = found.get(topic.name)
     count = topic.count + (before.count if before else 0)
     found[topic.name] = Topic(

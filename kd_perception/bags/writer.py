@@ -23,11 +23,11 @@ LATCHED_TOPICS = ("/tf_static",)
 class BagWriter:
     """A context manager: the bag appears at `path` when the block ends well, and not at all when it raises.
 
-    Written in a hidden folder beside `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`), the
+    Written in a hidden folder next to `path`, then renamed. Raises DataError if `path` exists (unless `overwrite`), the
     storage is unknown, or the disk takes no more: nothing of the bag is left then, and an older one stays.
     """
 
-    def __init__(self, path: Path, storage: str = "mcap", overwrite: bool = False) -> None:
+    def __init__(self, path: Path, storage: str = "mcap", *, overwrite: bool = False) -> None:
         self.path = Path(path)
         if storage not in STORAGES:
             raise DataError(f"bag storage '{storage}' is unknown; choose one of: {', '.join(STORAGES)}")
@@ -42,7 +42,7 @@ class BagWriter:
         self._scratch = self.path.parent / f".{self.path.name}.{secrets.token_hex(4)}"
         # Ctrl-C may strike between here and the with block, where __exit__ is not called yet: then this cleans up.
         weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
-        with self._telling():
+        with self._refusals_named():
             self._scratch.mkdir(parents=True)
             self._writer = Writer(self._scratch / self.path.name, version=BAG_VERSION, storage_plugin=self._storage)
             self._writer.open()
@@ -56,7 +56,7 @@ class BagWriter:
 
     def write_cdr(self, topic: str, type_name: str, cdr: bytes, stamp_ns: int) -> None:
         """Append a serialised message of `type_name` ('sensor_msgs/msg/Image')."""
-        with self._telling():
+        with self._refusals_named():
             if topic not in self._connections:
                 qos = [_qos(latched=topic in LATCHED_TOPICS)]
                 self._connections[topic] = self._writer.add_connection(
@@ -69,7 +69,7 @@ class BagWriter:
     ) -> None:
         try:
             if kind is None:
-                with self._telling():
+                with self._refusals_named():
                     self._writer.close()
                     self._publish()
             else:
@@ -79,8 +79,8 @@ class BagWriter:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """What the disk refuses, as a sentence."""
+    def _refusals_named(self) -> Iterator[None]:
+        """Turn what the disk refuses into a sentence."""
         try:
             yield
         except (OSError, sqlite3.Error) as error:
@@ -96,7 +96,7 @@ class BagWriter:
         (self._scratch / self.path.name).rename(self.path)
 
 
-def _qos(latched: bool) -> Qos:
+def _qos(*, latched: bool) -> Qos:
     """Reliable, keep last 10; `latched` topics are transient_local, so that late subscribers get them."""
     forever = QosTime(2147483647, 4294967295)
     return Qos(

@@ -1,8 +1,8 @@
-"""Masks and depth beside a rendered set, for teachers: 16-bit PNG files named after the pictures they belong to.
+"""Masks and depth next to a rendered set, for teachers: 16-bit PNG files named after the pictures they belong to.
 
-`masks/CAM_*/NAME.png` holds 0 or an object's index, which `NAME.json` beside it maps to its sample_annotation token (an
-object that is not annotated, because it is too far away, is in the picture but not in the map). `depth/CAM_*/NAME.png`
-holds the RANGE along a pixel's ray (not z) in centimetres, 0 where there is nothing.
+`masks/CAM_*/NAME.png` holds 0 or an object's index; `NAME.json` next to it maps the index to a sample_annotation token.
+An object that is too far away to be annotated is in the picture but not in the map. `depth/CAM_*/NAME.png` holds the
+RANGE along a pixel's ray (not z) in centimetres, 0 where the ray hits nothing.
 """
 
 import json

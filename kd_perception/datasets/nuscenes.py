@@ -121,7 +121,7 @@ def camera_image(nusc: "NuScenes", sample_data_token: str) -> CameraImage:
         ego_from_camera=make_transform(np.asarray(calibration["rotation"]), np.asarray(calibration["translation"])),
         width=row["width"],
         height=row["height"],
-        distortion_model=calibration.get("distortion_model", "none"),  # beside nuScenes' schema, which has no lens
+        distortion_model=calibration.get("distortion_model", "none"),  # an extension: nuScenes' schema has no lens
         distortion=tuple(calibration.get("distortion", ())),
     )
     return CameraImage(camera, Path(nusc.dataroot) / row["filename"], row["timestamp"], ego_pose(nusc, row))

@@ -30,7 +30,7 @@ CLASS_COLORS: dict[str, Color] = {
 GROUND_TRUTH_COLOR: Color = (255, 255, 255)
 BACKGROUND: Color = (17, 21, 28)
 TEXT_COLOR: Color = (205, 212, 222)
-NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes beside the camera draw as their visible part
+NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes next to the camera draw as their visible part
 EDGES = (
     (0, 1),
     (1, 2),
@@ -150,7 +150,7 @@ def _polyline(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: i
 
 
 def _tint_front(canvas: np.ndarray, corners: np.ndarray, camera: Camera, scale: float, color: Color) -> None:
-    """Tint the front face, where it is wholly in front of the camera: it tells the heading."""
+    """Tint the front face, where it is wholly in front of the camera: it shows the heading."""
     local = apply(invert(camera.ego_from_camera), corners[list(FRONT_FACE)])
     if (local[:, 2] < NEAR_PLANE).any():
         return

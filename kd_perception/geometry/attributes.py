@@ -1,4 +1,4 @@
-"""nuScenes attributes from class and speed: a detector that predicts none still owes the metric a plausible one."""
+"""nuScenes attributes from class and speed: the metric expects one, and the detector predicts none."""
 
 MOVING_SPEED = 0.5  # m/s: slower is parked, standing or without a rider
 

@@ -164,10 +164,10 @@ class EquidistantLens:
 
     def image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See Lens."""
-        beside = np.linalg.norm(points[:, :2], axis=1)
-        angle = np.arctan2(beside, points[:, 2])
-        # On the axis radius / beside is 0 / 0; its limit there is 1 / z and `beside` is zero: any number will do.
-        scale = self._radius(angle) / np.maximum(beside, 1e-12)
+        across = np.linalg.norm(points[:, :2], axis=1)
+        angle = np.arctan2(across, points[:, 2])
+        # On the axis radius / across is 0 / 0; its limit there is 1 / z and `across` is zero: any number will do.
+        scale = self._radius(angle) / np.maximum(across, 1e-12)
         visible = (angle < self.max_angle) & (np.einsum("ni,ni->n", points, points) > MIN_DEPTH**2)
         return points[:, :2] * scale[:, None], visible
 
@@ -182,8 +182,8 @@ class EquidistantLens:
             if np.abs(step).max(initial=0.0) < 1e-13:
                 break
         good = (np.abs(self._radius(angle) - radius) < 1e-9) & (angle < self.max_angle)
-        beside = np.sin(angle) / np.maximum(radius, 1e-12)
-        rays = np.column_stack([image * beside[:, None], np.cos(angle)])
+        across = np.sin(angle) / np.maximum(radius, 1e-12)
+        rays = np.column_stack([image * across[:, None], np.cos(angle)])
         return np.where(good[:, None], rays, np.nan)
 
     def _radius(self, angle: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def check(
 ) -> None:
     """Draw a bag's cloud into its cameras and say what is wrong with topics, tf, calibration, stamps; no model needed.
 
-    Exit status 1 if something must be mended.
+    Exit status 1 if something must be fixed.
     """
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as bars:
@@ -83,7 +83,7 @@ def examine(recording: Recording, moments: Sequence[Moment], base_frame: str = "
     evidence = Evidence(recording, base_frame, cameras, moments)
     findings += check_mistakes(evidence)
     if not any(len(moment.points) for moment in moments):
-        sentence = "no cloud to compare pictures with: swapped or turned cameras can only be told from their names"
+        sentence = "no cloud to compare pictures with: only their names can reveal swapped or turned cameras"
         findings.append(Finding(Severity.note, sentence))
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))

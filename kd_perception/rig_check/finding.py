@@ -14,7 +14,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, where, and how to mend it; `cameras` are the names it is about (none: the whole rig)."""
+    """What is wrong, where, and how to fix it; `cameras` are the names it is about (none: the whole rig)."""
 
     severity: Severity
     sentence: str

@@ -92,9 +92,9 @@ def check_directions(cameras: Mapping[str, Camera]) -> list[Finding]:
             findings.append(Finding(severity, sentence, steep))
     level = {name: camera for name, camera in cameras.items() if abs(heights[name]) <= np.sin(STEEP)}
     if wrong := {name: side for name, camera in level.items() if (side := _contradicted_side(name, camera))}:
-        told = ", ".join(f"'{name}' looks {side}" for name, side in wrong.items())
+        listed = ", ".join(f"'{name}' looks {side}" for name, side in wrong.items())
         sentence = (
-            f"cameras look elsewhere by tf than their names say ({told}): is the tf another camera's, are topics "
+            f"cameras look elsewhere by tf than their names say ({listed}): is the tf another camera's, are topics "
             "swapped, or does base_link not follow REP-103 (x forward, y left)?"
         )
         findings.append(Finding(Severity.error, sentence, tuple(wrong)))
@@ -142,12 +142,12 @@ def footprint(camera: Camera) -> np.ndarray:
 
 def _size_sentence(name: str, size: tuple[int, int], info: object) -> str:
     width, height = size
-    told = (info.width, info.height)
-    sentence = f"camera '{name}': its images are {width}x{height} but its CameraInfo is for {told[0]}x{told[1]}"
-    if told == (height, width):
+    stated = (info.width, info.height)
+    sentence = f"camera '{name}': its images are {width}x{height} but its CameraInfo is for {stated[0]}x{stated[1]}"
+    if stated == (height, width):
         return sentence + "; width and height are exchanged in CameraInfo"
-    if min(told) > 0 and abs(width / told[0] - height / told[1]) < 0.01:
-        factor = round(width / told[0], 4)
+    if min(stated) > 0 and abs(width / stated[0] - height / stated[1]) < 0.01:
+        factor = round(width / stated[0], 4)
         return f"{sentence}; resize k with the images (multiply it by {factor:g}) and set width and height"
     return sentence + "; publish the CameraInfo of this image size"
 

@@ -54,7 +54,7 @@ class CameraRecord:
     def info_at(self, stamp_ns: int) -> CameraInfo:
         """The calibration that holds at a time; raises CalibrationError if there is none at all."""
         if not self.infos:
-            where = f"on {self.topics.info}" if self.topics.info else f"beside {self.topics.image}"
+            where = f"on {self.topics.info}" if self.topics.info else f"next to {self.topics.image}"
             raise CalibrationError(
                 f"camera '{self.name}': no CameraInfo {where}; record it, or name its topic "
                 f"(--camera {self.name}={self.topics.image},INFO_TOPIC)"
@@ -110,7 +110,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class View:
+class CameraView:
     """One camera's image near a moment: its stamp, its size as published (width, height), at most 800 px wide."""
 
     stamp_ns: int
@@ -128,7 +128,7 @@ class Moment:
     stamp_ns: int
     points: np.ndarray
     base_from_cloud: np.ndarray
-    views: dict[str, View]
+    views: dict[str, CameraView]
     problems: tuple[str, ...]
 
 
@@ -242,7 +242,7 @@ def _moment(
             try:
                 image = _read_image(cdr, record)
                 size = (image.shape[1], image.shape[0])
-                views[record.name] = View(at_ns, size, _at_most(image, PICTURE_WIDTH))
+                views[record.name] = CameraView(at_ns, size, _at_most(image, PICTURE_WIDTH))
             except DataError as error:
                 problems.append(f"camera '{record.name}': {error}")
     return Moment(stamp_ns, points, base_from_cloud, views, tuple(problems))

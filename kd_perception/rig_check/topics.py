@@ -1,4 +1,4 @@
-"""Which topics of a bag are its cameras and its cloud, told by their types and names."""
+"""Which topics of a bag are its cameras and its cloud, found by their types and names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class CameraTopics:
 def find_cameras(topics: Sequence[Topic], given: Sequence[str] = ()) -> tuple[CameraTopics, ...]:
     """The cameras of a bag, or those of `given`: entries 'NAME=IMAGE_TOPIC' or 'NAME=IMAGE_TOPIC,INFO_TOPIC'.
 
-    An image topic belongs to the CameraInfo beside it or above it, as image_transport and image_pipeline have them. Of
+    An image topic belongs to the CameraInfo next to it or above it, as image_transport and image_pipeline have them. Of
     several image topics of one camera the compressed one is taken, and a raw rather than a rectified one. Raises
     DataError if there is none, or if an entry names a topic that the bag does not hold.
     """

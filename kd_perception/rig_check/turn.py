@@ -15,7 +15,7 @@ WEAK = 0.5  # share of the median agreement of all cameras below which a camera 
 
 
 @dataclass(frozen=True)
-class Turn:
+class MountingTurn:
     """Degrees to turn a mounting: yaw to the left, pitch up; and the agreement that it would have then."""
 
     yaw: float
@@ -35,12 +35,12 @@ def check_turn(evidence: Evidence, name: str) -> list[Finding]:
     upward = f"{abs(best.pitch):g} degrees {'up' if best.pitch > 0 else 'down'}" if best.pitch else ""
     text = (
         f"camera '{name}' fits the cloud by {given:.1f}, but by {best.agreement:.1f} if its mounting in tf were turned "
-        f"by {' and '.join(filter(None, (sideways, upward)))}: calibrate its mounting anew"
+        f"by {' and '.join(filter(None, (sideways, upward)))}: calibrate its mounting again"
     )
     return [Finding(Severity.warning, text, (name,))]
 
 
-def best_turn(evidence: Evidence, name: str) -> Turn:
+def best_turn(evidence: Evidence, name: str) -> MountingTurn:
     """The turn with the best agreement, to half a degree."""
     tried: dict[tuple[float, float], float] = {}
 
@@ -53,7 +53,7 @@ def best_turn(evidence: Evidence, name: str) -> Turn:
     yaw, pitch = max(itertools.product(YAWS.tolist(), PITCHES.tolist()), key=score)
     around = itertools.product((yaw - 0.5, yaw, yaw + 0.5), (pitch - 0.5, pitch, pitch + 0.5))
     yaw, pitch = max(around, key=score)
-    return Turn(yaw, pitch, tried[yaw, pitch])
+    return MountingTurn(yaw, pitch, tried[yaw, pitch])
 
 
 def turned(camera: Camera, yaw: float, pitch: float) -> Camera:

@@ -1,4 +1,7 @@
-"""Boxes as RViz markers: a translucent cube in the class's colour, an arrow for the way of the next second, a label."""
+"""Boxes as RViz markers: a translucent cube in the class's colour, a velocity arrow and a label.
+
+The arrow is the displacement over the next second.
+"""
 
 import math
 

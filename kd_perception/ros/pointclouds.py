@@ -17,7 +17,7 @@ _TYPES = {
 def from_cloud(message: PointCloud2) -> np.ndarray:
     """Structured array (width * height,) with the message's fields; raises DataError if fields and data do not fit."""
     check_cloud(message)
-    # sensor_msgs_py takes no notice of padded rows, and swaps the bytes of big-endian clouds inside the message itself.
+    # sensor_msgs_py ignores padded rows, and swaps the bytes of big-endian clouds inside the message itself.
     ours = message.is_bigendian or message.row_step != message.point_step * message.width
     try:
         from sensor_msgs_py import point_cloud2

@@ -14,7 +14,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.real_data import REAL_DATA
 
 from kd_perception.bags.messages import POINT_DTYPE, typestore
-from kd_perception.bags.nuscenes_bag import write_scene
+from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.datasets.nuscenes import (
     ANCHOR,
     CAMERA_CHANNELS,
@@ -38,7 +38,7 @@ def nusc(tmp_path_factory):  # noqa: ANN201
 def messages(request, nusc, tmp_path_factory):  # noqa: ANN001, ANN201
     """All messages of the first scene's bag as (topic, recording time, message), in playing order."""
     bag = tmp_path_factory.mktemp("bags") / f"scene_{request.param}"
-    write_scene(nusc, SCENES[0], bag, request.param)
+    write_scene(nusc, SCENES[0], bag, BagOptions(request.param))
     return read_bag(bag)
 
 
@@ -173,7 +173,7 @@ def test_recording_times_rise_and_static_transforms_are_latched(nusc, tmp_path) 
 
 
 def test_keyframes_only(nusc, tmp_path) -> None:
-    write_scene(nusc, SCENES[0], tmp_path / "bag", keyframes_only=True)
+    write_scene(nusc, SCENES[0], tmp_path / "bag", BagOptions(keyframes_only=True))
     counts = Counter(topic for topic, _, _ in read_bag(tmp_path / "bag"))
     assert counts[f"/{ANCHOR}/image/compressed"] == counts["/LIDAR_TOP/points"] == 3
 
@@ -209,16 +209,16 @@ def test_interruption_leaves_no_half_bag_and_keeps_the_old_one(nusc, tmp_path) -
     with pytest.raises(DataError, match="exists already"):
         write_scene(nusc, SCENES[0], tmp_path / "bag")
     with pytest.raises(KeyboardInterrupt):
-        write_scene(nusc, SCENES[0], tmp_path / "bag", overwrite=True, progress=interrupt)
+        write_scene(nusc, SCENES[0], tmp_path / "bag", BagOptions(overwrite=True), progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert (tmp_path / "bag" / "bag.mcap").read_bytes() == before
-    write_scene(nusc, SCENES[0], tmp_path / "bag", overwrite=True)
+    write_scene(nusc, SCENES[0], tmp_path / "bag", BagOptions(overwrite=True))
     assert (tmp_path / "bag" / "bag.mcap").read_bytes() != before
 
 
 def test_unknown_storage_and_scene_are_named(nusc, tmp_path) -> None:
     with pytest.raises(DataError, match="storage 'db4' is unknown; choose one of: mcap, sqlite3"):
-        write_scene(nusc, SCENES[0], tmp_path / "bag", storage="db4")
+        write_scene(nusc, SCENES[0], tmp_path / "bag", BagOptions(storage="db4"))
     with pytest.raises(DataError, match="scene 'scene-9' is not in"):
         write_scene(nusc, "scene-9", tmp_path / "bag")
 
