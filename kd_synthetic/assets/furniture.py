@@ -1,4 +1,4 @@
-"""Single things that stand beside the road and are not annotated: trees, palms, lamps, traffic lights, signs, benches,
+"""Single things that stand next to the road and are not annotated: trees, palms, lamps, traffic lights, signs, benches,
 bins. Each stands on the origin of its axes.
 """
 

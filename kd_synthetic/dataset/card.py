@@ -145,7 +145,7 @@ _DARK = """\
 _RAIN = """\
 - Rain is an overcast sky, a wet road that mirrors, haze, streaks and drops that stay where they are on the lens for a
   scene. There is no spray behind vehicles, no wiper and nobody carries an umbrella. LiDAR echoes fade with the range,
-  wet ground sends little back at flat angles, and drops answer within some metres; rates are plausible, not measured.
+  wet ground sends little back at flat angles, and drops return echoes within some metres; rates are plausible, not measured.
 """
 
 
@@ -193,7 +193,7 @@ def write_card(
         "distance and 10/25/50/75/90 of the LiDAR points.",
         "'real' is nuScenes v1.0-mini, split mini_val."
         if original is None
-        else "'original' is what the tables said before they were rendered again.",
+        else "'original' is what the tables held before re-rendering.",
         "",
         "| class | data | per frame | distance m | LiDAR points | no point | visible 0-40/-60/-80/-100 % | moving |",
         "|---|---|---|---|---|---|---|---|",

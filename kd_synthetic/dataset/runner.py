@@ -107,7 +107,7 @@ def run_scenes(
 
 @dataclass(frozen=True)
 class _Progress(Generic[P]):
-    """The finished scenes of a run, and who hears of them."""
+    """The finished scenes of a run, and the callbacks that it reports to."""
 
     config: P
     done: list[int]
@@ -129,8 +129,8 @@ def _render_missing(
 ) -> None:
     """Render scenes in worker processes; after any exception, Ctrl-C included, the workers end before it is raised.
 
-    Ctrl-C is held while the pool is handled. In the midst of its start, or of a wait, it would leave locks that nobody
-    opens and threads that cannot be joined.
+    Ctrl-C is held while the pool is handled: during its start, or during a wait, it would leave locks closed and
+    threads that cannot be joined.
     """
     config = progress.config
     others = set(multiprocessing.active_children())

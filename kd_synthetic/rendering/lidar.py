@@ -46,7 +46,7 @@ def _rain_echoes(
 def scan(world: World, geometry: Geometry, world_from_ego: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One turn from an ego pose (4, 4): (N, 5) float32 x, y, z (LiDAR frame: x right, y forward), intensity, ring.
 
-    In rain echoes fade with the range, wet ground mirrors the beam away at flat angles, and drops answer near by.
+    In rain, echoes fade with the range, wet ground mirrors the beam away at flat angles, and drops near by return some.
     """
     world_from_lidar = world_from_ego @ world.rig.ego_from_lidar
     in_lidar, ring = lidar_rays()

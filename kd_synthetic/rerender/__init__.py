@@ -1,1 +1,1 @@
-"""Real traffic rendered again: boxes, poses and calibration of any nuScenes tables."""
+"""Real traffic, re-rendered: boxes, poses and calibration of any nuScenes tables."""

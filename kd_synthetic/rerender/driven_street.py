@@ -1,5 +1,5 @@
 """A street made up around where real vehicles drove and stood: asphalt where they were, pavement around it, houses,
-trees and lamps where nobody ever was.
+trees and lamps where no traffic was.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ CELL = 0.25  # metres of the asphalt map
 REACH = 150.0  # metres mapped around the ego's way, and driven on straight at both ends
 LANE, HALF_WIDTH = 3.6, 5.6
 PAVEMENT = 3.0
-BESIDE = 1.3  # metres of asphalt around a vehicle
+ASPHALT_MARGIN = 1.3  # metres of asphalt around a vehicle
 ROWS = 5  # of houses, one behind the other: the first that is free is built
 
 
@@ -79,7 +79,7 @@ def driven_street(way: np.ndarray, yaw: np.ndarray, footprints: TrafficFootprint
     stood = np.zeros_like(asphalt)
     for corners in footprints.vehicles:
         cv2.fillConvexPoly(stood, pixels(corners), 1)
-    asphalt |= cv2.dilate(stood, _disc(BESIDE))
+    asphalt |= cv2.dilate(stood, _disc(ASPHALT_MARGIN))
     asphalt = cv2.morphologyEx(asphalt, cv2.MORPH_CLOSE, _disc(4.0))
     asphalt = cv2.morphologyEx(asphalt, cv2.MORPH_OPEN, _disc(1.5))
     outside = cv2.distanceTransform(1 - asphalt, cv2.DIST_L2, 5) * CELL
@@ -165,7 +165,7 @@ def build_driven_scenery(
 
 
 def _add_lamp(site: Site, street: DrivenStreet, at: float, side: int) -> None:
-    """A street lamp at the nearest free kerb beside a station."""
+    """A street lamp at the free kerb nearest to a station."""
     offsets = np.arange(HALF_WIDTH, HALF_WIDTH + 25.0, 0.4)
     xy, yaw = street.main.beside(np.full(len(offsets), at), side * offsets)
     fitting = np.flatnonzero((street.clearance(xy) > 0.4) & (street.clearance(xy) < 2.0))

@@ -103,7 +103,7 @@ def _frame(nusc: "NuScenes", sample: dict, start: int) -> SourceFrame:
 
 
 def _tracks(nusc: "NuScenes", samples: list[dict]) -> list[SourceTrack]:
-    """Every instance, cut where keyframes lack it: there nobody knows where it is, or whether anybody sees it."""
+    """Every instance, split where keyframes lack it: its place and visibility are unknown there."""
     from nuscenes.eval.detection.utils import category_to_detection_name
 
     seen: dict[str, list[tuple[int, dict]]] = {}
@@ -160,6 +160,6 @@ def original_facts(nusc: "NuScenes") -> list[list[Fact]]:
 
 
 def _speed(nusc: "NuScenes", row: dict) -> float:
-    """Metres per second over ground; 0 where the tables do not say."""
+    """Metres per second over ground; 0 where the tables have none."""
     velocity = row.get("velocity_global") or nusc.box_velocity(row["token"])[:2].tolist()
     return float(np.hypot(*velocity)) if velocity[0] is not None and np.isfinite(velocity).all() else 0.0

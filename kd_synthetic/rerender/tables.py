@@ -66,7 +66,7 @@ def write_rerendered_tables(out: Path, source: Path, version: str, scene_files: 
 
 
 def _use_rendered_sensors(tables: dict, finished: list[dict]) -> None:
-    """Keep the keyframes of cameras and LiDAR, linked anew, at the rendered size and with the rendered K."""
+    """Keep and link the keyframes of cameras and LiDAR, at the rendered size and with the rendered K."""
     channel_of_sensor = {row["token"]: row["channel"] for row in tables["sensor"]}
     channel_of = {row["token"]: channel_of_sensor[row["sensor_token"]] for row in tables["calibrated_sensor"]}
     scene_of_sample = {row["token"]: row["scene_token"] for row in tables["sample"]}

@@ -30,7 +30,7 @@ class City:
     walls: tuple[Colour, ...]
     palms: bool
     lamp_spacing: float
-    grass: float  # share of scenes with grass beside the roads
+    grass: float  # share of scenes with grass next to the roads
     asphalt: tuple[float, float]  # reflectance
     asphalt_tint: Colour
     pavement_tint: Colour

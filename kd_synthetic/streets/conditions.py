@@ -15,13 +15,13 @@ class Conditions:
 
     @property
     def suffix(self) -> str:
-        """What a scene's name says about it; nothing for city A by day."""
+        """What a scene's name ends with; nothing for city A by day."""
         names = ("b" if self.city == "B" else "", self.light if self.light != "day" else "")
         return "".join(f"-{name}" for name in (*names, self.weather if self.weather != "dry" else "") if name)
 
     @staticmethod
     def of_scene(name: str) -> "Conditions":
-        """The conditions that a scene's name tells."""
+        """The conditions in a scene's name."""
         words = name.split("-")
         light = next((word for word in words if word in LIGHTS), "day")
         return Conditions("B" if "b" in words else "A", light, "rain" if "rain" in words else "dry")

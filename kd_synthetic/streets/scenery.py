@@ -40,7 +40,7 @@ def _kerb(path: DrivePath, span: tuple[float, float], d: float, colour: Colour) 
 
 
 class Site:
-    """What has been put beside the roads so far; refuses places that people, vehicles, roads or houses need."""
+    """What stands next to the roads so far; refuses places that people, vehicles, roads or houses need."""
 
     def __init__(self, roads: RoadNetwork, taken: np.ndarray, rng: np.random.Generator, city: City) -> None:
         self.roads, self._taken, self.rng, self._city = roads, taken, rng, city

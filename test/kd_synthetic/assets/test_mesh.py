@@ -1,3 +1,5 @@
+"""Meshes: each fills its box, primitives look outwards, sizes follow their statistics."""
+
 import numpy as np
 import pytest
 

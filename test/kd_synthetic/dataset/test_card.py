@@ -22,7 +22,7 @@ def test_statistics_count_what_lies_in_range() -> None:
     assert stats["barrier"].visibility == ()
 
 
-def test_card_shows_every_class_beside_the_real_one(tmp_path) -> None:
+def test_card_shows_every_class_next_to_the_real_one(tmp_path) -> None:
     write_card(tmp_path, [[Fact("bus", 10.0, 3, 4, 5.0)]], {"seed": 5})
     rows = [line for line in (tmp_path / "card.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert [tuple(cell.strip() for cell in row.split("|")[1:3]) for row in rows] == [

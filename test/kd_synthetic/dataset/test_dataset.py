@@ -1,4 +1,4 @@
-"""What is written: nuScenes tables the devkit loads, truth that scores perfectly, pictures and points that agree."""
+"""What is written: nuScenes tables the devkit loads, ground truth that scores perfectly, pictures and points that agree."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_the_devkit_follows_every_chain(nusc, dataset: SynthConfig) -> None:
         assert count == instance["nbr_annotations"] and row["token"] == instance["last_annotation_token"]
 
 
-def test_truth_as_submission_scores_one_in_every_class(nusc, tmp_path: Path) -> None:
+def test_ground_truth_as_submission_scores_one_in_every_class(nusc, tmp_path: Path) -> None:
     from nuscenes.eval.detection.config import config_factory
     from nuscenes.eval.detection.evaluate import DetectionEval
     from nuscenes.eval.detection.utils import category_to_detection_name

@@ -1,4 +1,4 @@
-"""Ctrl-C at the worst moments of a pool of workers: the pool ends, once and whole; the workers do not hear it."""
+"""Ctrl-C at the worst moments of a pool of workers: the pool ends once and completely; the workers ignore it."""
 
 import multiprocessing
 import os

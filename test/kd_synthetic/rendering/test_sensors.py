@@ -1,3 +1,5 @@
+"""The rigs: rays, lenses, mountings and firing times of cameras, and the LiDAR."""
+
 import json
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Traffic of given tables, rendered again: the same tokens, poses and boxes, and streets that leave room for them."""
+"""Re-rendered traffic of given tables: the same tokens, poses and boxes, and streets that leave room for them."""
 
 import json
 from dataclasses import replace

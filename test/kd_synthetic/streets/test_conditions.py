@@ -98,7 +98,7 @@ def test_lamps_are_lit_after_sunset_only(day: Scene, night: Scene) -> None:
 
 
 def test_lamp_light_falls_off_and_is_shadowed(night: Scene) -> None:
-    """Under a street lamp it is brighter than 12 m beside it, and black where a surface looks away."""
+    """Under a street lamp it is brighter than 12 m away from it, and black where a surface looks away."""
     lamps, tracer = night[1].lamps, night[1].tracer
     ego = night[0].to_local(np.append(night[0].ego.xy[0], 0.0))[:2]
     street = lamps.position[(lamps.kind == STREET) & (lamps.position[:, 2] < 100)]
@@ -126,7 +126,7 @@ def test_a_wet_road_mirrors(day: Scene, rain: Scene) -> None:
     assert np.abs(wet - dry).mean() > 10
 
 
-def test_rain_thins_the_cloud_and_answers_near_by(day: Scene, rain: Scene) -> None:
+def test_rain_thins_the_cloud_and_adds_echoes_near_by(day: Scene, rain: Scene) -> None:
     clear = scan(*day, day[0].world_from_ego(0), np.random.default_rng(0))
     wet = scan(*rain, rain[0].world_from_ego(0), np.random.default_rng(0))
     distance = [np.linalg.norm(cloud[:, :3], axis=1) for cloud in (clear, wet)]
@@ -136,7 +136,7 @@ def test_rain_thins_the_cloud_and_answers_near_by(day: Scene, rain: Scene) -> No
     assert (wet[:, 3] >= 0).all() and (wet[:, 3] <= 255).all() and wet.dtype == np.float32
 
 
-def test_names_and_descriptions_tell_the_conditions() -> None:
+def test_names_and_descriptions_show_the_conditions() -> None:
     assert Conditions().suffix == "" and Conditions("B", "night", "rain").suffix == "-b-night-rain"
     assert "Night" in Conditions("A", "night").description and "Rain" in Conditions("A", "day", "rain").description
     for conditions in (Conditions(), Conditions("B"), Conditions("A", "dusk", "rain"), Conditions("B", "night", "dry")):
