@@ -145,7 +145,7 @@ _DARK = """\
 _RAIN = """\
 - Rain is an overcast sky, a wet road that mirrors, haze, streaks and drops that stay where they are on the lens for a
   scene. There is no spray behind vehicles, no wiper and nobody carries an umbrella. LiDAR echoes fade with the range,
-  wet ground sends little back at flat angles, and drops return echoes within some metres; rates are plausible, not measured.
+  wet ground sends little back at flat angles, and drops echo within some metres; rates are plausible, not measured.
 """
 
 

@@ -1,4 +1,4 @@
-"""What is written: nuScenes tables the devkit loads, ground truth that scores perfectly, pictures and points that agree."""
+"""The written set: nuScenes tables the devkit loads, ground truth that scores perfectly, pictures that fit."""
 
 import json
 from pathlib import Path
