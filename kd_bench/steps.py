@@ -18,14 +18,15 @@ from torch.optim import Optimizer
 from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWeights
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
+from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import TrainConfig, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.loop.gradients import add_gradients
-from kd_training.loop.optimiser import build_optimizer, clip_gradients, tune_malloc
+from kd_training.loop.malloc import tune_malloc
+from kd_training.loop.optimiser import build_optimizer, clip_gradients
 from kd_training.tasks import build_task
-from kd_training.tasks.plan import RunPlan
-from kd_training.tasks.task import Task, Trainee
+from kd_training.tasks.task import Task
 
 HEADINGS = ("step", "processor s", "wall s", "of the plain step")
 PLAIN, TAUGHT, KEPT = "plain", "with the teacher", "with the teacher's predictions kept"
@@ -77,7 +78,7 @@ def steps(
             "student": config.stem,
             "teacher": courses[TAUGHT].task.teacher.model.config.name,
             "steps": f"{count} each, of {courses[PLAIN].task.config.schedule.batch} samples",
-            "terms": ", ".join(courses[TAUGHT].task.helper.term_names),
+            "terms": ", ".join(courses[TAUGHT].task.distiller.term_names),
         }
         write_report(report, "A training step with a teacher", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
 
@@ -97,10 +98,10 @@ def _course(config: TrainConfig) -> Course:
     fabric.seed_everything(config.schedule.seed, verbose=False)
     task = build_task(config)
     task.begin(None)
-    optimizer = build_optimizer(task.model, task.helper, task.rates, config.schedule)
-    wrapped, optimizer = fabric.setup(Trainee(task), optimizer)
+    optimizer = build_optimizer(task.model, task.adapters, task.learning_rate_multipliers, config.schedule)
+    wrapped, optimizer = fabric.setup(task, optimizer)
     wrapped.train()
-    batches = task.batches(RunPlan(steps=1, passes=1, rank=0, processes=1))
+    batches = task.batches(RunPlan(steps=1))
     return Course(fabric, task, wrapped, optimizer, map(batches.__getitem__, itertools.count()))
 
 
@@ -109,8 +110,8 @@ def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
     for step in range(warm + count):
         for course in courses.values():
             processor, wall = time.process_time(), time.perf_counter()
-            add_gradients(course.fabric, course.wrapped, course.task, course.batches, 1, step)
-            clip_gradients(course.task.model, course.task.helper, course.task.config.schedule.clip_norm)
+            add_gradients(course.fabric, course.wrapped, course.batches, step, 1)
+            clip_gradients(course.task.model, course.task.adapters, course.task.config.schedule.clip_norm)
             course.optimizer.step()
             course.optimizer.zero_grad()
             if torch.cuda.is_available():

@@ -20,6 +20,7 @@ from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWe
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.distill import LayerPair
 from kd_training.config.experiment import student_config
@@ -27,7 +28,6 @@ from kd_training.config.sections import DataRoot
 from kd_training.distill.adapters import PRE_HEAD, resized
 from kd_training.distill.terms.regions import box_footprints
 from kd_training.tasks.distilled import DistillTask
-from kd_training.tasks.plan import RunPlan
 
 HEADINGS = ("from the student's", "to the teacher's", "in boxes", "one cell off", "anywhere")
 FITTED_SHARE = 0.75  # of the batches; the rest judges
@@ -99,16 +99,17 @@ def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[CellS
     """One sample a batch of each pair of layers, and of the layer before the head with the teacher's predictions."""
     fabric = Fabric(accelerator="auto", devices=1, precision=task.config.schedule.precision)
     task.model.to(fabric.device)
-    data = task.batches(RunPlan(steps=batches, passes=1, rank=0, processes=1))
+    data = task.batches(RunPlan(steps=batches))
     generator = torch.Generator().manual_seed(0)
     found: dict[tuple[str, str], list[CellSample]] = {}
     for index in range(batches):
         with torch.no_grad(), fabric.autocast():
-            seen, teacher = task.to_device(data[index], fabric)
+            seen = data[index].to(fabric.device)
+            teacher = task.teacher_outputs(seen)
             outputs = task.model.train_forward(seen.inputs)
         for name, (ours, theirs) in _pairs(task.config.distill.layers, outputs, teacher).items():
             shape = tuple(theirs.shape[2:])
-            inside = box_footprints(seen.truth.boxes, task.model.spec.grid, shape, theirs.device).inside
+            inside = box_footprints(seen.ground_truth.boxes, task.model.spec.grid, shape, theirs.device).inside
             drawn = (torch.rand(inside.shape, generator=generator) < ANYWHERE_SHARE).to(inside.device)
             found.setdefault(name, []).append(_sample(ours.float(), theirs.float(), inside, drawn))
     return found

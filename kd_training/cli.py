@@ -41,7 +41,7 @@ def train(
     settings = load_config(config, overrides or [])
     folder = resume or out or Path("out/train") / config.stem
     before = train_missing_teacher(settings, overrides or []) if isinstance(settings, TrainConfig) else None
-    if not run(settings, folder, weights, resume is not None):
+    if not run(settings, folder, weights, resume=resume is not None):
         raise KeyboardInterrupt
     for finished in (before, folder):
         if finished is not None:

@@ -76,7 +76,7 @@ def work(folder: Path) -> bool:
         resume = (folder / STATE_FILE).is_file()
         began, before = time.monotonic(), training_seconds(folder) if resume else 0.0
         config = config_from_yaml(order.config, str(folder / ORDER_FILE))
-        done = train(config, folder, None if resume else weights, resume)
+        done = train(config, folder, None if resume else weights, resume=resume)
         write_text(folder / TIME_FILE, f"{before + time.monotonic() - began:.1f}")
         if not done:
             return False

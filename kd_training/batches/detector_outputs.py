@@ -1,4 +1,4 @@
-"""What a detector in training returns, teacher or student: its answers, and the features that distillation compares."""
+"""What a detector in training returns, teacher or student: predictions, and the features that distillation compares."""
 
 from collections.abc import Callable
 from typing import NamedTuple

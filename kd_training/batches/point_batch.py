@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -12,3 +13,7 @@ class PointBatch(NamedTuple):
 
     points: Tensor
     rig: Tensor
+
+    def to(self, device: torch.device) -> "PointBatch":
+        """The same on a device."""
+        return PointBatch(self.points.to(device), self.rig.to(device))

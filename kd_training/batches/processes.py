@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class TrainingProcesses(NamedTuple):
-    """`count` of them; `mean` is a tensor's mean over all, which all must ask for together."""
+    """`count` of them; `mean` is a tensor's mean over all, which all must compute together."""
 
     count: int
     mean: Callable[[Tensor], Tensor]

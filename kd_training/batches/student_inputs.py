@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -12,6 +13,11 @@ class CameraInputs(NamedTuple):
     images: Tensor
     camera_valid: Tensor
     camera_params: Tensor | None = None
+
+    def to(self, device: torch.device) -> "CameraInputs":
+        """The same on a device."""
+        params = None if self.camera_params is None else self.camera_params.to(device)
+        return CameraInputs(self.images.to(device), self.camera_valid.to(device), params)
 
 
 class PreviousFrames(NamedTuple):
@@ -27,6 +33,11 @@ class PreviousFrames(NamedTuple):
     valid: Tensor
     interval: Tensor
 
+    def to(self, device: torch.device) -> "PreviousFrames":
+        """The same on a device."""
+        tensors = (part.to(device) for part in (self.warp, self.valid, self.interval))
+        return PreviousFrames(self.cameras.to(device), _terms_to(self.terms, device), *tensors)
+
 
 class StudentInputs(NamedTuple):
     """A batch of B = `rigs` rigs; `terms` of the view transform (kd_training.models.view) with the batch's offsets
@@ -36,3 +47,12 @@ class StudentInputs(NamedTuple):
     cameras: CameraInputs
     terms: dict[str, Tensor]
     previous: PreviousFrames | None = None
+
+    def to(self, device: torch.device) -> "StudentInputs":
+        """The same on a device."""
+        previous = None if self.previous is None else self.previous.to(device)
+        return StudentInputs(self.rigs, self.cameras.to(device), _terms_to(self.terms, device), previous)
+
+
+def _terms_to(terms: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: value.to(device) for name, value in terms.items()}

@@ -49,7 +49,7 @@ class ModelConfig:
     cameras: int = 6
     neck_channels: int = 96
     context_channels: int = 64
-    camera_aware: bool = False  # BEVDepth's depth network, which is told of each camera
+    camera_aware: bool = False  # BEVDepth's depth network, which takes each camera's parameters
     depth_blocks: int = 3  # residual blocks of that network
     bev_channels: int = 64
     bev_blocks: int = 2
@@ -97,7 +97,7 @@ class DataConfig:
     balance_classes: bool = True
     camera_motion: bool = False  # place each camera where it was at its own exposure (runtime.camera_motion)
     workers: int = 0
-    cloud_cache_bytes: int = 2_000_000_000  # of memory, per process, for clouds that a teacher has seen
+    cloud_cache_bytes: int = 2_000_000_000  # of memory, per process, for LiDAR: returns per camera and teachers' clouds
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
 
@@ -121,9 +121,9 @@ class LossConfig(DetectionLossConfig):
 class ScheduleConfig:
     """AdamW, linear warm-up, cosine to zero, exponential moving average of the weights.
 
-    The length is `steps`, or `epochs` (kd_training.data.epochs says what an epoch is); one of them is given. A step
-    takes `total_batch` samples over all processes, in as many passes of `batch` samples as that needs;
-    0: one pass of every process.
+    The length is `steps`, or `epochs` (kd_training.tasks.plan defines an epoch); one of them is given. A step takes
+    `total_batch` samples over all processes, in as many micro-batches of `batch` samples as that needs; 0: one
+    micro-batch of every process.
     """
 
     steps: int = 0
@@ -148,4 +148,6 @@ class StudentScheduleConfig(ScheduleConfig):
 
     backbone_rate: float = 0.2  # of learning_rate
     freeze_stages: int = 2
-    anew: list[str] = field(default_factory=list)  # parts of the model that start at random although weights are given
+    anew: list[str] = field(
+        default_factory=list
+    )  # parts of the model that are re-initialised although weights are given

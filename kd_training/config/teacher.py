@@ -70,13 +70,13 @@ class PasteConfig:
     """Ground-truth paste (SECOND's database sampling): objects of other frames fill each class up to a count.
 
     `counts` by class name; none of them: no paste. It ends at `until`, a share of the run's steps, so that
-    the last of them see the world as it is.
+    the last of them see clouds as they were recorded.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     least_points: int = 5  # objects with fewer are not kept
     per_class: int = 1000  # how many objects of a class are kept
-    file: str = ""  # .npz where they stay between runs; empty: they are cut anew, about 0.05 s a keyframe
+    file: str = ""  # .npz where they stay between runs; empty: every run cuts them, about 0.05 s a keyframe
     until: float = 0.8
 
 
@@ -89,6 +89,6 @@ class LidarDataConfig:
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
     workers: int = 0
-    cache_bytes: int = 2_000_000_000  # of memory for clouds that were read, per process
+    cache_bytes: int = 2_000_000_000  # of memory, per process, for clouds
     augment: LidarAugmentConfig = field(default_factory=LidarAugmentConfig)
     paste: PasteConfig = field(default_factory=PasteConfig)

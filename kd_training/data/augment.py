@@ -1,7 +1,7 @@
-"""Augmentation that keeps images and geometry consistent: the world is mirrored and turned, each image scaled, turned
-and tinted.
+"""Augmentation of a student's samples, images and geometry alike: the BEV plane is mirrored and turned, each image
+scaled, turned and tinted.
 
-A mirrored world means mirrored images too: otherwise the headings that images show would contradict the boxes.
+Under a mirrored BEV plane images are mirrored, too: otherwise the headings that they show would contradict the boxes.
 """
 
 from dataclasses import dataclass, replace
@@ -46,16 +46,11 @@ def draw_augmentation(
     target_from_ego[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     if mirror:
         target_from_ego = target_from_ego @ np.diag([1.0, -1.0, 1.0, 1.0])
-    affines = np.stack([_image_affine(rng, config, image_size, mirror) for _ in range(cameras)])
+    affines = np.stack([_image_affine(rng, config, image_size, mirror=mirror) for _ in range(cameras)])
     gain = rng.uniform(1.0 - config.colour, 1.0 + config.colour, cameras)
     offset = rng.uniform(-config.colour, config.colour, cameras) * 64.0
     dropped = _draw_dropped(rng, config, cameras) if rng.random() < config.camera_drop else ()
     return Augmentation(target_from_ego, affines, gain, offset, dropped)
-
-
-def no_augmentation(cameras: int) -> Augmentation:
-    """The sample as it is."""
-    return Augmentation(np.eye(4), np.tile(np.eye(3), (cameras, 1, 1)), np.ones(cameras), np.zeros(cameras), ())
 
 
 def _draw_dropped(rng: np.random.Generator, config: AugmentConfig, cameras: int) -> tuple[int, ...]:
@@ -65,7 +60,7 @@ def _draw_dropped(rng: np.random.Generator, config: AugmentConfig, cameras: int)
 
 
 def _image_affine(
-    rng: np.random.Generator, config: AugmentConfig, image_size: tuple[int, int], mirror: bool
+    rng: np.random.Generator, config: AugmentConfig, image_size: tuple[int, int], *, mirror: bool
 ) -> np.ndarray:
     """Scale and rotation about the middle of the bottom edge (where the road is), then the mirror."""
     height, width = image_size

@@ -3,7 +3,6 @@ made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +13,16 @@ from kd_perception.datasets.nuscenes import (
     LIDAR,
     Frame,
     at_anchor,
-    ego_pose,
     ground_truth_boxes,
     load_frame,
     open_nuscenes,
-    read_lidar,
     scene_names,
     scene_samples,
-    sensor_transform,
 )
 from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
-from kd_perception.geometry.transforms import apply, invert
 from kd_perception.student.spec import MemorySpec
 from kd_training.config.sections import DataRoot
 
@@ -35,16 +30,8 @@ INTERVAL_TOLERANCE_S = 0.1
 
 
 @dataclass(frozen=True)
-class CameraReturns:
-    """LiDAR returns that one camera sees: pixels (P, 2) of its image (centres at .5), ranges (P,) in metres."""
-
-    pixels: np.ndarray
-    ranges: np.ndarray
-
-
-@dataclass(frozen=True)
 class TrainingFrame:
-    """A keyframe with its truth in ego: boxes that a LiDAR or RADAR point hit, as the metric counts them.
+    """A keyframe with its ground truth in ego: boxes that a LiDAR or RADAR point hit, as the metric counts them.
 
     With `camera_motion` each camera stands where it was at its own exposure, in this frame and in earlier ones.
     """
@@ -67,29 +54,12 @@ class TrainingFrame:
         return [image.camera for image in self.frame.images]
 
     def earlier(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Frame | None:
-        """One of the same scene's moments, drawn evenly, that lie so many seconds before; None if there is none."""
+        """One of the same scene's moments, drawn evenly, that lie so many seconds before; None without one."""
         indices = self.timeline.earlier(self.frame.timestamp_us, shortest_s, longest_s)
         if not len(indices):
             return None
         frame = self.timeline.frame(int(rng.choice(indices)))
         return at_anchor(frame) if self.camera_motion else frame
-
-    @cached_property
-    def returns(self) -> tuple[CameraReturns, ...]:
-        """As `project_returns`, read once and kept."""
-        return self.project_returns()
-
-    def project_returns(self) -> tuple[CameraReturns, ...]:
-        """LiDAR returns per camera, moved to where the ego was at its exposure; DataError without the file."""
-        points = read_lidar(self.nusc, self.lidar)[:, :3].astype(np.float64)
-        in_global = apply(ego_pose(self.nusc, self.lidar) @ sensor_transform(self.nusc, self.lidar), points)
-        seen_by = []
-        for image in self.frame.images:
-            pixels, ranges, seen = image.camera.project(apply(invert(image.global_from_ego), in_global))
-            last = np.nextafter(np.float32([image.camera.width, image.camera.height]), np.float32(0.0))
-            inside = np.minimum(pixels[seen].astype(np.float32), last)  # rounded, a pixel could be beyond the edge
-            seen_by.append(CameraReturns(inside, ranges[seen].astype(np.float32)))
-        return tuple(seen_by)
 
 
 @dataclass(frozen=True)
@@ -101,7 +71,7 @@ class Dataset:
     frames: tuple[TrainingFrame, ...]
 
 
-def open_dataset(source: DataRoot, camera_motion: bool = False) -> Dataset:
+def open_dataset(source: DataRoot, *, camera_motion: bool = False) -> Dataset:
     """Read a data set's keyframes; `camera_motion` as in TrainingFrame. Raises DataError naming what is missing."""
     if not source.root:
         raise ConfigError("a data set has no folder; give data.root=FOLDER, or a root for every entry of data.roots")
@@ -109,7 +79,7 @@ def open_dataset(source: DataRoot, camera_motion: bool = False) -> Dataset:
     scenes = _chosen_scenes(nusc, source)
     timelines = camera_timelines(nusc, scenes)
     frames = tuple(
-        _training_frame(nusc, token, timelines[scene], camera_motion)
+        _training_frame(nusc, token, timelines[scene], camera_motion=camera_motion)
         for scene in scenes
         for token in scene_samples(nusc, scene)
     )
@@ -131,9 +101,9 @@ def _chosen_scenes(nusc: NuScenes, source: DataRoot) -> tuple[str, ...]:
     return scenes
 
 
-def open_frames(sources: Sequence[DataRoot], camera_motion: bool = False) -> tuple[TrainingFrame, ...]:
-    """All keyframes of several data sets; raises DataError if there are none."""
-    frames = tuple(frame for source in sources for frame in open_dataset(source, camera_motion).frames)
+def open_frames(sources: Sequence[DataRoot], *, camera_motion: bool = False) -> tuple[TrainingFrame, ...]:
+    """All keyframes of several data sets; raises DataError without any."""
+    frames = tuple(frame for source in sources for frame in open_dataset(source, camera_motion=camera_motion).frames)
     if not frames:
         raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
     return frames
@@ -141,7 +111,7 @@ def open_frames(sources: Sequence[DataRoot], camera_motion: bool = False) -> tup
 
 def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None:
     """Raise ConfigError if the data has no pairs near the shortest or the longest interval: a student's file must not
-    claim what it never saw."""
+    claim intervals that it was not trained on."""
     ages = [
         (frame.frame.timestamp_us - frame.timeline.stamps_us[index]) / 1e6
         for frame in frames
@@ -159,7 +129,7 @@ def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None
         )
 
 
-def _training_frame(nusc: NuScenes, token: str, timeline: CameraTimeline, camera_motion: bool) -> TrainingFrame:
+def _training_frame(nusc: NuScenes, token: str, timeline: CameraTimeline, *, camera_motion: bool) -> TrainingFrame:
     frame = load_frame(nusc, token)
     boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
     sample = nusc.get("sample", token)

@@ -1,4 +1,4 @@
-"""The truth of a batch, which students and teachers share: targets of the head, and the boxes behind them."""
+"""The ground truth of a batch, which students and teachers share: targets of the head, and the boxes behind them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,23 +11,43 @@ from kd_perception.geometry.boxes import Boxes
 from kd_training.data.targets import DetectionTargets
 
 
+class ObjectCells(NamedTuple):
+    """Where the K objects of a batch stand, int64 (K,) each: rig, head group, and cell of the BEV grid."""
+
+    rig: Tensor
+    group: Tensor
+    row: Tensor
+    column: Tensor
+
+    def of(self, regression: Tensor) -> Tensor:
+        """Values (K, codes) at the objects of a map (B, groups, codes, rows, columns)."""
+        return regression[self.rig, self.group, :, self.row, self.column]
+
+
 class GroundTruth(NamedTuple):
-    """Of B rigs: heatmap (B, 10, rows, columns); `objects` (K,): rig, group, row, column int64; codes (K, 10), NaN =
-    unknown; boxes (B) whose centre is inside the grid, augmented as the rig is, on the host."""
+    """Of B rigs: heatmap (B, 10, rows, columns); `objects` K; codes (K, 10), NaN = unknown; boxes (B) whose centre is
+    inside the grid, augmented as the rig is, on the host."""
 
     heatmap: Tensor
-    objects: dict[str, Tensor]
+    objects: ObjectCells
     codes: Tensor
     boxes: tuple[Boxes, ...]
+
+    def to(self, device: torch.device) -> "GroundTruth":
+        """The same on a device; boxes stay on the host."""
+        objects = ObjectCells(*(part.to(device) for part in self.objects))
+        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes)
 
 
 def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
     """The targets of several rigs as one batch."""
-    objects = {
-        name: torch.from_numpy(np.concatenate([getattr(entry, name) for entry in targets]))
-        for name in ("group", "row", "column")
-    }
-    objects["rig"] = torch.from_numpy(np.repeat(np.arange(len(targets)), [len(entry.row) for entry in targets]))
+    rig = np.repeat(np.arange(len(targets)), [len(entry.row) for entry in targets])
+    objects = ObjectCells(
+        rig=torch.from_numpy(rig),
+        group=torch.from_numpy(np.concatenate([entry.group for entry in targets])),
+        row=torch.from_numpy(np.concatenate([entry.row for entry in targets])),
+        column=torch.from_numpy(np.concatenate([entry.column for entry in targets])),
+    )
     return GroundTruth(
         heatmap=torch.from_numpy(np.stack([entry.heatmap for entry in targets])),
         objects=objects,

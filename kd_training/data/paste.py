@@ -19,7 +19,7 @@ from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_training.config.teacher import PasteConfig
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.held_points import inside
-from kd_training.data.points import PointSource
+from kd_training.data.lidar_source import LidarSource
 
 CUT_MARGIN = 0.05  # metres around a box: range noise puts returns of its sides outside
 KEEP_CLEAR = 0.2  # metres that pasted boxes stay away from others
@@ -47,8 +47,8 @@ class Paste:
         self._of_class = {name: np.flatnonzero(objects.boxes.label == CLASSES.index(name)) for name in config.counts}
 
     def __call__(self, cloud: np.ndarray, boxes: Boxes, rng: np.random.Generator) -> tuple[np.ndarray, Boxes]:
-        """A cloud and its truth in ego -> both with pasted objects: none overlaps another box, and the cloud's own
-        points inside a pasted box are gone."""
+        """A cloud and its ground truth in ego -> both with pasted objects: none overlaps another box, and
+        the cloud's own points inside a pasted box are gone."""
         chosen = self._choose(boxes, rng)
         if not len(chosen):
             return cloud, boxes
@@ -76,7 +76,7 @@ class Paste:
         return np.array(chosen, np.int64)
 
 
-def build_paste(frames: Sequence[TrainingFrame], source: PointSource, config: PasteConfig) -> Paste | None:
+def build_paste(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteConfig) -> Paste | None:
     """The paste of a configuration, None if it names no class; raises ConfigError for an unknown one.
 
     With `config.file` the database is kept there, and read back when the same frames and settings want it.
@@ -86,16 +86,16 @@ def build_paste(frames: Sequence[TrainingFrame], source: PointSource, config: Pa
             raise ConfigError(f"data.paste.counts names '{name}', which is no class; they are {', '.join(CLASSES)}")
     if not any(config.counts.values()):
         return None
-    wanted = _digest(frames, source, config)
+    wanted = _digest(frames, lidar, config)
     objects = _read(Path(config.file), wanted) if config.file else None
     if objects is None:
-        objects = cut_objects(frames, source, config)
+        objects = cut_objects(frames, lidar, config)
         if config.file:
             _write(Path(config.file), wanted, objects)
     return Paste(objects, config)
 
 
-def cut_objects(frames: Sequence[TrainingFrame], source: PointSource, config: PasteConfig) -> Objects:
+def cut_objects(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteConfig) -> Objects:
     """Cut objects from the clouds of frames in random order until each class has `per_class` of them."""
     room = np.zeros(len(CLASSES), np.int64)
     for name, count in config.counts.items():
@@ -107,7 +107,7 @@ def cut_objects(frames: Sequence[TrainingFrame], source: PointSource, config: Pa
         frame = frames[place]
         if not room[frame.boxes.label].any():
             continue
-        cloud = source.cloud(frame)
+        cloud = lidar.cloud(frame)
         for index in np.flatnonzero(room[frame.boxes.label] > 0):
             label = frame.boxes.label[index]
             cut = cloud[inside(cloud, frame.boxes, index, CUT_MARGIN)]
@@ -120,10 +120,11 @@ def cut_objects(frames: Sequence[TrainingFrame], source: PointSource, config: Pa
     return Objects(Boxes.concatenate(boxes), np.concatenate([np.zeros((0, width), np.float32), *points]), starts)
 
 
-def _digest(frames: Sequence[TrainingFrame], source: PointSource, config: PasteConfig) -> str:
+def _digest(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteConfig) -> str:
     """What a database was cut from, and how."""
-    said = [asdict(source.config), source.pillar_size, config.least_points, config.per_class, sorted(config.counts)]
-    digest = hashlib.sha256(json.dumps(said).encode())
+    teacher = lidar.teacher
+    facts = [asdict(teacher.points), teacher.pillar_size, config.least_points, config.per_class, sorted(config.counts)]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for frame in frames:
         digest.update(frame.key.encode())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ class FrameSampler:
     """Frames by position in the run. With `balance`, a frame is drawn the more often the rarer its classes are (a light
     form of class-balanced grouping and sampling, arXiv:1908.09492); without, every epoch is a permutation."""
 
-    def __init__(self, frames: tuple[TrainingFrame, ...], seed: int, balance: bool) -> None:
+    def __init__(self, frames: tuple[TrainingFrame, ...], seed: int, *, balance: bool) -> None:
         self.frames, self.seed = frames, seed
         self.weights = frame_weights(frames) if balance else None
 

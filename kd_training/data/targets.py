@@ -11,7 +11,7 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.decode import encode
 from kd_perception.student.spec import StudentSpec
 from kd_perception.student.view_tables.depth import bin_of_range
-from kd_training.data.frames import CameraReturns
+from kd_training.data.camera_returns import CameraReturns
 
 MIN_OVERLAP = 0.1
 MIN_RADIUS = 2  # cells
@@ -32,7 +32,7 @@ class DetectionTargets:
 
 
 def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
-    """Targets of truth boxes in base_link; boxes whose centre is outside the grid are left out."""
+    """Targets of ground-truth boxes in base_link; boxes whose centre is outside the grid are left out."""
     cells = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64)
     inside = (cells >= 0).all(axis=1) & (cells[:, 0] < grid.shape[1]) & (cells[:, 1] < grid.shape[0])
     boxes, column, row = boxes[inside], cells[inside, 0], cells[inside, 1]

@@ -1,12 +1,12 @@
 """Virtual points (MVP, arXiv:2111.06881): points that image instances add to a sparse cloud.
 
 Pixels are drawn in an instance's mask; each takes the range of the nearest LiDAR return inside the mask, in pixels, and
-is lifted through the camera. Masks lie beside the data set as `datasets.instance_masks` describes; a name in their
+is lifted through the camera. Masks lie next to the data set as `datasets.instance_masks` describes; a name in their
 .json is an annotation's token, or a class for masks of a segmentation network.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -19,19 +19,21 @@ from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.transforms import apply, invert
 from kd_training.config.teacher import VirtualPointsConfig
-from kd_training.data.frames import CameraReturns, TrainingFrame
+from kd_training.data.camera_returns import CameraReturns
+from kd_training.data.frames import TrainingFrame
 
 COLUMNS = 6  # as PointBatch says: x, y, z, intensity, age, 1 + class
 
 
-def virtual_points(frame: TrainingFrame, config: VirtualPointsConfig) -> np.ndarray:
+def virtual_points(frame: TrainingFrame, returns: Sequence[CameraReturns], config: VirtualPointsConfig) -> np.ndarray:
     """Virtual points (V, 6) float32 of a keyframe in its ego: intensity and age are 0. The same every time.
 
-    Only the keyframe's own sweep gives ranges: older returns lie where things were. Raises DataError without masks.
+    `returns` of each camera are of the keyframe's own sweep: older returns lie where things were. Raises
+    DataError without masks.
     """
     rng = np.random.default_rng(zlib.crc32(frame.frame.sample_token.encode()))
     parts = [np.zeros((0, COLUMNS))]
-    for image, returns in zip(frame.frame.images, frame.project_returns(), strict=True):
+    for image, seen in zip(frame.frame.images, returns, strict=True):
         mask = read_mask(frame.nusc.dataroot, image.path)
         shape = (image.camera.height, image.camera.width)
         if mask.index.shape != shape:
@@ -41,7 +43,7 @@ def virtual_points(frame: TrainingFrame, config: VirtualPointsConfig) -> np.ndar
             )
         ego_from_camera = invert(frame.frame.global_from_ego) @ image.global_from_ego @ image.camera.ego_from_camera
         for label, pixels in noisy_instances(frame.nusc, mask, config, rng):
-            lifted = lift_instance(image, returns, pixels, config.per_instance, rng)
+            lifted = lift_instance(image, seen, pixels, config.per_instance, rng)
             points = np.zeros((len(lifted), COLUMNS))
             points[:, :3] = apply(ego_from_camera, lifted)
             points[:, 5] = 1 + label

@@ -11,7 +11,8 @@ from kd_perception.evaluation.results import META, sample_result, write_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.student.decode import decode
 from kd_training.data.frames import Dataset, TrainingFrame
-from kd_training.data.points import PointSource, augment_points, collate_points
+from kd_training.data.lidar_source import LidarSource
+from kd_training.data.points import collate_points
 from kd_training.evaluation.student import SCORE_THRESHOLD
 from kd_training.models.teachers.centerpoint import CenterPoint
 
@@ -21,11 +22,11 @@ class TeacherDetector:
 
     def __init__(self, model: CenterPoint, cache_bytes: int = 0) -> None:
         self.model = model.eval()
-        self.source = PointSource(model.config.points, model.grid, model.config.pillar_size, cache_bytes)
+        self.lidar = LidarSource(cache_bytes, model.config)
 
     def detect(self, frame: TrainingFrame) -> Boxes:
         """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""
-        cloud = augment_points(self.source.cloud(frame), np.eye(4), self.model.grid)
+        cloud = self.lidar.augmented(frame, np.eye(4))
         heatmap, regression = self.model.detect(collate_points([cloud]))
         return decode(heatmap.cpu().numpy(), regression.cpu().numpy(), self.model.grid, SCORE_THRESHOLD)
 

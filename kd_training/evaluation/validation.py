@@ -29,7 +29,7 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
         if isinstance(config, TeacherTrainConfig):
             yield source, evaluate_teacher(load_teacher(weights), open_dataset(source), folder)
         else:
-            dataset = open_dataset(source, config.data.camera_motion)
+            dataset = open_dataset(source, camera_motion=config.data.camera_motion)
             yield source, evaluate_model(load_model(weights), dataset, folder)
 
 

@@ -1,7 +1,6 @@
-"""The gradients of one step: forward and backward passes, over several processes and several batches each."""
+"""The gradients of one step: forward and backward, over several processes and several micro-batches each."""
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from lightning.fabric import Fabric
@@ -9,7 +8,7 @@ from torch import nn
 
 from kd_perception.errors import KdError
 from kd_training.batches.processes import processes_of
-from kd_training.tasks.task import Losses, Task
+from kd_training.tasks.task import DeviceBatch, Losses, MicroStep
 
 
 class TrainingError(KdError):
@@ -17,19 +16,20 @@ class TrainingError(KdError):
 
 
 def add_gradients(
-    fabric: Fabric, wrapped: nn.Module, task: Task, batches: Iterator[object], passes: int, step: int
+    fabric: Fabric, wrapped: nn.Module, batches: Iterator[DeviceBatch], step: int, micro_batches: int
 ) -> Losses:
-    """The mean gradients of `passes` batches of every process, in the parameters' `grad`; the losses of the last.
+    """Put the mean gradients of `micro_batches` batches of every process into `grad`; returns the losses of the last.
 
-    `wrapped` is the task's Trainee as Fabric set it up. Raises TrainingError naming a loss that is not finite.
+    `wrapped` is the Task as Fabric set it up. Raises TrainingError naming a loss that is not finite.
     """
-    processes = processes_of(fabric)
-    for number in range(passes):
-        batch = task.to_device(next(batches), fabric)
-        with fabric.no_backward_sync(wrapped, enabled=number < passes - 1):
-            losses = wrapped(partial(task.losses, batch, step, processes))
+    task, processes = wrapped.module, processes_of(fabric)
+    for number in range(micro_batches):
+        now = MicroStep(step, number, processes)
+        batch = next(batches).to(fabric.device)
+        with fabric.no_backward_sync(wrapped, enabled=number < micro_batches - 1):
+            losses = wrapped(batch, now)
             check_finite(losses, step)
-            fabric.backward(task.total(losses, step, number == 0, processes) / passes)
+            fabric.backward(task.total(losses, now) / micro_batches)
     return losses
 
 

@@ -14,11 +14,11 @@ from kd_training.loop.train import train
 
 
 def train_missing_teacher(config: TrainConfig, overrides: Sequence[str]) -> Path | None:
-    """Train by distill.teacher_recipe if the file distill.teacher is not there; the folder of that run, None if there
-    was none.
+    """Train by distill.teacher_recipe if the file distill.teacher does not exist; the folder of that run, None if it
+    was not needed.
 
-    The run lies beside the file, under its name without suffix, and goes on where it was interrupted; the file
-    appears when it has ended. It takes over data.root from the overrides. Raises KeyboardInterrupt if interrupted.
+    The run lies next to the file, under its name without suffix, and continues where it was interrupted; the file
+    appears at its end. It takes over data.root from the overrides. Raises KeyboardInterrupt if interrupted.
     """
     target, recipe = Path(config.distill.teacher), config.distill.teacher_recipe
     if not (config.distill.teacher and recipe) or target.is_file():

@@ -10,7 +10,7 @@ from rich.text import Text
 class RunProgress(Progress):
     """One bar; `losses` is shown in full below it."""
 
-    def __init__(self, shown: bool, steps: int, first: int) -> None:
+    def __init__(self, steps: int, first: int, *, shown: bool) -> None:
         self.losses = ""
         columns = (
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),

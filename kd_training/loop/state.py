@@ -8,25 +8,30 @@ from torch.optim import Optimizer
 from kd_perception.atomic import remove_remains
 from kd_training.checkpoints.checkpoint import STATE_ENTRIES, STATE_FILE, WEIGHTS_FILE, save_state, save_weights
 from kd_training.config.experiment import AnyConfig, to_yaml
-from kd_training.loop.optimiser import Ema
+from kd_training.loop.weight_average import averaged_model, averaged_parameters, set_updates
 from kd_training.tasks.task import Task
 
 
 class RunState:
-    """Model, moving average, helper, optimiser and what the task remembers. Batches are functions of the step."""
+    """Model, moving average, adapters, optimiser and what the task remembers. Batches are functions of the step."""
 
     def __init__(self, config: AnyConfig, task: Task, optimizer: Optimizer) -> None:
         self.config, self.task, self.optimizer = config, task, optimizer
-        self.ema = Ema(task.model, config.schedule.ema_decay)
+        self.average = averaged_model(task.model, config.schedule.ema_decay)
+
+    def update_average(self) -> None:
+        """Move the average towards the model."""
+        self.average.update_parameters(self.task.model)
 
     def restore(self, saved: dict[str, Any]) -> int:
         """Become what `save` wrote; the step to go on with."""
         self.task.model.load_state_dict(saved["model"])
-        self.ema.load_state_dict(saved["ema"])
+        self.average.module.load_state_dict({**saved["model"], **saved["ema"]})
+        set_updates(self.average, saved["step"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        if self.task.helper is not None:
-            self.task.helper.load_state_dict(saved["helper"])
-        self.task.load_state_dict(saved["task"])
+        if self.task.adapters is not None:
+            self.task.adapters.load_state_dict(saved["helper"])
+        self.task.set_extra_state(saved["task"])
         return saved["step"]
 
     @staticmethod
@@ -35,17 +40,21 @@ class RunState:
         for name in (WEIGHTS_FILE, STATE_FILE):
             remove_remains(out / name)
 
+    def save_average(self, target: Path) -> None:
+        """Write the averaged weights."""
+        save_weights(self.average.module.state_dict(), self.config, target)
+
     def save(self, step: int, out: Path) -> None:
         """Write the averaged weights, and the state from which step `step` follows."""
-        save_weights(self.ema.weights(self.task.model), self.config, out / WEIGHTS_FILE)
-        helper = self.task.helper
+        self.save_average(out / WEIGHTS_FILE)
+        adapters = self.task.adapters
         entries = (
             step,
             to_yaml(self.config),
             self.task.model.state_dict(),
-            self.ema.state_dict(),
+            averaged_parameters(self.average),
             self.optimizer.state_dict(),
-            {} if helper is None else helper.state_dict(),
-            self.task.state_dict(),
+            {} if adapters is None else adapters.state_dict(),
+            self.task.get_extra_state(),
         )
         save_state(dict(zip(STATE_ENTRIES, entries, strict=True)), out / STATE_FILE)

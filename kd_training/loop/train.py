@@ -5,85 +5,120 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers import TensorBoardLogger
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_weights
+from kd_training.batches.run_plan import RunPlan
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
 from kd_training.loop.gradients import add_gradients, check_gradients
-from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor, tune_malloc
+from kd_training.loop.malloc import tune_malloc
+from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
 from kd_training.loop.progress import RunProgress
 from kd_training.loop.state import RunState
 from kd_training.tasks import build_task
 from kd_training.tasks.plan import plan_run
-from kd_training.tasks.task import Losses, Trainee
+from kd_training.tasks.task import DeviceBatch, Losses, Task
 
 
-def train(config: AnyConfig, out: Path, weights: Path | None = None, resume: bool = False) -> bool:
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run that is about to begin, or to go on, at step `first`; `wrapped` is the task as Fabric set it up."""
+
+    fabric: Fabric
+    task: Task
+    wrapped: nn.Module
+    optimizer: Optimizer
+    plan: RunPlan
+    state: RunState
+    first: int
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.fabric.global_rank == 0
+
+
+def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: bool = False) -> bool:
     """Train into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
 
     `weights` initialises the model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
     TrainingError with a sentence; what was saved stays.
     """
-    schedule = config.schedule
     tune_malloc()
-    fabric = make_fabric(schedule, out)
-    fabric.seed_everything(schedule.seed, verbose=False)
-    saved_state = load_state(out, config) if resume else None
+    run = open_run(config, out, weights, resume=resume)
+    batches, steps, schedule = load_batches(run, config.data.workers), run.plan.steps, config.schedule
+    run.fabric.print(
+        f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
+        f"{schedule.batch * run.plan.micro_batches * run.plan.processes} samples"
+    )
+    run.wrapped.train()
+    saved = time.monotonic()
+    with _signals() as signals, RunProgress(steps, run.first, shown=run.writes) as progress:
+        for step in range(run.first, steps):
+            losses, norms = train_step(run, batches, step, schedule)
+            if step % schedule.log_steps == 0:
+                progress.losses = _log(run, losses, norms, step)
+            progress.done(step + 1)
+            if step + 1 in schedule.keep_steps and run.writes:
+                run.state.save_average(kept_weights(out, step + 1))
+            stopped = _any_interrupted(run.fabric, signals)
+            if stopped or step + 1 == steps or time.monotonic() - saved > 60.0 * schedule.save_minutes:
+                if run.writes:
+                    run.state.save(step + 1, out)
+                saved = time.monotonic()
+            if stopped:
+                run.fabric.print(f"interrupted at step {step + 1}; continue with --resume {out}")
+                return False
+    return True
+
+
+def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool) -> TrainingRun:
+    """Set up everything that `train` needs, from `weights`, the state in `out`, or the beginning."""
+    fabric = make_fabric(config.schedule, out)
+    fabric.seed_everything(config.schedule.seed, verbose=False)
+    saved = load_state(out, config) if resume else None
     task = build_task(config)
-    if saved_state is None:
+    if saved is None:
         task.begin(weights)
-    plan = plan_run(schedule, task.frames, config.data.balance_classes, fabric.global_rank, fabric.world_size)
-    wrapped, optimizer = fabric.setup(Trainee(task), build_optimizer(task.model, task.helper, task.rates, schedule))
+    plan = plan_run(config, task.frames, fabric.global_rank, fabric.world_size)
+    optimizer = build_optimizer(task.model, task.adapters, task.learning_rate_multipliers, config.schedule)
+    wrapped, optimizer = fabric.setup(task, optimizer)
     state = RunState(config, task, optimizer)
-    first = state.restore(saved_state) if saved_state is not None else 0
+    first = 0 if saved is None else state.restore(saved)
     if fabric.global_rank == 0:
         state.clear(out)
-    passes = range(first * plan.passes, plan.steps * plan.passes)
-    batches = iter(DataLoader(task.batches(plan), None, sampler=passes, num_workers=config.data.workers))
-    fabric.print(
-        f"training {task.name} on {len(task.frames)} frames, steps {first} to {plan.steps} of "
-        f"{schedule.batch * plan.passes * plan.processes} samples"
-    )
+    return TrainingRun(fabric, task, wrapped, optimizer, plan, state, first)
 
-    def save(step: int) -> None:
-        if fabric.global_rank == 0:
-            state.save(step, out)
 
-    wrapped.train()
-    saved = time.monotonic()
-    with _interruption() as interrupted, RunProgress(fabric.global_rank == 0, plan.steps, first) as progress:
-        for step in range(first, plan.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * rate_factor(step, plan.steps, schedule.warmup_steps)
-            losses = add_gradients(fabric, wrapped, task, batches, plan.passes, step)
-            norms = clip_gradients(task.model, task.helper, schedule.clip_norm)
-            check_gradients(norms, step)
-            optimizer.step()
-            optimizer.zero_grad()
-            state.ema.update(task.model, step)
-            if step % schedule.log_steps == 0:
-                figures = {**norms, **task.figures(), "learning_rate": optimizer.param_groups[0]["lr"]}
-                fabric.log_dict({**_values(losses), **figures}, step)
-                progress.losses = _in_words(losses, figures)
-            progress.done(step + 1)
-            if step + 1 in schedule.keep_steps and fabric.global_rank == 0:
-                save_weights(state.ema.weights(task.model), config, kept_weights(out, step + 1))
-            if _any_interrupted(fabric, interrupted):
-                save(step + 1)
-                fabric.print(f"interrupted at step {step + 1}; continue with --resume {out}")
-                return False
-            if time.monotonic() - saved > 60.0 * schedule.save_minutes:
-                save(step + 1)
-                saved = time.monotonic()
-        save(plan.steps)
-    return True
+def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:
+    """The micro-batches of the steps still to come, loaded by `workers` processes (0: this one)."""
+    micro_batches = run.plan.micro_batches
+    indices = range(run.first * micro_batches, run.plan.steps * micro_batches)
+    return iter(DataLoader(run.task.batches(run.plan), None, sampler=indices, num_workers=workers))
+
+
+def train_step(
+    run: TrainingRun, batches: Iterator[DeviceBatch], step: int, schedule: ScheduleConfig
+) -> tuple[Losses, dict[str, float]]:
+    """One step of the optimiser and of the average; the losses, and the gradients' norms before they were clipped."""
+    for group in run.optimizer.param_groups:
+        group["lr"] = group["peak"] * rate_factor(step, run.plan.steps, schedule.warmup_steps)
+    losses = add_gradients(run.fabric, run.wrapped, batches, step, run.plan.micro_batches)
+    norms = clip_gradients(run.task.model, run.task.adapters, schedule.clip_norm)
+    check_gradients(norms, step)
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.state.update_average()
+    return losses, norms
 
 
 def kept_weights(out: Path, step: int) -> Path:
@@ -104,6 +139,13 @@ def make_fabric(schedule: ScheduleConfig, out: Path) -> Fabric:
     return fabric
 
 
+def _log(run: TrainingRun, losses: Losses, norms: dict[str, float], step: int) -> str:
+    """Write losses and figures to TensorBoard; the losses in words."""
+    figures = {**norms, **run.task.figures(), "learning_rate": run.optimizer.param_groups[0]["lr"]}
+    run.fabric.log_dict({**_values(losses), **figures}, step)
+    return _in_words(losses, figures)
+
+
 def _values(losses: Losses) -> dict[str, Tensor]:
     return {**losses.task, **{f"distill/{name}": value for name, value in losses.terms.items()}}
 
@@ -115,23 +157,23 @@ def _in_words(losses: Losses, figures: dict[str, float]) -> str:
     return "  ".join(task + terms)
 
 
-def _any_interrupted(fabric: Fabric, flag: list[bool]) -> bool:
+def _any_interrupted(fabric: Fabric, signals: list[int]) -> bool:
     """Whether any process was interrupted: all of them must leave the loop at the same step."""
     if fabric.world_size == 1:
-        return flag[0]
-    return bool(fabric.all_reduce(torch.tensor(float(flag[0]), device=fabric.device), reduce_op="sum") > 0)
+        return bool(signals)
+    return bool(fabric.all_reduce(torch.tensor(float(len(signals)), device=fabric.device), reduce_op="sum") > 0)
 
 
 @contextmanager
-def _interruption() -> Iterator[list[bool]]:
-    """A flag that Ctrl-C or SIGTERM sets; the loop then saves and leaves."""
-    flag = [False]
+def _signals() -> Iterator[list[int]]:
+    """The signals of Ctrl-C or SIGTERM that arrived; the loop then saves and leaves."""
+    arrived: list[int] = []
     previous = {
-        number: signal.signal(number, lambda *_: flag.__setitem__(0, True))
+        number: signal.signal(number, lambda number, _: arrived.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
-        yield flag
+        yield arrived
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

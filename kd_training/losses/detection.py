@@ -22,7 +22,7 @@ def student_losses(
     outputs: DetectorOutputs, batch: Batch, config: LossConfig, processes: TrainingProcesses = ALONE
 ) -> dict[str, Tensor]:
     """The detection terms, and depth if it has a weight; their sum is the loss."""
-    terms = detection_losses(outputs, batch.truth, config, processes)
+    terms = detection_losses(outputs, batch.ground_truth, config, processes)
     if config.depth > 0:
         terms["depth"] = config.depth * depth_loss(outputs.depth_logits, batch.depth, processes)
     return terms
@@ -45,7 +45,7 @@ def detection_losses(
 
 def object_counts(truth: GroundTruth, processes: TrainingProcesses = ALONE) -> Tensor:
     """What the sums over each head group's objects are divided by (groups,): see TrainingProcesses.shared_count."""
-    return processes.shared_count(torch.bincount(truth.objects["group"], minlength=len(HEAD_GROUPS)))
+    return processes.shared_count(torch.bincount(truth.objects.group, minlength=len(HEAD_GROUPS)))
 
 
 def of_classes(count: Tensor) -> Tensor:
@@ -66,13 +66,12 @@ def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
 
 def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor) -> Tensor:
     """L1 of the codes at object centres; unknown (NaN) velocities do not count; count (groups,) of objects."""
-    objects = truth.objects
-    predicted = regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()
+    predicted = truth.objects.of(regression).float()
     known = torch.isfinite(truth.codes)
     error = torch.where(known, (predicted - torch.nan_to_num(truth.codes)).abs(), 0.0)
     weight = torch.ones(len(REGRESSION_CODES), device=error.device)
     weight[-2:] = velocity_weight
-    return ((error * weight).sum(dim=1) / count[objects["group"]]).sum()
+    return ((error * weight).sum(dim=1) / count[truth.objects.group]).sum()
 
 
 def depth_loss(logits: Tensor, labels: Tensor, processes: TrainingProcesses = ALONE) -> Tensor:

@@ -3,40 +3,40 @@
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
-from kd_training.batches.processes import TrainingProcesses
+from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.frames import check_intervals, open_frames
-from kd_training.data.to_device import to_device
+from kd_training.data.lidar_source import LidarSource
 from kd_training.losses.detection import student_losses
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
 from kd_training.models.students import build_student
-from kd_training.tasks.plan import RunPlan
-from kd_training.tasks.task import Losses, PlainTask
+from kd_training.tasks.task import Losses, MicroStep, Task
 
 
-class StudentTask(PlainTask):
-    """See Task."""
+class StudentTask(Task):
+    """Images in, detection and depth losses out."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.config, self.name, self.helper = config, config.model.name, None
-        self.rates = {"backbone": config.schedule.backbone_rate}
+        super().__init__()
+        self.config, self.name = config, config.model.name
+        self.learning_rate_multipliers = {"backbone": config.schedule.backbone_rate}
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_frames(config.data.roots, config.data.camera_motion)
+        self.frames = open_frames(config.data.roots, camera_motion=config.data.camera_motion)
+        self.lidar = LidarSource(config.data.cloud_cache_bytes)
         if self.model.spec.memory is not None:
             check_intervals(self.frames, self.model.spec.memory)
 
     def begin(self, weights: Path | None) -> None:
-        """`weights` fill the whole model, or all but what a student adds to a simpler one and what is to start anew;
-        without, the backbone starts from its own, if it has any."""
+        """`weights` fill the whole model, except what a student adds to a simpler one and what schedule.anew names;
+        without them the backbone starts from its own, if it has any."""
         schedule = self.config.schedule
         if weights is not None:
             load_weights(self.model, weights, self.model.added_modules, schedule.anew)
@@ -51,17 +51,11 @@ class StudentTask(PlainTask):
             )
 
     def batches(self, plan: RunPlan) -> Dataset:
-        """Images, geometry, truth and depth labels."""
-        data, schedule = self.config.data, self.config.schedule
-        return StepBatches(
-            self.model.spec, self.frames, data.augment, schedule.batch, schedule.seed, data.balance_classes,
-            self.config.loss.depth > 0, plan.rank, plan.processes,
-        )  # fmt: skip
+        """Images, geometry, ground truth, depth labels; clouds where a teacher sees every batch."""
+        return StepBatches(self.model.spec, self.frames, self.config, plan, self.lidar)
 
-    def to_device(self, batch: Batch, fabric: Fabric) -> Batch:
-        """The batch where the model is."""
-        return to_device(batch, fabric.device)
-
-    def losses(self, batch: Batch, step: int, processes: TrainingProcesses) -> Losses:
-        """Detection and depth."""
-        return Losses(student_losses(self.model.train_forward(batch.inputs), batch, self.config.loss, processes))
+    def forward(self, batch: Batch, now: MicroStep) -> Losses:
+        """Scalar losses of a batch of B rigs and N cameras, shapes as in Batch: heatmap, box, and depth with a
+        weight."""
+        outputs = self.model.train_forward(batch.inputs)
+        return Losses(student_losses(outputs, batch, self.config.loss, now.processes))

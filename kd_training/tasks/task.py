@@ -1,20 +1,31 @@
-"""What the training loop wants of a task: something that trains, batches by step, losses by name."""
+"""What the training loop wants of a task: a module that turns batches into losses, and the batches by step."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from kd_training.batches.processes import TrainingProcesses
+from kd_training.batches.run_plan import RunPlan
 from kd_training.data.frames import TrainingFrame
-from kd_training.tasks.plan import RunPlan
 
-Loaded = TypeVar("Loaded")  # a batch as it was loaded
-Ready = TypeVar("Ready")  # a batch where the model is
+
+class MicroStep(NamedTuple):
+    """Where a run is: the optimiser's step, which of the step's micro-batches, and the processes that share it."""
+
+    step: int
+    micro_batch: int
+    processes: TrainingProcesses
+
+
+class DeviceBatch(Protocol):
+    """A batch as DataLoaders give it."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on a device."""
 
 
 class Losses:
@@ -31,73 +42,45 @@ class Losses:
         return torch.stack(list(self.task.values())).sum()
 
 
-class Task(Protocol[Loaded, Ready]):
-    """A run's subject.
+class Task(nn.Module):
+    """A run's subject, which DDP wraps as a whole: its parameters are all that trains.
 
-    `model` is what ships; `helper` trains too, but never ships (None: there is nothing); `rates` are parts of the model
-    that learn at a share of the learning rate.
+    `model` is what ships; `learning_rate_multipliers` are of parts of the model, by name, that learn at another rate.
     """
 
     name: str
     model: nn.Module
-    helper: nn.Module | None
-    rates: Mapping[str, float]
+    learning_rate_multipliers: Mapping[str, float]
     frames: tuple[TrainingFrame, ...]
 
+    @property
+    def adapters(self) -> nn.Module | None:
+        """What trains with the model but never ships, or None."""
+        return None
+
     def begin(self, weights: Path | None) -> None:
-        """Start a new run, from `weights` if there are any; a resumed one restores its state instead."""
+        """Start a new run, from `weights` if any; a resumed one restores its state instead."""
+        raise NotImplementedError
 
     def batches(self, plan: RunPlan) -> Dataset:
-        """Maps the index of a pass, counted over the whole run, to this process's batch: the same one every time."""
+        """Maps a micro-batch's index, counted over the run, to this process's batch: the same one every time."""
+        raise NotImplementedError
 
-    def to_device(self, batch: Loaded, fabric: Fabric) -> Ready:
-        """The batch where the model is, with what needs no gradient computed."""
+    def forward(self, batch: DeviceBatch, now: MicroStep) -> Losses:
+        """The scalar losses of a batch that is where the model is."""
+        raise NotImplementedError
 
-    def losses(self, batch: Ready, step: int, processes: TrainingProcesses) -> Losses:
-        """The losses of a batch at a step; runs inside the wrapped module's forward pass."""
-
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: TrainingProcesses) -> Tensor:
-        """What to descend: the task's loss, and the terms of distillation by their weights."""
-
-    def figures(self) -> dict[str, float]:
-        """Further numbers of the last pass, to be logged."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run needs besides the states of model and helper."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
-
-
-class PlainTask:
-    """What tasks without distillation share: their own loss is all there is, and there is nothing to remember."""
-
-    def total(self, losses: Losses, step: int, first_pass: bool, processes: TrainingProcesses) -> Tensor:
-        """The task's loss."""
+    def total(self, losses: Losses, now: MicroStep) -> Tensor:
+        """The scalar to descend: the task's loss, and the terms of distillation by their weights."""
         return losses.task_total()
 
     def figures(self) -> dict[str, float]:
-        """None."""
+        """Further numbers of the last micro-batch, to be logged."""
         return {}
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: batches are functions of the step."""
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a resumed run needs besides the states of model and adapters: nothing, batches follow from the step."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
-
-
-class Trainee(nn.Module):
-    """Everything that trains, as one module: DDP then averages the gradients of model and helper alike.
-
-    It is called with a function that computes the losses, because Fabric cannot look into batches that are dataclasses.
-    """
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        self.model = task.model
-        self.helper = task.helper
-
-    def forward(self, losses: Callable[[], Losses]) -> Losses:
-        return losses()
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restore it."""

@@ -3,53 +3,40 @@
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 from torch.utils.data import Dataset
 
-from kd_training.batches.processes import TrainingProcesses
+from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TeacherTrainConfig
 from kd_training.data.frames import open_frames
 from kd_training.data.lidar_batches import LidarBatch, LidarBatches
-from kd_training.data.points import PointSource
-from kd_training.data.to_device import to_device
+from kd_training.data.lidar_source import LidarSource
 from kd_training.losses.detection import detection_losses
 from kd_training.models.teachers import build_teacher
-from kd_training.tasks.plan import RunPlan
-from kd_training.tasks.task import Losses, PlainTask
+from kd_training.tasks.task import Losses, MicroStep, Task
 
 
-class TeacherTask(PlainTask):
-    """See Task."""
+class TeacherTask(Task):
+    """Points in, detection losses out."""
 
     def __init__(self, config: TeacherTrainConfig) -> None:
-        self.config, self.name, self.helper, self.rates = config, config.teacher.name, None, {}
+        super().__init__()
+        self.config, self.name, self.learning_rate_multipliers = config, config.teacher.name, {}
         self.model = build_teacher(config.teacher)
         self.model.to(memory_format=torch.channels_last)
         self.frames = open_frames(config.data.roots)
 
     def begin(self, weights: Path | None) -> None:
-        """`weights` fill the model; one with virtual points may go on from one without."""
+        """`weights` fill the model; a teacher with virtual points may continue from one without."""
         if weights is not None:
             load_weights(self.model, weights, self.model.added_modules)
 
     def batches(self, plan: RunPlan) -> Dataset:
-        """Points and truth."""
-        schedule, data, teacher = self.config.schedule, self.config.data, self.config.teacher
-        source = PointSource(teacher.points, self.model.grid, teacher.pillar_size, data.cache_bytes)
-        return LidarBatches(
-            self.model.grid, source, self.frames, data, schedule.batch, schedule.seed, plan.steps * plan.passes,
-            plan.rank, plan.processes,
-        )  # fmt: skip
+        """Points and ground truth."""
+        lidar = LidarSource(self.config.data.cache_bytes, self.config.teacher)
+        return LidarBatches(self.frames, self.config, plan, lidar)
 
-    def to_device(self, batch: LidarBatch, fabric: Fabric) -> LidarBatch:
-        """The batch where the model is."""
-        return to_device(batch, fabric.device)
-
-    def losses(self, batch: LidarBatch, step: int, processes: TrainingProcesses) -> Losses:
-        """Detection."""
-        return Losses(
-            detection_losses(
-                self.model.train_forward(batch.points, batch.rigs), batch.truth, self.config.loss, processes
-            )
-        )
+    def forward(self, batch: LidarBatch, now: MicroStep) -> Losses:
+        """Scalar losses heatmap and box of a batch of B clouds, shapes as in LidarBatch."""
+        outputs = self.model.train_forward(batch.points, batch.rigs)
+        return Losses(detection_losses(outputs, batch.ground_truth, self.config.loss, now.processes))

@@ -1,4 +1,4 @@
-"""Training on real input: student and teacher learn the one real nuScenes keyframe by heart and find its objects again.
+"""Training on real input: student and teacher are overfitted to the one real nuScenes keyframe and detect its objects.
 
 Five of the ten classes are in the frame, so that a perfect detector has mAP 0.5.
 """
@@ -30,7 +30,7 @@ def reached(out: Path) -> float:
     return metrics.mean_ap
 
 
-def test_a_student_learns_the_keyframe_by_heart(tmp_path):
+def test_a_student_is_overfitted_to_the_keyframe(tmp_path):
     assert train(on_real_data("overfit_real"), tmp_path, weights=Path(resource("models/bevdet_demo.safetensors")))
     assert 0.40 <= reached(tmp_path) <= 0.50 + 1e-6
 

@@ -13,29 +13,19 @@ from torch import Tensor, nn
 
 from kd_training.config.experiment import AnyConfig, load_config
 from kd_training.loop.gradients import add_gradients
-from kd_training.loop.train import make_fabric
-from kd_training.tasks import build_task
-from kd_training.tasks.plan import plan_run
-from kd_training.tasks.task import Trainee
+from kd_training.loop.train import load_batches, open_run
 
 
 def one_step(config: AnyConfig, out: Path) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Gradients by name, and what the task logs, of the first step of a run."""
-    fabric = make_fabric(config.schedule, out)
-    fabric.seed_everything(config.schedule.seed, verbose=False)
-    task = build_task(config)
-    task.begin(None)
-    plan = plan_run(config.schedule, task.frames, False, fabric.global_rank, fabric.world_size)
-    trainee = Trainee(task)
-    wrapped = fabric.setup_module(trainee)
-    wrapped.train()
-    for module in trainee.modules():
+    run = open_run(config, out, None, resume=False)
+    run.wrapped.train()
+    for module in run.task.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-    batches = task.batches(plan)
-    add_gradients(fabric, wrapped, task, map(batches.__getitem__, range(plan.passes)), plan.passes, 0)
-    gradients = {name: value.grad for name, value in trainee.named_parameters() if value.grad is not None}
-    return gradients, {name: float(value) for name, value in task.figures().items()}
+    add_gradients(run.fabric, run.wrapped, load_batches(run, 0), run.first, run.plan.micro_batches)
+    gradients = {name: value.grad for name, value in run.task.named_parameters() if value.grad is not None}
+    return gradients, {name: float(value) for name, value in run.task.figures().items()}
 
 
 def main() -> None:

@@ -5,16 +5,16 @@ import signal
 
 import pytest
 
-from kd_training.loop import gradients as passes
+from kd_training.loop import gradients
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Send this process the signal of Ctrl-C at a step."""
-    check = passes.check_finite
+    check = gradients.check_finite
 
     def check_and_interrupt(losses: object, now: int) -> None:
         check(losses, now)
         if now == step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(passes, "check_finite", check_and_interrupt)
+    monkeypatch.setattr(gradients, "check_finite", check_and_interrupt)

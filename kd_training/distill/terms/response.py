@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from kd_training.config.distill import ResponseConfig
-from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.terms.term import ComparedBatch, TermValue
 from kd_training.losses.detection import box_loss, of_classes
 
@@ -39,7 +38,7 @@ class BoxTerm:
 
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
-        codes = codes_at_objects(batch.teacher.regression, batch.truth)
+        codes = batch.truth.objects.of(batch.teacher.regression).float()
         truth = batch.truth._replace(codes=codes)
         loss = box_loss(batch.student.regression, truth, self.config.velocity, batch.object_counts)
         return TermValue(self.config.boxes * loss)
@@ -55,9 +54,3 @@ def heatmap_response(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     loss = (torch.sigmoid(logits) - target).square() * entropy
     return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
-
-
-def codes_at_objects(regression: Tensor, truth: GroundTruth) -> Tensor:
-    """Box codes (objects, 10) float32 of maps (B, groups, 10, rows, columns) at the objects' own cells."""
-    objects = truth.objects
-    return regression[objects["rig"], objects["group"], :, objects["row"], objects["column"]].float()

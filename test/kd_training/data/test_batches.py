@@ -6,14 +6,18 @@ import numpy as np
 import pytest
 import torch
 from support.nuscenes_tables import VERSION, write_dataset
+from support.training_data import step_batches
 
 from kd_perception.student.preprocess import fit_image
 from kd_perception.student.spec import StudentSpec
+from kd_training.batches.run_plan import RunPlan
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig
 from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.batches import StepBatches, make_sample
+from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.lidar_source import LidarSource
+from kd_training.data.samples import SampleReader
 from kd_training.data.sampling import FrameSampler, frame_weights
 
 SPEC: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
@@ -27,10 +31,8 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
 def equal(first: object, second: object) -> bool:
     if isinstance(first, torch.Tensor | np.ndarray):
         return np.array_equal(np.asarray(first), np.asarray(second), equal_nan=True)
-    if dataclasses.is_dataclass(first):
-        return all(
-            equal(getattr(first, entry.name), getattr(second, entry.name)) for entry in dataclasses.fields(first)
-        )
+    if dataclasses.is_dataclass(first) or isinstance(first, Batch):
+        return equal(vars(first), vars(second))
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
     if isinstance(first, tuple):
@@ -40,7 +42,8 @@ def equal(first: object, second: object) -> bool:
 
 def test_a_step_is_always_the_same_batch_and_ranks_differ(frames):
     def make(seed: int, rank: int) -> StepBatches:
-        return StepBatches(SPEC, frames, AugmentConfig(), 2, seed, True, True, rank, 2)
+        plan = RunPlan(steps=9, rank=rank, processes=2)
+        return step_batches(SPEC, frames, AugmentConfig(), seed=seed, balance=True, plan=plan)
 
     assert equal(make(0, 0)[3], make(0, 0)[3])
     assert not equal(make(0, 0)[3], make(0, 0)[4])
@@ -66,7 +69,7 @@ def test_rare_classes_are_drawn_more_often(frames):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_augmented_boxes_project_to_the_same_image_content(frames, seed):
-    """A box centre in the augmented world, seen by the augmented rig, is where the augmented image shows the original
+    """A box centre under BEV augmentation, seen by the augmented rig, is where the augmented image shows the original
     centre.
     """
     frame = frames[0]
@@ -85,11 +88,11 @@ def test_augmented_boxes_project_to_the_same_image_content(frames, seed):
         flipped = np.linalg.det(affine[:2, :2]) < 0
         assert flipped == (
             np.linalg.det(augmentation.target_from_ego[:3, :3]) < 0
-        )  # images are mirrored with the world
+        )  # images are mirrored with the BEV plane
     assert checked
 
 
-def test_a_mirrored_world_mirrors_headings_and_velocities(frames):
+def test_a_mirror_reverses_headings_and_velocities(frames):
     boxes = frames[0].boxes
     mirrored = boxes.transformed(np.diag([1.0, -1.0, 1.0, 1.0]))
     np.testing.assert_allclose(np.cos(mirrored.yaw), np.cos(boxes.yaw), atol=1e-9)
@@ -99,7 +102,7 @@ def test_a_mirrored_world_mirrors_headings_and_velocities(frames):
 
 def test_a_dropped_camera_is_black_invalid_and_without_depth(frames):
     augmentation = draw_augmentation(np.random.default_rng(0), AugmentConfig(camera_drop=1.0), 6, SPEC.image_size)
-    sample = make_sample(SPEC, frames[0], augmentation, with_depth=True)
+    sample = SampleReader(SPEC, depth_from=LidarSource(0)).read(frames[0], augmentation)
     (dropped,) = augmentation.dropped
     assert sample.rig.camera_valid.tolist() == [float(index != dropped) for index in range(6)]
     assert not sample.rig.images[dropped].any() and sample.rig.images.any(axis=(1, 2, 3)).sum() == 5

@@ -1,22 +1,30 @@
-"""A teacher's batches: a function of seed and step; truth follows the points, velocities and sizes included."""
+"""A teacher's batches: a function of seed and step; ground truth follows the points, velocities and sizes included."""
 
 import numpy as np
 import pytest
 import torch
 from support.nuscenes_tables import VERSION, write_dataset
+from support.training_data import lidar_batches, lidar_source
 
-from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.spec import StudentSpec
-from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig
+from kd_training.batches.run_plan import RunPlan
+from kd_training.config.distill import DistillConfig
+from kd_training.config.experiment import TrainConfig
+from kd_training.config.sections import (
+    AugmentConfig,
+    DataConfig,
+    DataRoot,
+    LossConfig,
+    ModelConfig,
+    ScheduleConfig,
+    StudentScheduleConfig,
+)
 from kd_training.config.student_spec import student_spec
 from kd_training.config.teacher import LidarAugmentConfig, LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data.batches import StepBatches
+from kd_training.data.bev_augmentation import BevAugmentation, draw_bev_augmentation
 from kd_training.data.frames import TrainingFrame, open_frames
-from kd_training.data.lidar_batches import BevAugmentation, LidarBatch, LidarBatches, draw_bev_augmentation
-from kd_training.data.points import PointSource
-from kd_training.data.to_device import to_device
-
-GRID = BevGrid.square(51.2, 0.8)
+from kd_training.data.lidar_batches import LidarBatch, LidarBatches
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +33,14 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
 
 
 def batches(frames, seed: int = 0, rank: int = 0) -> LidarBatches:
-    source = PointSource(PointsConfig(), GRID, 0.4, 10**7)
-    config = LidarDataConfig(paste=PasteConfig(counts={"car": 9}, least_points=1))
-    return LidarBatches(GRID, source, frames, config, 2, seed, 10, rank, 2)
+    data = LidarDataConfig(paste=PasteConfig(counts={"car": 9}, least_points=1))
+    plan = RunPlan(steps=10, rank=rank, processes=2)
+    return lidar_batches(frames, lidar_source(PointsConfig()), data, ScheduleConfig(batch=2, seed=seed), plan)
 
 
 def same(first: LidarBatch, second: LidarBatch) -> bool:
     return torch.equal(first.points.points, second.points.points) and torch.equal(
-        torch.nan_to_num(first.truth.codes), torch.nan_to_num(second.truth.codes)
+        torch.nan_to_num(first.ground_truth.codes), torch.nan_to_num(second.ground_truth.codes)
     )
 
 
@@ -42,29 +50,42 @@ def test_a_step_is_always_the_same_batch_and_seeds_steps_and_ranks_differ(frames
     assert same(three, batches(frames)[3])
     for other in (batches(frames)[4], batches(frames, rank=1)[3], batches(frames, seed=1)[3]):
         assert not same(three, other)
-    assert same(three, to_device(three, torch.device("cpu")))
 
 
-def test_a_scaled_world_scales_boxes_and_velocities_and_a_mirrored_one_mirrors_them(frames):
+def test_scale_scales_boxes_and_velocities_and_every_turn_is_orthogonal(frames):
     boxes = frames[0].boxes
     doubled = BevAugmentation(np.eye(4), 2.0).boxes(boxes)
     np.testing.assert_allclose(doubled.center, 2.0 * boxes.center)
     np.testing.assert_allclose(doubled.size, 2.0 * boxes.size)
     np.testing.assert_allclose(doubled.velocity, 2.0 * boxes.velocity)
-    worlds = [draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig()) for seed in range(20)]
-    assert {round(np.linalg.det(world.target_from_ego[:3, :3])) for world in worlds} == {-1, 1}
-    for world in worlds:
-        np.testing.assert_allclose(world.target_from_ego @ world.target_from_ego.T, np.eye(4), atol=1e-12)
-    still = draw_bev_augmentation(np.random.default_rng(0), LidarAugmentConfig(False, False, 0.0, 0.0))
-    np.testing.assert_array_equal(still.matrix, np.eye(4))
+    drawn = [draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig()) for seed in range(20)]
+    assert {round(np.linalg.det(each.target_from_ego[:3, :3])) for each in drawn} == {-1, 1}
+    for each in drawn:
+        np.testing.assert_allclose(each.target_from_ego @ each.target_from_ego.T, np.eye(4), atol=1e-12)
+    still = LidarAugmentConfig(mirror=False, mirror_front=False, bev_rotation=0.0, scale=0.0)
+    np.testing.assert_array_equal(draw_bev_augmentation(np.random.default_rng(0), still).matrix, np.eye(4))
+
+
+def student_batches(frames, **distill) -> StepBatches:
+    spec: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
+    config = TrainConfig(
+        model=ModelConfig(name="test"),
+        data=DataConfig(roots=[], augment=AugmentConfig()),
+        loss=LossConfig(depth=0.0),
+        schedule=StudentScheduleConfig(batch=2),
+        distill=DistillConfig(**distill),
+    )
+    return StepBatches(spec, frames, config, RunPlan(steps=1), lidar_source(PointsConfig()))
 
 
 def test_a_students_batch_holds_the_cloud_under_its_own_augmentation(frames):
-    spec: StudentSpec = student_spec(ModelConfig(name="test"), (127.5,) * 3, (127.5,) * 3)
-    source = PointSource(PointsConfig(), GRID, 0.4, 10**7)
-    batch = StepBatches(spec, frames, AugmentConfig(), 2, 0, True, False, points=source)[0]
+    batch, source = student_batches(frames, teacher="a file")[0], lidar_source(PointsConfig())
     frame_of = {frame.key: frame for frame in frames}
-    for rig, (key, world) in enumerate(zip(batch.keys, batch.worlds, strict=True)):
-        expected = source.augmented(frame_of[key], world)
+    for rig, shown in enumerate(batch.shown):
+        expected = source.augmented(frame_of[shown.key], shown.target_from_ego)
         np.testing.assert_array_equal(batch.points.points[batch.points.rig == rig].numpy(), expected)
-    assert StepBatches(spec, frames, AugmentConfig(), 2, 0, True, False)[0].points is None
+
+
+def test_a_students_batch_has_no_cloud_without_a_teacher_or_where_its_outputs_are_kept(frames):
+    assert student_batches(frames)[0].points is None
+    assert student_batches(frames, teacher="a file", cache_bytes=1)[0].points is None

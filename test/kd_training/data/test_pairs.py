@@ -1,9 +1,10 @@
-"""Pairs of frames: the earlier moment is one that exists, and the warp of augmented samples keeps the world."""
+"""Pairs of frames: the earlier moment is one that exists, and the warp of augmented samples keeps what stands still."""
 
 import numpy as np
 import pytest
 import torch
 from support.nuscenes_tables import VERSION, write_dataset
+from support.training_data import step_batches
 from torch.nn import functional
 
 from kd_perception.errors import ConfigError
@@ -12,11 +13,13 @@ from kd_perception.student.spec import MemorySpec, StudentSpec
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
 from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.batches import StepBatches, collate, make_sample
+from kd_training.data.batches import collate
 from kd_training.data.frames import TrainingFrame, check_intervals, open_frames
+from kd_training.data.samples import SampleReader
 
 MODEL = ModelConfig(name="test", temporal=TemporalConfig(frames=2))
 SPEC: StudentSpec = student_spec(MODEL, (127.5,) * 3, (127.5,) * 3)
+READER = SampleReader(SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +44,13 @@ def test_earlier_moments_are_the_scenes_own_between_and_at_keyframes(frames):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_warp_of_an_augmented_pair_finds_the_standing_world_again(frames, seed):
+def test_the_warp_of_an_augmented_pair_finds_what_stands_still_again(frames, seed):
     """Sampling the earlier grid's own coordinates through the warp gives where the earlier rig has a point."""
     rng = np.random.default_rng(seed)
     frame, config = frames[2], AugmentConfig(mirror=True, bev_rotation=0.4, camera_drop=0.0)
     previous = frame.earlier(rng, 0.1, 1.0)
     augmentation = draw_augmentation(rng, config, 6, SPEC.image_size)
-    warp = make_sample(SPEC, frame, augmentation, False, previous).previous.warp
+    warp = READER.read(frame, augmentation, previous).previous.warp
     grid = SPEC.grid
     points = np.column_stack([rng.uniform(-30.0, 30.0, (20, 2)), np.zeros(20)])  # on the ground, in global-aligned ego
     turn = augmentation.target_from_ego
@@ -66,8 +69,8 @@ def test_the_warp_of_an_augmented_pair_finds_the_standing_world_again(frames, se
 def test_samples_without_memory_keep_their_place_in_the_batch(frames):
     rng = np.random.default_rng(3)
     augmentation = draw_augmentation(rng, AugmentConfig(camera_drop=0.0), 6, SPEC.image_size)
-    with_memory = make_sample(SPEC, frames[2], augmentation, False, frames[2].earlier(rng, 0.1, 1.0))
-    without = make_sample(SPEC, frames[0], augmentation, False)
+    with_memory = READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0))
+    without = READER.read(frames[0], augmentation)
     batch = collate([without, with_memory], SPEC)
     previous = batch.inputs.previous
     assert previous.valid.tolist() == [0.0, 1.0] and len(previous.cameras.images) == 6
@@ -81,9 +84,7 @@ def test_samples_without_memory_keep_their_place_in_the_batch(frames):
 
 
 def test_a_step_is_always_the_same_pairs(frames):
-    first, again, other = (
-        StepBatches(SPEC, frames[2:3], AugmentConfig(), 2, seed, False, False)[1] for seed in (0, 0, 1)
-    )
+    first, again, other = (step_batches(SPEC, frames[2:3], AugmentConfig(), seed=seed)[1] for seed in (0, 0, 1))
     assert torch.equal(first.inputs.previous.cameras.images, again.inputs.previous.cameras.images)
     assert torch.equal(first.inputs.previous.warp, again.inputs.previous.warp)
     assert torch.equal(first.inputs.previous.interval, again.inputs.previous.interval)
@@ -92,7 +93,7 @@ def test_a_step_is_always_the_same_pairs(frames):
 
 def test_memory_is_dropped_at_the_configured_rate(frames):
     for rate, expected in ((0.0, 1.0), (1.0, 0.0)):
-        batches = StepBatches(SPEC, frames[2:3], AugmentConfig(memory_drop=rate), 2, 0, False, False)
+        batches = step_batches(SPEC, frames[2:3], AugmentConfig(memory_drop=rate))
         assert (batches[0].inputs.previous.valid == expected).all()
 
 
@@ -112,7 +113,7 @@ def test_both_frames_lose_the_same_cameras(frames):
     counts = set()
     for _ in range(8):
         augmentation = draw_augmentation(rng, config, 6, SPEC.image_size)
-        sample = make_sample(SPEC, frames[2], augmentation, False, frames[2].earlier(rng, 0.1, 1.0))
+        sample = READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0))
         counts.add(int(6 - sample.rig.camera_valid.sum()))
         np.testing.assert_array_equal(sample.rig.camera_valid, sample.previous.rig.camera_valid)
         for index in augmentation.dropped:

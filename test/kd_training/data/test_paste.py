@@ -7,20 +7,22 @@ import numpy as np
 import pytest
 from support.clouds import surface, write_cloud
 from support.nuscenes_tables import VERSION, write_dataset
+from support.training_data import lidar_batches, lidar_source
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
-from kd_training.config.sections import DataRoot
+from kd_training.batches.run_plan import RunPlan
+from kd_training.config.sections import DataRoot, ScheduleConfig
 from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig
 from kd_training.data import paste as paste_module
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.held_points import inside
 from kd_training.data.lidar_batches import LidarBatches
+from kd_training.data.lidar_source import LidarSource
 from kd_training.data.paste import build_paste, cut_objects
-from kd_training.data.points import PointSource
 
 GRID = BevGrid.square(51.2, 0.8)
 CONFIG = PasteConfig(counts={"car": 6, "bus": 3, "barrier": 4})
@@ -29,8 +31,8 @@ CAR = CLASSES.index("car")
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
-    """Six keyframes; every box of the first three holds 20 points of its own and nothing else is there; in the others
-    there are no cars."""
+    """Six keyframes; every box of the first three holds 20 points of its own and nothing else is there; the others
+    have no cars."""
     loaded = open_frames([DataRoot(root=str(write_dataset(tmp_path_factory.mktemp("painted"))), version=VERSION)])
     rng = np.random.default_rng(0)
     for frame in loaded:
@@ -41,8 +43,8 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
     return tuple(replace(frame, boxes=frame.boxes[frame.boxes.label != CAR]) for frame in loaded[3:]) + loaded[:3]
 
 
-def source() -> PointSource:
-    return PointSource(PointsConfig(sweeps=1, per_pillar=0), GRID, 0.4, 10**7)
+def source() -> LidarSource:
+    return lidar_source(PointsConfig(sweeps=1, per_pillar=0))
 
 
 def test_pasted_objects_fill_up_their_classes_without_overlap(frames):
@@ -106,13 +108,14 @@ def test_no_class_no_paste_and_an_unknown_class_is_named(frames):
         build_paste(frames, source(), PasteConfig(counts={"cars": 3}))
 
 
-def test_the_last_part_of_a_run_shows_the_world_as_it_is(frames):
+def test_the_last_part_of_a_run_has_no_pasted_objects(frames):
     config = LidarDataConfig(paste=replace(CONFIG, until=0.5), balance_classes=False)
-    pasted = LidarBatches(GRID, source(), frames, config, batch=6, seed=0, steps=10)
-    plain = LidarBatches(GRID, source(), frames, replace(config, paste=PasteConfig()), batch=6, seed=0, steps=10)
+    schedule, plan = ScheduleConfig(batch=6), RunPlan(steps=5, micro_batches=2)
+    pasted = lidar_batches(frames, source(), config, schedule, plan)
+    plain = lidar_batches(frames, source(), replace(config, paste=PasteConfig()), schedule, plan)
 
     def objects(batches: LidarBatches, step: int) -> int:
-        return len(batches[step].truth.codes)
+        return len(batches[step].ground_truth.codes)
 
     assert objects(pasted, 4) > objects(plain, 4)
     assert objects(pasted, 5) == objects(plain, 5)

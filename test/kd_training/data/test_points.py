@@ -10,6 +10,7 @@ from nuscenes.eval.detection.utils import category_to_detection_name
 from support.clouds import lidar_rows, surface, write_cloud
 from support.nuscenes_tables import VERSION, write_dataset
 from support.real_data import real_data
+from support.training_data import lidar_source
 
 from kd_perception.datasets.nuscenes import ego_pose
 from kd_perception.errors import DataError
@@ -17,10 +18,10 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import LidarAugmentConfig, PointsConfig
+from kd_training.data.bev_augmentation import draw_bev_augmentation
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.held_points import inside
-from kd_training.data.lidar_batches import draw_bev_augmentation
-from kd_training.data.points import PointSource, collate_points
+from kd_training.data.points import collate_points
 
 GRID = BevGrid.square(51.2, 0.8)
 PLAIN = PointsConfig(per_pillar=0)
@@ -33,7 +34,7 @@ def frames(tmp_path) -> tuple[TrainingFrame, ...]:
 
 
 def cloud(frame: TrainingFrame, config: PointsConfig = PLAIN) -> np.ndarray:
-    return PointSource(config, GRID, 0.4, 0).cloud(frame)
+    return lidar_source(config, cache_bytes=0).cloud(frame)
 
 
 def test_what_stands_still_is_at_one_place_in_all_sweeps(frames):
@@ -61,8 +62,8 @@ def test_the_car_itself_is_removed_where_it_was_in_each_sweep(frames):
     last = frames[2]
     rows = lidar_rows(last)[:2]
     for row in rows:
-        on_the_car_and_beside = np.array([[1.5, 0.5, 0.8], [1.5, 2.0, 0.8]])
-        write_cloud(last, row, apply(ego_pose(last.nusc, row), on_the_car_and_beside))
+        on_the_car_and_next_to_it = np.array([[1.5, 0.5, 0.8], [1.5, 2.0, 0.8]])
+        write_cloud(last, row, apply(ego_pose(last.nusc, row), on_the_car_and_next_to_it))
     points = cloud(last, PointsConfig(sweeps=2, per_pillar=0))
     assert len(points) == 2 and (points[:, 1] > 1.5).all()
 
@@ -86,28 +87,26 @@ def test_points_and_boxes_are_augmented_alike(frames):
     boxes, rng = frame.boxes, np.random.default_rng(0)
     points = [surface(rng, boxes.center[k], boxes.size[k], boxes.yaw[k], 10 + k) for k in range(len(boxes))]
     write_cloud(frame, frame.lidar, apply(frame.frame.global_from_ego, np.concatenate(points)))
-    source = PointSource(PLAIN, GRID, 0.4, 10**6)
+    source = lidar_source(PLAIN)
     held = [np.count_nonzero(inside(source.cloud(frame), frame.boxes, index)) for index in range(len(frame.boxes))]
     assert held == [10 + k for k in range(len(boxes))]
     for seed in range(4):
-        world = draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig(scale=0.2))
-        moved, boxes = source.augmented(frame, world.matrix), world.boxes(frame.boxes)
+        augmentation = draw_bev_augmentation(np.random.default_rng(seed), LidarAugmentConfig(scale=0.2))
+        moved, boxes = source.augmented(frame, augmentation.matrix), augmentation.boxes(frame.boxes)
         assert [np.count_nonzero(inside(moved, boxes, index)) for index in range(len(boxes))] == held
-    assert source.cloud(frame) is source.cloud(frame)  # kept in memory
 
 
 def test_data_sets_with_the_same_tokens_keep_their_own_clouds(frames, tmp_path):
     """The same scenes rendered by day and by night: one seed, one set of tokens, two clouds."""
     other = open_frames([DataRoot(root=str(write_dataset(tmp_path / "other")), version=VERSION)])[0]
     write_cloud(other, other.lidar, apply(other.frame.global_from_ego, np.array([[9.0, 9.0, 1.0]])))
-    source = PointSource(PLAIN, GRID, 0.4, 10**6)
+    source = lidar_source(PLAIN)
     assert other.frame.sample_token == frames[0].frame.sample_token
     assert len(source.cloud(frames[0])) > 100 and len(source.cloud(other)) == 1
 
 
 def test_a_cloud_is_cut_to_the_grid(frames):
-    small = BevGrid.square(12.8, 0.8)
-    points = PointSource(PLAIN, small, 0.4, 0).augmented(frames[0], np.eye(4))
+    points = lidar_source(PLAIN, extent=12.8).augmented(frames[0], np.eye(4))
     assert len(points) and (np.abs(points[:, :2]) <= 12.8).all()
 
 
@@ -123,10 +122,12 @@ def damage(frame: TrainingFrame, content: bytes | None) -> None:
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "is missing"), (b"", "is empty"), (b"1234" * 7, "is truncated")])
-def test_a_bad_sweep_is_named(frames, content, said):
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "is missing"), (b"", "is empty"), (b"1234" * 7, "is truncated")]
+)
+def test_a_bad_sweep_is_named(frames, content, message):
     damage(frames[0], content)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         cloud(frames[0])
     assert frames[0].lidar["filename"] in str(caught.value)
 

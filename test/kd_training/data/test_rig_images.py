@@ -1,4 +1,4 @@
-"""Camera parameters of augmented samples: what the student is told of a camera is what its augmented image shows."""
+"""Camera parameters of augmented samples: what the student gets of a camera is what its augmented image shows."""
 
 import numpy as np
 import pytest
@@ -9,11 +9,13 @@ from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig, TemporalConfig
 from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.batches import collate, make_sample
+from kd_training.data.batches import collate
 from kd_training.data.frames import TrainingFrame, open_frames
+from kd_training.data.samples import SampleReader
 
 MODEL = ModelConfig(name="test", camera_aware=True, temporal=TemporalConfig(frames=2))
 SPEC = student_spec(MODEL, (127.5,) * 3, (127.5,) * 3)
+READER = SampleReader(SPEC)
 CONFIG = AugmentConfig(mirror=True, bev_rotation=0.4, image_scale=0.1, image_rotation=0.05, camera_drop=0.0)
 
 
@@ -23,14 +25,14 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_rays_in_the_augmented_world_end_where_the_augmented_image_shows_their_pixels(frames, seed):
+def test_rays_under_bev_augmentation_end_where_the_augmented_image_shows_their_pixels(frames, seed):
     frame = frames[2]
     augmentation = draw_augmentation(np.random.default_rng(seed), CONFIG, 6, SPEC.image_size)
-    rig = make_sample(SPEC, frame, augmentation, with_depth=False).rig
+    rig = READER.read(frame, augmentation).rig
     height, width = SPEC.image_size
     v, u = np.meshgrid(np.array([1, 3, 5]) / 6 * height, np.array([1, 3, 5]) / 6 * width, indexing="ij")
     for params, camera, affine in zip(rig.camera_params, frame.cameras, rig.network_from_image, strict=True):
-        ends = params[:3] + 20.0 * params[3:].reshape(-1, 3)  # in the turned, maybe mirrored world
+        ends = params[:3] + 20.0 * params[3:].reshape(-1, 3)  # turned, maybe mirrored
         pixels, _, _ = camera.project(apply(invert(augmentation.target_from_ego), ends))
         shown = pixels @ affine[:2, :2].T + affine[:2, 2]
         np.testing.assert_allclose(shown, np.column_stack([u.ravel(), v.ravel()]), atol=2e-2)
@@ -41,8 +43,8 @@ def test_a_batch_has_the_parameters_of_its_cameras_and_of_the_earlier_ones(frame
     samples = []
     for _ in range(2):
         augmentation = draw_augmentation(rng, CONFIG, 6, SPEC.image_size)
-        samples.append(make_sample(SPEC, frames[2], augmentation, False, frames[2].earlier(rng, 0.1, 1.0)))
-    samples.append(make_sample(SPEC, frames[0], augmentation, False))
+        samples.append(READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0)))
+    samples.append(READER.read(frames[0], augmentation))
     inputs = collate(samples, SPEC).inputs
     assert inputs.cameras.camera_params.shape == (18, CAMERA_PARAMS)
     assert inputs.previous.cameras.camera_params.shape == (12, CAMERA_PARAMS)

@@ -8,7 +8,7 @@ from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.decode import REGRESSION_CODES, decode
 from kd_perception.student.spec import DepthBins, StudentSpec, ViewSpec
-from kd_training.data.frames import CameraReturns
+from kd_training.data.camera_returns import CameraReturns
 from kd_training.data.targets import NO_DEPTH, depth_labels, detection_targets, draw_gaussian, gaussian_radius
 
 GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)

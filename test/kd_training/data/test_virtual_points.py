@@ -1,4 +1,4 @@
-"""Virtual points lie on their instance, whatever the lens; the masks' mistakes are those that were asked for."""
+"""Virtual points lie on their instance, whatever the lens; the masks' mistakes are the configured ones."""
 
 from pathlib import Path
 
@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 from support.clouds import surface, write_cloud
 from support.nuscenes_tables import SCENES, VERSION, token, write_dataset
+from support.training_data import lidar_source
 
 from kd_perception.datasets.instance_masks import InstanceMask, write_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.camera import Camera, ring_rig
-from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import PointsConfig, VirtualPointsConfig
-from kd_training.data.frames import CameraReturns, TrainingFrame, open_frames
+from kd_training.data.camera_returns import CameraReturns
+from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.held_points import inside
-from kd_training.data.points import PointSource
+from kd_training.data.lidar_source import LidarSource
 from kd_training.data.virtual_points import lift_instance, noisy_instances, virtual_points
 
 CONFIG = VirtualPointsConfig(per_instance=30)
@@ -26,7 +27,7 @@ CONFIG = VirtualPointsConfig(per_instance=30)
 
 @pytest.fixture
 def frame(tmp_path) -> TrainingFrame:
-    """The first keyframe; every box is full of returns, and masks beside the pictures show where the boxes are."""
+    """The first keyframe; every box is full of returns, and masks next to the pictures show where the boxes are."""
     root = write_dataset(tmp_path)
     frame = open_frames([DataRoot(root=str(root), version=VERSION)])[0]
     boxes, rng = frame.boxes, np.random.default_rng(0)
@@ -44,25 +45,29 @@ def frame(tmp_path) -> TrainingFrame:
     return frame
 
 
+def virtual(frame: TrainingFrame) -> np.ndarray:
+    """Virtual points of a frame, from its own returns."""
+    return virtual_points(frame, LidarSource(0).returns(frame), CONFIG)
+
+
 def test_virtual_points_lie_in_the_boxes_of_their_class(frame):
-    points = virtual_points(frame, CONFIG)
+    points = virtual(frame)
     assert points.dtype == np.float32 and len(points) >= 60 and len(points) % 30 == 0
     held = np.zeros(len(points), bool)
     for index in range(len(frame.boxes)):
         own = points[:, 5] == 1 + frame.boxes.label[index]
         held |= own & inside(points, frame.boxes, index, margin=1.0)
-    assert held.mean() > 0.9  # a mask's corners show what is beside the box
+    assert held.mean() > 0.9  # a mask's corners show what is next to the box
     assert (points[:, 3:5] == 0).all()
-    np.testing.assert_array_equal(points, virtual_points(frame, CONFIG))
+    np.testing.assert_array_equal(points, virtual(frame))
 
 
 def test_a_cloud_with_virtual_points_has_a_sixth_column_that_is_0_for_returns(frame):
-    grid = BevGrid.square(51.2, 0.8)
-    cloud = PointSource(PointsConfig(virtual=CONFIG), grid, 0.4, 0).cloud(frame)
-    plain = PointSource(PointsConfig(), grid, 0.4, 0).cloud(frame)
+    cloud = lidar_source(PointsConfig(virtual=CONFIG)).cloud(frame)
+    plain = lidar_source(PointsConfig()).cloud(frame)
     assert plain.shape[1] == 5 and cloud.shape[1] == 6
     np.testing.assert_array_equal(cloud[cloud[:, 5] == 0][:, :5], plain)
-    np.testing.assert_array_equal(cloud[cloud[:, 5] > 0], virtual_points(frame, CONFIG))
+    np.testing.assert_array_equal(cloud[cloud[:, 5] > 0], virtual(frame))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def test_a_return_at_the_very_edge_of_a_picture_stays_inside_it(frame, monkeypat
     width, height = frame.frame.images[0].camera.width, frame.frame.images[0].camera.height
     edge = np.array([[width - 1e-9, height - 1e-9]])  # rounded to float32 this is the next pixel
     monkeypatch.setattr(Camera, "project", lambda *_: (edge, np.array([5.0]), np.array([True])))
-    columns, rows = frame.project_returns()[0].pixels.astype(int).T
+    columns, rows = LidarSource(0).returns(frame)[0].pixels.astype(int).T
     assert (columns, rows) == (width - 1, height - 1)
 
 
@@ -117,7 +122,7 @@ def test_masks_without_noise_are_what_the_files_say():
     assert found[0][1].sum() == 400 and found[1][1].sum() == 16
 
 
-def test_noise_misses_renames_and_moves_edges_at_the_rates_asked_for():
+def test_noise_misses_renames_and_moves_edges_at_the_configured_rates():
     assert not instances(missed=1.0)
     assert 15 < len(instances(missed=0.5)) < 45
     named = [label for label, _ in instances(wrong_class=1.0)]
@@ -132,10 +137,10 @@ def test_missing_masks_foreign_tokens_and_masks_of_other_pictures_are_named(fram
     path = Path(frame.nusc.dataroot) / "masks" / image.camera.name / f"{image.path.stem}.png"
     write_mask(path, np.zeros((128, 352), np.int64), {0: "nobody"})
     with pytest.raises(DataError, match="'nobody', which is neither"):
-        virtual_points(frame, CONFIG)
+        virtual(frame)
     write_mask(path, np.zeros((64, 352), np.int64), {0: "car"})
     with pytest.raises(DataError, match="352 x 64 pixels, the picture 352 x 128"):
-        virtual_points(frame, CONFIG)
+        virtual(frame)
     path.unlink()
     with pytest.raises(DataError, match="--masks"):
-        virtual_points(frame, CONFIG)
+        virtual(frame)

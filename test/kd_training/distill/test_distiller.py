@@ -183,7 +183,7 @@ def test_counts_of_objects_are_those_of_all_processes():
     distiller = make_distiller(config)
     together = distiller(student, teacher, truth).terms
     counts = iter([[3.5] * 2] * 2)  # objects per rig, on average
-    groups = torch.bincount(truth.objects["group"], minlength=6) / 2.0
+    groups = torch.bincount(truth.objects.group, minlength=6) / 2.0
     processes = TrainingProcesses(2, lambda count: groups if count.ndim else torch.tensor(next(counts)[0]))
     apart = [
         distiller(_rig(student, rig), _rig(teacher, rig), make_ground_truth([truth.boxes[rig]]), processes).terms

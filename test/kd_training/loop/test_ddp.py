@@ -1,5 +1,5 @@
 """Two processes (gloo) give the gradients of one, batch norm frozen: for a student, and for a student with a teacher,
-whose blend weights they agree on; and so do two passes of one process, where no loss counts objects."""
+whose blend weights they agree on; and so do two micro-batches of one process, where no loss counts objects."""
 
 import json
 import os
@@ -67,12 +67,12 @@ def of_two(configs, tmp_path_factory) -> Path:
     return out
 
 
-def assert_close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], least_share: float = 0.9) -> None:
-    """The same gradients, of which at least this share is not all zero."""
+def assert_close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], may_be_zero: str) -> None:
+    """Gradients are equal, and none is zero but of parts whose name begins with `may_be_zero`."""
     assert left.keys() == right.keys()
     largest = max(float(value.abs().max()) for value in right.values())
-    assert largest > 0.0 and sum(bool(value.any()) for value in right.values()) > least_share * len(right)
     for name, value in right.items():
+        assert value.any() or name.startswith(may_be_zero), f"{name} has no gradient: nothing is compared"
         assert torch.allclose(left[name], value, rtol=2e-3, atol=1e-5 * largest), name
 
 
@@ -83,7 +83,7 @@ def test_two_processes_give_the_gradients_of_one(kind, configs, of_two, tmp_path
     assert all(torch.equal(first[name], second[name]) for name in first)
     together = replace(config, schedule=replace(config.schedule, batch=2 * config.schedule.batch))
     alone, expected = one_step(together, tmp_path)
-    assert_close(first, alone)
+    assert_close(first, alone, "model.head.regression.")  # of groups without an object
     weights = {name: value for name, value in expected.items() if name.startswith("weight/")}
     assert bool(weights) == (kind == "distilled")
     for rank in range(2):
@@ -91,11 +91,12 @@ def test_two_processes_give_the_gradients_of_one(kind, configs, of_two, tmp_path
         assert {name: figures[name] for name in weights} == pytest.approx(weights, rel=2e-3)
 
 
-def test_two_passes_of_one_process_are_one_of_twice_the_samples(data, teacher, tmp_path):
-    """For terms that are means over samples; those that count objects count them pass by pass."""
+def test_two_micro_batches_of_one_process_are_one_of_twice_the_samples(data, teacher, tmp_path):
+    """For terms that are means over samples, which leave the head out; those that count objects count them batch by
+    batch."""
     config = exact(distilled_run(data, teacher))
     config.loss.heatmap = config.loss.box = config.loss.depth = 0.0
     config.distill.blending.method = BlendingMethod.fixed
     two, _ = one_step(replace(config, schedule=replace(config.schedule, batch=2, total_batch=4)), tmp_path / "two")
     one, _ = one_step(replace(config, schedule=replace(config.schedule, batch=4)), tmp_path / "one")
-    assert_close(two, one, least_share=0.6)  # the heads learn nothing without the losses that count objects
+    assert_close(two, one, "model.head.")

@@ -1,5 +1,5 @@
-"""The end of a run: metrics and pictures of student, teacher and truth; and a teacher that is trained first where it is
-absent."""
+"""The end of a run: metrics and pictures of student, teacher and ground truth; and an absent teacher that is
+trained first."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def recipes(data: Path, folder: Path) -> Path:
-    """A distilled run's file, and beside it its teacher's, which is to be trained first."""
+    """A distilled run's file, and next to it its teacher's, which is to be trained first."""
     taught = teacher_run(data, steps=2)
     taught.data.root = "nowhere"
     (folder / "teacher.yaml").write_text(to_yaml(taught))

@@ -7,7 +7,7 @@ import torch
 
 from kd_perception.geometry.boxes import HEAD_GROUPS
 from kd_training.batches.processes import TrainingProcesses
-from kd_training.data.ground_truth import GroundTruth
+from kd_training.data.ground_truth import GroundTruth, ObjectCells
 from kd_training.losses.detection import box_loss, depth_loss, heatmap_loss, object_counts
 
 ONE = torch.ones(len(HEAD_GROUPS))
@@ -15,8 +15,8 @@ ONE = torch.ones(len(HEAD_GROUPS))
 
 def make_ground_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
     count = len(group)
-    objects = {"rig": torch.zeros(count, dtype=torch.int64), "group": torch.tensor(group)}
-    objects |= {"row": torch.arange(count), "column": torch.arange(count)}
+    rig, cell = torch.zeros(count, dtype=torch.int64), torch.arange(count)
+    objects = ObjectCells(rig, torch.tensor(group), cell, cell)
     return GroundTruth(torch.zeros(0), objects, codes, boxes=())
 
 

@@ -1,4 +1,4 @@
-"""A distilled student's run: bit-exact after an interruption, adapters never shipped, kept answers equal to fresh ones;
+"""A distilled student's run: bit-exact after an interruption, adapters never shipped, kept outputs equal to fresh ones;
 and what does not fit is named."""
 
 from dataclasses import replace
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.fabric import Fabric
 from safetensors.torch import load_file
 from support.interrupts import interrupt_at
 from support.nuscenes_tables import write_dataset
@@ -14,6 +13,7 @@ from support.tiny_runs import distilled_run, student_run, teacher_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kd_perception.errors import ConfigError, DataError
+from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_weights
 from kd_training.config.sections import AugmentConfig, GridConfig
 from kd_training.distill.distiller import Distiller
@@ -23,7 +23,6 @@ from kd_training.models.students import build_student
 from kd_training.models.teachers import build_teacher
 from kd_training.tasks import build_task
 from kd_training.tasks.frozen_teacher import FrozenTeacher
-from kd_training.tasks.plan import RunPlan
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,7 @@ def teacher(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(data, teacher, tmp_path_factory) -> Path:
-    """An uninterrupted run whose weights are looked at anew every second step."""
+    """An uninterrupted run whose blend weights are set again every second step."""
     out = tmp_path_factory.mktemp("finished")
     assert train(short_refresh(distilled_run(data, teacher)), out)
     return out
@@ -90,7 +89,7 @@ def test_terms_weights_and_attention_are_logged(finished):
     events = EventAccumulator(str(next(finished.glob("events/**/events.out.tfevents.*")).parent))
     events.Reload()
     tags = set(events.Tags()["scalars"])
-    assert {"heatmap", "box", "depth", "gradient_norm", "helper_gradient_norm", "weight/task"} <= tags
+    assert {"heatmap", "box", "depth", "gradient_norm", "adapters_gradient_norm", "weight/task"} <= tags
     for layer in ("half", "quarter", "pre_head"):
         assert {f"distill/feature/{layer}", f"weight/feature/{layer}", f"attention_cells/{layer}"} <= tags
     assert len(events.Scalars("weight/feature/half")) == 4
@@ -104,6 +103,8 @@ def test_the_teacher_stays_as_it_was_and_gives_its_task_heads(data, teacher):
     assert torch.equal(task.model.head.heatmap[0][-1].weight, given["head.heatmap.0.1.weight"])
     assert not torch.equal(task.model.head.shared[0].weight, given["head.shared.0.weight"])
     assert not task.teacher.model.training
+    trained = {id(value) for value in task.parameters()}
+    assert not trained & {id(value) for value in task.teacher.model.parameters()}
     assert not any(parameter.requires_grad for parameter in task.teacher.model.parameters())
 
 
@@ -120,7 +121,7 @@ def test_while_adapters_learn_alone_the_student_learns_as_without_a_teacher(data
     assert equal(weights[0], weights[1])
     assert not equal(weights[1], weights[2])
     torch.manual_seed(config.schedule.seed)
-    fresh = dict(build_task(config).helper.state_dict())
+    fresh = dict(build_task(config).adapters.state_dict())
     moved = dict(load_state(alone, config)["helper"])
     assert not any(equal(fresh[name], moved[name]) for name in fresh if name.endswith("weight"))
 
@@ -130,35 +131,35 @@ def test_a_temporal_student_learns_from_the_same_teacher(data, teacher, tmp_path
     assert "fusion.output.weight" in load_file(tmp_path / WEIGHTS_FILE)
 
 
-def test_kept_answers_are_those_of_a_teacher_that_is_asked_again(data, teacher, tmp_path):
+def test_kept_outputs_are_those_of_a_teacher_that_runs_again(data, teacher, tmp_path):
     """Within a budget of one byte nothing is kept."""
     config = distilled_run(data, teacher, steps=5)
     config.data.augment = AugmentConfig(bev_rotation=0.0)
-    outs = [tmp_path / "kept", tmp_path / "asked"]
+    outs = [tmp_path / "kept", tmp_path / "fresh"]
     for out, budget in zip(outs, (10**9, 1), strict=True):
         config.distill.cache_bytes = budget
         assert train(config, out)
     assert equal(*(load_file(out / WEIGHTS_FILE) for out in outs))
 
 
-def test_answers_are_kept_within_the_budget(data, teacher):
+def test_outputs_are_kept_within_the_budget(data, teacher):
     config = distilled_run(data, teacher)
     config.data.augment = AugmentConfig(bev_rotation=0.0, mirror=False)
-    fabric, asked = Fabric(accelerator="cpu"), []
+    runs = []
     for budget in (10**9, 1):
         config.distill.cache_bytes = budget
         task = build_task(config)
-        answer = task.teacher.answer
-        task.teacher.answer = lambda *inputs, answer=answer: asked.append(None) or answer(*inputs)
-        batches = task.batches(RunPlan(steps=9, passes=1, rank=0, processes=1))
-        outputs = [task.to_device(batches[index], fabric)[1] for index in (0, 0)]
+        outputs_of = task.teacher.outputs
+        task.teacher.outputs = lambda *inputs, outputs_of=outputs_of: runs.append(None) or outputs_of(*inputs)
+        batches = task.batches(RunPlan(steps=9))
+        outputs = [task.teacher_outputs(batches[index]) for index in (0, 0)]
         assert torch.equal(outputs[0].heatmap, outputs[1].heatmap)
-        assert set(outputs[0].features) == task.helper.teacher_layers
+        assert set(outputs[0].features) == task.distiller.teacher_layers
         assert batches[0].points is None
-    assert len(asked) == len(set(batches[0].keys)) + 2 * config.schedule.batch
+    assert len(runs) == len({shown.key for shown in batches[0].shown}) + 2 * config.schedule.batch
 
 
-def test_answers_cannot_be_kept_of_a_world_that_turns_at_random(data, teacher):
+def test_outputs_cannot_be_kept_where_samples_turn_at_random(data, teacher):
     config = distilled_run(data, teacher)
     config.distill.cache_bytes = 10**6
     with pytest.raises(ConfigError, match="cache_bytes.*bev_rotation 0.39 makes every sample a new one"):
@@ -172,7 +173,7 @@ def test_resume_refuses_another_teacher(data, finished, teacher, tmp_path):
     task = build_task(config)
     task.teacher = FrozenTeacher(other)
     with pytest.raises(ConfigError, match="other weights than when this run began"):
-        task.load_state_dict(load_state(finished, config)["task"])
+        task.set_extra_state(load_state(finished, config)["task"])
 
 
 def test_what_is_no_teacher_is_named(data, teacher, finished, tmp_path):

@@ -71,14 +71,14 @@ def test_within_the_ground_truth_a_teachers_false_positive_is_not_imitated():
 
 
 def test_boxes_are_compared_at_true_centres_only():
-    where = TRUTH.objects["rig"], TRUTH.objects["group"], slice(None), TRUTH.objects["row"], TRUTH.objects["column"]
+    where = TRUTH.objects.rig, TRUTH.objects.group, slice(None), TRUTH.objects.row, TRUTH.objects.column
     assert box_term(STUDENT.regression) > 1.0
     alike = STUDENT.regression.clone()
     alike[where] = TEACHER.regression[where]
     assert box_term(alike) == 0.0
     faster = alike.clone()
     faster[where] += torch.tensor([0.0] * 8 + [1.0, 1.0])
-    groups_there = len(set(TRUTH.objects["group"].tolist()))
+    groups_there = len(set(TRUTH.objects.group.tolist()))
     assert box_term(faster) == pytest.approx(2 * ResponseConfig().velocity * groups_there, rel=1e-4)
 
 

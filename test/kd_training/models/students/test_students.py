@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 from support.nuscenes_tables import VERSION, write_dataset
 from support.students import KINDS, narrow_student, shake
+from support.training_data import batch_as_it_is
 
 from kd_perception.errors import DataError
 from kd_perception.runtime.frame import FrameRecord
@@ -17,7 +18,6 @@ from kd_perception.student.spec import Student
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.checkpoints.export import example_inputs
 from kd_training.config.sections import DataRoot
-from kd_training.data.batches import evaluation_batch
 from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.evaluation.model_engine import ModelEngine
 from kd_training.models.students.bevdepth import BevDepth, BevDepth4d
@@ -73,7 +73,7 @@ def test_each_group_of_added_modules_may_be_absent_as_a_whole_only(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_have_the_channels_that_are_named_and_all_reach_the_shared_layers(kind, frame):
     model = shake(narrow_student(kind))
-    outputs = model.train_forward(evaluation_batch(model.spec, frame).inputs)
+    outputs = model.train_forward(batch_as_it_is(model.spec, frame).inputs)
     assert {name: value.shape[1] for name, value in outputs.features.items()} == model.feature_channels
     shared_layers = model.shared_layers()
     for loss in (outputs.heatmap, outputs.regression, *outputs.features.values()):
@@ -86,7 +86,7 @@ def test_features_have_the_channels_that_are_named_and_all_reach_the_shared_laye
 def test_training_sees_what_the_pipeline_sees(kind, frame):
     """One frame through the training form, and as images and calibration through the pipeline with the file form."""
     model = shake(narrow_student(kind))
-    trained = model.train_forward(evaluation_batch(model.spec, frame).inputs)
+    trained = model.train_forward(batch_as_it_is(model.spec, frame).inputs)
     pipeline = Pipeline(Student(Path("no file"), model.spec, ""), ModelEngine(model), len(frame.cameras))
     pipeline.set_rig(frame.cameras)
     record = FrameRecord(images=[image.path.read_bytes() for image in frame.frame.images])

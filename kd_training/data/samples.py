@@ -1,0 +1,94 @@
+"""Samples of a student's training: a keyframe's files, read under one augmentation, as arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kd_perception.datasets.nuscenes import Frame
+from kd_perception.geometry.transforms import invert
+from kd_perception.runtime.bev_memory import warp_table
+from kd_perception.student.spec import StudentSpec
+from kd_training.data.augment import Augmentation
+from kd_training.data.frames import TrainingFrame
+from kd_training.data.lidar_source import LidarSource
+from kd_training.data.rig_images import RigImages, rig_images
+from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
+
+
+@dataclass(frozen=True)
+class PreviousSample:
+    """A sample's earlier frame, `interval_s` seconds old; warp (rows, columns, 2): where its cells lie in it."""
+
+    rig: RigImages
+    warp: np.ndarray
+    interval_s: float
+
+
+@dataclass(frozen=True)
+class ShownFrame:
+    """Which keyframe a sample shows (TrainingFrame.key), and under which target_from_ego (4, 4)."""
+
+    key: str
+    target_from_ego: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """One rig with depth labels (N, h, w) and targets; its earlier frame, if it has one; its cloud for a teacher."""
+
+    rig: RigImages
+    depth: np.ndarray
+    targets: DetectionTargets
+    shown: ShownFrame
+    previous: PreviousSample | None = None
+    cloud: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class SampleReader:
+    """Reads samples of a student; `depth_from` and `cloud_from` say where depth labels and clouds come from, None where
+    the samples have none."""
+
+    spec: StudentSpec
+    depth_from: LidarSource | None = None
+    cloud_from: LidarSource | None = None
+
+    def read(self, frame: TrainingFrame, augmentation: Augmentation, previous: Frame | None = None) -> TrainingSample:
+        """A frame's files as arrays; `previous` is an earlier moment of the same scene under the same augmentation.
+
+        Raises DataError naming a file that is missing or damaged.
+        """
+        rig = rig_images(self.spec, frame.frame, augmentation)
+        target_from_ego = augmentation.target_from_ego
+        return TrainingSample(
+            rig=rig,
+            depth=self._depth(frame, rig),
+            targets=detection_targets(frame.boxes.transformed(target_from_ego), self.spec.grid),
+            shown=ShownFrame(frame.key, target_from_ego),
+            previous=None if previous is None else self._previous(frame.frame, rig, previous, augmentation),
+            cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
+        )
+
+    def _depth(self, frame: TrainingFrame, rig: RigImages) -> np.ndarray:
+        """Depth labels (N, h, w); NO_DEPTH everywhere of a dropped camera."""
+        depth = np.full((len(rig.images), *self.spec.feature_size), NO_DEPTH, np.int64)
+        if self.depth_from is None:
+            return depth
+        for index, returns in enumerate(self.depth_from.returns(frame)):
+            if rig.camera_valid[index]:
+                depth[index] = depth_labels(self.spec, frame.cameras[index], returns, rig.network_from_image[index])
+        return depth
+
+    def _previous(
+        self, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation
+    ) -> PreviousSample | None:
+        """The earlier moment as the sample sees it; None where it lacks cameras of the sample's."""
+        if [image.camera.name for image in previous.images] != [image.camera.name for image in frame.images]:
+            return None
+        motion = invert(previous.global_from_ego) @ frame.global_from_ego
+        turn = augmentation.target_from_ego
+        return PreviousSample(
+            rig=rig_images(self.spec, previous, augmentation, known=(frame, rig)),
+            warp=warp_table(self.spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
+            interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
+        )
