@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.bags import messages
+from kd_perception.bags.messages import BAG
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import (
     LIDAR,
@@ -70,8 +71,8 @@ def write_soak_bag(
                 ("/odom", messages.odometry(stamp_ns, odom_from_base, np.array([SPEED, 0.0, 0.0]), np.zeros(3))),
             ]
             for camera, data in zip(cameras, images[moment], strict=True):
-                row.append((f"/{camera.name}/camera_info", messages.camera_info(stamp_ns, camera)))
-                image = messages.compressed_image(stamp_ns, camera.name, data, "jpeg")
+                row.append((f"/{camera.name}/camera_info", BAG.camera_info(camera, camera.name, stamp_ns)))
+                image = BAG.compressed_image(stamp_ns, camera.name, data, "jpeg")
                 row.append((f"/{camera.name}/image/compressed", image))
             row.append((f"/{LIDAR}/points", messages.point_cloud(stamp_ns, LIDAR, clouds[moment])))
             for offset, (topic, message) in enumerate(row):  # strictly rising: players sort by time

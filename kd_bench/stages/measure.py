@@ -17,6 +17,7 @@ from kd_bench.stages.parity import RAW_TOLERANCE, raw_errors
 from kd_bench.stages.split import split_student
 from kd_perception.engines.base import Engine, open_engine
 from kd_perception.engines.protocol import EngineOptions
+from kd_perception.messages.markers import MarkerFrame
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.preprocess import coarse_image, fit_camera
@@ -164,11 +165,11 @@ def _time_answer(pipeline: Pipeline, outputs: dict[str, np.ndarray], watch: Stop
     from rclpy.serialization import serialize_message
 
     from kd_perception.ros.detections import to_detection_array
-    from kd_perception.ros.markers import to_markers
+    from kd_perception.ros.live import LIVE
 
     with watch(DECODE):
         boxes = pipeline.decode(outputs)
     with watch(MESSAGES):
         serialize_message(to_detection_array(boxes, 0, "base_link", pipeline.student.model_id))
-        serialize_message(to_markers(boxes, 0, "base_link"))
+        serialize_message(MarkerFrame(LIVE, "base_link", 0).detections(boxes))
     return len(boxes)

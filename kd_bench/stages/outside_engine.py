@@ -23,8 +23,8 @@ from kd_perception.images import decode_image
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import PoseSource
-from kd_perception.ros.cameras import to_camera_info
 from kd_perception.ros.images import to_image
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.received import read_compressed_image, read_image
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_time
@@ -191,7 +191,7 @@ def _serialised(transport: str, camera: Camera, data: bytes, stamp_ns: int) -> b
 
 
 def _info(camera: Camera, stamp_ns: int) -> CameraInfo:
-    message = to_camera_info(camera, _optical(camera))
+    message = LIVE.camera_info(camera, _optical(camera))
     message.header.stamp = to_time(stamp_ns)
     return message
 

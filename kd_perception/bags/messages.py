@@ -1,26 +1,22 @@
-"""ROS messages for bags, built with rosbags' type store, so that a bag can be written where no ROS is installed.
+"""Messages for bags, of rosbags' type store, so that a bag can be written where no ROS is installed.
 
-Conversions at this edge: quaternions (w, x, y, z) -> (x, y, z, w); K with pixel centres at .5 -> CameraInfo's integers
-(REP-104).
+`BAG` builds what live topics have, too; what only bags have is a function here.
 """
 
 import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from kd_perception.drawing.cameras import CLASS_COLORS
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES, Boxes
-from kd_perception.geometry.camera import Camera
-from kd_perception.geometry.transforms import quaternion_from_yaw, quaternion_of
+from kd_perception.geometry.transforms import quaternion_of
+from kd_perception.messages.builder import Message, MessageBuilder
 
-Message = Any  # an instance of a class that the type store makes at run time
 POINT_DTYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])
 _POINT_FIELD_TYPES = {"<f4": 7, "<u2": 4}  # sensor_msgs/PointField FLOAT32, UINT16
 
@@ -47,46 +43,30 @@ def kd_msgs_folder() -> Path:
     )
 
 
-def make(type_name: str, **fields: Any) -> Message:  # noqa: ANN401 - as many types as messages have fields
-    """A message of `type_name` ('std_msgs/msg/Header'); every field must be given."""
-    return typestore().types[type_name](**fields)
+def make(type_name: str, **fields: object) -> Message:
+    """A message of rosbags' type store; fields that are not given are zero, empty or false."""
+    store = typestore()
+    return store.types[type_name](**_defaults(type_name, frozenset(fields)), **fields)
 
 
-def header(stamp_ns: int, frame: str) -> Message:
-    """std_msgs/Header at a time in nanoseconds."""
-    stamp = make("builtin_interfaces/msg/Time", sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    return make("std_msgs/msg/Header", stamp=stamp, frame_id=frame)
+def _defaults(type_name: str, given: frozenset[str]) -> dict[str, object]:
+    return {name: _default(kind) for name, kind in typestore().fielddefs[type_name][1] if name not in given}
 
 
-def compressed_image(stamp_ns: int, frame: str, data: bytes, encoding: str) -> Message:
-    """sensor_msgs/CompressedImage around a file's bytes as they are; `encoding` is 'jpeg' or 'png'."""
-    return make(
-        "sensor_msgs/msg/CompressedImage",
-        header=header(stamp_ns, frame),
-        format=encoding,
-        data=np.frombuffer(data, np.uint8),
-    )
+def _default(kind: tuple) -> object:
+    """The zero of one field, as rosbags describes it: (node type, details)."""
+    node, detail = kind
+    if node == Nodetype.NAME:
+        return make(detail)
+    if node == Nodetype.BASE:
+        return {"string": "", "bool": False}.get(detail[0], 0.0 if detail[0].startswith("float") else 0)
+    element, count = detail
+    if element[0] == Nodetype.BASE and element[1][0] != "string":
+        return np.zeros(count, element[1][0])
+    return [_default(element) for _ in range(count)]
 
 
-def camera_info(stamp_ns: int, camera: Camera) -> Message:
-    """sensor_msgs/CameraInfo of a camera; an ideal lens is plumb_bob with five zeros, as drivers publish it."""
-    k = camera.integer_centred_intrinsics()
-    distortion_model, distortion = camera.info_distortion()
-    roi = make("sensor_msgs/msg/RegionOfInterest", x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-    return make(
-        "sensor_msgs/msg/CameraInfo",
-        header=header(stamp_ns, camera.name),
-        height=camera.height,
-        width=camera.width,
-        distortion_model=distortion_model,
-        d=np.array(distortion),
-        k=k.ravel(),
-        r=np.eye(3).ravel(),
-        p=np.column_stack([k, np.zeros(3)]).ravel(),
-        binning_x=0,
-        binning_y=0,
-        roi=roi,
-    )
+BAG = MessageBuilder(make)
 
 
 def point_cloud(stamp_ns: int, frame: str, points: np.ndarray) -> Message:
@@ -100,7 +80,7 @@ def point_cloud(stamp_ns: int, frame: str, points: np.ndarray) -> Message:
     ]
     return make(
         "sensor_msgs/msg/PointCloud2",
-        header=header(stamp_ns, frame),
+        header=BAG.header(stamp_ns, frame),
         height=1,
         width=len(rows),
         fields=fields,
@@ -114,106 +94,23 @@ def point_cloud(stamp_ns: int, frame: str, points: np.ndarray) -> Message:
 
 def tf(stamp_ns: int, transforms: Sequence[tuple[str, str, np.ndarray]]) -> Message:
     """tf2_msgs/TFMessage of (parent, child, parent_from_child (4, 4)) at one time."""
-    stamped = [
-        make(
-            "geometry_msgs/msg/TransformStamped",
-            header=header(stamp_ns, parent),
-            child_frame_id=child,
-            transform=make(
-                "geometry_msgs/msg/Transform",
-                translation=_vector("Vector3", matrix[:3, 3]),
-                rotation=_quaternion(quaternion_of(matrix)),
-            ),
-        )
-        for parent, child, matrix in transforms
-    ]
+    stamped = [BAG.transform(parent, child, stamp_ns, matrix) for parent, child, matrix in transforms]
     return make("tf2_msgs/msg/TFMessage", transforms=stamped)
 
 
 def odometry(stamp_ns: int, odom_from_base: np.ndarray, linear: np.ndarray, angular: np.ndarray) -> Message:
     """nav_msgs/Odometry: pose (4, 4) of base_link in odom; linear (m/s) and angular (rad/s) velocity in base_link."""
-    twist = make("geometry_msgs/msg/Twist", linear=_vector("Vector3", linear), angular=_vector("Vector3", angular))
+    twist = make("geometry_msgs/msg/Twist", linear=BAG.vector(linear), angular=BAG.vector(angular))
+    pose = BAG.pose(odom_from_base[:3, 3], quaternion_of(odom_from_base))
     return make(
         "nav_msgs/msg/Odometry",
-        header=header(stamp_ns, "odom"),
+        header=BAG.header(stamp_ns, "odom"),
         child_frame_id="base_link",
-        pose=make(
-            "geometry_msgs/msg/PoseWithCovariance",
-            pose=_pose(odom_from_base[:3, 3], quaternion_of(odom_from_base)),
-            covariance=np.zeros(36),
-        ),
-        twist=make("geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=np.zeros(36)),
+        pose=make("geometry_msgs/msg/PoseWithCovariance", pose=pose),
+        twist=make("geometry_msgs/msg/TwistWithCovariance", twist=twist),
     )
 
 
 def sample(stamp_ns: int, scene: str, sample_token: str) -> Message:
     """kd_msgs/Sample: the frame whose anchor image has this stamp is a keyframe of a data set."""
-    return make("kd_msgs/msg/Sample", header=header(stamp_ns, "base_link"), scene=scene, sample_token=sample_token)
-
-
-def box_markers(stamp_ns: int, boxes: Boxes, namespace: str) -> Message:
-    """visualization_msgs/MarkerArray in base_link: clear the namespace, then a cube in its class's colour a box."""
-    clear = _marker(
-        stamp_ns,
-        namespace,
-        0,
-        action=3,
-        pose=_pose(np.zeros(3), quaternion_from_yaw(0.0)),
-        size=np.ones(3),
-        color=(0.0,) * 4,
-    )
-    cubes = [
-        _marker(
-            stamp_ns,
-            namespace,
-            i,
-            action=0,
-            pose=_pose(boxes.center[i], quaternion_from_yaw(boxes.yaw[i])),
-            size=boxes.size[i],
-            color=(*(channel / 255.0 for channel in CLASS_COLORS[CLASSES[boxes.label[i]]]), 0.35),
-        )
-        for i in range(len(boxes))
-    ]
-    return make("visualization_msgs/msg/MarkerArray", markers=[clear, *cubes])
-
-
-def _marker(
-    stamp_ns: int, namespace: str, index: int, action: int, pose: Message, size: np.ndarray, color: Sequence[float]
-) -> Message:
-    colour = dict(zip("rgba", color, strict=True))
-    return make(
-        "visualization_msgs/msg/Marker",
-        header=header(stamp_ns, "base_link"),
-        ns=namespace,
-        id=index,
-        type=1,
-        action=action,
-        pose=pose,
-        scale=_vector("Vector3", size),
-        color=make("std_msgs/msg/ColorRGBA", **colour),
-        lifetime=make("builtin_interfaces/msg/Duration", sec=0, nanosec=0),
-        frame_locked=False,
-        points=[],
-        colors=[],
-        texture_resource="",
-        texture=compressed_image(0, "", b"", ""),
-        uv_coordinates=[],
-        text="",
-        mesh_resource="",
-        mesh_file=make("visualization_msgs/msg/MeshFile", filename="", data=np.zeros(0, np.uint8)),
-        mesh_use_embedded_materials=False,
-    )
-
-
-def _pose(position: np.ndarray, quaternion_wxyz: np.ndarray) -> Message:
-    return make("geometry_msgs/msg/Pose", position=_vector("Point", position), orientation=_quaternion(quaternion_wxyz))
-
-
-def _vector(kind: str, xyz: np.ndarray) -> Message:
-    x, y, z = (float(value) for value in xyz)
-    return make(f"geometry_msgs/msg/{kind}", x=x, y=y, z=z)
-
-
-def _quaternion(wxyz: np.ndarray) -> Message:
-    w, x, y, z = (float(value) for value in wxyz)
-    return make("geometry_msgs/msg/Quaternion", x=x, y=y, z=z, w=w)
+    return make("kd_msgs/msg/Sample", header=BAG.header(stamp_ns, "base_link"), scene=scene, sample_token=sample_token)

@@ -18,6 +18,7 @@ from rich.progress import Progress
 from transforms3d.axangles import mat2axangle
 
 from kd_perception.bags import messages
+from kd_perception.bags.messages import BAG
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import (
     ANCHOR,
@@ -33,6 +34,8 @@ from kd_perception.datasets.nuscenes import (
 )
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import invert
+from kd_perception.messages.builder import Message
+from kd_perception.messages.markers import MarkerFrame
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
@@ -128,7 +131,7 @@ def _poses(nusc: "NuScenes", rows: Sequence[dict]) -> Poses:
 
 def _in_order(
     nusc: "NuScenes", scene: str, rows: Sequence[dict], poses: Poses, progress: Callable[[int, int], None] | None
-) -> Iterator[tuple[int, str, messages.Message]]:
+) -> Iterator[tuple[int, str, Message]]:
     """All messages as (stamp in ns, topic, message): tf before the sensors of its time, a Sample after its keyframe."""
     remaining = Counter(row["sample_token"] for row in rows if row["is_key_frame"])
     start_ns = rows[0]["timestamp"] * 1000
@@ -160,7 +163,7 @@ def _in_order(
             progress(done, len(rows))
 
 
-def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, messages.Message]]:
+def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, Message]]:
     stamp_ns, channel = row["timestamp"] * 1000, row["channel"]
     if channel == LIDAR:
         yield stamp_ns, f"/{channel}/points", messages.point_cloud(stamp_ns, channel, read_lidar(nusc, row))
@@ -169,22 +172,20 @@ def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, me
     encoding = IMAGE_FORMATS.get(image.path.suffix.lower())
     if encoding is None:
         raise DataError(f"image {image.path} is neither JPEG nor PNG; convert it")
-    yield stamp_ns, f"/{channel}/camera_info", messages.camera_info(stamp_ns, image.camera)
+    yield stamp_ns, f"/{channel}/camera_info", BAG.camera_info(image.camera, channel, stamp_ns)
     yield (
         stamp_ns,
         f"/{channel}/image/compressed",
-        messages.compressed_image(stamp_ns, channel, image.read(), encoding),
+        BAG.compressed_image(stamp_ns, channel, image.read(), encoding),
     )
 
 
-def _keyframe_messages(
-    nusc: "NuScenes", scene: str, token: str, now_ns: int
-) -> Iterator[tuple[int, str, messages.Message]]:
+def _keyframe_messages(nusc: "NuScenes", scene: str, token: str, now_ns: int) -> Iterator[tuple[int, str, Message]]:
     """The Sample and its ground truth, stamped with the anchor's exposure and recorded now."""
     anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][ANCHOR])
     anchor_ns = anchor["timestamp"] * 1000
     boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor))
-    yield now_ns, "/truth/markers", messages.box_markers(anchor_ns, boxes, "truth")
+    yield now_ns, "/truth/markers", MarkerFrame(BAG, "base_link", anchor_ns).cubes(boxes, "truth", alpha=0.35)
     yield now_ns, "/sample", messages.sample(anchor_ns, scene, token)
 
 

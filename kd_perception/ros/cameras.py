@@ -1,4 +1,4 @@
-"""sensor_msgs/CameraInfo <-> Camera. CameraInfo centres pixels on integers, the project at .5: K shifts here."""
+"""sensor_msgs/CameraInfo -> Camera. CameraInfo centres pixels on integers, the project at .5: K shifts here."""
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -36,15 +36,3 @@ def from_camera_info(message: CameraInfo, name: str, ego_from_camera: np.ndarray
         distortion_model=model,
         distortion=coefficients,
     )
-
-
-def to_camera_info(camera: Camera, frame_id: str) -> CameraInfo:
-    """The message (header stamp zero) of a camera; its mounting travels over tf."""
-    intrinsics = camera.integer_centred_intrinsics()
-    message = CameraInfo(height=camera.height, width=camera.width)
-    message.header.frame_id = frame_id
-    message.distortion_model, message.d = camera.info_distortion()
-    message.k = intrinsics.ravel().tolist()
-    message.r = np.eye(3).ravel().tolist()
-    message.p = np.column_stack([intrinsics, np.zeros(3)]).ravel().tolist()
-    return message

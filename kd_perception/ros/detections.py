@@ -3,22 +3,20 @@
 import math
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, Vector3
-from std_msgs.msg import Header
 
 from kd_msgs.msg import Detection3D, Detection3DArray
 from kd_perception.errors import DataError
 from kd_perception.geometry.attributes import attribute_of
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw, yaw_of
-from kd_perception.ros.geometry import from_quaternion, to_quaternion
-from kd_perception.ros.stamps import to_time
+from kd_perception.ros.geometry import from_quaternion
+from kd_perception.ros.live import LIVE
 
 
 def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -> Detection3DArray:
     """The message of boxes in `frame_id` at a time; `model` names the student (Student.model_id)."""
-    header = Header(stamp=to_time(stamp_ns), frame_id=frame_id)
-    return Detection3DArray(header=header, detections=[_to_detection(boxes, i) for i in range(len(boxes))], model=model)
+    detections = [_to_detection(boxes, i) for i in range(len(boxes))]
+    return Detection3DArray(header=LIVE.header(stamp_ns, frame_id), detections=detections, model=model)
 
 
 def from_detection_array(message: Detection3DArray) -> Boxes:
@@ -42,19 +40,15 @@ def from_detection_array(message: Detection3DArray) -> Boxes:
 
 
 def _to_detection(boxes: Boxes, index: int) -> Detection3D:
-    x, y, z = map(float, boxes.center[index])
-    length, width, height = map(float, boxes.size[index])
     vx, vy = map(float, boxes.velocity[index])
     label = int(boxes.label[index])
     return Detection3D(
         class_name=CLASSES[label],
         class_id=label,
         score=float(boxes.score[index]),
-        pose=Pose(
-            position=Point(x=x, y=y, z=z), orientation=to_quaternion(quaternion_from_yaw(float(boxes.yaw[index])))
-        ),
-        size=Vector3(x=length, y=width, z=height),
-        velocity=Vector3(x=vx, y=vy, z=0.0),
+        pose=LIVE.pose(boxes.center[index], quaternion_from_yaw(float(boxes.yaw[index]))),
+        size=LIVE.vector(boxes.size[index]),
+        velocity=LIVE.vector((vx, vy, 0.0)),
         attribute=attribute_of(CLASSES[label], math.hypot(vx, vy)),
     )
 

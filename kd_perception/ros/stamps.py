@@ -2,7 +2,8 @@
 
 from builtin_interfaces.msg import Time
 
-NANOSECONDS = 1_000_000_000
+from kd_perception.messages.builder import NANOSECONDS
+from kd_perception.ros.live import LIVE
 
 
 def to_nanoseconds(stamp: Time) -> int:
@@ -12,7 +13,4 @@ def to_nanoseconds(stamp: Time) -> int:
 
 def to_time(stamp_ns: int) -> Time:
     """A message stamp of nanoseconds; raises ValueError outside the message's 32-bit seconds."""
-    seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
-    if not -(2**31) <= seconds < 2**31:
-        raise ValueError(f"{stamp_ns} ns is outside builtin_interfaces/Time; stamps are nanoseconds since 1970")
-    return Time(sec=seconds, nanosec=nanoseconds)
+    return LIVE.time(stamp_ns)

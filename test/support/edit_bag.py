@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_perception.bags.messages import header, typestore
+from kd_perception.bags.messages import BAG, typestore
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
 from kd_perception.geometry.transforms import make_transform, quaternion_of
@@ -63,7 +63,7 @@ def shift_stamps(topic_prefix: str, seconds: float) -> Change:
     def change(topic: str, message: Message) -> tuple[str, Message]:
         if topic.startswith(topic_prefix + "/"):
             stamp = message.header.stamp
-            message.header = header(stamp.sec * 10**9 + stamp.nanosec + int(seconds * 1e9), message.header.frame_id)
+            message.header = BAG.header(stamp.sec * 10**9 + stamp.nanosec + int(seconds * 1e9), message.header.frame_id)
         return topic, message
 
     return change

@@ -17,9 +17,8 @@ from tf2_msgs.msg import TFMessage
 
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.resources import use_middleware_profile
-from kd_perception.ros.cameras import to_camera_info
-from kd_perception.ros.geometry import to_transform_stamped
 from kd_perception.ros.images import to_image
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.qos import TF_STATIC
 from kd_perception.ros.stamps import to_time
 from support.fake_student import paint
@@ -83,13 +82,13 @@ class PaintedRig:
 
     def transforms(self) -> list[TransformStamped]:
         """base_link -> each camera."""
-        return [to_transform_stamped("base_link", camera.name, 0, camera.ego_from_camera) for camera in self.cameras]
+        return [LIVE.transform("base_link", camera.name, 0, camera.ego_from_camera) for camera in self.cameras]
 
     def calibrate(self) -> None:
         """Publish tf_static and one CameraInfo of each camera."""
         self.tf.publish(TFMessage(transforms=self.transforms()))
         for camera, publisher in zip(self.cameras, self.infos, strict=True):
-            publisher.publish(to_camera_info(camera, camera.name))
+            publisher.publish(LIVE.camera_info(camera, camera.name))
 
     def pictures(self, xy: Sequence[float] | None, class_name: str = "car") -> list[np.ndarray]:
         """RGB images in which an object stands at x, y (None: nothing); no two are the same, as with real cameras."""

@@ -20,7 +20,8 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from kd_perception.geometry.transforms import interpolate, invert, make_transform
-from kd_perception.ros.geometry import from_quaternion, to_transform_stamped
+from kd_perception.ros.geometry import from_quaternion
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.stamps import to_nanoseconds
 
 POLL_S = 0.02
@@ -144,7 +145,7 @@ class Buffer:
         if timeout.nanoseconds:
             self.can_transform(target_frame, source_frame, time, timeout)
         matrix, stamp_ns = self._lookup(target_frame, source_frame, time.nanoseconds)
-        return to_transform_stamped(target_frame, source_frame, stamp_ns, matrix)
+        return LIVE.transform(target_frame, source_frame, stamp_ns, matrix)
 
     def _add(self, transform: TransformStamped, *, static: bool) -> None:
         parent, child = transform.header.frame_id.removeprefix("/"), transform.child_frame_id.removeprefix("/")

@@ -11,8 +11,9 @@ from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.messages.markers import MarkerFrame
 from kd_perception.ros.detections import to_detection_array
-from kd_perception.ros.markers import to_markers
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT, RESULT
 from kd_perception.ros.stamps import to_time
@@ -63,7 +64,7 @@ class Outputs:
         """Publish what was found."""
         publish(self._node, self._objects, to_detection_array(boxes, stamp_ns, self._frame_id, self._model))
         if self._markers.get_subscription_count():
-            publish(self._node, self._markers, to_markers(boxes, stamp_ns, self._frame_id))
+            publish(self._node, self._markers, MarkerFrame(LIVE, self._frame_id, stamp_ns).detections(boxes))
 
     def status(self, record: FrameRecord) -> None:
         """Publish what became of a frame; after its boxes."""

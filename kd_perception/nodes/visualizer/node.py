@@ -21,6 +21,7 @@ from kd_perception.errors import CalibrationError, KdError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.images import decode_image
+from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker
 from kd_perception.nodes.common.node import ProcessNode, run
@@ -28,7 +29,7 @@ from kd_perception.nodes.common.parameters import declare_parameters, read_param
 from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.images import from_image, to_image
-from kd_perception.ros.markers import to_markers
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import CAMERA_INFO, RESULT, SENSOR
@@ -152,7 +153,7 @@ class Visualizer(ProcessNode):
         boxes = from_detection_array(message)
         boxes = boxes[boxes.score >= self._settings.score_threshold]
         if self._markers.get_subscription_count():
-            publish(self, self._markers, to_markers(boxes, stamp_ns, message.header.frame_id))
+            publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))
         if self._bev.get_subscription_count():
             points = self._points(stamp_ns)
             picture = draw_bev(boxes, points=points, extent=self._settings.bev_extent, size=self._settings.bev_size)

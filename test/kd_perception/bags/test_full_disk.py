@@ -11,7 +11,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.small_disk import small_disk
 
 from kd_perception.atomic import disk_refusal, write_bytes, write_text
-from kd_perception.bags import messages
+from kd_perception.bags.messages import BAG
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
 from kd_perception.errors import DataError
@@ -21,9 +21,9 @@ FULL = "No space left on device|File too large|database or disk is full|disk I/O
 
 def fill_bag(path: Path, storage: str, images: int, overwrite: bool = False) -> None:
     noise = np.random.default_rng(0).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
-    with BagWriter(path, storage, overwrite) as bag:
+    with BagWriter(path, storage, overwrite=overwrite) as bag:
         for stamp in range(images):
-            bag.write("/image", messages.compressed_image(stamp, "camera", noise, "jpeg"), stamp)
+            bag.write("/image", BAG.compressed_image(stamp, "camera", noise, "jpeg"), stamp)
 
 
 def test_a_file_stays_as_it_was(tmp_path: Path):

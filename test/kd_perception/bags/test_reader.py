@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kd_perception.bags import messages
+from kd_perception.bags.messages import BAG
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
 from kd_perception.errors import DataError
@@ -19,7 +20,7 @@ def write(path, storage="mcap"):
         bag.write("/tf_static", messages.tf(0, [("map", "odom", np.eye(4))]), 0)
         for stamp in range(1, COUNT + 1):
             data = rng.integers(0, 256, 20_000, dtype=np.uint8).tobytes()
-            bag.write("/CAM_FRONT/image/compressed", messages.compressed_image(stamp, "CAM_FRONT", data, "jpeg"), stamp)
+            bag.write("/CAM_FRONT/image/compressed", BAG.compressed_image(stamp, "CAM_FRONT", data, "jpeg"), stamp)
             written.append(data)
     return written
 

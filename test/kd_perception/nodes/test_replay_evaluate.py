@@ -21,7 +21,7 @@ from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import FrameStatus, Sample
-from kd_perception.bags import messages
+from kd_perception.bags.messages import BAG
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
@@ -110,7 +110,7 @@ def test_real_time_names_the_samples_without_detections(world, tmp_path):
 
 def test_a_truncated_bag_is_played_as_far_as_it_goes(world, tmp_path):
     _, _, bag, student = world
-    filler = messages.compressed_image(0, "", np.random.default_rng(0).bytes(100_000), "jpeg")
+    filler = BAG.compressed_image(0, "", np.random.default_rng(0).bytes(100_000), "jpeg")
     reader = BagReader(bag)
     types = {topic.name: topic.type_name for topic in reader.topics}
     with BagWriter(tmp_path / "large") as large:  # a bag of several chunks: what a cut chunk holds is lost

@@ -7,15 +7,16 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo
 
 from kd_msgs.msg import Detection3DArray
-from kd_perception.bags import messages as bag_messages
+from kd_perception.bags.messages import BAG, typestore
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.ros.cameras import from_camera_info, to_camera_info
+from kd_perception.messages.markers import MarkerFrame
+from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.detections import from_detection_array, to_detection_array
-from kd_perception.ros.geometry import from_pose, from_transform, to_transform_stamped
-from kd_perception.ros.markers import to_markers
+from kd_perception.ros.geometry import from_pose, from_transform
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
 STAMP = 1_532_402_927_612_460_123  # needs all 64 bits: a float64 loses the last digits
@@ -35,7 +36,7 @@ def over_the_wire(message):
 
 
 def in_a_bag(message):
-    return bytes(bag_messages.typestore().serialize_cdr(message, message.__msgtype__))
+    return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
 def test_stamps_keep_every_nanosecond():
@@ -49,14 +50,14 @@ def test_transforms_round_trip():
     rng = np.random.default_rng(1)
     for _ in range(20):
         matrix = make_transform(rng.normal(size=4), rng.normal(size=3))
-        message = over_the_wire(to_transform_stamped("odom", "base_link", STAMP, matrix))
+        message = over_the_wire(LIVE.transform("odom", "base_link", STAMP, matrix))
         assert np.allclose(from_transform(message.transform), matrix, atol=1e-12)
         assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
         assert to_nanoseconds(message.header.stamp) == STAMP
 
 
 def test_quaternions_travel_as_xyzw():
-    message = to_transform_stamped("a", "b", 0, make_transform([np.cos(0.3), 0.0, 0.0, np.sin(0.3)], np.zeros(3)))
+    message = LIVE.transform("a", "b", 0, make_transform([np.cos(0.3), 0.0, 0.0, np.sin(0.3)], np.zeros(3)))
     rotation = message.transform.rotation
     assert (rotation.w, rotation.z) == (pytest.approx(np.cos(0.3)), pytest.approx(np.sin(0.3)))
 
@@ -110,7 +111,7 @@ def test_unknown_classes_and_broken_poses_are_refused():
 def test_markers_clear_first_and_follow_the_boxes():
     boxes = some_boxes(2)
     boxes.velocity[:] = [[2.0, 0.0], [0.0, 0.0]]
-    markers = to_markers(boxes, STAMP, "base_link").markers
+    markers = MarkerFrame(LIVE, "base_link", STAMP).detections(boxes).markers
     assert markers[0].action == markers[0].DELETEALL
     assert [marker.ns for marker in markers[1:]] == ["boxes", "labels", "velocity", "boxes", "labels"]
     arrow = markers[3]
@@ -131,7 +132,7 @@ def camera(**changes):
 
 
 def test_cameras_round_trip_and_k_is_integer_centred_on_the_wire():
-    message = over_the_wire(to_camera_info(camera(), "CAM_FRONT"))
+    message = over_the_wire(LIVE.camera_info(camera(), "CAM_FRONT"))
     assert message.k[2] == pytest.approx(816.3 - 0.5) and message.k[5] == pytest.approx(491.5 - 0.5)
     back = from_camera_info(message, "CAM_FRONT", MOUNTING)
     assert np.allclose(back.intrinsics, camera().intrinsics) and back.distortion == camera().distortion
@@ -141,7 +142,7 @@ def test_cameras_round_trip_and_k_is_integer_centred_on_the_wire():
 def test_opencv_agrees_where_a_point_lands():
     """CameraInfo is OpenCV's convention: what projectPoints gives is half a pixel off ours."""
     cv2 = pytest.importorskip("cv2")
-    message = to_camera_info(camera(), "CAM_FRONT")
+    message = LIVE.camera_info(camera(), "CAM_FRONT")
     point = np.array([[12.0, 1.0, 1.2]])
     pixel, _, seen = camera().project(point)
     local = (np.linalg.inv(MOUNTING) @ np.append(point, 1.0))[:3]
@@ -161,15 +162,15 @@ LENSES = [
 @pytest.mark.parametrize("model, coefficients", LENSES)
 def test_lenses_travel_in_live_messages_and_in_bags(model, coefficients):
     lens = camera(distortion_model=model, distortion=coefficients)
-    live = over_the_wire(to_camera_info(lens, "CAM_FRONT"))
-    recorded = deserialize_message(in_a_bag(bag_messages.camera_info(0, lens)), CameraInfo)
+    live = over_the_wire(LIVE.camera_info(lens, "CAM_FRONT"))
+    recorded = deserialize_message(in_a_bag(BAG.camera_info(lens, "CAM_FRONT")), CameraInfo)
     for message in (live, recorded):
         back = from_camera_info(message, "CAM_FRONT", MOUNTING)
         assert (back.distortion_model, back.distortion) == (model, coefficients)
 
 
 def test_trailing_zeros_of_a_rational_lens_are_dropped():
-    message = to_camera_info(camera(distortion_model="rational_polynomial", distortion=LENSES[1][1]), "CAM_FRONT")
+    message = LIVE.camera_info(camera(distortion_model="rational_polynomial", distortion=LENSES[1][1]), "CAM_FRONT")
     message.d = [*LENSES[1][1], *[0.0] * 6]
     assert from_camera_info(message, "CAM_FRONT", MOUNTING).distortion == LENSES[1][1]
 
@@ -179,7 +180,7 @@ NO_LENS = [("", []), ("plumb_bob", [0.0] * 5), ("none", []), ("rational_polynomi
 
 @pytest.mark.parametrize("model, coefficients", NO_LENS)
 def test_no_distortion_has_several_spellings(model, coefficients):
-    message = to_camera_info(camera(), "CAM_FRONT")
+    message = LIVE.camera_info(camera(), "CAM_FRONT")
     message.distortion_model, message.d = model, coefficients
     assert from_camera_info(message, "CAM_FRONT", MOUNTING).distortion_model == "none"
 
@@ -201,7 +202,7 @@ def test_no_distortion_has_several_spellings(model, coefficients):
     ],
 )
 def test_calibration_that_cannot_be_used_is_refused(change, sentence):
-    message = to_camera_info(camera(), "CAM_FRONT")
+    message = LIVE.camera_info(camera(), "CAM_FRONT")
     for name, value in change.items():
         setattr(message, name, value)
     with pytest.raises(CalibrationError, match=sentence) as caught:

@@ -6,7 +6,7 @@ from sensor_msgs.msg import CameraInfo
 
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.tf_buffer import TransformBuffer
 
@@ -16,7 +16,7 @@ RIG = ring_rig(2, 704, 256)
 
 
 def info_of(camera: Camera, frame_id: str, stamp_s: int = 0) -> CameraInfo:
-    message = to_camera_info(camera, frame_id)
+    message = LIVE.camera_info(camera, frame_id)
     message.header.stamp.sec = stamp_s
     return message
 

@@ -11,7 +11,7 @@ from support.graph import Peer
 from tf2_msgs.msg import TFMessage
 
 from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
-from kd_perception.ros.geometry import to_transform_stamped
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.qos import TF, TF_STATIC
 from kd_perception.ros.tf import OwnTransforms, Tf2Transforms, TransformSource, open_transforms
 from kd_perception.ros.tf_buffer import TransformError
@@ -33,7 +33,7 @@ class Listening:
 
     def receive(self, parent: str, child: str, stamp_ns: int, matrix: np.ndarray, *, static: bool = False) -> None:
         """One transform arrives."""
-        self.receive_entry(to_transform_stamped(parent, child, stamp_ns, matrix), static=static)
+        self.receive_entry(LIVE.transform(parent, child, stamp_ns, matrix), static=static)
 
     def receive_entry(self, entry: TransformStamped, *, static: bool = False) -> None:
         """One message entry arrives."""
@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_are_refused_and_reported(tf, value):
 
 
 def test_a_quaternion_without_length_is_refused_and_reported(tf):
-    entry = to_transform_stamped("base_link", "camera", 0, pose(1.0))
+    entry = LIVE.transform("base_link", "camera", 0, pose(1.0))
     entry.transform.rotation.w = 0.0
     tf.receive_entry(entry, static=True)
     assert "tf base_link -> camera was refused" in tf.problems[0]
@@ -210,12 +210,12 @@ def test_transforms_come_over_the_wire_latched_ones_also_late(kind, node):
     domain = node.context.get_domain_id()
     with Peer(domain) as peer, Peer(domain, "spinner") as spinner:
         latched = peer.node.create_publisher(TFMessage, "/tf_static", TF_STATIC)
-        latched.publish(TFMessage(transforms=[to_transform_stamped("base_link", "camera", 0, pose(2.0))]))
+        latched.publish(TFMessage(transforms=[LIVE.transform("base_link", "camera", 0, pose(2.0))]))
         problems: list[str] = []
         source = make(spinner.node, problems.append, HISTORY_S)
         moving = peer.node.create_publisher(TFMessage, "/tf", TF)
         spinner.until(moving.get_subscription_count)
-        moving.publish(TFMessage(transforms=[to_transform_stamped("odom", "base_link", T0, pose(1.0))]))
+        moving.publish(TFMessage(transforms=[LIVE.transform("odom", "base_link", T0, pose(1.0))]))
 
         def arrived() -> bool:
             try:

@@ -9,7 +9,8 @@ from rclpy.time import Time
 from support import tf2_standin
 
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.ros.geometry import from_transform, to_transform_stamped
+from kd_perception.ros.geometry import from_transform
+from kd_perception.ros.live import LIVE
 
 tf2_ros = pytest.importorskip("tf2_ros", reason="tf2_ros is not installed: nothing to hold the stand-in against")
 
@@ -73,7 +74,7 @@ def test_lookups_in_random_trees_come_out_as_the_real_ones(seed):
     for parent, child, stamp_ns, matrix, static in entries:
         for _, buffer in buffers:
             add = buffer.set_transform_static if static else buffer.set_transform
-            add(to_transform_stamped(parent, child, stamp_ns, matrix), "test")
+            add(LIVE.transform(parent, child, stamp_ns, matrix), "test")
     names = [*(f"f{number}" for number in range(8)), "tree", "absent", "/f1", ""]
     for cleared in (False, True):
         for _ in range(200):

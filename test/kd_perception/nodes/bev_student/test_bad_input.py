@@ -16,8 +16,7 @@ from tf2_msgs.msg import TFMessage
 
 from kd_msgs.msg import FrameStatus
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.ros.cameras import to_camera_info
-from kd_perception.ros.geometry import to_transform_stamped
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.qos import EVERY_RESULT, TF
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
@@ -93,7 +92,7 @@ def test_a_changed_camera_info_takes_effect_at_once_and_is_reported_once(detecto
     name, lens = detector.rig.names[0], detector.rig.cameras[0]
     before = detector.counter("calibration_changes")
     longer = replace(lens, intrinsics=lens.intrinsics * np.array([[1.5, 1.0, 1.0], [1.0, 1.5, 1.0], [1.0, 1.0, 1.0]]))
-    detector.rig.infos[0].publish(to_camera_info(longer, name))
+    detector.rig.infos[0].publish(LIVE.camera_info(longer, name))
     places = []
     for _ in range(20):
         stamp_ns = detector.next_stamp(S // 10)
@@ -113,7 +112,7 @@ def test_a_changed_camera_info_takes_effect_at_once_and_is_reported_once(detecto
 def test_a_moved_camera_is_reported_and_used(detector):
     before = detector.counter("calibration_changes")
     moved = make_transform(np.array([1.0, 0.0, 0.0, 0.0]), [3.0, 0.0, 0.0]) @ detector.rig.cameras[0].ego_from_camera
-    detector.rig.tf.publish(TFMessage(transforms=[to_transform_stamped("base_link", detector.rig.names[0], 0, moved)]))
+    detector.rig.tf.publish(TFMessage(transforms=[LIVE.transform("base_link", detector.rig.names[0], 0, moved)]))
     detector.peer.until(lambda: found_x(detector) > CAR[0] + 2.0)
     detector.counted("calibration_changes", before + 1)
     detector.rig.tf.publish(TFMessage(transforms=detector.rig.transforms()))
@@ -131,13 +130,13 @@ def found_x(detector: Bench) -> float:
 def test_a_transform_that_comes_late_is_waited_for_and_one_that_never_comes_only_once(tmp_path):
     with bench(tmp_path, calibrate=False, sync_deadline_ms=3000.0) as b:
         for camera, publisher in zip(b.rig.cameras, b.rig.infos, strict=True):
-            publisher.publish(to_camera_info(camera, camera.name))
+            publisher.publish(LIVE.camera_info(camera, camera.name))
         b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()[:2]))  # the third camera hangs on /tf, which is late
         tf = b.peer.node.create_publisher(TFMessage, "/tf", TF)
         b.peer.until(tf.get_subscription_count)
 
         def third(stamp_ns: int) -> TransformStamped:
-            return to_transform_stamped("base_link", b.rig.names[2], stamp_ns, b.rig.cameras[2].ego_from_camera)
+            return LIVE.transform("base_link", b.rig.names[2], stamp_ns, b.rig.cameras[2].ego_from_camera)
 
         tf.publish(TFMessage(transforms=[third(T0 - S)]))
         b.rig.shoot(T0)
@@ -179,7 +178,7 @@ class Drive:
         x = self._speed * (stamp_ns - T0) / 1e9 + jump
         if self._over_tf:
             pose = make_transform(np.array([1.0, 0.0, 0.0, 0.0]), [x, 0.0, 0.0])
-            self._publisher.publish(TFMessage(transforms=[to_transform_stamped("odom", "base_link", stamp_ns, pose)]))
+            self._publisher.publish(TFMessage(transforms=[LIVE.transform("odom", "base_link", stamp_ns, pose)]))
             return
         message = Odometry(child_frame_id="base_link")
         message.header.stamp, message.header.frame_id = to_time(stamp_ns), "odom"

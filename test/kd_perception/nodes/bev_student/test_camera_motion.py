@@ -7,7 +7,7 @@ from tf2_msgs.msg import TFMessage
 
 from kd_msgs.msg import FrameStatus
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.ros.geometry import to_transform_stamped
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.qos import TF
 
 SPEED, EARLY_NS = 40.0, 50_000_000  # m/s, exaggerated so that half a tenth of a second is several cells
@@ -40,7 +40,7 @@ def test_an_early_camera_s_object_is_moved_by_the_robot_s_way(tmp_path):
         odometry = b.peer.node.create_publisher(TFMessage, "/tf", TF)
         b.peer.until(odometry.get_subscription_count)
         ends = [(T0 + k * S, make_transform(np.eye(3), [SPEED * k, 0.0, 0.0])) for k in (0, 2)]
-        odometry.publish(TFMessage(transforms=[to_transform_stamped("odom", "base_link", *end) for end in ends]))
+        odometry.publish(TFMessage(transforms=[LIVE.transform("odom", "base_link", *end) for end in ends]))
         places = []
 
         def known() -> bool:

@@ -17,7 +17,7 @@ from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWat
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.grace_period import GracePeriod
 from kd_perception.nodes.bev_student.odometry import PoseSource
-from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.received import read_image
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_time
@@ -162,7 +162,7 @@ def detector():
     source = RigSource([camera.name for camera in rig], "base_link", buffer)
     for index, camera in enumerate(rig):
         buffer.set_transform("base_link", camera.name, 0, camera.ego_from_camera, static=True)
-        source.set_info(index, to_camera_info(camera, camera.name))
+        source.set_info(index, LIVE.camera_info(camera, camera.name))
     pipeline = Pipeline(Student(Path("none"), SPEC, ""), engine, 2)
     poses = PoseSource(buffer, "odom", "base_link")
     yield FrameDetector(pipeline, source, poses, CameraWatch(source.names), deadline_s=0.0), buffer, engine

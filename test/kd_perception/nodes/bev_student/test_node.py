@@ -20,7 +20,7 @@ from kd_perception.bringup.graph import bev_student_graph
 from kd_perception.bringup.processes import GraphError, running
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
-from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
 pytestmark = pytest.mark.ros
@@ -84,7 +84,7 @@ def test_truncated_and_foreign_images_are_masked(detector):
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
 def test_calibration_that_is_zero_or_nan_masks_the_camera_until_it_is_good(detector, value):
-    bad = to_camera_info(detector.rig.cameras[1], detector.rig.names[1])
+    bad = LIVE.camera_info(detector.rig.cameras[1], detector.rig.names[1])
     bad.k = [value] * 9
     detector.rig.infos[1].publish(bad)
     detector.shoot_until(lambda status: list(status.missing_cameras) == [detector.rig.names[1]])
@@ -99,7 +99,7 @@ def test_without_tf_or_calibration_frames_are_refused_with_a_sentence_until_they
         status = b.status(T0)
         assert status.outcome == FrameStatus.REJECTED and "no CameraInfo" in status.reason
         for camera, publisher in zip(b.rig.cameras, b.rig.infos, strict=True):
-            publisher.publish(to_camera_info(camera, camera.name))
+            publisher.publish(LIVE.camera_info(camera, camera.name))
         b.shoot_until(lambda status: "unknown to tf" in status.reason)
         b.reported("unknown to tf")
         b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()))

@@ -1,0 +1,79 @@
+"""Boxes as RViz markers: a translucent cube in the class's colour, a velocity arrow and a label.
+
+The arrow is the displacement over the next second.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from kd_perception.drawing.cameras import CLASS_COLORS
+from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.transforms import quaternion_from_yaw
+from kd_perception.messages.builder import Message, MessageBuilder
+
+ARROW, CUBE, TEXT_VIEW_FACING = 0, 1, 9  # visualization_msgs/Marker types
+ADD, DELETEALL = 0, 3  # and actions
+ARROW_SPEED = 0.5  # m/s: slower boxes get no arrow
+UNTURNED = (1.0, 0.0, 0.0, 0.0)  # quaternion (w, x, y, z)
+
+
+@dataclass(frozen=True)
+class MarkerFrame:
+    """Where and when markers are: frame and stamp of the boxes."""
+
+    build: MessageBuilder
+    frame_id: str
+    stamp_ns: int
+
+    def cubes(self, boxes: Boxes, namespace: str, alpha: float) -> Message:
+        """A MarkerArray of cubes alone that replaces the namespace's last one."""
+        markers = [self._cube(boxes, index, namespace, alpha) for index in range(len(boxes))]
+        return self._array(namespace, markers)
+
+    def detections(self, boxes: Boxes) -> Message:
+        """A MarkerArray of cubes, velocity arrows and labels, by namespace, that replaces the last one."""
+        markers = []
+        for index in range(len(boxes)):
+            markers += [self._cube(boxes, index, "boxes", 0.45), self._label(boxes, index)]
+            speed = math.hypot(*boxes.velocity[index])
+            if math.isfinite(speed) and speed > ARROW_SPEED:
+                markers.append(self._arrow(boxes, index))
+        return self._array("boxes", markers)
+
+    def _array(self, namespace: str, markers: list[Message]) -> Message:
+        clear = self._marker(ns=namespace, action=DELETEALL, type=CUBE)
+        return self.build.make("visualization_msgs/msg/MarkerArray", markers=[clear, *markers])
+
+    def _cube(self, boxes: Boxes, index: int, namespace: str, alpha: float) -> Message:
+        pose = self.build.pose(boxes.center[index], quaternion_from_yaw(float(boxes.yaw[index])))
+        colour = self._colour(boxes, index, alpha)
+        scale = self.build.vector(boxes.size[index])
+        return self._marker(ns=namespace, id=index, type=CUBE, pose=pose, scale=scale, color=colour)
+
+    def _arrow(self, boxes: Boxes, index: int) -> Message:
+        end = boxes.center[index] + np.append(boxes.velocity[index], 0.0)
+        scale = self.build.vector((0.15, 0.35, 0.5))  # shaft, head width, head length
+        points = [self.build.point(boxes.center[index]), self.build.point(end)]
+        colour = self._colour(boxes, index, 0.9)
+        return self._marker(ns="velocity", id=index, type=ARROW, scale=scale, color=colour, points=points)
+
+    def _label(self, boxes: Boxes, index: int) -> Message:
+        above = boxes.center[index] + [0.0, 0.0, boxes.size[index, 2] / 2.0 + 0.5]
+        text = f"{CLASSES[int(boxes.label[index])]} {boxes.score[index]:.2f}"
+        scale, colour = self.build.vector((0.0, 0.0, 0.6)), self._colour(boxes, index, 1.0)
+        pose = self.build.pose(above, UNTURNED)
+        return self._marker(
+            ns="labels", id=index, type=TEXT_VIEW_FACING, pose=pose, scale=scale, color=colour, text=text
+        )
+
+    def _marker(self, **fields: object) -> Message:
+        """A Marker of these fields; RViz warns about a quaternion of zeros, so every marker has a pose."""
+        unturned = {"pose": self.build.pose((0.0, 0.0, 0.0), UNTURNED), "action": ADD}
+        head = self.build.header(self.stamp_ns, self.frame_id)
+        return self.build.make("visualization_msgs/msg/Marker", header=head, **{**unturned, **fields})
+
+    def _colour(self, boxes: Boxes, index: int, alpha: float) -> Message:
+        red, green, blue = (channel / 255.0 for channel in CLASS_COLORS[CLASSES[int(boxes.label[index])]])
+        return self.build.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)
