@@ -18,7 +18,7 @@ demo: setup  ## Synthetic scene -> bag -> node graph -> nuScenes metric; picture
 
 test: setup  ## Linter and all tests, in two processes (JOBS=... for another number)
 	@$(ENV) ruff check .
-	@$(ENV) pytest -n $(JOBS) --dist loadfile
+	@$(ENV) pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder  # slow files first: test/conftest.py
 
 colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, install/, log/)
 	@$(ENV) colcon build

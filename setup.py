@@ -60,7 +60,7 @@ setup(
             "parity = kd_bench.stages.cli:parity",
             "temporal = kd_bench.temporal:temporal",
             "soak = kd_bench.soak.cli:soak",
-            "rigs = kd_bench.rigs:rigs",
+            "rigs = kd_bench.other_rigs:rigs",
             "steps = kd_bench.steps:steps",
             "transfer = kd_bench.transfer:transfer",
             "distill = kd_bench.distill.cli:distill",

@@ -22,7 +22,7 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import TrainConfig, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
-from kd_training.loop.gradients import add_gradients
+from kd_training.loop.forward_backward import add_gradients
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients
 from kd_training.tasks import build_task

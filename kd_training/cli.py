@@ -33,8 +33,8 @@ def train(
     several processes.
     """
     from kd_training.config.experiment import TrainConfig, load_config
-    from kd_training.loop.missing_teacher import train_missing_teacher
     from kd_training.loop.train import train as run
+    from kd_training.loop.train_teacher_first import train_missing_teacher
 
     if weights is not None and resume is not None:
         raise typer.BadParameter("--weights starts a new run and --resume continues one; give only one of them")

@@ -3,9 +3,17 @@
 import os
 import signal
 
+import pytest
+
 # A shell ignores SIGINT for what it runs in the background, and programs that a test starts would inherit that:
 # tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each test process, and what it starts, has one core: `make test` runs one process a core. Before numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests go first, or one process would still be at them when the other has nothing left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

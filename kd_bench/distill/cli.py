@@ -15,8 +15,8 @@ from kd_bench.distill.arms import CENTERPOINT, MVP, SUITES, Suite
 from kd_bench.distill.ledger import read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import RunContext, execute, folder_of
-from kd_bench.distill.runs import Given, Settings, SuitePlan, suite_config, teacher_run
 from kd_bench.distill.splits import PLANS, REPORTED, Split, open_splits, render_missing
+from kd_bench.distill.suite_runs import Given, Settings, SuitePlan, suite_config, teacher_run
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource

@@ -7,8 +7,8 @@ from functools import cached_property
 from kd_bench.distill.arms import BASELINE, label_of
 from kd_bench.distill.intervals import Estimate, estimate, paired
 from kd_bench.distill.ledger import Record
-from kd_bench.distill.runs import CONTINUED, PARTS, START, TEACHER_SUITE, TRAINED_PART, part_step
 from kd_bench.distill.splits import REPORTED, TUNED
+from kd_bench.distill.suite_runs import CONTINUED, PARTS, START, TEACHER_SUITE, TRAINED_PART, part_step
 
 TRAINED_GAIN = 0.01  # mAP that the baseline's last third may still bring
 FIGURES = ("mAP", "NDS", "mATE", "mAOE", "mAVE")

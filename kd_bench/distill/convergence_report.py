@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from kd_bench.distill.arms import BASELINE
 from kd_bench.distill.cells import gain_text, mean_text
 from kd_bench.distill.comparison import Comparison, steps_to
+from kd_bench.distill.distillbev_paper import CONVERGENCE_SHARE
 from kd_bench.distill.intervals import estimate, paired
-from kd_bench.distill.published import CONVERGENCE_SHARE
 from kd_bench.tables import markdown_table
 
 Curves = dict[int, dict[int, float]]  # mAP by seed and step

@@ -9,11 +9,11 @@ from kd_bench.distill.blending_report import blending_parts
 from kd_bench.distill.cells import gain_text, mean_text, number_text
 from kd_bench.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, comparisons
 from kd_bench.distill.convergence_report import convergence_table
+from kd_bench.distill.distillbev_paper import published_tables
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.plots import draw_curves, draw_gains
-from kd_bench.distill.published import published_tables
-from kd_bench.distill.runs import CONTINUED, START, TEACHER_SUITE, Settings
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED, TUNED
+from kd_bench.distill.suite_runs import CONTINUED, START, TEACHER_SUITE, Settings
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_bench.distill.ledger import Record, append, read_ledger
-from kd_bench.distill.runs import Run
+from kd_bench.distill.suite_runs import Run
 from kd_bench.distill.worker import HELD, INTERRUPTED, Order, score_file, training_seconds, write_order
 from kd_bench.tables import command_line, device
 from kd_perception.commit import code_commit

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, Threads
 from kd_bench.soak.bag import CAMERA_HZ, render_moments, write_soak_bag
 from kd_bench.soak.load import LoadTarget, run_load
-from kd_bench.soak.pipeline_alone import measure_alone, read_bag_frames
+from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
 from kd_bench.soak.report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_bench.soak.load import Load
-from kd_bench.soak.pipeline_alone import Alone
+from kd_bench.soak.pipeline_without_ros import Alone
 from kd_bench.soak.process_watch import Usage
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import atomic_path

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kd_bench.frames import BenchFrame, count_missing, read_frames, render_frames
+from kd_bench.dataset_frames import BenchFrame, count_missing, read_frames, render_frames
 from kd_bench.options import EngineChoice, EngineName, ReportFile, TablesVersion, Threads
 from kd_bench.progress import progress_bars
 from kd_bench.stages.measure import measure_stages

@@ -13,7 +13,7 @@ import numpy as np
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from kd_bench.frames import BenchFrame
+from kd_bench.dataset_frames import BenchFrame
 from kd_perception.engines.protocol import Tensor
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS

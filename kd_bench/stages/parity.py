@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from kd_bench.frames import BenchFrame
+from kd_bench.dataset_frames import BenchFrame
 from kd_bench.progress import Show, silent
 from kd_bench.tables import markdown_table
 from kd_perception.geometry.boxes import Boxes

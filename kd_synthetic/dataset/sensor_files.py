@@ -6,7 +6,7 @@ import numpy as np
 import simplejpeg
 
 from kd_perception.atomic import atomic_path
-from kd_perception.datasets.instance_masks import beside, write_depth, write_mask
+from kd_perception.datasets.masks_and_depth import beside, write_depth, write_mask
 from kd_synthetic.dataset.config import RenderConfig
 from kd_synthetic.rendering.camera import Exposure
 

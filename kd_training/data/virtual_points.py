@@ -1,7 +1,7 @@
 """Virtual points (MVP, arXiv:2111.06881): points that image instances add to a sparse cloud.
 
 Pixels are drawn in an instance's mask; each takes the range of the nearest LiDAR return inside the mask, in pixels, and
-is lifted through the camera. Masks lie next to the data set as `datasets.instance_masks` describes; a name in their
+is lifted through the camera. Masks lie next to the data set as `datasets.masks_and_depth` describes; a name in their
 .json is an annotation's token, or a class for masks of a segmentation network.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from nuscenes import NuScenes
 from nuscenes.eval.detection.utils import category_to_detection_name
 
-from kd_perception.datasets.instance_masks import InstanceMask, read_mask
+from kd_perception.datasets.masks_and_depth import InstanceMask, read_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES

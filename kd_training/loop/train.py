@@ -19,7 +19,7 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
-from kd_training.loop.gradients import add_gradients, check_gradients
+from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
 from kd_training.loop.progress import RunProgress

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kd_training.config.experiment import AnyConfig, load_config
-from kd_training.loop.gradients import add_gradients
+from kd_training.loop.forward_backward import add_gradients
 from kd_training.loop.train import load_batches, open_run
 
 

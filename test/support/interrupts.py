@@ -5,16 +5,16 @@ import signal
 
 import pytest
 
-from kd_training.loop import gradients
+from kd_training.loop import forward_backward
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Send this process the signal of Ctrl-C at a step."""
-    check = gradients.check_finite
+    check = forward_backward.check_finite
 
     def check_and_interrupt(losses: object, now: int) -> None:
         check(losses, now)
         if now == step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(gradients, "check_finite", check_and_interrupt)
+    monkeypatch.setattr(forward_backward, "check_finite", check_and_interrupt)

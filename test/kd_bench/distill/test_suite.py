@@ -16,8 +16,6 @@ from kd_bench.distill.arms import BASELINE, DISTILL, GRID, NONE, Arm, GridArm, S
 from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import RunContext, RunError, execute, folder_of, missing
-from kd_bench.distill.runs import START, Given, Run, Settings, SuitePlan
-from kd_bench.distill.runs import teacher_run as plan_teacher
 from kd_bench.distill.splits import (
     REPORTED,
     TRAIN,
@@ -27,6 +25,8 @@ from kd_bench.distill.splits import (
     open_splits,
     render_missing,
 )
+from kd_bench.distill.suite_runs import START, Given, Run, Settings, SuitePlan
+from kd_bench.distill.suite_runs import teacher_run as plan_teacher
 from kd_bench.distill.worker import (
     HeldError,
     Order,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from kd_bench.cli import bench
 from kd_bench.options import EngineChoice
 from kd_bench.soak.load import LoadTarget, run_load
-from kd_bench.soak.pipeline_alone import measure_alone, read_bag_frames
+from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
 from kd_bench.soak.process_watch import ProcessWatch, usage
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes

@@ -8,7 +8,7 @@ from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_bench.soak.bag import CAMERA_HZ, FRAMES, write_soak_bag
 from kd_bench.soak.load import Load, LoadFrame
-from kd_bench.soak.pipeline_alone import Alone, read_bag_frames
+from kd_bench.soak.pipeline_without_ros import Alone, read_bag_frames
 from kd_bench.soak.process_watch import Usage
 from kd_bench.soak.report import draw_soak, slope_mb_per_minute, soak_markdown, stage_rows, verdicts
 from kd_perception.bags.reader import BagReader

@@ -4,7 +4,7 @@ import pytest
 from support.fake_student import TEMPORAL_SPEC, write_fake_student
 from support.nuscenes_tables import VERSION, write_dataset
 
-from kd_bench.frames import BenchFrame, read_frames
+from kd_bench.dataset_frames import BenchFrame, read_frames
 from kd_perception.errors import DataError
 from kd_perception.student.spec import load_student
 

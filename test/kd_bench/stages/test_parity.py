@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.made_once import made_once
 
-from kd_bench.frames import BenchFrame, count_missing, read_frames, render_frames
+from kd_bench.dataset_frames import BenchFrame, count_missing, read_frames, render_frames
 from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes

@@ -108,7 +108,7 @@ MISTAKES = {
     ),
     "a turned cloud": (only("LIDAR_TOP", lambda m: QUARTER @ m), "the cloud is turned by 90 degrees"),
     "no transforms": (without("/tf", "/tf_static"), "the bag has no transforms"),
-    "no CameraInfo": (without("/CAM_BACK/camera_info"), "camera 'CAM_BACK': no CameraInfo beside /CAM_BACK/image"),
+    "no CameraInfo": (without("/CAM_BACK/camera_info"), "camera 'CAM_BACK': no CameraInfo next to /CAM_BACK/image"),
     "zero intrinsics": (info_of("CAM_BACK", k=np.zeros(9)), "camera 'CAM_BACK': focal lengths must be positive"),
     "another size": (
         info_of("CAM_BACK", width=704, height=256), "its images are 352x128 but .* 704x256; resize k .* 0.5",

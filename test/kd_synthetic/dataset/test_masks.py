@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_perception.datasets.instance_masks import read_depth, read_mask
+from kd_perception.datasets.masks_and_depth import read_depth, read_mask
 from kd_perception.datasets.nuscenes import ego_pose, load_frame, open_nuscenes, read_lidar, sensor_transform
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError

@@ -10,7 +10,7 @@ from support.real_data import real_data
 from typer import Typer
 from typer.testing import CliRunner
 
-from kd_perception.datasets.instance_masks import read_depth, read_mask
+from kd_perception.datasets.masks_and_depth import read_depth, read_mask
 from kd_perception.datasets.nuscenes import ego_pose, load_frame, open_nuscenes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError

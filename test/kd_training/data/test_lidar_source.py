@@ -9,7 +9,7 @@ from support.clouds import lidar_rows
 from support.nuscenes_tables import SCENES, VERSION, token, write_dataset
 from support.training_data import lidar_source, no_augmentation
 
-from kd_perception.datasets.instance_masks import write_mask
+from kd_perception.datasets.masks_and_depth import write_mask
 from kd_perception.errors import DataError
 from kd_training.config.sections import DataRoot, ModelConfig
 from kd_training.config.student_spec import student_spec

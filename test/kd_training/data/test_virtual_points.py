@@ -8,7 +8,7 @@ from support.clouds import surface, write_cloud
 from support.nuscenes_tables import SCENES, VERSION, token, write_dataset
 from support.training_data import lidar_source
 
-from kd_perception.datasets.instance_masks import InstanceMask, write_mask
+from kd_perception.datasets.masks_and_depth import InstanceMask, write_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from kd_perception.cli import app
 from kd_training.config.experiment import to_yaml
 from kd_training.evaluation.pictures import FRAMES
-from kd_training.loop.missing_teacher import train_missing_teacher
+from kd_training.loop.train_teacher_first import train_missing_teacher
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from kd_training.config.sections import ScheduleConfig
-from kd_training.loop.gradients import TrainingError, check_gradients
+from kd_training.loop.forward_backward import TrainingError, check_gradients
 from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
 from kd_training.loop.weight_average import averaged_model, averaged_parameters
 

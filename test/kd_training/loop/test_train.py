@@ -37,7 +37,7 @@ from kd_training.config.sections import (
 )
 from kd_training.evaluation.torch_engine import TorchEngine
 from kd_training.evaluation.validation import measured_accuracy, validation_metrics
-from kd_training.loop.gradients import TrainingError
+from kd_training.loop.forward_backward import TrainingError
 from kd_training.loop.train import kept_weights, train
 from kd_training.models.students import build_student
 from kd_training.models.students.bevdet import BevDet
@@ -103,7 +103,7 @@ def test_a_temporal_student_trains_from_single_frame_weights_and_is_validated(pa
     summary = json.loads((tmp_path / "metrics" / "metrics_summary.json").read_text())
     assert (summary["mean_ap"], summary["nd_score"]) == (metrics.mean_ap, metrics.nds)
     assert (summary["meta"]["use_lidar"], summary["meta"]["use_camera"]) == (False, True)
-    assert metrics.classes["car"].truths == 18  # three in each of two scenes' three keyframes
+    assert metrics.classes["car"].ground_truths == 18  # three in each of two scenes' three keyframes
 
 
 def test_resume_refuses_another_configuration_and_damaged_state(painted, finished, tmp_path):

@@ -17,7 +17,7 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_weights
 from kd_training.config.sections import AugmentConfig, GridConfig
 from kd_training.distill.distiller import Distiller
-from kd_training.loop.gradients import TrainingError
+from kd_training.loop.forward_backward import TrainingError
 from kd_training.loop.train import train
 from kd_training.models.students import build_student
 from kd_training.models.teachers import build_teacher
