@@ -32,6 +32,7 @@ def direct_names() -> set[str]:
 
 
 def main() -> None:
+    """Write the file from what pip installed here, whole or not at all."""
     left_out = direct_names() | TOOLS
     by_pip = [dist for dist in distributions() if (dist.read_text("INSTALLER") or "").strip() == "pip"]
     versions = {normalised(dist.metadata["Name"]): dist.version for dist in by_pip}

@@ -38,6 +38,7 @@ def repair(prefix: Path, python_include: str, numpy_include: str) -> list[Path]:
 
 
 def main() -> None:
+    """Repair the CMake files below the prefix that is given, or below this Python's."""
     import numpy
 
     prefix = Path(sys.argv[1] if len(sys.argv) > 1 else sys.prefix)

@@ -45,7 +45,7 @@ def draw_bev(
         red = np.zeros(len(ground_truth), bool) if missed is None else missed
         for outline, is_red in zip(ground_truth.corners()[:, :4, :2], red, strict=True):
             color, width = (MISSED_COLOR, 2) if is_red else (GROUND_TRUTH_COLOR, 1)
-            cv2.polylines(canvas, [view.fixed(outline)], True, color, width, cv2.LINE_AA, SUBPIXEL)
+            _draw_lines(canvas, view.fixed(outline), color, width, closed=True)
     tint = canvas.copy()
     for outline, label in zip(detections.corners()[:, :4, :2], detections.label, strict=True):
         cv2.fillPoly(tint, [view.fixed(outline)], CLASS_COLORS[CLASSES[label]], cv2.LINE_AA, SUBPIXEL)
@@ -77,16 +77,9 @@ def _bev_box(canvas: np.ndarray, view: BevView, box: Boxes) -> None:
     color = CLASS_COLORS[CLASSES[box.label[0]]]
     heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
     center = box.center[0, :2]
-    cv2.polylines(canvas, [view.fixed(box.corners()[0, :4, :2])], True, color, 2, cv2.LINE_AA, SUBPIXEL)
-    cv2.polylines(
-        canvas,
-        [view.fixed(np.stack([center, center + heading * box.size[0, 0] / 2.0]))],
-        False,
-        color,
-        2,
-        cv2.LINE_AA,
-        SUBPIXEL,
-    )
+    _draw_lines(canvas, view.fixed(box.corners()[0, :4, :2]), color, 2, closed=True)
+    nose = np.stack([center, center + heading * box.size[0, 0] / 2.0])
+    _draw_lines(canvas, view.fixed(nose), color, 2, closed=False)
     velocity = box.velocity[0]
     if np.isfinite(velocity).all() and np.linalg.norm(velocity) > 0.5:
         start, end = np.round(view.pixels(np.stack([center, center + velocity]))).astype(int)
@@ -120,7 +113,12 @@ def ego_outline(canvas: np.ndarray, view: BevView) -> None:
     """A car's outline with its nose up; nuScenes' ego frame sits at the rear axle."""
     shape = np.array([[3.4, 0.6], [3.7, 0.0], [3.4, -0.6], [3.0, -0.9], [-0.9, -0.9], [-0.9, 0.9], [3.0, 0.9]])
     cv2.fillPoly(canvas, [view.fixed(shape)], (90, 100, 116), cv2.LINE_AA, SUBPIXEL)
-    cv2.polylines(canvas, [view.fixed(shape)], True, TEXT_COLOR, 1, cv2.LINE_AA, SUBPIXEL)
+    _draw_lines(canvas, view.fixed(shape), TEXT_COLOR, 1, closed=True)
+
+
+def _draw_lines(canvas: np.ndarray, points: np.ndarray, color: Color, width: int, *, closed: bool) -> None:
+    """Lines through points in fixed-point pixels (`_View.fixed`)."""
+    cv2.polylines(canvas, [points], isClosed=closed, color=color, thickness=width, lineType=cv2.LINE_AA, shift=SUBPIXEL)
 
 
 def _legend(canvas: np.ndarray, names: Sequence[str], *, ground_truth: bool, missed: bool) -> None:

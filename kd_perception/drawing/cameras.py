@@ -146,7 +146,9 @@ def _polyline(canvas: np.ndarray, pixels: np.ndarray, color: Color, thickness: i
     """Draw pixels (K, 2) with centres at .5; OpenCV centres them on integers."""
     pixels = pixels[np.isfinite(pixels).all(axis=1)] - 0.5
     fixed = np.round(np.clip(pixels, -1e6, 1e6) * (1 << SUBPIXEL)).astype(np.int32)
-    cv2.polylines(canvas, [fixed], False, color, thickness, cv2.LINE_AA, SUBPIXEL)
+    cv2.polylines(
+        canvas, [fixed], isClosed=False, color=color, thickness=thickness, lineType=cv2.LINE_AA, shift=SUBPIXEL
+    )
 
 
 def _tint_front(canvas: np.ndarray, corners: np.ndarray, camera: Camera, scale: float, color: Color) -> None:

@@ -21,10 +21,11 @@ _SAMPLES = 512  # of the growing curve, from which Newton's method starts
 
 
 class Lens(Protocol):
-    """What a camera asks of its lens. `max_angle`: radians from the optical axis up to which points are visible."""
+    """What a camera asks of its lens."""
 
     @property
-    def max_angle(self) -> float: ...
+    def max_angle(self) -> float:
+        """Radians from the optical axis up to which points are visible."""
 
     def image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) in the camera frame -> image coordinates (N, 2), and which of them are visible (N,)."""

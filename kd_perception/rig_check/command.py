@@ -36,6 +36,7 @@ def rig() -> None:
 
 @app.command()
 def check(
+    *,
     bag: Annotated[Path, typer.Option(help="rosbag2 folder, or its .mcap or .db3 file.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the page and pictures; default: out/rig/BAG.")] = None,
     camera: Annotated[

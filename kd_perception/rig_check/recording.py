@@ -192,7 +192,7 @@ def _keep_info(record: CameraRecord, message: CameraInfo) -> None:
         record.infos.append((to_nanoseconds(message.header.stamp), message))
 
 
-def _keep_transforms(recording: Recording, message: TFMessage, static: bool) -> None:
+def _keep_transforms(recording: Recording, message: TFMessage, *, static: bool) -> None:
     for entry in message.transforms:
         parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
         try:

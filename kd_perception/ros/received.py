@@ -49,4 +49,5 @@ def read_image(cdr: bytes) -> ReceivedImage:
     encoding = fields.string()
     fields.number("B")  # is_bigendian: of no consequence for bytes
     step = fields.number("I")
-    return ReceivedImage(stamp_ns, frame_id, encoding, fields.octets(), False, height, width, step)
+    data = fields.octets()
+    return ReceivedImage(stamp_ns, frame_id, encoding, data, compressed=False, height=height, width=width, step=step)
