@@ -47,7 +47,7 @@ def demo(
     *,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("out/demo"),
     student: StudentFile = None,
-    engine: EngineName = "auto",
+    engine: EngineName = DetectorOptions.engine,
     scenes: Annotated[int, typer.Option(min=1, help="Synthetic scenes to render.")] = 2,
     frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene, two a second.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = DEMO_SEED,

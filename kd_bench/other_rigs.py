@@ -28,6 +28,7 @@ from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, read_results, write_results
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import Student, load_student
@@ -134,7 +135,7 @@ def rigs(
     frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the streets; default: the held-out set's.")] = 900,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
-    engine: EngineName = "auto",
+    engine: EngineName = DetectorOptions.engine,
     threads: Threads = 0,
     report: ReportFile = None,
 ) -> None:

@@ -22,6 +22,7 @@ from kd_perception.evaluation.predictions import FrameFeed, Predictions, detect_
 from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
 from kd_perception.evaluation.results import write_results
 from kd_perception.geometry.boxes import CLASSES
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import MemorySpec, Student, load_student
@@ -82,7 +83,7 @@ def temporal(
     camera_hz: Annotated[
         float, typer.Option(min=0.0, help="Also run at this rate, with images between keyframes; 0: keyframes only.")
     ] = 10.0,
-    engine: EngineName = "auto",
+    engine: EngineName = DetectorOptions.engine,
     threads: Threads = 0,
     report: ReportFile = None,
 ) -> None:

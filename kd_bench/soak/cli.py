@@ -17,6 +17,7 @@ from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
 from kd_bench.soak.report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
+from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 
@@ -30,7 +31,7 @@ def soak(
     *,
     minutes: Annotated[float, typer.Option(min=0.1, help="Duration of the load.")] = 10.0,
     student: StudentFile = None,
-    engine: EngineName = "auto",
+    engine: EngineName = DetectorOptions.engine,
     threads: Threads = 0,
     bag: Annotated[
         Path | None, typer.Option(help="Bag of six cameras and a cloud at 10 Hz; default: rendered at 1600x900.")

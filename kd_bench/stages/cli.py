@@ -90,7 +90,7 @@ def pipeline(
     dataroot: DataFolder = None,
     version: TablesVersion = SYNTHETIC_VERSION,
     frames: Frames = 50,
-    engine: EngineName = "auto",
+    engine: EngineName = DetectorOptions.engine,
     threads: Threads = 0,
     graph: Annotated[
         bool, typer.Option(help="Also replay a bag through the node graph (needs the ROS packages).")

@@ -32,7 +32,7 @@ class InstanceMask:
         return np.isin(self.index, indices)
 
 
-def beside(dataroot: Path, kind: str, filename: str) -> Path:
+def picture_path(dataroot: Path, kind: str, filename: str) -> Path:
     """Where the picture of a `kind` ('masks' or 'depth') lies that belongs to a sample_data row's `filename`."""
     path = Path(filename)
     return Path(dataroot) / kind / path.parent.name / f"{path.stem}.png"
@@ -48,7 +48,7 @@ def write_mask(target: Path, owner: np.ndarray, annotation_of: dict[int, str]) -
 
 def read_mask(dataroot: Path, filename: str) -> InstanceMask:
     """The mask of the picture `filename`; raises DataError if the set was rendered without masks."""
-    path = beside(dataroot, "masks", filename)
+    path = picture_path(dataroot, "masks", filename)
     index = _read_png(path, "--masks")
     tokens = json.loads(path.with_suffix(".json").read_text())
     return InstanceMask(index, {int(key): token for key, token in tokens.items()})
@@ -65,7 +65,7 @@ def read_depth(dataroot: Path, filename: str) -> np.ndarray:
 
     Raises DataError if the set was rendered without depth.
     """
-    stored = _read_png(beside(dataroot, "depth", filename), "--depth")
+    stored = _read_png(picture_path(dataroot, "depth", filename), "--depth")
     return np.where(stored > 0, stored / np.float32(CENTIMETRES), np.float32(np.inf)).astype(np.float32)
 
 

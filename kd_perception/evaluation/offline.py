@@ -25,7 +25,9 @@ def evaluate(
     version: Annotated[str, typer.Option(help="Name of the tables' folder, e.g. v1.0-mini.")],
     out: Annotated[Path, typer.Option(help="Folder for detections, scores, report and pictures.")],
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to evaluate; repeatable. Default: all.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="auto, openvino, onnxruntime or another installed engine.")
+    ] = DetectorOptions.engine,
     score_threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Detections with a lower score are left out.")
     ] = DetectorOptions.score_threshold,

@@ -57,7 +57,7 @@ class Pipeline:
     def __init__(
         self,
         student: Student,
-        engine: str | Engine = "auto",
+        engine: str | Engine = DetectorOptions.engine,
         cameras: int = 6,
         options: PipelineOptions = PIPELINE_DEFAULTS,
     ) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import simplejpeg
 
 from kd_perception.atomic import atomic_path
-from kd_perception.datasets.masks_and_depth import beside, write_depth, write_mask
+from kd_perception.datasets.masks_and_depth import picture_path, write_depth, write_mask
 from kd_synthetic.dataset.config import RenderConfig
 from kd_synthetic.rendering.camera import Exposure
 
@@ -29,6 +29,6 @@ def write_cloud(target: Path, cloud: np.ndarray) -> None:
 def write_for_teachers(config: RenderConfig, filename: str, exposure: Exposure, tokens: dict[int, str]) -> None:
     """Write the mask and the depth of the picture `filename`, if wanted; `tokens` are the actors' annotations."""
     if config.masks:
-        write_mask(beside(config.out, "masks", filename), exposure.owner, tokens)
+        write_mask(picture_path(config.out, "masks", filename), exposure.owner, tokens)
     if config.depth:
-        write_depth(beside(config.out, "depth", filename), exposure.distance)
+        write_depth(picture_path(config.out, "depth", filename), exposure.distance)

@@ -167,7 +167,7 @@ def build_driven_scenery(
 def _add_lamp(site: Site, street: DrivenStreet, at: float, side: int) -> None:
     """A street lamp at the free kerb nearest to a station."""
     offsets = np.arange(HALF_WIDTH, HALF_WIDTH + 25.0, 0.4)
-    xy, yaw = street.main.beside(np.full(len(offsets), at), side * offsets)
+    xy, yaw = street.main.pose_at(np.full(len(offsets), at), side * offsets)
     fitting = np.flatnonzero((street.clearance(xy) > 0.4) & (street.clearance(xy) < 2.0))
     place = next((xy[i] for i in fitting if site.free(xy[i], 1.5)), None)
     if place is not None:

@@ -52,7 +52,7 @@ class Painter:
         s = np.append(np.arange(span[0], span[1], 1.0), span[1])
         for begin in range(0, len(s) - 1, 20):
             piece = s[begin : begin + 21]
-            left, right = path.beside(piece, d[0])[0], path.beside(piece, d[1])[0]
+            left, right = path.pose_at(piece, d[0])[0], path.pose_at(piece, d[1])[0]
             self.polygon(np.concatenate([left, right[::-1]]), colour)
 
     def dashes(
@@ -151,13 +151,13 @@ def _wear(
         paint.band(roads.main, (s, s + length), (d, d + width), asphalt * rng.uniform(0.65, 1.3))
     for _ in range(50):
         s, d = rng.uniform(*span), rng.uniform(-half, half)
-        crack = roads.main.beside(s + np.cumsum(rng.uniform(0.1, 0.7, 12)), d + np.cumsum(rng.normal(0, 0.25, 12)))[0]
+        crack = roads.main.pose_at(s + np.cumsum(rng.uniform(0.1, 0.7, 12)), d + np.cumsum(rng.normal(0, 0.25, 12)))[0]
         cv2.polylines(
             paint.image, [paint.pixels(crack)], isClosed=False, color=gamma_bytes(asphalt * 0.5), lineType=cv2.LINE_AA,
             shift=SHIFT,
         )  # fmt: skip
     for _ in range(14):
-        centre = roads.main.beside(rng.uniform(*span), rng.uniform(-half, half))[0]
+        centre = roads.main.pose_at(rng.uniform(*span), rng.uniform(-half, half))[0]
         circle = centre + 0.36 * np.stack([np.cos(np.arange(14) * 0.449), np.sin(np.arange(14) * 0.449)], -1)
         paint.polygon(circle, asphalt * 0.45)
 

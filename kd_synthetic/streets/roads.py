@@ -38,14 +38,14 @@ class DrivePath:
         beyond = (s - inside)[..., None]
         return xy + beyond * np.stack([np.cos(heading), np.sin(heading)], -1), heading
 
-    def beside(self, s: np.ndarray | float, d: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    def pose_at(self, s: np.ndarray | float, d: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """As `at`, shifted by d to the left."""
         xy, heading = self.at(s)
         return xy + np.asarray(d)[..., None] * np.stack([-np.sin(heading), np.cos(heading)], -1), heading
 
     def offset(self, d: float, *, backwards: bool = False) -> "DrivePath":
         """The parallel path d to the left, optionally driven the other way."""
-        xy, _ = self.beside(np.arange(len(self.points)) * STEP, d)
+        xy, _ = self.pose_at(np.arange(len(self.points)) * STEP, d)
         return path_through(xy[::-1] if backwards else xy)
 
     def station_of(self, xy: np.ndarray) -> float:

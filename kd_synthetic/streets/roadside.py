@@ -37,13 +37,13 @@ def add_parked_rows(crowd: Crowd, streets: Streets, span: tuple[float, float], w
                 centre = s + size[0] / 2
                 blocked = any(each.blocks(centre, side) for each in works)
                 if rng.random() < occupancy and not roads.near_crossing(centre, 3 + size[0] / 2) and not blocked:
-                    xy, yaw = roads.main.beside(
+                    xy, yaw = roads.main.pose_at(
                         centre, side * (roads.half_width - roads.parking / 2 + 0.1 + rng.normal(0, 0.08))
                     )
                     direction = yaw + (0 if side == roads.keep else np.pi) + rng.normal(0, 0.02)
                     if kind == "motorcycles":
                         for i in range(int(rng.integers(2, 5))):
-                            spot, along = roads.main.beside(
+                            spot, along = roads.main.pose_at(
                                 s + 0.6 + 1.05 * i, side * (roads.half_width - roads.parking / 2)
                             )
                             crowd.cycle("motorcycle", still(*spot, along + np.pi / 2 + rng.normal(0, 0.1)), rider=False)
@@ -62,7 +62,7 @@ def add_forecourts(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float]) 
         )
         for i, kind in enumerate(kinds):
             size = sample_size(str(kind), rng)
-            xy, yaw = roads.main.beside(at + 3.1 * i, side * (roads.half_width + roads.sidewalk + 1.5 + size[0] / 2))
+            xy, yaw = roads.main.pose_at(at + 3.1 * i, side * (roads.half_width + roads.sidewalk + 1.5 + size[0] / 2))
             motion = still(*xy, yaw + np.pi / 2 * rng.choice((-1, 1)) + rng.normal(0, 0.04))
             if roads.clearance(xy[None])[0] > roads.sidewalk + size[0] / 2:
                 crowd.vehicle(str(kind), motion, size, parked=True)
@@ -94,7 +94,7 @@ def add_road_works(crowd: Crowd, roads: RoadNetwork, start: float, side: int) ->
     style, end = int(rng.integers(3)), start + length
 
     def place(s: float, d: float) -> tuple[float, float, float]:
-        xy, yaw = roads.main.beside(s, side * d)
+        xy, yaw = roads.main.pose_at(s, side * d)
         return float(xy[0]), float(xy[1]), float(yaw)
 
     for i, s in enumerate(np.arange(start - 9, start, 1.8 + rng.random())):
@@ -122,7 +122,7 @@ def _add_walkers(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float], t:
     rng, pavement = crowd.rng, _pavement(roads)
     for _ in range(int(rng.poisson(expected))):
         side, speed = rng.choice((-1, 1)), rng.choice((-1, 1)) * np.clip(rng.normal(1.3, 0.25), 0.6, 2.2)
-        xy, yaw = roads.main.beside(
+        xy, yaw = roads.main.pose_at(
             rng.uniform(*span) + speed * t, side * rng.uniform(*pavement) + 0.15 * np.sin(0.3 * t + rng.uniform(0, 6))
         )
         crowd.person(Motion(xy, yaw + (np.pi if speed < 0 else 0)), "walking")
@@ -143,9 +143,9 @@ def _add_crossing_people(crowd: Crowd, streets: Streets, t: np.ndarray) -> None:
             d = -(reach + 0.8) + speed * np.clip(t - begin, 0, None) * (not waits)
             d *= rng.choice((-1, 1))
             if over_main:
-                xy, yaw = roads.main.beside(np.full(steps, crossing.s + arm * station), d)
+                xy, yaw = roads.main.pose_at(np.full(steps, crossing.s + arm * station), d)
             else:
-                xy, yaw = crossing.path.beside(np.full(steps, crossing.middle + arm * station), d)
+                xy, yaw = crossing.path.pose_at(np.full(steps, crossing.middle + arm * station), d)
             facing = yaw + (np.pi / 2 if d[-1] > d[0] or (waits and d[0] < 0) else -np.pi / 2)
             crowd.person(Motion(xy, facing), "walking" if not waits else "standing")
 
@@ -153,7 +153,7 @@ def _add_crossing_people(crowd: Crowd, streets: Streets, t: np.ndarray) -> None:
 def _add_groups(crowd: Crowd, roads: RoadNetwork, span: tuple[float, float]) -> None:
     rng, pavement = crowd.rng, _pavement(roads)
     for _ in range(int(rng.poisson(3))):
-        centre, yaw = roads.main.beside(rng.uniform(*span), rng.choice((-1, 1)) * rng.uniform(*pavement))
+        centre, yaw = roads.main.pose_at(rng.uniform(*span), rng.choice((-1, 1)) * rng.uniform(*pavement))
         pose = "sitting" if rng.random() < 0.3 else "standing"
         for angle in rng.uniform(0, 2 * np.pi) + np.arange(int(rng.integers(1, 5))) * 1.7:
             spot = centre + 0.55 * np.array([np.cos(angle), np.sin(angle)])
@@ -166,7 +166,7 @@ def _add_parked_bicycles(crowd: Crowd, roads: RoadNetwork, span: tuple[float, fl
         centre = rng.uniform(*span)
         side, d = rng.choice((-1, 1)), roads.half_width + roads.sidewalk - 0.5
         for i in range(int(rng.integers(1, 4))):
-            xy, yaw = roads.main.beside(centre + 0.75 * i, side * d)
+            xy, yaw = roads.main.pose_at(centre + 0.75 * i, side * d)
             crowd.cycle("bicycle", still(*xy, yaw + np.pi / 2 + rng.normal(0, 0.1)), rider=False)
 
 

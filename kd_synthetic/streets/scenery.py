@@ -29,7 +29,7 @@ KERB_GREY: Colour = (0.42, 0.41, 0.39)
 def _kerb(path: DrivePath, span: tuple[float, float], d: float, colour: Colour) -> Mesh:
     """A 0.13 m high kerb whose road side lies at offset d, as a strip of quads."""
     s = np.append(np.arange(span[0], span[1], 3.0), span[1])
-    inner, outer = path.beside(s, d)[0], path.beside(s, d + 0.18 * np.sign(d))[0]
+    inner, outer = path.pose_at(s, d)[0], path.pose_at(s, d + 0.18 * np.sign(d))[0]
 
     def at(xy: np.ndarray, z: float) -> np.ndarray:
         return np.concatenate([xy, np.full((len(xy), 1), z)], 1)
@@ -67,7 +67,7 @@ class Site:
             else:
                 length, depth = rng.uniform(8, 16), rng.uniform(7, 10)
                 height, setback = rng.uniform(3.0, 6.5), rng.uniform(4, 11)
-            centre, yaw = path.beside(s + length / 2, side * (half + self.roads.sidewalk + depth / 2 + setback))
+            centre, yaw = path.pose_at(s + length / 2, side * (half + self.roads.sidewalk + depth / 2 + setback))
             if self._claim(centre, float(yaw), length, depth):
                 colour = vary(self._city.walls[rng.integers(len(self._city.walls))], rng, 0.25)
                 layer = int(rng.integers(FACADE_STYLES))
@@ -98,7 +98,7 @@ class Site:
     def add_lamps(self, path: DrivePath, begin: float, end: float, half: float, side: int) -> None:
         """Street lamps at the kerb."""
         for s in np.arange(begin + self.rng.uniform(0, 20), end, self._city.lamp_spacing):
-            xy, yaw = path.beside(s, side * (half + 0.7))
+            xy, yaw = path.pose_at(s, side * (half + 0.7))
             if self.roads.clearance(xy[None])[0] > 0.4 and self.free(xy, 1.5):
                 turn = float(yaw - side * np.pi / 2)
                 self.parts.append(lamp_post(LAMP_REACH).moved(*xy, turn))
@@ -110,7 +110,7 @@ class Site:
         for s in np.arange(begin, end, 8.0 if self.urban else 6.0):
             roll = rng.random()
             out = half + (sidewalk * 0.25 if roll < 0.3 else sidewalk + rng.uniform(0.6, 4.0))
-            xy, yaw = path.beside(s + rng.uniform(-2, 2), side * out)
+            xy, yaw = path.pose_at(s + rng.uniform(-2, 2), side * out)
             indoors = any(np.linalg.norm(xy - other) < reach * 0.8 for other, reach in self._houses)
             if self.roads.clearance(xy[None])[0] < 0.5 or not self.free(xy, 1.6) or indoors:
                 continue
@@ -141,7 +141,7 @@ class Site:
                 for arm in ((0.0, c.middle - gap), (c.middle + gap, c.path.length)):
                     self.parts.append(_kerb(c.path, arm, side * c.half_width, KERB_GREY))
                 beside = -roads.keep * side  # where who comes to this end of the crossing looks for it
-                xy, yaw = roads.main.beside(c.s + side * (c.half_width + 4.5), beside * (roads.half_width + 0.8))
+                xy, yaw = roads.main.pose_at(c.s + side * (c.half_width + 4.5), beside * (roads.half_width + 0.8))
                 if self.free(xy, 1.2):
                     light = traffic_light(min(4.5, roads.half_width * 0.6))
                     self.parts.append(light.moved(*xy, float(yaw - beside * np.pi / 2)))

@@ -106,7 +106,7 @@ def test_paths_measure_metres() -> None:
     arc = path_through(40.0 * np.column_stack([np.sin(angle), 1 - np.cos(angle)]))
     assert arc.length == pytest.approx(20 * np.pi, abs=0.6)
     assert arc.curvature_ahead(20.0) == pytest.approx(1 / 40, rel=0.05)
-    left, heading = arc.beside(30.0, 2.0)
+    left, heading = arc.pose_at(30.0, 2.0)
     assert np.linalg.norm(left - (0, 40)) == pytest.approx(38.0, abs=0.05)
     assert heading == pytest.approx(30 / 40, abs=0.02)
     assert arc.station_of(arc.at(33.0)[0]) == 33.0
