@@ -57,7 +57,7 @@ class Frame:
 
 
 def open_nuscenes(dataroot: Path, version: str) -> "NuScenes":
-    """Load the tables; raises DataError naming a missing folder or table."""
+    """Load the tables; raises DataError naming a missing folder or table, or sensors that nothing here would read."""
     from nuscenes import NuScenes
 
     dataroot = Path(dataroot)
@@ -68,11 +68,25 @@ def open_nuscenes(dataroot: Path, version: str) -> "NuScenes":
         found = sorted(p.name for p in dataroot.iterdir() if (p / "sample.json").is_file())
         raise DataError(f"{dataroot} has no version '{version}' (found: {', '.join(found) or 'none'}); pass --version")
     try:
-        return NuScenes(version=version, dataroot=str(dataroot), verbose=False)
+        nusc = NuScenes(version=version, dataroot=str(dataroot), verbose=False)
     except (AssertionError, OSError, ValueError, KeyError) as error:
         raise DataError(
             f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table"
         ) from error
+    _refuse_other_sensors(nusc, tables)
+    return nusc
+
+
+def _refuse_other_sensors(nusc: "NuScenes", tables: Path) -> None:
+    """Raise DataError if there are exposures or scans of channels that all readers here would leave out."""
+    known = {"camera": CAMERA_CHANNELS, "lidar": (LIDAR,)}
+    for kind, channels in known.items():
+        used = {row["channel"] for row in nusc.sample_data if row["sensor_modality"] == kind}
+        if others := sorted(used - set(channels)):
+            raise DataError(
+                f"{tables} has {kind} channels with other names than nuScenes': {', '.join(others)}; they would be "
+                f"left out: rename each in sensor.json to one of {', '.join(channels)}, or remove its sample_data rows"
+            )
 
 
 def scene_names(nusc: "NuScenes") -> list[str]:

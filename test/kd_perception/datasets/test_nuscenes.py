@@ -136,6 +136,37 @@ def test_a_sample_without_the_anchor_is_refused(root: Path, tmp_path: Path):
         load_frame(nusc, nusc.sample[0]["token"])
 
 
+def rename_channels(root: Path, target: Path, names: dict[str, str]) -> Path:
+    """The tables of `root` with other channel names."""
+    shutil.copytree(root / VERSION, target / VERSION)
+    path = target / VERSION / "sensor.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([row | {"channel": names.get(row["channel"], row["channel"])} for row in rows]))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("names", "reported"),
+    [
+        ({"CAM_BACK": "CAM_REAR"}, r"camera channels .*: CAM_REAR; .*left out: rename"),
+        ({"CAM_FRONT_LEFT": "left", "CAM_FRONT_RIGHT": "right"}, r"camera channels .*: left, right; "),
+        ({"LIDAR_TOP": "LIDAR_FRONT"}, r"lidar channels .*: LIDAR_FRONT; .*LIDAR_TOP"),
+    ],
+)
+def test_sensors_that_no_reader_knows_are_refused_by_name(root: Path, tmp_path: Path, names: dict, reported: str):
+    """They were dropped without a word: a rig of six came out as five."""
+    with pytest.raises(DataError, match=reported):
+        open_nuscenes(rename_channels(root, tmp_path, names), VERSION)
+
+
+def test_an_unknown_sensor_without_exposures_is_no_reason_to_refuse(root: Path, tmp_path: Path):
+    rename_channels(root, tmp_path, {})
+    path = tmp_path / VERSION / "sensor.json"
+    unused = {"token": "unused", "channel": "CAM_REAR", "modality": "camera"}
+    path.write_text(json.dumps([*json.loads(path.read_text()), unused]))
+    assert len(open_nuscenes(tmp_path, VERSION).sensor) == 8
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("folder", "version", "samples"),
