@@ -26,6 +26,10 @@ class DetectorOptions:
     transport: Literal["compressed", "raw"] = option(
         "What the cameras publish; raw images cost several times the processor time.", default="compressed"
     )
+    rectified: tuple[str, ...] = option(
+        "Whether images are rectified: true, false or auto (by topic name); one for all cameras, or one for each.",
+        default=("auto",),
+    )
     base_frame: str = option("Frame of the boxes.", default="base_link")
     odometry_frame: str = option(
         "Frame in which the robot moves without jumps (REP-105), for temporal memory.", default="odom"

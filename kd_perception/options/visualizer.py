@@ -15,6 +15,10 @@ class VisualizerOptions:
         "Cameras of the rig in order; camera{i} is the i-th.", default=CAMERA_CHANNELS, argument="cameras"
     )
     transport: Literal["compressed", "raw"] = option("What the cameras publish.", default="compressed")
+    rectified: tuple[str, ...] = option(
+        "Whether images are rectified: true, false or auto (by topic name); one for all cameras, or one for each.",
+        default=("auto",),
+    )
     picture_transport: Literal["compressed", "raw"] = option("What this node publishes.", default="raw")
     base_frame: str = option("Frame of the boxes.", default="base_link")
     fixed_frame: str = option(

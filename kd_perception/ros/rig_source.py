@@ -42,7 +42,16 @@ class _BuiltCamera:
 class RigSource:
     """Follows calibration that changes while running. Thread-safe."""
 
-    def __init__(self, names: Sequence[str], base_frame: str, transforms: TransformSource) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        base_frame: str,
+        transforms: TransformSource,
+        *,
+        rectified: Sequence[bool] | None = None,
+    ) -> None:
+        """`rectified`: for each camera, whether its images are (ros.rectified); None: all are raw."""
+        self._rectified = tuple(rectified or [False] * len(names))
         self.names = tuple(names)
         self._base_frame = base_frame
         self._transforms = transforms
@@ -83,7 +92,8 @@ class RigSource:
             )
         ego_from_camera = self._transforms.lookup(self._base_frame, info.header.frame_id.lstrip("/"), stamp_ns)
         if built is None or built.info is not info or not _same_matrix(built.ego_from_camera, ego_from_camera):
-            built = _BuiltCamera(info, ego_from_camera, from_camera_info(info, name, ego_from_camera))
+            camera = from_camera_info(info, name, ego_from_camera, rectified=self._rectified[index])
+            built = _BuiltCamera(info, ego_from_camera, camera)
             with self._lock:
                 self._built[index] = built
         return built.camera
@@ -94,9 +104,9 @@ def _same_matrix(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def _same_info(first: CameraInfo, second: CameraInfo) -> bool:
-    """Whether two messages calibrate the same camera; their stamps do not matter, nor R and P, which nobody reads."""
+    """Whether two messages calibrate the same camera; their stamps do not matter."""
     return (
-        bool((first.k == second.k).all())
+        all(bool((getattr(first, key) == getattr(second, key)).all()) for key in "krp")
         and first.d == second.d
         and (first.width, first.height, first.distortion_model)
         == (second.width, second.height, second.distortion_model)

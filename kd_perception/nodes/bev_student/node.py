@@ -30,6 +30,7 @@ from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
 from kd_perception.ros.received import ReceivedImage, read_compressed_image, read_image
+from kd_perception.ros.rectified import rectified_cameras
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
@@ -61,6 +62,9 @@ class BevStudent(ProcessNode):
         """Load the student and open the engine; fails with a logged sentence."""
         try:
             self._settings = p = read_parameters(self, DetectorOptions)
+            image = READERS[p.transport][1]
+            topics = [self.resolve_topic_name(f"~/input/camera{i}/{image}") for i in range(len(p.camera_names))]
+            self._rectified = rectified_cameras(p.rectified, topics)
             student = load_student(p.student_file)
             options = PipelineOptions(
                 threads=p.threads,
@@ -109,7 +113,7 @@ class BevStudent(ProcessNode):
         if self._pipeline.needs_pose:
             self._pipeline.reset("the node was activated")
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
-        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms)
+        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms, rectified=self._rectified)
         self._poses = PoseSource(self._transforms, p.odometry_frame, p.base_frame)
         motion = CameraMotion(self._poses.lookup) if p.camera_motion else None
         self._detector = FrameDetector(

@@ -33,6 +33,7 @@ from kd_perception.ros.live import LIVE
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import CAMERA_INFO, RESULT, SENSOR
+from kd_perception.ros.rectified import rectified_cameras
 from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
@@ -69,6 +70,9 @@ class Visualizer(ProcessNode):
         """Create the outputs; fails with a logged sentence."""
         try:
             self._settings = p = read_parameters(self, VisualizerOptions)
+            image = "image/compressed" if p.transport == "compressed" else "image"
+            topics = [self.resolve_topic_name(f"~/input/camera{i}/{image}") for i in range(len(p.camera_names))]
+            self._rectified = rectified_cameras(p.rectified, topics)
         except KdError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -89,7 +93,7 @@ class Visualizer(ProcessNode):
         self._clouds = History()
         self._last_s = -np.inf
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
-        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms)
+        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms, rectified=self._rectified)
         self._worker = LatestWorker(self._work)
         kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
         self._inputs = [

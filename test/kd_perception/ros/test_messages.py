@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Pose, Quaternion
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, RegionOfInterest
 
 from kd_msgs.msg import Detection3DArray
 from kd_perception.bags.messages import BAG, typestore
@@ -175,6 +175,95 @@ def test_trailing_zeros_of_a_rational_lens_are_dropped():
     assert from_camera_info(message, "CAM_FRONT", MOUNTING).distortion == LENSES[1][1]
 
 
+@pytest.mark.parametrize(
+    "model, sent, meant",
+    [
+        ("plumb_bob", (-0.1, 0.02, 1e-3, -1e-3), (-0.1, 0.02, 1e-3, -1e-3, 0.0)),
+        ("plumb_bob", (-0.1, 0.02, 1e-3, -1e-3, 0.01, 0.0, 0.0, 0.0), (-0.1, 0.02, 1e-3, -1e-3, 0.01)),
+        ("rational_polynomial", (-0.1, 0.02, 1e-3, -1e-3, 0.01), (-0.1, 0.02, 1e-3, -1e-3, 0.01, 0.0, 0.0, 0.0)),
+        ("rational_polynomial", (0.1, 0.0, 0.0, 0.0), (0.1, *[0.0] * 7)),
+    ],
+)
+def test_coefficients_that_are_missing_or_in_excess_are_zeros(model, sent, meant):
+    message = to_camera_info(camera(), "CAM_FRONT")
+    message.distortion_model, message.d = model, list(sent)
+    read = from_camera_info(message, "CAM_FRONT", MOUNTING)
+    assert (read.distortion_model, read.distortion) == (model, meant)
+
+
+def test_a_region_of_interest_that_is_the_whole_sensor_is_none():
+    message = to_camera_info(camera(), "CAM_FRONT")
+    message.roi = RegionOfInterest(width=1600, height=900, do_rectify=True)
+    message.binning_x = message.binning_y = 1
+    assert from_camera_info(message, "CAM_FRONT", MOUNTING).same_calibration(camera())
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("rectified", [False, True])
+def test_pixels_of_a_binned_region_are_those_of_the_sensor(seed, rectified):
+    """By the definition alone: a published pixel's area is that of the sensor's pixels that were combined into it."""
+    rng = np.random.default_rng(seed)
+    sensor = camera(distortion_model="none", distortion=()) if rectified else camera()
+    message = to_camera_info(sensor, "CAM_FRONT")
+    message.binning_x, message.binning_y = (int(value) for value in rng.integers(1, 5, 2))
+    offset, size = rng.integers(0, 200, 2), rng.integers(400, 700, 2)
+    message.roi.x_offset, message.roi.y_offset = (int(value) for value in offset)
+    message.roi.width, message.roi.height = (int(value) for value in size)
+    if rectified:
+        message.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+    read = from_camera_info(message, "CAM_FRONT", MOUNTING, rectified=rectified)
+    binning = np.array([message.binning_x, message.binning_y])
+    assert (read.width, read.height) == tuple(size // binning)
+    pixels = rng.uniform(0.0, 1.0, (50, 2)) * (read.width, read.height)
+    rays = read.unproject(pixels)
+    points = MOUNTING[:3, 3] + rng.uniform(3.0, 50.0, (50, 1)) * (rays @ MOUNTING[:3, :3].T)
+    on_sensor, _, seen = sensor.project(points)
+    assert seen.all() and np.allclose((on_sensor - offset) / binning, pixels, atol=1e-6)
+    again, _, seen = read.project(points)
+    assert seen.all() and np.allclose(again, pixels, atol=1e-6)
+
+
+def rectified_info():
+    """A strong lens, and the rectified image of another focal length that image_proc made of it."""
+    message = to_camera_info(camera(distortion=(-0.35, 0.12, 1e-3, -1e-3, 0.0)), "CAM_FRONT")
+    message.p = [1000.0, 0.0, 799.5, 0.0, 0.0, 1000.0, 449.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return message
+
+
+def test_corners_of_a_box_lie_where_the_rectified_picture_shows_them():
+    """OpenCV makes the rectified picture of the raw one, as image_proc does; both show the same corners."""
+    cv2 = pytest.importorskip("cv2")
+    message = rectified_info()
+    corners = np.array([[x, y, z] for x in (10.0, 14.0) for y in (1.0, 3.0) for z in (0.0, 1.6)])
+    raw = from_camera_info(message, "CAM_FRONT", MOUNTING).project(corners)[0] - 0.5
+    k, p = np.array(message.k).reshape(3, 3), np.array(message.p).reshape(3, 4)
+    expected = cv2.undistortPoints(raw[:, None], k, np.array(message.d), P=p)[:, 0]
+    read = from_camera_info(message, "CAM_FRONT", MOUNTING, rectified=True)
+    pixels, _, seen = read.project(corners)
+    assert seen.all() and np.allclose(pixels - 0.5, expected, atol=1e-3)
+    assert np.abs(pixels - 0.5 - raw).max() > 20.0  # the raw calibration would have been far off
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        ({"p": [0.0] * 12}, "has no P .* set rectified to false"),
+        ({"p": [float("nan")] * 12}, "has no P"),
+        (
+            {"p": [900.0, 0.0, 800.0, -90.0, 0.0, 900.0, 450.0, 0.0, 0.0, 0.0, 1.0, 0.0]},
+            "unclear .* the first of",
+        ),
+        ({"r": [0.9998, 0.02, 0.0, -0.02, 0.9998, 0.0, 0.0, 0.0, 1.0]}, "unclear .* before or after"),
+    ],
+)
+def test_rectified_images_of_an_unclear_camera_are_refused(change, sentence):
+    message = rectified_info()
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(CalibrationError, match=sentence):
+        from_camera_info(message, "CAM_FRONT", MOUNTING, rectified=True)
+
+
 NO_LENS = [("", []), ("plumb_bob", [0.0] * 5), ("none", []), ("rational_polynomial", [0.0] * 8)]
 
 
@@ -197,8 +286,14 @@ def test_no_distortion_has_several_spellings(model, coefficients):
         ),
         ({"distortion_model": "equidistant", "d": [0.1] * 5}, "4 finite coefficients"),
         ({"distortion_model": "rational_polynomial", "d": [0.1] * 14}, "8 finite coefficients"),
-        ({"distortion_model": "plumb_bob", "d": [0.1] * 4}, "5 finite coefficients"),
-        ({"binning_x": 2}, "binning"),
+        ({"distortion_model": "plumb_bob", "d": [0.1] * 3}, "5 finite coefficients"),
+        ({"distortion_model": "plumb_bob", "d": [0.1] * 8}, "5 finite coefficients"),
+        ({"distortion_model": "equidistant", "d": [0.1] * 3}, "4 finite coefficients"),
+        (
+            {"roi": RegionOfInterest(width=800, height=900, x_offset=801)},
+            "interest, 800x900 at 801, 0, is not",
+        ),
+        ({"roi": RegionOfInterest(x_offset=4)}, "region of interest, 0x0 at 4, 0"),
     ],
 )
 def test_calibration_that_cannot_be_used_is_refused(change, sentence):

@@ -66,15 +66,25 @@ def test_another_camera_info_makes_another_camera(source: RigSource, change: dic
     assert after.cameras[0] is before.cameras[0] and not after.cameras[1].same_calibration(before.cameras[1])
 
 
-def test_binning_that_is_switched_on_is_refused_and_off_again_is_accepted(source: RigSource):
+def test_binning_that_is_switched_on_is_followed(source: RigSource):
     before = source.rig(S)
     message = info_of(RIG[1], "rear_optical")
-    message.binning_x = 2
+    message.binning_x = message.binning_y = 2
     source.set_info(1, message)
-    assert "binning" in source.rig(S).problems["rear"]
+    binned = source.rig(S).cameras[1]
+    assert (binned.width, binned.height) == (352, 128)
+    np.testing.assert_allclose(binned.intrinsics[:2], RIG[1].intrinsics[:2] / 2.0)
     source.set_info(1, info_of(RIG[1], "rear_optical"))
-    after = source.rig(S)
-    assert not after.problems and after.cameras[1].same_calibration(before.cameras[1])
+    assert source.rig(S).cameras[1].same_calibration(before.cameras[1])
+
+
+def test_a_region_that_is_not_on_the_sensor_is_refused_until_it_is(source: RigSource):
+    message = info_of(RIG[1], "rear_optical")
+    message.roi.width, message.roi.height, message.roi.x_offset = 704, 256, 8
+    source.set_info(1, message)
+    assert "region of interest" in source.rig(S).problems["rear"]
+    source.set_info(1, info_of(RIG[1], "rear_optical"))
+    assert not source.rig(S).problems
 
 
 def test_a_mounting_that_moves_is_followed(source: RigSource, transforms: TransformBuffer):
