@@ -56,6 +56,7 @@ class RigSource:
         self._base_frame = base_frame
         self._transforms = transforms
         self._infos: dict[int, CameraInfo] = {}
+        self._image_frames: dict[int, str] = {}
         self._built: dict[int, _BuiltCamera] = {}
         self._blind = tuple(_blind(name) for name in names)
         self._lock = threading.Lock()
@@ -66,6 +67,22 @@ class RigSource:
             known = self._infos.get(index)
             if known is None or not _same_info(known, message):
                 self._infos[index] = message
+
+    def set_image_frame(self, index: int, frame_id: str) -> str:
+        """Take the frame of a camera's newest image: where it differs from CameraInfo's, the image's counts.
+
+        Returns '' or a sentence: they differ.
+        """
+        with self._lock:
+            self._image_frames[index] = frame_id.lstrip("/")
+            info = self._infos.get(index)
+        of_image, of_info = self._image_frames[index], "" if info is None else info.header.frame_id.lstrip("/")
+        if not of_image or not of_info or of_image == of_info:
+            return ""
+        return (
+            f"camera '{self.names[index]}': its images are in frame '{of_image}', its CameraInfo in '{of_info}'; the "
+            "images' frame is used, correct the other"
+        )
 
     def rig(self, stamp_ns: int) -> CalibratedRig:
         """The rig at a time; cameras that cannot be used are replaced and named in `problems`."""
@@ -82,15 +99,22 @@ class RigSource:
         name = self.names[index]
         with self._lock:
             info, built = self._infos.get(index), self._built.get(index)
+            of_image = self._image_frames.get(index, "")
         if info is None:
             raise CalibrationError(
                 f"camera '{name}': no CameraInfo has come; publish it on ~/input/camera{index}/camera_info"
             )
-        if not info.header.frame_id:
+        of_info = info.header.frame_id.lstrip("/")
+        if not of_image and not of_info:
             raise CalibrationError(
-                f"camera '{name}': its CameraInfo has no frame_id; set it to the camera's optical frame"
+                f"camera '{name}': its CameraInfo has no frame_id, nor have its images; set both to the optical frame"
             )
-        ego_from_camera = self._transforms.lookup(self._base_frame, info.header.frame_id.lstrip("/"), stamp_ns)
+        try:
+            ego_from_camera = self._transforms.lookup(self._base_frame, of_image or of_info, stamp_ns)
+        except CalibrationError as error:
+            differs = of_image and of_info and of_image != of_info
+            also = f" (its images' frame; its CameraInfo is in '{of_info}', give both the same)" if differs else ""
+            raise CalibrationError(f"camera '{name}': {error}{also}") from error
         if built is None or built.info is not info or not _same_matrix(built.ego_from_camera, ego_from_camera):
             camera = from_camera_info(info, name, ego_from_camera, rectified=self._rectified[index])
             built = _BuiltCamera(info, ego_from_camera, camera)

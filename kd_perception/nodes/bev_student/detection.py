@@ -48,6 +48,7 @@ class FrameDetector:
         self._calibrated = GracePeriod(deadline_s, self._stopped)
         self._located = GracePeriod(deadline_s, self._stopped)
         self._resets = 0
+        self._noted_frames: set[str] = set()
         self._known: dict[str, Camera] = {}  # each camera as it was calibrated last
 
     def stop_waiting(self) -> None:
@@ -79,7 +80,12 @@ class FrameDetector:
 
     def _calibrate(self, record: Frame) -> None:
         """The rig at the frame's time, and which of its cameras have another calibration than before."""
+        mismatches = self._take_image_frames(record)
         rig = self._wait_for_rig(record)
+        for name, sentence in mismatches.items():
+            if name not in rig.problems and sentence not in self._noted_frames:
+                self._noted_frames.add(sentence)
+                record.note("frame_mismatches", sentence)
         cameras, changed = [], []
         for camera in rig.cameras:
             known = self._known.get(camera.name, camera)
@@ -93,6 +99,15 @@ class FrameDetector:
         record.cameras, record.uncalibrated = tuple(cameras), rig.problems
         if changed:
             record.note("calibration_changes", f"the calibration of {', '.join(changed)} has changed; in use from now")
+
+    def _take_image_frames(self, record: Frame) -> dict[str, str]:
+        """Take the tf frames that images state; camera name -> sentence where it differs from CameraInfo's."""
+        sentences = {
+            self._rig_source.names[index]: self._rig_source.set_image_frame(index, message.frame_id)
+            for index, message in enumerate(record.messages)
+            if message is not None
+        }
+        return {name: sentence for name, sentence in sentences.items() if sentence}
 
     def _wait_for_rig(self, record: Frame) -> CalibratedRig:
         """The calibration at the frame's time, waited for where a camera with an image lacks it."""

@@ -163,6 +163,10 @@ class Visualizer(ProcessNode):
             picture = draw_bev(boxes, points=points, extent=self._settings.bev_extent, size=self._settings.bev_size)
             self._publish(self._bev, picture, message)
         if any(publisher.get_subscription_count() for publisher in self._overlays):
+            for index, images in enumerate(self._images):
+                image = images.nearest(stamp_ns)
+                if image is not None:
+                    self._rig_source.set_image_frame(index, image[1].header.frame_id)
             rig = self._rig_source.rig(stamp_ns)
             for index, publisher in enumerate(self._overlays):
                 if publisher.get_subscription_count():

@@ -106,3 +106,29 @@ def test_without_calibration_a_stand_in_sees_nothing_and_the_reason_is_given(tra
     assert not any(camera.project(ground)[2].any() for camera in rig.cameras)
     source.set_info(0, info_of(RIG[0], "nowhere"))
     assert "nowhere" in source.rig(0).problems["front"]
+
+
+def test_the_images_frame_counts_where_camera_info_states_another(source: RigSource, transforms: TransformBuffer):
+    moved = make_transform(np.eye(3), [0.0, 1.0, 2.0])
+    transforms.set_transform("base_link", "rear_driver", 0, moved, static=True)
+    assert source.set_image_frame(0, "front_optical") == "" and source.set_image_frame(0, "/front_optical") == ""
+    sentence = source.set_image_frame(1, "rear_driver")
+    assert "'rear': its images are in frame 'rear_driver', its CameraInfo in 'rear_optical'" in sentence
+    rig = source.rig(S)
+    assert not rig.problems
+    np.testing.assert_array_equal(rig.cameras[1].ego_from_camera, moved)
+    assert source.set_image_frame(1, "") == ""  # a driver that states none has CameraInfo's
+    np.testing.assert_allclose(source.rig(S).cameras[1].ego_from_camera, RIG[1].ego_from_camera)
+
+
+def test_a_frame_of_images_that_tf_does_not_know_is_named_with_camera_infos(source: RigSource):
+    source.set_image_frame(1, "unheard_of")
+    problem = source.rig(S).problems["rear"]
+    assert "'unheard_of' is unknown to tf" in problem and "its CameraInfo is in 'rear_optical'" in problem
+
+
+def test_the_frame_of_the_images_is_enough(transforms: TransformBuffer):
+    source = RigSource(NAMES, "base_link", transforms)
+    source.set_info(0, info_of(RIG[0], ""))
+    source.set_image_frame(0, "front_optical")
+    assert "front" not in source.rig(S).problems

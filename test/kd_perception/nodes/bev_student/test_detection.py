@@ -10,6 +10,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 from support.fake_student import SPEC
 
+from kd_perception.errors import CalibrationError
 from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform
@@ -148,9 +149,9 @@ class BlindEngine:
         }
 
 
-def message(stamp_ns, camera):
+def message(stamp_ns, camera, frame_id=""):
     raw = Image(height=camera.height, width=camera.width, encoding="rgb8", step=3 * camera.width)
-    raw.header.stamp = to_time(stamp_ns)
+    raw.header.stamp, raw.header.frame_id = to_time(stamp_ns), frame_id
     raw.data = bytes([90, stamp_ns % 251, 0]) * (camera.height * camera.width)
     return read_image(serialize_message(raw))
 
@@ -169,8 +170,8 @@ def detector():
     pipeline.close()
 
 
-def record_at(stamp_ns):
-    images = tuple(message(stamp_ns, camera) for camera in ring_rig(2, 352, 128))
+def record_at(stamp_ns, frame_id=""):
+    images = tuple(message(stamp_ns, camera, frame_id) for camera in ring_rig(2, 352, 128))
     return FrameRecord(stamp_ns, time.monotonic(), images, (0, 0))
 
 
@@ -211,3 +212,17 @@ def test_a_masked_camera_stays_where_it_was(detector):
     frames.prepare(again), frames.infer(again)
     assert "camera1" in again.uncalibrated and again.masked == {"camera1"}
     assert again.cameras[1] is record.cameras[1] and engine.tables[0] is engine.tables[1]
+
+
+def test_images_in_another_frame_than_camera_info_are_reported_once(detector):
+    frames, buffer, _ = detector
+    buffer.set_transform("base_link", "camera0", 0, buffer.lookup("base_link", "camera0", 0), static=True)
+    first, second, unknown = record_at(S, "camera0"), record_at(2 * S, "camera0"), record_at(3 * S, "nowhere")
+    frames.prepare(first), frames.infer(first)
+    (sentence,) = first.problems["frame_mismatches"]
+    assert "camera1" in sentence and not first.masked
+    np.testing.assert_array_equal(first.cameras[1].ego_from_camera, first.cameras[0].ego_from_camera)
+    frames.prepare(second), frames.infer(second)
+    assert "frame_mismatches" not in second.problems
+    with pytest.raises(CalibrationError, match="'nowhere' is unknown to tf.*its CameraInfo is in 'camera0'"):
+        frames.prepare(unknown)
