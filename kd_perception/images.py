@@ -1,14 +1,18 @@
-"""Images to RGB arrays: JPEG and PNG files, JPEGs at a reduced scale, and the raw encodings of sensor_msgs/Image."""
+"""Images to RGB arrays: JPEG and PNG files, and the raw encodings of sensor_msgs/Image (REP-118 names them).
 
+What a message states of itself is obeyed, or refused by its name: a guess may look right and be wrong.
+"""
+
+import re
 from typing import Protocol
 
 import cv2
 import numpy as np
-import simplejpeg
 
 from kd_perception.errors import DataError
 
-_JPEG_MAGIC = b"\xff\xd8"
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_BIT_DEPTH = 24  # its place in the file: IHDR is the first chunk
 
 # encoding: channels per pixel, and which of them are red, green and blue
 _ENCODINGS = {
@@ -17,6 +21,19 @@ _ENCODINGS = {
     "bgr8": (3, (2, 1, 0)),
     "rgba8": (4, (0, 1, 2)),
     "bgra8": (4, (2, 1, 0)),
+}
+# Families of encodings that are refused, and why; the first that fits counts.
+_REFUSED = (
+    (r"bayer_", "is a mosaic without colours; publish the colour image that a debayer node makes of it"),
+    (r"yuv|yuyv|uyvy|nv\d\d", "is not RGB; convert it to rgb8, or choose that in the camera driver"),
+    (r".*16", "has 16 bits a channel and does not state how many of them are used; publish 8 bits a channel"),
+    (r"32|64", "holds no 8-bit picture; publish the camera's picture, not its depth"),
+    (r"8[us]c", "does not state what its channels are; publish it under the name of its colours"),
+)
+# CompressedImage.format: codecs that are neither JPEG nor PNG.
+_FOREIGN_CODECS = {
+    *("h264", "h265", "hevc", "avc", "vp8", "vp9", "av1", "ffmpeg", "theora", "compresseddepth", "zdepth", "rvl"),
+    *("draco", "jpeg2000", "j2k", "jp2", "jxl", "jxs", "mpeg4"),
 }
 
 
@@ -35,6 +52,7 @@ def decode_image(data: bytes | memoryview, name: str = "") -> np.ndarray:
     where = f"image {name}" if name else "image"
     if not len(data):
         raise DataError(f"{where} is empty (0 bytes); check the camera driver or restore the file")
+    _check_bit_depth(data, where)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise DataError(
@@ -44,36 +62,28 @@ def decode_image(data: bytes | memoryview, name: str = "") -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def is_jpeg(data: bytes | memoryview) -> bool:
-    """Whether the bytes begin as a JPEG does."""
-    return bytes(data[:2]) == _JPEG_MAGIC
+def check_format(text: str, data: bytes | memoryview) -> None:
+    """Raise DataError if sensor_msgs/CompressedImage.format names what is no JPEG or PNG of an 8-bit picture.
 
-
-def jpeg_size(data: bytes | memoryview) -> tuple[int, int]:
-    """(height, width) that a JPEG's header gives; raises DataError if it is damaged."""
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError as error:
-        raise _damaged_jpeg(data, error) from error
-    return height, width
-
-
-def decode_reduced_jpeg(data: bytes | memoryview, reduction: int) -> np.ndarray:
-    """RGB uint8 of a JPEG at 1 / reduction of its size (rounded up), by libjpeg's scaled inverse DCT.
-
-    `reduction` is 1, 2, 4 or 8. Raises DataError if the JPEG is damaged or cannot be decoded at this scale.
+    `text` is free, or as image_transport writes it: 'rgb8; jpeg compressed bgr8', the encoding of the raw image, the
+    codec, and the encoding that was coded. JPEG and PNG themselves define what is red: the last is of no consequence.
     """
-    height, width = jpeg_size(data)
-    smallest = (-(-height // reduction), -(-width // reduction))
-    try:
-        decoded = simplejpeg.decode_jpeg(data, "RGB", min_height=smallest[0], min_width=smallest[1], min_factor=1)
-    except ValueError as error:
-        raise _damaged_jpeg(data, error) from error
-    if decoded.shape[:2] != smallest:
+    words = re.findall(r"[a-z0-9_]+", text.lower())
+    foreign = next((word for word in words if word in _FOREIGN_CODECS), None)
+    if foreign is not None:
+        raise DataError(f"a compressed image has format '{text}'; publish JPEG or PNG, {foreign} is not supported")
+    encoding, _, coded = text.partition(";")
+    if encoding.startswith("bayer_") and not re.search(r"(rgb|bgr)a?8", coded):
+        raise DataError(f"a compressed image has format '{text}', a mosaic without colours; debayer before compressing")
+    _check_bit_depth(data, "a compressed image")
+
+
+def _check_bit_depth(data: bytes | memoryview, where: str) -> None:
+    if bytes(data[: len(_PNG_MAGIC)]) == _PNG_MAGIC and len(data) > _PNG_BIT_DEPTH and data[_PNG_BIT_DEPTH] > 8:
         raise DataError(
-            f"JPEG image of {width}x{height} cannot be decoded at 1/{reduction} scale; send an ordinary baseline JPEG"
+            f"{where} is a PNG of {data[_PNG_BIT_DEPTH]} bits a channel and does not state how many of them are used; "
+            "publish 8 bits a channel"
         )
-    return decoded
 
 
 def rgb_pixels(image: RawImage) -> np.ndarray:
@@ -90,7 +100,8 @@ def rgb_pixels(image: RawImage) -> np.ndarray:
 def check_image(image: RawImage) -> tuple[int, tuple[int, int, int]]:
     """Channels per pixel, indices of red, green, blue; raises DataError if the message does not hold such an image."""
     if image.encoding not in _ENCODINGS:
-        raise DataError(f"a raw image has encoding '{image.encoding}'; publish one of: {', '.join(_ENCODINGS)}")
+        why = next((why for family, why in _REFUSED if re.match(family, image.encoding.lower())), "is not known")
+        raise DataError(f"a raw image has encoding '{image.encoding}', which {why} ({', '.join(_ENCODINGS)} are read)")
     channels, rgb = _ENCODINGS[image.encoding]
     if not image.width or not image.height:
         raise DataError(f"a raw image is {image.width}x{image.height} pixels; check the camera driver")
@@ -104,10 +115,3 @@ def check_image(image: RawImage) -> tuple[int, tuple[int, int, int]]:
             f"a raw image is cut: {len(image.data)} of {image.step * image.height} bytes; check the camera driver"
         )
     return channels, rgb
-
-
-def _damaged_jpeg(data: bytes | memoryview, error: Exception) -> DataError:
-    return DataError(
-        f"JPEG image of {len(data)} bytes is truncated or damaged ({error}); check the camera driver or restore the "
-        "file"
-    )

@@ -1,19 +1,14 @@
-"""sensor_msgs/Image -> RGB arrays: cv_bridge where it is installed, else a NumPy converter of the same behaviour."""
+"""sensor_msgs/Image <-> RGB arrays. Not by cv_bridge, which skews rows whose padding is no whole number of pixels."""
 
 import numpy as np
 from sensor_msgs.msg import Image
 
-from kd_perception.images import check_image, rgb_pixels
+from kd_perception.images import rgb_pixels
 
 
 def from_image(message: Image) -> np.ndarray:
     """RGB uint8 (height, width, 3); raises DataError for encodings other than 8-bit mono or colour, or short data."""
-    try:
-        from cv_bridge import CvBridge
-    except ImportError:
-        return rgb_pixels(message)
-    check_image(message)
-    return CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
+    return rgb_pixels(message)
 
 
 def to_image(rgb: np.ndarray, frame_id: str = "") -> Image:

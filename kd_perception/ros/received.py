@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.images import rgb_pixels
+from kd_perception.images import check_format, rgb_pixels
 from kd_perception.ros.cdr import CdrReader
 
 
@@ -16,7 +16,7 @@ from kd_perception.ros.cdr import CdrReader
 class ReceivedImage:
     """A sensor_msgs/CompressedImage or Image whose `data` looks into the received bytes.
 
-    encoding: 'jpeg', 'rgb8', ...; height, width, step: of a raw image only.
+    encoding: 'rgb8', ..., of a compressed image its `format`; height, width, step: of a raw image only.
     """
 
     stamp_ns: int
@@ -29,9 +29,14 @@ class ReceivedImage:
     step: int = 0
 
     def content(self) -> memoryview | np.ndarray:
-        """What the pipeline takes: encoded bytes, or RGB uint8 (height, width, 3); raises DataError for raw data that
-        is no such image."""
-        return self.data if self.compressed else rgb_pixels(self)
+        """What the pipeline takes: encoded bytes, or RGB uint8 (height, width, 3).
+
+        Raises DataError for an encoding or format that is not supported, and for raw data that is no such image.
+        """
+        if not self.compressed:
+            return rgb_pixels(self)
+        check_format(self.encoding, self.data)
+        return self.data
 
 
 def read_compressed_image(cdr: bytes) -> ReceivedImage:

@@ -20,7 +20,7 @@ from kd_perception.drawing.cameras import draw_camera, encode_image
 from kd_perception.errors import CalibrationError, KdError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.images import decode_image
+from kd_perception.images import check_format, decode_image
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker
@@ -205,7 +205,11 @@ class Visualizer(ProcessNode):
             return
         image = found[1]
         try:
-            rgb = decode_image(bytes(image.data), name) if isinstance(image, CompressedImage) else from_image(image)
+            if isinstance(image, CompressedImage):
+                check_format(image.format, image.data)
+                rgb = decode_image(bytes(image.data), name)
+            else:
+                rgb = from_image(image)
         except KdError as error:
             self._health.problem("refused_images", f"camera '{name}': {error}")
             return
