@@ -68,7 +68,11 @@ def evaluate(
             lambda done, total: bars.update(task, completed=done, total=total),
         )
     stages = predictions.stages
-    report = make_report(stages, frames_in=len(stages), model=opened.model_id, engine=pipeline.engine.name)
+    report = make_report(
+        stages, frames_in=len(stages) + predictions.blind, model=opened.model_id, engine=pipeline.engine.name
+    )
+    if predictions.blind:
+        console.print(f"{predictions.blind} keyframes have no camera that could be used: no detections")
     title = f"{opened.spec.name} on {len(chosen)} scene{'s' if len(chosen) > 1 else ''} of {dataroot.name}"
     metrics = write_evaluation(out, nusc, EvaluatedRun(title, chosen, predictions.results, stages, report))
     Console().print(metrics_table(metrics, title))

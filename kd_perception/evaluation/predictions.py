@@ -38,12 +38,15 @@ class FrameFeed:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Rows of a result file by sample, each keyframe's stage times in milliseconds, and how many keyframes used the
-    memory."""
+    """Rows of a result file by sample, stage times (ms) of each keyframe that was processed, and how many used memory.
+
+    blind: keyframes of which no camera could be used; they have no detections and are not processed.
+    """
 
     results: Results
     stages: list[dict[str, float]]
     with_memory: int
+    blind: int = 0
 
 
 def detect_scenes(
@@ -59,7 +62,7 @@ def detect_scenes(
     """
     results: Results = {}
     stages = []
-    with_memory = 0
+    with_memory = blind = 0
     timelines = camera_timelines(nusc, scenes)
     total = sum(bool(sample) for timeline in timelines.values() for sample in timeline.samples)
     for scene in scenes:
@@ -69,10 +72,13 @@ def detect_scenes(
             if not frame.sample_token:
                 continue
             results[frame.sample_token] = sample_result(frame.sample_token, detections.boxes, frame.global_from_ego)
-            stages.append(detections.stage_ms)
-            with_memory += detections.memory_state == MEMORY_USED
-            progress(len(stages), total)
-    return Predictions(results, stages, with_memory)
+            if detections.blind:
+                blind += 1
+            else:
+                stages.append(detections.stage_ms)
+                with_memory += detections.memory_state == MEMORY_USED
+            progress(len(results), total)
+    return Predictions(results, stages, with_memory, blind)
 
 
 def _moments(timeline: CameraTimeline, camera_hz: float) -> Iterator[Frame]:

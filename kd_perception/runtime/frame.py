@@ -6,7 +6,7 @@ Who fills in what, in the order of a frame's way (times are entries of `stage_ms
 - the node, in callbacks: `resets`, `reset_cause`
 - `FrameDetector.prepare`, in the preparing thread: `cameras`, `uncalibrated`, `odom_from_base`, `images`, `problems`;
   times `wait` and `calibration`
-- `Pipeline.prepare`, in the same: `inputs`, `missing`, `rejected`; time `preprocess`
+- `Pipeline.prepare`, in the same: `inputs`, `missing`, `rejected`, `blind`; time `preprocess`
 - `Pipeline.infer`, in the engine's thread: `boxes`, `engine`, `memory_state`, `reset_reason`; times `inference`,
   `decode` and `total`
 - `FrameReporter`, in the publishing thread: `outcome`, `reason`; times `messages`, `hand_over` and `end_to_end`
@@ -35,6 +35,7 @@ class Outcome(Enum):
 
     ANSWERED = "its boxes are published"
     DROPPED = "no stage has begun it"
+    BLIND = "all its cameras are masked"
     REJECTED = "a stage could not use its inputs, or failed"
 
 
@@ -51,6 +52,7 @@ class FrameRecord(Generic[Message]):
     odom_from_base: pose (4, 4) of the ego in odom (never map) at `stamp_ns`; None where odometry does not know it.
     inputs: the engine's, by name, valid until `IN_FLIGHT` further frames are prepared.
     missing: names of cameras without an image; rejected: camera name -> sentence why its image cannot be used.
+    blind: no camera has an image that the engine may see; that there are no boxes does not mean that nothing is there.
     boxes: in base_link at `stamp_ns`, best score first; engine: name of the one that computed them.
     memory_state, reset_reason: as kd_msgs/FrameStatus.
     stage_ms: wall-clock milliseconds in the order of the stages; `total` sums preprocess, inference and decode.
@@ -70,6 +72,7 @@ class FrameRecord(Generic[Message]):
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     rejected: dict[str, str] = field(default_factory=dict)
+    blind: bool = False
     boxes: Boxes = field(default_factory=Boxes.empty)
     engine: str = ""
     memory_state: str = MEMORY_NONE

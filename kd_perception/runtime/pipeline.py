@@ -113,8 +113,8 @@ class Pipeline:
         """The record of one set of images, with its boxes: `prepare` and `infer` in one.
 
         `images`: JPEG or PNG bytes or RGB arrays in rig order, None for a missing camera. An image that cannot be used
-        counts as missing and is reported in `rejected`; with no usable image there are no boxes. Stamp and pose are for
-        students with memory. Raises as the two halves do.
+        counts as missing and is reported in `rejected`; with no usable image the record is `blind`. Stamp and pose are
+        for students with memory. Raises as the two halves do.
         """
         record = FrameRecord(stamp_ns=stamp_ns, images=images, odom_from_base=odom_from_base)
         self.prepare(record)
@@ -143,6 +143,7 @@ class Pipeline:
             camera.name: f"camera '{camera.name}': {problem}" for camera, _, problem in pairs if problem
         }
         valid = np.array([image is not None and not problem for _, image, problem in pairs], np.float32)
+        record.blind = not valid.any()
         record.inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
         record.stage_ms["preprocess"] = 1e3 * (time.perf_counter() - start)
 
@@ -179,14 +180,13 @@ class Pipeline:
     def _run(self, record: FrameRecord) -> tuple[dict[str, Tensor] | None, Recall]:
         """The engine's outputs, None if no camera has an image, and what was recalled for them."""
         inputs, stamp_ns, odom_from_base = record.inputs, record.stamp_ns, record.odom_from_base
-        seen = bool(inputs[VALID_INPUT].any())
         if self._memory is None:
             reason, self._reset_reason = self._reset_reason, ""
-            return self.engine.run(inputs) if seen else None, Recall({}, MEMORY_NONE, reason)
+            return None if record.blind else self.engine.run(inputs), Recall({}, MEMORY_NONE, reason)
         if stamp_ns is None:
             raise ValueError("a student with memory needs the stamp (ns) of every frame, and odom_from_base")
         recall = self._memory.recall(stamp_ns, odom_from_base)
-        if not seen:
+        if record.blind:
             return None, recall
         name = self.engine.name
         try:

@@ -14,19 +14,13 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.live import LIVE
+from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT, RESULT
 from kd_perception.ros.stamps import to_time
 from kd_perception.runtime.frame import FrameRecord, Outcome
 
 PROCESSING_TOPICS = {"preprocess": "preprocess", "inference": "inference", "decode": "postprocess", "total": "total"}
-
-
-OUTCOMES = {
-    Outcome.ANSWERED: FrameStatus.ANSWERED,
-    Outcome.DROPPED: FrameStatus.DROPPED,
-    Outcome.REJECTED: FrameStatus.REJECTED,
-}
 
 
 class Outputs:
@@ -77,7 +71,7 @@ class Outputs:
                 self._status,
                 FrameStatus(
                     header=Header(stamp=to_time(record.stamp_ns), frame_id=self._frame_id),
-                    outcome=OUTCOMES[record.outcome],
+                    outcome=NUMBERS[record.outcome],
                     reason=record.reason,
                     stage_names=list(record.stage_ms),
                     stage_ms=list(record.stage_ms.values()),

@@ -7,6 +7,7 @@ from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.errors import KdError
 from kd_perception.nodes.bev_student.outputs import Outputs
 from kd_perception.nodes.common.health import Health
+from kd_perception.runtime.bev_memory import MEMORY_NONE
 from kd_perception.runtime.frame import FrameRecord, Outcome
 
 
@@ -54,7 +55,8 @@ class FrameReporter:
 
     def _publish(self, record: FrameRecord) -> None:
         started_s = time.monotonic()
-        self._outputs.boxes(record.boxes, record.stamp_ns)
+        if not record.blind:
+            self._outputs.boxes(record.boxes, record.stamp_ns)
         done_s = time.monotonic()
         for kind, sentences in record.problems.items():
             for sentence in sentences:
@@ -68,11 +70,22 @@ class FrameReporter:
         end_to_end_ms = 1e3 * (done_s - record.arrival_s)
         times["hand_over"] = end_to_end_ms - sum(times[s] for s in ("wait", "calibration", "total", "messages"))
         times["end_to_end"] = end_to_end_ms
+        if record.blind:
+            self._report_blind(record)
+            return
         record.outcome = Outcome.ANSWERED
         self._outputs.status(record)
         self._outputs.latency(record)
         self._health.count("frames_answered")
         self._health.processed(times["total"])
+
+    def _report_blind(self, record: FrameRecord) -> None:
+        """Report a frame of which no camera was seen: no detections are published, for none would mean a free road."""
+        causes = [*record.uncalibrated.values(), *record.rejected.values(), "no image came in time"]
+        record.outcome, record.reason = Outcome.BLIND, f"all cameras are masked, nothing was looked at: {causes[0]}"
+        record.engine, record.memory_state = "", MEMORY_NONE
+        self._health.problem("frames_blind", record.reason)
+        self._outputs.status(record)
 
     def _report_engine_failures(self) -> None:
         """Another engine may have taken over from one that failed."""

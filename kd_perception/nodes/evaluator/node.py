@@ -36,11 +36,15 @@ from kd_perception.nodes.common.parameters import declare_parameters, read_param
 from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
+from kd_perception.runtime.frame import Outcome
 
-OUTCOMES = {FrameStatus.ANSWERED: PROCESSED, FrameStatus.DROPPED: "dropped", FrameStatus.REJECTED: "rejected"}
+OUTCOMES = {
+    number: PROCESSED if outcome is Outcome.ANSWERED else outcome.name.lower() for outcome, number in NUMBERS.items()
+}
 TF_HISTORY_S = 60.0
 SETTLE_POLL_S = 0.05
 

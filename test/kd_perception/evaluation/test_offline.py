@@ -11,7 +11,7 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.offline import evaluate
-from kd_perception.evaluation.predictions import detect_scenes
+from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
@@ -74,6 +74,14 @@ def test_a_truncated_image_is_named(dataroot, student) -> None:
     hurt.write_bytes(hurt.read_bytes()[:200])
     with pytest.raises(DataError, match=f"{hurt.name}.*truncated"):
         detect_scenes(make_pipeline(student), nusc, SCENES)
+
+
+def test_keyframes_of_which_no_camera_is_seen_are_counted_and_not_processed(dataroot, student) -> None:
+    nusc = open_nuscenes(dataroot, VERSION)
+    found = detect_scenes(make_pipeline(student), nusc, [SCENES[0]], FrameFeed(cameras=()))
+    assert found.blind == 3 and not found.stages
+    assert len(found.results) == 3 and not any(found.results.values())  # samples without detections
+    assert detect_scenes(make_pipeline(student), nusc, [SCENES[0]]).blind == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """Stamps, transforms, cameras and detections to messages and back."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import Pose, Quaternion
@@ -17,8 +20,10 @@ from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.detections import from_detection_array, to_detection_array
 from kd_perception.ros.geometry import from_pose, from_transform
 from kd_perception.ros.live import LIVE
+from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
+ROOT = Path(__file__).resolve().parents[3]
 STAMP = 1_532_402_927_612_460_123  # needs all 64 bits: a float64 loses the last digits
 
 
@@ -44,6 +49,12 @@ def test_stamps_keep_every_nanosecond():
     assert to_nanoseconds(to_time(-1)) == -1
     with pytest.raises(ValueError, match="nanoseconds since 1970"):
         to_time(2**63)
+
+
+def test_every_outcome_has_the_number_that_frame_status_gives_it():
+    definition = (ROOT / "kd_msgs/msg/FrameStatus.msg").read_text()
+    given = {name: int(number) for name, number in re.findall(r"^uint8 ([A-Z]+)=(\d+)", definition, re.MULTILINE)}
+    assert {outcome.name: number for outcome, number in NUMBERS.items()} == given
 
 
 def test_transforms_round_trip():
@@ -185,14 +196,14 @@ def test_trailing_zeros_of_a_rational_lens_are_dropped():
     ],
 )
 def test_coefficients_that_are_missing_or_in_excess_are_zeros(model, sent, meant):
-    message = to_camera_info(camera(), "CAM_FRONT")
+    message = LIVE.camera_info(camera(), "CAM_FRONT")
     message.distortion_model, message.d = model, list(sent)
     read = from_camera_info(message, "CAM_FRONT", MOUNTING)
     assert (read.distortion_model, read.distortion) == (model, meant)
 
 
 def test_a_region_of_interest_that_is_the_whole_sensor_is_none():
-    message = to_camera_info(camera(), "CAM_FRONT")
+    message = LIVE.camera_info(camera(), "CAM_FRONT")
     message.roi = RegionOfInterest(width=1600, height=900, do_rectify=True)
     message.binning_x = message.binning_y = 1
     assert from_camera_info(message, "CAM_FRONT", MOUNTING).same_calibration(camera())
@@ -204,7 +215,7 @@ def test_pixels_of_a_binned_region_are_those_of_the_sensor(seed, rectified):
     """By the definition alone: a published pixel's area is that of the sensor's pixels that were combined into it."""
     rng = np.random.default_rng(seed)
     sensor = camera(distortion_model="none", distortion=()) if rectified else camera()
-    message = to_camera_info(sensor, "CAM_FRONT")
+    message = LIVE.camera_info(sensor, "CAM_FRONT")
     message.binning_x, message.binning_y = (int(value) for value in rng.integers(1, 5, 2))
     offset, size = rng.integers(0, 200, 2), rng.integers(400, 700, 2)
     message.roi.x_offset, message.roi.y_offset = (int(value) for value in offset)
@@ -225,7 +236,7 @@ def test_pixels_of_a_binned_region_are_those_of_the_sensor(seed, rectified):
 
 def rectified_info():
     """A strong lens, and the rectified image of another focal length that image_proc made of it."""
-    message = to_camera_info(camera(distortion=(-0.35, 0.12, 1e-3, -1e-3, 0.0)), "CAM_FRONT")
+    message = LIVE.camera_info(camera(distortion=(-0.35, 0.12, 1e-3, -1e-3, 0.0)), "CAM_FRONT")
     message.p = [1000.0, 0.0, 799.5, 0.0, 0.0, 1000.0, 449.5, 0.0, 0.0, 0.0, 1.0, 0.0]
     return message
 

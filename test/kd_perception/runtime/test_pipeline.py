@@ -176,7 +176,9 @@ def test_no_usable_image_is_no_boxes(student: Student):
     pipeline = Pipeline(student, "openvino", 6, PipelineOptions(threads=1))
     pipeline.set_rig(wide_rig(6))
     detections = pipeline.detect([None] * 5 + [b"junk"])
-    assert len(detections.boxes) == 0 and len(detections.missing) == 5 and len(detections.rejected) == 1
+    assert detections.blind and not len(detections.boxes)
+    assert len(detections.missing) == 5 and len(detections.rejected) == 1
+    assert not pipeline.detect([b"junk"] * 5 + jpegs(painted(wide_rig(6)))[5:]).blind
 
 
 def test_misuse_is_reported_in_one_sentence(student: Student):

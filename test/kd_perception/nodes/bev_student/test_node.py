@@ -21,6 +21,7 @@ from kd_perception.bringup.processes import GraphError, running
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.ros.live import LIVE
+from kd_perception.ros.outcomes import BLIND
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
 pytestmark = pytest.mark.ros
@@ -80,6 +81,24 @@ def test_truncated_and_foreign_images_are_masked(detector):
         assert status.outcome == FrameStatus.ANSWERED and list(status.missing_cameras) == [detector.rig.names[1]]
     detector.reported(f"camera '{detector.rig.names[1]}'")
     detector.works(detector.next_stamp())
+
+
+def test_a_frame_without_any_usable_image_is_blind_and_not_an_empty_street(detector):
+    before = detector.counter("frames_blind")
+    stamp = detector.next_stamp()
+    for publisher in detector.rig.images:
+        message = CompressedImage(format="h264", data=b"no picture")
+        message.header.stamp = to_time(stamp)
+        publisher.publish(message)
+    status = detector.status(stamp)
+    assert status.outcome == BLIND and list(status.missing_cameras) == detector.rig.names
+    assert "all cameras are masked" in status.reason and "h264 is not supported" in status.reason
+    detector.counted("frames_blind", before + 1)
+    detector.reported("all cameras are masked")
+    detector.works(detector.next_stamp())
+    after = detector.statuses[-1]
+    assert after.frames_answered == status.frames_answered + 1 and after.frames_dropped == status.frames_dropped
+    assert stamp not in {to_nanoseconds(found.header.stamp) for found in detector.objects}
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan])
