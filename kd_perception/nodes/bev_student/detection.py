@@ -113,15 +113,14 @@ class FrameDetector:
         """The calibration at the frame's time, waited for where a camera with an image lacks it."""
         names = self._rig_source.names
         needed = {name for name, message in zip(names, record.messages, strict=True) if message is not None}
-        rig = self._rig_source.rig(record.stamp_ns)
+        rig = None
 
-        def missing() -> set[str]:
+        def missing(at_ns: int) -> set[str]:
             nonlocal rig
-            if rig.problems:
-                rig = self._rig_source.rig(record.stamp_ns)
+            rig = self._rig_source.rig(at_ns)
             return needed & set(rig.problems)
 
-        self._calibrated.wait(missing, record.arrival_s)
+        self._calibrated.wait(missing, record.stamp_ns, record.arrival_s)
         if names[0] in rig.problems:
             raise CalibrationError(rig.problems[names[0]])
         return rig
@@ -131,17 +130,17 @@ class FrameDetector:
         pose, problem = None, ""
         youngest_ns = max(-age for age in record.ages_ns if age is not None) if self._camera_motion is not None else 0
 
-        def missing() -> set[str]:
+        def missing(at_ns: int) -> set[str]:
             nonlocal pose, problem
             try:
                 if youngest_ns:
-                    self._poses.lookup(record.stamp_ns + youngest_ns)  # of a camera that fired after the anchor
-                pose, problem = self._poses.lookup(record.stamp_ns), ""
+                    self._poses.lookup(at_ns + youngest_ns)  # of a camera that fired after the anchor
+                pose, problem = self._poses.lookup(at_ns), ""
             except CalibrationError as error:
-                problem = str(error)
+                pose, problem = None, str(error)
             return {"odometry"} if problem else set()
 
-        self._located.wait(missing, record.arrival_s)
+        self._located.wait(missing, record.stamp_ns, record.arrival_s)
         record.odom_from_base = pose
         if problem:
             record.note("frames_without_pose", f"no pose of the robot for this frame: {problem}")

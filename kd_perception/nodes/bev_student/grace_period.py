@@ -8,25 +8,33 @@ POLL_S = 0.002
 
 
 class GracePeriod:
-    """Waits for late data; what did not come within one grace period gets none again until it has come."""
+    """Waits for late data. An input that did not come within one grace period is given up until it goes on.
+
+    It goes on when it reaches the frame that last had to do without it. One late message then costs a frame or two, and
+    an input that has ended costs one grace period, not one a frame.
+    """
 
     def __init__(self, duration_s: float, ended: threading.Event) -> None:
         """`ended`: once it is set, nothing is waited for."""
         self._duration_s = duration_s
         self._ended = ended
-        self._given_up: set[str] = set()
+        self._given_up: dict[str, int] = {}  # name of an input -> stamp of the last frame that lacked it
 
-    def wait(self, missing: Callable[[], set[str]], since_s: float) -> None:
-        """Until nothing is missing that has not been given up, at most until `duration_s` after steady time `since_s`.
+    def wait(self, missing: Callable[[int], set[str]], at_ns: int, since_s: float) -> None:
+        """Until nothing is missing at `at_ns` that has not been given up.
 
-        `missing` names what is still missing each time it is called.
+        Ends at the latest `duration_s` after steady time `since_s`. `missing` names what is missing at a time each time
+        it is called; its last call is for `at_ns`.
         """
+        for stamp_ns in set(self._given_up.values()) - {at_ns}:
+            lacking = missing(stamp_ns)
+            self._given_up = {n: at for n, at in self._given_up.items() if at != stamp_ns or n in lacking}
         while True:
-            still = missing()
-            self._given_up &= still
-            if still <= self._given_up or self._ended.is_set():
+            still = missing(at_ns)
+            self._given_up = {name: at_ns for name in self._given_up if name in still}
+            if still <= self._given_up.keys() or self._ended.is_set():
                 return
             if time.monotonic() - since_s > self._duration_s:
-                self._given_up |= still
+                self._given_up = dict.fromkeys(still, at_ns)
                 return
             self._ended.wait(POLL_S)

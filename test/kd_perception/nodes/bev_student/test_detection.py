@@ -101,33 +101,73 @@ def test_poses_come_from_tf_first_then_from_the_topic():
         poses.lookup(S)
 
 
-def test_what_did_not_come_gets_no_second_grace_period_until_it_has_come():
-    grace = GracePeriod(0.05, threading.Event())
-    state = {"absent"}
-    calls = []
+class LateInput:
+    """An input that reaches frame k when `arrivals[k]` seconds have passed; a later arrival brings all before it."""
 
-    def missing():
-        calls.append(None)
-        return set(state)
+    def __init__(self, arrivals: dict[int, float]) -> None:
+        self.started_s = time.monotonic()
+        self.arrivals = arrivals
+        self.calls = 0
 
-    grace.wait(missing, time.monotonic())
-    assert len(calls) > 1
-    calls.clear()
-    grace.wait(missing, time.monotonic())
-    assert len(calls) == 1  # given up
-    state.clear()
-    grace.wait(missing, time.monotonic())
-    state.add("absent")
-    calls.clear()
-    grace.wait(missing, time.monotonic())
-    assert len(calls) > 1  # it had been there: there is hope again
+    def missing(self, frame: int) -> set[str]:
+        self.calls += 1
+        passed_s = time.monotonic() - self.started_s
+        newest = max((k for k, at_s in self.arrivals.items() if at_s <= passed_s), default=-1)
+        return set() if frame <= newest else {"pose"}
+
+
+def test_an_input_that_has_ended_costs_one_grace_period():
+    grace, nothing = GracePeriod(0.05, threading.Event()), LateInput({})
+    grace.wait(nothing.missing, 0, time.monotonic())
+    assert nothing.calls > 1
+    for frame in range(1, 4):
+        nothing.calls = 0
+        grace.wait(nothing.missing, frame, time.monotonic())
+        assert nothing.calls == 2  # whether it goes on, and whether it is there: given up
+
+
+@pytest.mark.parametrize("frames_between", [0, 1, 5])
+def test_the_grace_period_starts_again_when_the_input_goes_on(frames_between):
+    grace, late = GracePeriod(0.2, threading.Event()), LateInput({})
+    grace.wait(late.missing, 0, time.monotonic())
+    for frame in range(1, 1 + frames_between):
+        grace.wait(late.missing, frame, time.monotonic())
+    late.started_s, late.arrivals = time.monotonic(), {frames_between: 0.0, frames_between + 1: 0.03}
+    grace.wait(late.missing, frames_between + 1, time.monotonic())
+    assert not late.missing(frames_between + 1)  # it was waited for
+
+
+def test_one_late_pose_does_not_end_waiting_for_good():
+    period_s = 0.1
+    lags = dict.fromkeys(range(10), 0.5 * period_s) | {2: 3.0 * period_s}
+    poses = LateInput({frame: frame * period_s + lag for frame, lag in lags.items()})
+    grace, lacking = GracePeriod(period_s, threading.Event()), []
+    for frame in range(10):
+        shot_s = poses.started_s + frame * period_s
+        time.sleep(max(0.0, shot_s - time.monotonic()))
+        grace.wait(poses.missing, frame, shot_s)
+        lacking += [frame] if poses.missing(frame) else []
+    assert set(lacking) <= {2, 3}
+
+
+def test_inputs_are_given_up_one_by_one():
+    grace = GracePeriod(0.02, threading.Event())
+    grace.wait(lambda frame: {"front", "rear"}, 0, time.monotonic())
+    asked = []
+
+    def missing(frame):
+        asked.append(frame)
+        return {"rear"} if frame == 0 or len(asked) > 5 else {"front", "rear"}
+
+    grace.wait(missing, 1, time.monotonic())
+    assert len(asked) > 5 and asked[0] == 0  # the front goes on: waited for; the rear does not
 
 
 def test_once_ended_nothing_is_waited_for():
     ended = threading.Event()
     grace = GracePeriod(1000.0, ended)
     threading.Timer(0.05, ended.set).start()
-    grace.wait(lambda: {"absent"}, time.monotonic())
+    grace.wait(lambda frame: {"absent"}, 0, time.monotonic())
     assert ended.is_set()
 
 
