@@ -24,6 +24,8 @@ class SyncResult(Generic[Image]):
 
     frames: tuple[FrameRecord[Image], ...] = ()
     late: int = 0  # images not newer than their camera's last, ignored
+    late_reason: str = ""  # a sentence about such an image
+    refused: tuple[FrameRecord[Image], ...] = ()  # frames that such an image of the anchor would have started
     flushed: tuple[FrameRecord[Image], ...] = ()  # frames that waited when time jumped back: they are dropped
     reset_reason: str = ""
     newest_ns: int = 0  # with a reset_reason: the stamp that went back, of the time that has begun
@@ -54,7 +56,8 @@ class Synchroniser(Generic[Image]):
         if self._images[camera] and stamp_ns <= self._images[camera][-1][0]:
             back_ns = self._images[camera][-1][0] - stamp_ns
             if back_ns <= self.tolerance_ns:
-                return SyncResult(self._ready(now_s), late=1)
+                refused = (FrameRecord(stamp_ns, now_s),) if camera == 0 else ()
+                return SyncResult(self._ready(now_s), 1, self._late_reason(camera, stamp_ns, back_ns), refused)
             reset_reason = f"the stamps of camera '{self.cameras[camera]}' went back by {back_ns / 1e9:.3f} s"
             flushed = self.flush()
         if self._images[camera]:
@@ -63,6 +66,12 @@ class Synchroniser(Generic[Image]):
         if camera == 0:
             self._pending.append(FrameRecord(stamp_ns, now_s, (image,)))
         return SyncResult(self._ready(now_s), flushed=flushed, reset_reason=reset_reason, newest_ns=stamp_ns)
+
+    def _late_reason(self, camera: int, stamp_ns: int, back_ns: int) -> str:
+        where = f"camera '{self.cameras[camera]}'"
+        if back_ns == 0:
+            return f"{where}: several images have the stamp {stamp_ns / 1e9:.6f} s; let its driver stamp each exposure"
+        return f"{where}: an image is {back_ns / 1e6:.1f} ms older than the one before it; it came out of order"
 
     def poll(self, now_s: float) -> SyncResult[Image]:
         """Frames whose deadline has passed; call it regularly, for a camera that fails sends nothing."""

@@ -210,7 +210,14 @@ class BevStudent(ProcessNode):
         except DataError as error:
             self._health.problem("camera_problems", f"camera '{name}': {error}")
             return
-        self._handle(self._sync.add(camera, image.stamp_ns, image, time.monotonic()))
+        now_s = time.monotonic()
+        if image.stamp_ns > 0:
+            self._handle(self._sync.add(camera, image.stamp_ns, image, now_s))
+            return
+        unstamped = f"camera '{name}': its images have no stamp (0 s); let its driver stamp them at exposure"
+        self._health.problem("images_without_stamp", unstamped)
+        if camera == 0:
+            self._reporter.refused(FrameRecord(image.stamp_ns, now_s), unstamped)
 
     def _receive_odometry(self, message: Odometry) -> None:
         stamp_ns = to_nanoseconds(message.header.stamp)
@@ -241,7 +248,9 @@ class BevStudent(ProcessNode):
 
     def _handle(self, result: SyncResult[ReceivedImage]) -> None:
         if result.late:
-            self._health.count("images_late", result.late)
+            self._health.problem("images_late", result.late_reason)
+        for record in result.refused:
+            self._reporter.refused(record, result.late_reason)
         for record in result.flushed:
             self._reporter.dropped(record, result.reset_reason)
         if result.reset_reason:

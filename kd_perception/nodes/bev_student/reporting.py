@@ -12,7 +12,7 @@ from kd_perception.runtime.frame import FrameRecord, Outcome
 
 
 class FrameReporter:
-    """The last stage of a frame. `finished` belongs to the publishing thread; `dropped` may come from any."""
+    """The last stage of a frame. `finished` belongs to the publishing thread; the others may come from any."""
 
     def __init__(
         self,
@@ -35,6 +35,11 @@ class FrameReporter:
         record.give_up(Outcome.DROPPED, reason)
         record.ages_ns = ()  # nobody has looked at its images
         self._outputs.status(record)
+
+    def refused(self, record: FrameRecord, reason: str) -> None:
+        """Report a frame that no stage can begin, for its anchor image cannot be placed in time."""
+        record.ages_ns = ()
+        self._reject(record, reason)
 
     def finished(self, record: FrameRecord, error: Exception | None) -> None:
         """Report one frame, whatever became of it; never raises."""

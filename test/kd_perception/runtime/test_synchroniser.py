@@ -78,10 +78,23 @@ def test_a_newer_anchor_ends_the_wait_and_frames_keep_their_order():
 def test_late_and_repeated_images_are_counted_and_ignored():
     sync = Synchroniser(RIG, deadline_s=10.0)
     feed(sync, (1, 1000, 0.0))
-    assert sync.add(1, 1000 * MS, "again", 0.0).late == 1
-    assert sync.add(1, 990 * MS, "late", 0.0).late == 1
+    again, late = sync.add(1, 1000 * MS, "again", 0.0), sync.add(1, 990 * MS, "late", 0.0)
+    assert again.late == 1 and "'left': several images" in again.late_reason
+    assert late.late == 1 and "'left': an image is 10.0 ms older" in late.late_reason
+    assert not again.refused and not late.refused
     (frame,) = feed(sync, (0, 1000, 0.0), (2, 1000, 0.0))
     assert frame.messages[1] == "left@1000"
+
+
+def test_every_image_of_the_anchor_starts_a_frame_or_is_refused():
+    sync = Synchroniser(RIG, deadline_s=10.0)
+    feed(sync, (0, 1000, 0.0))
+    for stamp in (1000, 980):
+        result = sync.add(0, stamp * MS, "late", 0.5)
+        assert [(record.stamp_ns, record.arrival_s) for record in result.refused] == [(stamp * MS, 0.5)]
+        assert "'front'" in result.late_reason
+    (frame,) = feed(sync, (1, 1000, 0.1), (2, 1000, 0.1))  # the one that was there first
+    assert frame.messages == ("front@1000", "left@1000", "right@1000")
 
 
 def test_time_that_goes_back_flushes_with_a_reason_and_restarts():

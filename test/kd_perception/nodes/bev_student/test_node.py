@@ -146,6 +146,24 @@ def test_stamps_that_go_back_reset_with_a_reason(detector):
     detector.works(detector.next_stamp())
 
 
+def test_images_without_a_stamp_and_duplicates_get_a_status_each(detector):
+    detector.rig.shoot(0)
+    unstamped = detector.status(0)
+    assert unstamped.outcome == FrameStatus.REJECTED and "no stamp" in unstamped.reason
+    stamp = detector.next_stamp()
+    detector.rig.shoot(stamp)
+    detector.found(stamp)
+    detector.rig.shoot(stamp)
+    status = detector.peer.until(
+        lambda: next((s for s in detector.statuses if "several images have" in s.reason), None)
+    )
+    assert status.outcome == FrameStatus.REJECTED and to_nanoseconds(status.header.stamp) == stamp
+    detector.counted("images_late", 1)
+    detector.reported("several images have the stamp")
+    detector.works(detector.next_stamp())
+    assert detector.counter("images_without_stamp") >= len(detector.rig.names)
+
+
 def test_odometry_that_jumps_resets(detector):
     odometry = detector.peer.node.create_publisher(Odometry, "/odom", 10)
     detector.peer.until(odometry.get_subscription_count)
