@@ -12,12 +12,12 @@ from types import TracebackType
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from kd_perception.bags.channel import LATCHED_TOPICS
 from kd_perception.bags.messages import Message, typestore
 from kd_perception.errors import DataError
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 BAG_VERSION = 9  # rosbag2's metadata since Jazzy
-LATCHED_TOPICS = ("/tf_static",)
 
 
 class BagWriter:

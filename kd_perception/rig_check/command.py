@@ -71,7 +71,7 @@ def check(
 
 def examine(recording: Recording, moments: Sequence[Moment], base_frame: str = "base_link") -> RigReport:
     """All checks of a recording, errors first, and its pictures at the middle one of `moments`."""
-    findings = [Finding(Severity.warning, recording.damage)] if recording.damage else []
+    findings = [Finding(Severity.warning, problem) for problem in recording.problems]
     findings += check_transforms(recording, base_frame)
     middle = moments[len(moments) // 2] if moments else Moment(0, np.zeros((0, 3)), np.eye(4), {}, ())
     cameras, unusable = calibrated_cameras(recording, base_frame, middle.stamp_ns)

@@ -64,7 +64,8 @@ class CameraRecord:
 
 @dataclass
 class Recording:
-    """A bag after the first pass. parents: child frame -> parent; tf_problems: sentences on refused transforms."""
+    """A bag after the first pass. parents: child frame -> parent; tf_problems: sentences on refused transforms;
+    problems: those on what the bag lacks."""
 
     path: Path
     cameras: tuple[CameraRecord, ...]
@@ -74,7 +75,7 @@ class Recording:
     transforms: TransformBuffer = field(default_factory=lambda: TransformBuffer(ALL_OF_IT_S))
     parents: dict[str, str] = field(default_factory=dict)
     tf_problems: list[str] = field(default_factory=list)
-    damage: str = ""
+    problems: tuple[str, ...] = ()
 
     def camera(self, record: CameraRecord, base_frame: str, stamp_ns: int) -> Camera:
         """A camera as calibrated and mounted at a time; raises CalibrationError with a sentence."""
@@ -156,7 +157,7 @@ def read_recording(
             _keep_transforms(recording, deserialize_message(data, TFMessage), static=topic == "/tf_static")
         if progress is not None:
             progress(count, reader.message_count)
-    recording.damage = reader.damage
+    recording.problems = tuple(reader.problems)
     reader.close()
     return recording
 

@@ -34,6 +34,7 @@ SAMPLE_TYPE = "kd_msgs/msg/Sample"
 CLOCK_TOPIC = "/clock"
 QUEUE_DEPTH = 100
 LATCHED_DEPTH = 1000
+LOOP_LEAD_NS = 1_000_000_000  # by how much /clock goes back further than the beginning when a bag starts again
 ACK_TIMEOUT_S = 2.0  # at the end, for the last messages to arrive: listeners may be gone or stuck
 
 
@@ -54,18 +55,17 @@ class Replay(ProcessNode):
         self._status_came = threading.Condition()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Open the bag and create its topics; fails with a logged sentence."""
+        """Open the bag and create its topics; fails with a logged sentence, also if none of it can be played."""
+        self._logged_problems = 0
         try:
             self._settings = read_parameters(self, ReplayOptions)
             self._bag = BagReader(self._settings.bag)
+            self._log_problems()
+            self._topics = self._open_topics(self._bag)
         except KdError as error:
             self.get_logger().error(str(error))
+            self._close_bag()
             return TransitionCallbackReturn.FAILURE
-        if self._bag.damage:
-            self.get_logger().warning(self._bag.damage)
-        self._topics = {
-            topic.name: publisher for topic in self._bag.topics if (publisher := self._open_topic(topic)) is not None
-        }
         self._samples = {topic.name for topic in self._bag.topics if topic.type_name == SAMPLE_TYPE}
         self._clock_topic = self.create_publisher(Clock, CLOCK_TOPIC, QoSProfile(depth=10))
         self._status = self.create_subscription(FrameStatus, "~/input/status", self._receive_status, EVERY_RESULT)
@@ -121,15 +121,29 @@ class Replay(ProcessNode):
             self._bag.close()
             self._bag = None
 
-    def _open_topic(self, topic: Topic) -> Publisher | None:
-        """A publisher with the recorded type, or None (and a sentence) where that type is not installed."""
-        if topic.name == CLOCK_TOPIC:
-            return None  # replay publishes its own
-        try:
-            kind = message_class(topic.type_name)
-        except DataError as error:
-            self.get_logger().warning(f"topic {topic.name} is not played: {error}")
-            return None
+    def _log_problems(self) -> None:
+        """Log what the bag has found since."""
+        for problem in self._bag.problems[self._logged_problems :]:
+            self.get_logger().warning(problem)
+        self._logged_problems = len(self._bag.problems)
+
+    def _open_topics(self, bag: BagReader) -> dict[str, Publisher]:
+        """Publishers with the recorded types, except where they are not installed (with a sentence); replay has its own
+        /clock. Raises DataError if no message can be published."""
+        types, reasons = {}, []
+        for topic in bag.topics:
+            try:
+                if topic.name != CLOCK_TOPIC:
+                    types[topic] = message_class(topic.type_name)
+            except DataError as error:
+                reasons.append(f"topic {topic.name} is not played: {error}")
+                self.get_logger().warning(reasons[-1])
+        if not any(topic.count for topic in types):
+            why = "; ".join(reasons) or "it holds no messages besides /clock"
+            raise DataError(f"nothing of bag {bag.path} can be played: {why}")
+        return {topic.name: self._publisher(topic, kind) for topic, kind in types.items()}
+
+    def _publisher(self, topic: Topic, kind: type) -> Publisher:
         durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
         depth = LATCHED_DEPTH if topic.latched else QUEUE_DEPTH
         qos = QoSProfile(
@@ -189,12 +203,12 @@ class Replay(ProcessNode):
     def _play_once(self) -> int:
         """Play from the beginning to the end, or until playing is stopped; returns the first recording time (ns)."""
         p = self._settings
-        total = self._bag.message_count
+        total = sum(topic.count for topic in self._bag.topics if topic.name in self._topics)
         first_ns, started_s, clock_ns = 0, time.monotonic(), -(10**18)
-        samples = 0
+        samples = played = 0
         self._processed.clear()
-        for played, (topic, stamp_ns, data) in enumerate(self._bag.messages(), start=1):
-            first_ns = stamp_ns if played == 1 else first_ns
+        for count, (topic, stamp_ns, data) in enumerate(self._bag.messages()):
+            first_ns = first_ns if count else stamp_ns
             if not p.lockstep:
                 clock_ns = self._sleep_until(started_s, first_ns, stamp_ns, clock_ns)
             elif stamp_ns - clock_ns >= 1e9 / p.clock_rate_hz or topic in self._samples:
@@ -203,16 +217,19 @@ class Replay(ProcessNode):
                 return first_ns
             if topic in self._topics:
                 publish(self, self._topics[topic], data)
+                played += 1
             if topic in self._samples:
                 samples += 1
                 if p.lockstep:
                     self._wait_for_status(deserialize_message(data, Sample))
             if self._on_progress is not None:
                 self._on_progress(played, total)
-        if self._bag.damage:
-            self.get_logger().warning(self._bag.damage)
+        self._log_problems()
+        if not played:
+            raise DataError(f"nothing of bag {self._bag.path} was played: {'; '.join(self._bag.problems)}")
+        elapsed_s = time.monotonic() - started_s
         self.get_logger().info(
-            f"played {self._bag.path.name}: {samples} samples in {time.monotonic() - started_s:.1f} s"
+            f"played {self._bag.path.name}: {samples} samples, {played} messages in {elapsed_s:.1f} s"
         )
         return first_ns
 
@@ -220,11 +237,12 @@ class Replay(ProcessNode):
         """Pause before the bag plays again; /clock goes back in the middle of the pause.
 
         By then the last messages are processed, and the first have not come: listeners cannot order what arrives on
-        several topics at once.
+        several topics at once. It goes back before the beginning, so that all of the round is of a later time: of a
+        short bag the detector would take the first images for those that it has.
         """
         half_s = self._settings.loop_gap_s / self._settings.rate / 2.0
         self._stop.wait(half_s)
-        self._tick(first_ns)
+        self._tick(max(0, first_ns - LOOP_LEAD_NS))
         self._stop.wait(half_s)
 
     def _sleep_until(self, started_s: float, first_ns: int, stamp_ns: int, clock_ns: int) -> int:

@@ -52,7 +52,7 @@ def test_a_bag_is_whole_or_absent(tmp_path: Path, storage: str):
         with pytest.raises(DataError, match="cannot be written"):
             fill_bag(disk / "bag", storage, 100, overwrite=True)
         reader = BagReader(disk / "bag")
-        assert reader.message_count == 3 and not reader.damage and os.listdir(disk) == ["bag"]
+        assert reader.message_count == 3 and not reader.problems and os.listdir(disk) == ["bag"]
         reader.close()
 
 

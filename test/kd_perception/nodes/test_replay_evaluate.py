@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -15,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from support.domains import free_domain
 from support.fake_student import write_fake_student
+from support.foreign_bags import McapStyle, write_mcap
 from support.graph import Peer
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from tf2_msgs.msg import TFMessage
@@ -210,6 +214,46 @@ def test_a_loop_resets_the_detector_with_a_reason(world, tmp_path):
             peer.until(lambda: any("went back" in status.reset_reason for status in found), 60.0)
             count = len(found)
             peer.until(lambda: any(status.outcome == FrameStatus.ANSWERED for status in found[count:]), 60.0)
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_a_loop_of_one_keyframe_is_processed_in_every_round(world, tmp_path, lockstep):
+    """All its images are as old as the clock of the next round: the detector must not take them for late ones."""
+    _, _, bag, student = world
+    reader = BagReader(bag)
+    types = {topic.name: topic.type_name for topic in reader.topics}
+    with BagWriter(tmp_path / "one") as one:
+        for topic, stamp_ns, cdr in reader.messages():
+            one.write_cdr(topic, types[topic], cdr, stamp_ns)
+            if topic == "/sample":
+                break
+    domain = free_domain()
+    graph = through_detector(tmp_path / "one", student, tmp_path / "out", loop=True, lockstep=lockstep)
+    with Peer(domain) as peer:
+        found = peer.listen(FrameStatus, "/bev_student/output/status", EVERY_RESULT)
+        with running(graph, domain_id=domain):
+            peer.until(lambda: len(found) >= 4, 60.0)
+    assert all(status.outcome == FrameStatus.ANSWERED and not status.missing_cameras for status in found)
+    assert len({to_nanoseconds(status.header.stamp) for status in found}) == 1
+
+
+@pytest.mark.parametrize(
+    ("style", "data", "reason"),
+    [
+        (McapStyle(type_name="absent_msgs/msg/Blob"), b"\0\1\0\0", "'absent_msgs/msg/Blob' is not installed"),
+        (McapStyle(encoding="json"), b"{}", "encoded as 'json', not as CDR"),
+        (McapStyle(), b"{}", "2 of 2 messages on /blob are not CDR"),
+        (McapStyle(type_name=""), b"\0\1\0\0", "'' is no ROS 2 message type"),
+    ],
+)
+def test_playing_nothing_is_an_error_in_one_sentence(tmp_path, style, data, reason):
+    file = write_mcap(tmp_path / "x.mcap", [("/blob", 1, data), ("/blob", 2, data)], style)
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain()), "COLUMNS": "500"}
+    command = [sys.executable, "-m", "kd_perception.cli", "replay", str(file)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1 and "nothing " in output and reason in output
+    assert "100%" not in output and "Traceback" not in output
 
 
 def test_evaluating_nothing_is_an_error_and_leaves_nothing(tmp_path):
