@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from kd_perception.errors import DataError, KdError
+from kd_perception.nodes.bev_student.arrivals import Arrivals
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
@@ -40,6 +41,7 @@ from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.runtime.synchroniser import Synchroniser, SyncResult
 from kd_perception.student.spec import load_student
 
+ARRIVALS_PERIOD_S = 1.0
 AHEAD_OF_CLOCK_NS = 200_000_000  # a stamp further ahead of a clock that went back is of the time before
 READERS = {
     "compressed": (CompressedImage, "image/compressed", read_compressed_image),
@@ -62,9 +64,7 @@ class BevStudent(ProcessNode):
         """Load the student and open the engine; fails with a logged sentence."""
         try:
             self._settings = p = read_parameters(self, DetectorOptions)
-            image = READERS[p.transport][1]
-            topics = [self.resolve_topic_name(f"~/input/camera{i}/{image}") for i in range(len(p.camera_names))]
-            self._rectified = rectified_cameras(p.rectified, topics)
+            self._rectified = rectified_cameras(p.rectified, self._image_topics())
             student = load_student(p.student_file)
             options = PipelineOptions(
                 threads=p.threads,
@@ -107,6 +107,8 @@ class BevStudent(ProcessNode):
         deadline_s = p.sync_deadline_ms / 1e3
         self._sync = Synchroniser[ReceivedImage](p.camera_names, int(p.sync_tolerance_ms * 1e6), deadline_s)
         self._watch = CameraWatch(p.camera_names)
+        topics = self._image_topics()
+        self._arrivals = Arrivals(p.camera_names, topics, tolerance_ns=self._sync.tolerance_ns, now_s=time.monotonic())
         self._odometry = OdometryWatch()
         self._resets, self._reset_reason = 0, ""
         self._outputs.restart()
@@ -162,6 +164,7 @@ class BevStudent(ProcessNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period_s = min(max(p.sync_deadline_ms / 4e3, 0.005), 0.1)
         self._timer = self.create_timer(period_s, lambda: self._handle(self._sync.poll(time.monotonic())), clock=steady)
+        self._arrivals_timer = self.create_timer(ARRIVALS_PERIOD_S, self._report_arrivals, clock=steady)
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jump_handle = self.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
 
@@ -170,6 +173,7 @@ class BevStudent(ProcessNode):
             return
         self._jump_handle.unregister()
         self.destroy_timer(self._timer)
+        self.destroy_timer(self._arrivals_timer)
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._detector.stop_waiting()
@@ -193,6 +197,8 @@ class BevStudent(ProcessNode):
         if self._stages is None:
             return  # taken before, delivered after the node was deactivated
         self._health.count("images_received")
+        now_s = time.monotonic()
+        self._arrivals.came(camera, now_s)
         if not self._outputs.wanted():
             self._health.count("images_ignored_without_listeners")
             return
@@ -210,8 +216,8 @@ class BevStudent(ProcessNode):
         except DataError as error:
             self._health.problem("camera_problems", f"camera '{name}': {error}")
             return
-        now_s = time.monotonic()
         if image.stamp_ns > 0:
+            self._arrivals.stamped(camera, image.stamp_ns, now_s)
             self._handle(self._sync.add(camera, image.stamp_ns, image, now_s))
             return
         unstamped = f"camera '{name}': its images have no stamp (0 s); let its driver stamp them at exposure"
@@ -239,7 +245,27 @@ class BevStudent(ProcessNode):
         for record in self._sync.flush(after_ns):
             self._reporter.dropped(record, "time jumped back before the other cameras came")
         self._poses.forget_after(after_ns)
+        self._arrivals.restart()
         self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
+
+    def _image_topics(self) -> list[str]:
+        """Topic of each camera's images, after remapping."""
+        suffix, count = READERS[self._settings.transport][1], len(self._settings.camera_names)
+        return [self.resolve_topic_name(f"~/input/camera{i}/{suffix}") for i in range(count)]
+
+    def _report_arrivals(self) -> None:
+        """Cameras that are silent or never join; of silent ones, whether they publish by the other transport."""
+        now_s, hints, topics = time.monotonic(), {}, self._image_topics()
+        other = "raw" if self._settings.transport == "compressed" else "compressed"
+        for camera in self._arrivals.silent(now_s):
+            plain = topics[camera].removesuffix("/compressed")  # as image_transport names them
+            topic = plain if other == "raw" else f"{plain}/compressed"
+            if self.count_publishers(topic):
+                hints[camera] = f"it publishes on {topic}: set the parameter transport to {other}"
+        found = {"silent_cameras": self._arrivals.silences(now_s, hints), "cameras_apart": self._arrivals.apart(now_s)}
+        for kind, sentences in found.items():
+            if sentences:
+                self._health.problem(kind, "; ".join(sentences))
 
     def _reset(self, reason: str) -> None:
         """Frames that come from now on have no past; the first that is processed reports why."""
@@ -254,9 +280,11 @@ class BevStudent(ProcessNode):
         for record in result.flushed:
             self._reporter.dropped(record, result.reset_reason)
         if result.reset_reason:
+            self._arrivals.restart()
             self._poses.forget_after(result.newest_ns + AHEAD_OF_CLOCK_NS)
             self._reset(result.reset_reason)
         for record in result.frames:
+            self._arrivals.framed(record, time.monotonic())
             record.resets, record.reset_cause = self._resets, self._reset_reason
             replaced = self._stages.submit(record)
             if replaced is not None:

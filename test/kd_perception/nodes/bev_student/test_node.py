@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
@@ -124,6 +124,30 @@ def test_without_tf_or_calibration_frames_are_refused_with_a_sentence_until_they
         b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()))
         b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED)
         b.works(to_nanoseconds(b.statuses[-1].header.stamp) + S)
+
+
+def test_silent_cameras_and_those_on_the_other_transport_are_named_with_topic_and_seconds(tmp_path):
+    with bench(tmp_path) as b:
+        silent = b.reported("no camera sends images: nothing for").status[0]
+        assert silent.level == DiagnosticStatus.WARN and "/camera0/image/compressed and 2 more topics" in silent.message
+        raw = b.peer.node.create_publisher(Image, "/camera0/image", 1)
+        b.reported("it publishes on /camera0/image: set the parameter transport to raw")
+        b.peer.node.destroy_publisher(raw)
+
+        def anchor_is_told() -> bool:
+            b.rig.shoot(b.next_stamp(S // 10), leave_out=[0])
+            return any("'camera0', the anchor without which" in d.status[0].message for d in b.diagnostics)
+
+        b.peer.until(anchor_is_told)
+
+        def clock_is_told() -> bool:
+            stamp_ns = b.next_stamp(S // 10)
+            b.rig.shoot(stamp_ns, leave_out=[2])
+            b.rig.images[2].publish(b.rig.message(2, stamp_ns - 5 * S, b.rig.pictures(None)[2]))
+            return any("'camera2' joins no frame: its stamps are 5." in d.status[0].message for d in b.diagnostics)
+
+        b.peer.until(clock_is_told)
+        assert b.counter("cameras_apart") and b.counter("silent_cameras")
 
 
 def test_transforms_that_are_no_transforms_are_refused(detector):
