@@ -35,30 +35,68 @@ class OdometryWatch:
 
 
 class PoseSource:
-    """`odom_from_base` at a time, from tf or else from the odometry topic. Thread-safe."""
+    """`odom_from_base` at a time, from tf or else from the odometry topic. Thread-safe.
+
+    Odometry of another frame of the robot (REP-120's base_footprint) is composed with that frame's link to the base.
+    """
 
     def __init__(self, transforms: TransformSource, odometry_frame: str, base_frame: str) -> None:
         self._transforms = transforms
         self._frames = odometry_frame, base_frame
         self._topic = TransformBuffer(HISTORY_S)
+        self._child = ""  # frame of the robot that the newest message places in the odometry frame
+        self._foreign: tuple[str, str] | None = None  # frames of the newest message that is in another frame
 
     def add(self, stamp_ns: int, parent: str, child: str, pose: np.ndarray) -> None:
         """Take a message of the odometry topic: the pose (4, 4) of frame `child` in `parent`.
 
-        Raises TransformError if it is not finite; messages between other frames are ignored.
+        An empty `child` is the base frame. Raises TransformError if the pose is not finite; a message of another parent
+        than the odometry frame is only remembered for the sentence of a lookup that fails.
         """
-        if (parent, child) == self._frames:
-            self._topic.set_transform(parent, child, stamp_ns, pose)
+        odometry_frame, base_frame = self._frames
+        if parent != odometry_frame:
+            self._foreign = parent, child
+            return
+        child = child or base_frame
+        self._topic.set_transform(parent, child, stamp_ns, pose)
+        self._child = child
 
     def lookup(self, stamp_ns: int) -> np.ndarray:
-        """`odom_from_base` (4, 4); raises TransformError with tf's sentence where neither knows it (yet)."""
+        """`odom_from_base` (4, 4); raises TransformError where neither knows it (yet)."""
         try:
             return self._transforms.lookup(*self._frames, stamp_ns)
         except CalibrationError as error:
+            odometry_frame, base_frame = self._frames
+            child = self._child
+            if not child:
+                raise TransformError(f"{error}{self._came()}") from None
             try:
-                return self._topic.lookup(*self._frames, stamp_ns)
+                pose = self._topic.lookup(odometry_frame, child, stamp_ns)
             except TransformError:
                 raise error from None
+            return pose if child == base_frame else pose @ self._link(child, stamp_ns)
+
+    def _link(self, child: str, stamp_ns: int) -> np.ndarray:
+        """`child_from_base` (4, 4) by tf."""
+        odometry_frame, base_frame = self._frames
+        try:
+            return self._transforms.lookup(child, base_frame, stamp_ns)
+        except CalibrationError as error:
+            raise TransformError(
+                f"odometry gives '{child}' in '{odometry_frame}', but '{base_frame}' is wanted, and tf does not link "
+                f"them: {error}"
+            ) from error
+
+    def _came(self) -> str:
+        """What the odometry topic has given instead, as the rest of a sentence."""
+        if self._foreign is None:
+            return ""
+        parent, child = (f"'{frame}'" if frame else "an unnamed frame" for frame in self._foreign)
+        odometry_frame, base_frame = self._frames
+        return (
+            f"; odometry gives {child} in {parent}, but '{base_frame}' in '{odometry_frame}' is wanted: set "
+            "odometry_frame, or the driver's frames"
+        )
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget the poses of later times, as when the clock has gone back there."""

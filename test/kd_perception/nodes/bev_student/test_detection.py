@@ -101,6 +101,38 @@ def test_poses_come_from_tf_first_then_from_the_topic():
         poses.lookup(S)
 
 
+def test_odometry_without_a_child_frame_is_of_the_base():
+    poses = PoseSource(TransformBuffer(), "odom", "base_link")
+    for stamp in (0, 1):
+        poses.add(stamp * S, "odom", "", pose(10.0 * stamp))
+    assert poses.lookup(S // 2)[0, 3] == 5.0
+
+
+def test_odometry_of_the_footprint_is_composed_with_its_link_to_the_base():
+    transforms = TransformBuffer()
+    poses = PoseSource(transforms, "odom", "base_link")
+    turned = make_transform(np.array([np.cos(0.4), 0.0, 0.0, np.sin(0.4)]), [3.0, 1.0, 0.0])
+    for stamp in (0, 1):
+        poses.add(stamp * S, "odom", "base_footprint", turned)
+    with pytest.raises(TransformError, match="gives 'base_footprint' in 'odom', but 'base_link' is wanted.*unknown"):
+        poses.lookup(S // 2)
+    link = make_transform(np.array([1.0, 0.0, 0.0, 0.0]), [0.3, 0.1, 0.25])
+    transforms.set_transform("base_footprint", "base_link", 0, link, static=True)
+    np.testing.assert_allclose(poses.lookup(S // 2), turned @ link)
+    with pytest.raises(TransformError, match="odom"):
+        poses.lookup(2 * S)
+
+
+def test_odometry_between_other_frames_is_named_with_those_that_are_wanted():
+    poses = PoseSource(TransformBuffer(), "odom", "base_link")
+    poses.add(0, "map", "base_footprint", pose(1.0))
+    with pytest.raises(TransformError, match="gives 'base_footprint' in 'map', but 'base_link' in 'odom' is wanted"):
+        poses.lookup(0)
+    poses.add(0, "", "", pose(1.0))
+    with pytest.raises(TransformError, match="gives an unnamed frame in an unnamed frame"):
+        poses.lookup(0)
+
+
 class LateInput:
     """An input that reaches frame k when `arrivals[k]` seconds have passed; a later arrival brings all before it."""
 
