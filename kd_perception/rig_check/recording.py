@@ -5,12 +5,13 @@ moments, so that memory does not grow with the bag.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from tf2_msgs.msg import TFMessage
 
@@ -22,6 +23,7 @@ from kd_perception.images import decode_image
 from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_cloud
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.cdr import read_header
+from kd_perception.ros.deserialise import deserialise
 from kd_perception.ros.geometry import from_transform
 from kd_perception.ros.images import from_image
 from kd_perception.ros.pointclouds import finite_xyz
@@ -140,24 +142,18 @@ def read_recording(
     reader = BagReader(path)
     records = tuple(CameraRecord(topics) for topics in find_cameras(reader.topics, cameras))
     recording = Recording(Path(path), records, find_cloud(reader.topics, cloud))
-    images = {record.topics.image: record for record in records}
-    infos = {record.topics.info: record for record in records if record.topics.info}
+    keep = _keepers(recording)
+    malformed: dict[str, list[str]] = {}
     for count, (topic, logged_ns, data) in enumerate(reader.messages(), start=1):
-        if topic in images:
-            stamp_ns, frame = read_header(data)
-            images[topic].stamps_ns.append(stamp_ns)
-            images[topic].logged_ns.append(logged_ns)
-            images[topic].image_frames.add(frame)
-        elif topic in infos:
-            _keep_info(infos[topic], deserialize_message(data, CameraInfo))
-        elif topic == recording.cloud_topic:
-            stamp_ns, recording.cloud_frame = read_header(data)
-            recording.cloud_stamps_ns.append(stamp_ns)
-        elif topic in ("/tf", "/tf_static"):
-            _keep_transforms(recording, deserialize_message(data, TFMessage), static=topic == "/tf_static")
+        try:
+            if topic in keep:
+                keep[topic](data, logged_ns)
+        except DataError as error:
+            malformed.setdefault(topic, []).append(str(error))
         if progress is not None:
             progress(count, reader.message_count)
-    recording.problems = tuple(reader.problems)
+    unread = [f"topic {topic}: {len(errors)} messages left out: {errors[0]}" for topic, errors in malformed.items()]
+    recording.problems = (*reader.problems, *unread)
     reader.close()
     return recording
 
@@ -180,7 +176,32 @@ def read_moments(recording: Recording, base_frame: str, count: int, progress: Pr
     return [_moment(recording, base_frame, stamp_ns, wanted, nearest) for stamp_ns in chosen]
 
 
-def _keep_info(record: CameraRecord, message: CameraInfo) -> None:
+def _keepers(recording: Recording) -> dict[str, Callable[[bytes, int], None]]:
+    """topic -> what takes a serialised message and its recording time (ns); it raises DataError if it is malformed."""
+    keep = {
+        "/tf": partial(_keep_transforms, recording),
+        "/tf_static": partial(_keep_transforms, recording, static=True),
+    }
+    if recording.cloud_topic:
+        keep[recording.cloud_topic] = partial(_keep_cloud, recording)
+    keep |= {record.topics.info: partial(_keep_info, record) for record in recording.cameras if record.topics.info}
+    return keep | {record.topics.image: partial(_keep_image, record) for record in recording.cameras}
+
+
+def _keep_image(record: CameraRecord, cdr: bytes, logged_ns: int) -> None:
+    stamp_ns, frame = read_header(cdr)
+    record.stamps_ns.append(stamp_ns)
+    record.logged_ns.append(logged_ns)
+    record.image_frames.add(frame)
+
+
+def _keep_cloud(recording: Recording, cdr: bytes, _: int) -> None:
+    stamp_ns, recording.cloud_frame = read_header(cdr)
+    recording.cloud_stamps_ns.append(stamp_ns)
+
+
+def _keep_info(record: CameraRecord, cdr: bytes, _: int) -> None:
+    message = deserialise(cdr, CameraInfo)
     last = record.infos[-1][1] if record.infos else None
     content = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
     if (
@@ -193,8 +214,8 @@ def _keep_info(record: CameraRecord, message: CameraInfo) -> None:
         record.infos.append((to_nanoseconds(message.header.stamp), message))
 
 
-def _keep_transforms(recording: Recording, message: TFMessage, *, static: bool) -> None:
-    for entry in message.transforms:
+def _keep_transforms(recording: Recording, cdr: bytes, _: int, *, static: bool = False) -> None:
+    for entry in deserialise(cdr, TFMessage).transforms:
         parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
         try:
             transform = from_transform(entry.transform)
@@ -213,8 +234,11 @@ def _fetch(path: Path, wanted: dict[tuple[str, int], bytes | None], progress: Pr
     reader = BagReader(path)
     topics = {topic for topic, _ in wanted}
     for count, (topic, _, data) in enumerate(reader.messages(), start=1):
-        if topic in topics and (key := (topic, read_header(data)[0])) in wanted:
-            wanted[key] = data
+        if topic in topics:
+            with suppress(DataError):  # the first pass has reported it
+                key = (topic, read_header(data)[0])
+                if key in wanted:
+                    wanted[key] = data
         if progress is not None:
             progress(count, reader.message_count)
     reader.close()
@@ -231,7 +255,7 @@ def _moment(
     if cloud := data.get((recording.cloud_topic, stamp_ns)):
         try:
             base_from_cloud = recording.transforms.lookup(base_frame, recording.cloud_frame.lstrip("/"), stamp_ns)
-            xyz = finite_xyz(deserialize_message(cloud, PointCloud2)).astype(np.float64)
+            xyz = finite_xyz(deserialise(cloud, PointCloud2)).astype(np.float64)
             xyz = xyz[np.abs(xyz).max(axis=1, initial=0.0) > 0]  # drivers fill missing returns with zeros
             points = apply(base_from_cloud, xyz[:: -(-len(xyz) // MOST_POINTS) or 1])
         except (TransformError, DataError) as error:
@@ -252,8 +276,8 @@ def _moment(
 def _read_image(cdr: bytes, record: CameraRecord) -> np.ndarray:
     """RGB image of a serialised message; raises DataError."""
     if record.topics.image_type == COMPRESSED:
-        return decode_image(bytes(deserialize_message(cdr, CompressedImage).data), f"on {record.topics.image}")
-    return from_image(deserialize_message(cdr, Image))
+        return decode_image(bytes(deserialise(cdr, CompressedImage).data), f"on {record.topics.image}")
+    return from_image(deserialise(cdr, Image))
 
 
 def _at_most(image: np.ndarray, width: int) -> np.ndarray:

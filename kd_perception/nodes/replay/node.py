@@ -6,6 +6,7 @@ Lockstep plays as fast as the graph processes frames: after every Sample it wait
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 from builtin_interfaces.msg import Time
@@ -15,7 +16,6 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
@@ -25,6 +25,7 @@ from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.common.node import POLL_S, ProcessNode, call_service, run, wait_for_subscribers
 from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.ros.deserialise import deserialise
 from kd_perception.ros.message_types import message_class
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT
@@ -180,6 +181,9 @@ class Replay(ProcessNode):
             if not self._stop.is_set():
                 self.get_logger().error(str(error))
                 self.exit_code = 1
+        except Exception:  # a thread's end is noticed by nobody: the process would wait for good
+            self.get_logger().error(traceback.format_exc())
+            self.exit_code = 1
 
     def _wait_for_detector(self) -> None:
         """Block until the detector is active and knows all our topics; raises DataError after the timeout.
@@ -221,7 +225,7 @@ class Replay(ProcessNode):
             if topic in self._samples:
                 samples += 1
                 if p.lockstep:
-                    self._wait_for_status(deserialize_message(data, Sample))
+                    self._wait_for_status(deserialise(data, Sample))
             if self._on_progress is not None:
                 self._on_progress(played, total)
         self._log_problems()
