@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from kd_perception.errors import DataError
+from kd_perception.jpeg import decode_reduced_jpeg, is_jpeg
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH = 24  # its place in the file: IHDR is the first chunk
@@ -52,6 +53,11 @@ def decode_image(data: bytes | memoryview, name: str = "") -> np.ndarray:
     where = f"image {name}" if name else "image"
     if not len(data):
         raise DataError(f"{where} is empty (0 bytes); check the camera driver or restore the file")
+    if is_jpeg(data):  # not by OpenCV, which paints the missing part of a cut JPEG grey
+        try:
+            return decode_reduced_jpeg(data, 1)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
     _check_bit_depth(data, where)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:

@@ -115,3 +115,5 @@ def test_image_round_trip_and_damage() -> None:
     for data in (b"no image", encode_image(picture, ".png")[:20]):
         with pytest.raises(DataError, match=r"image here.jpg of \d+ bytes is no readable JPEG or PNG"):
             decode_image(data, "here.jpg")
+    with pytest.raises(DataError, match="image here.jpg: JPEG image of .* is truncated"):  # OpenCV paints the rest grey
+        decode_image(encode_image(picture)[:-300], "here.jpg")
