@@ -6,7 +6,7 @@ from support.detector import T0, S, bench
 from tf2_msgs.msg import TFMessage
 
 from kd_msgs.msg import FrameStatus
-from kd_perception.ros.cameras import to_camera_info
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.stamps import to_time
 
 
@@ -33,7 +33,7 @@ def test_rectified_images_are_read_by_p_alone(tmp_path):
     with bench(tmp_path, calibrate=False, rectified=("true",)) as b:
         b.rig.tf.publish(TFMessage(transforms=b.rig.transforms()))
         for camera, publisher in zip(b.rig.cameras, b.rig.infos, strict=True):
-            message = to_camera_info(camera, camera.name)  # P is the camera's own
+            message = LIVE.camera_info(camera, camera.name)  # P is the camera's own
             message.k, message.d = [350.0, 0.0, 300.0, 0.0, 350.0, 140.0, 0.0, 0.0, 1.0], [-0.3, 0.1, 0.0, 0.0, 0.0]
             publisher.publish(message)
         b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED and not status.missing_cameras)
