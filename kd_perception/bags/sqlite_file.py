@@ -11,7 +11,9 @@ from pathlib import Path
 
 from kd_perception.bags.channel import Channel, is_latched
 
-_IN_ORDER = "SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp, id"
+_TOPICS = "SELECT id, name, type, serialization_format FROM topics"
+_QOS = "SELECT id, offered_qos_profiles FROM topics"  # a column that the first versions lack
+_IN_ORDER = "SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp, rowid"
 _AS_STORED = "SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"
 
 
@@ -22,49 +24,47 @@ class SqliteFile:
         self._path = path
         self.damage = ""
         try:
-            with closing(self._open()) as database:
-                topics = database.execute("SELECT * FROM topics").fetchall()
-                counts = dict(database.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+            topics = list(self._rows(_TOPICS))
+            counts = dict(self._rows("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
         except sqlite3.Error as error:
             self.damage = str(error)
-            topics = list(self._readable("SELECT * FROM topics"))
+            topics = list(self._readable(_TOPICS))
             counts = Counter(id_ for id_, _, _ in self._readable(_AS_STORED))
-        self.channels = tuple(_channel(row, counts) for row in topics)
+        qos = dict(self._readable(_QOS))
+        self.channels = tuple(
+            Channel(
+                id=id_,
+                topic=str(topic),
+                type_name=str(type_name),
+                encoding=str(encoding).lower(),
+                count=counts.get(id_, 0),
+                latched=is_latched(topic, qos.get(id_)),
+            )
+            for id_, topic, type_name, encoding in topics
+        )
 
     def messages(self) -> Iterator[tuple[int, int, bytes]]:
         """(channel id, recording time in ns, bytes) in order of time; as stored where the file is damaged."""
-        if self.damage:
-            yield from map(tuple, self._readable(_AS_STORED))
-            return
-        with closing(self._open()) as database:
-            yield from map(tuple, database.execute(_IN_ORDER))
+        rows = self._readable(_AS_STORED) if self.damage else self._rows(_IN_ORDER)
+        yield from (row for row in rows if isinstance(row[1], int) and isinstance(row[2], bytes))
 
     def _open(self, *, whole: bool = True) -> sqlite3.Connection:
         log = self._path.with_name(self._path.name + "-wal")
         logged = whole and log.is_file() and log.stat().st_size > 0
         fixed = "" if logged else "&immutable=1"  # else SQLite wants to write next to the file
         database = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro{fixed}", uri=True)
-        database.row_factory = sqlite3.Row
+        database.text_factory = lambda text: text.decode(errors="replace")  # of a damaged row
         if not whole:
             database.execute("PRAGMA writable_schema = ON")  # else SQLite opens no file shorter than its header says
         return database
 
-    def _readable(self, query: str) -> Iterator[sqlite3.Row]:
+    def _rows(self, query: str, *, whole: bool = True) -> Iterator[tuple]:
+        with closing(self._open(whole=whole)) as database:
+            yield from database.execute(query)
+
+    def _readable(self, query: str) -> Iterator[tuple]:
         """Rows of a query, up to the first that cannot be read."""
         try:
-            with closing(self._open(whole=False)) as database:
-                yield from database.execute(query)
+            yield from self._rows(query, whole=False)
         except sqlite3.Error:
             return
-
-
-def _channel(row: sqlite3.Row, counts: dict[int, int]) -> Channel:
-    qos = row["offered_qos_profiles"] if "offered_qos_profiles" in row.keys() else None  # noqa: SIM118 - a Row has no `in`
-    return Channel(
-        id=row["id"],
-        topic=row["name"],
-        type_name=row["type"],
-        encoding=row["serialization_format"].lower(),
-        count=counts.get(row["id"], 0),
-        latched=is_latched(row["name"], qos),
-    )

@@ -289,6 +289,33 @@ def test_a_flipped_byte_in_a_chunk_is_noticed(tmp_path):
     assert 20 < len(found) < 100 and any("is damaged (x.mcap" in text for text in reader.problems)
 
 
+@pytest.mark.parametrize("change", ["timestamp = 'soon'", "data = NULL", "data = 'text'"])
+def test_malformed_rows_are_counted_and_the_others_read(tmp_path, change):
+    bag = write_bag(tmp_path / "bag", storage="sqlite3")
+    with sqlite3.connect(bag / "bag.db3") as database:
+        columns = "id, topic_id, timestamp, data"
+        database.execute(f"CREATE TABLE loose ({columns})")  # as a damaged page has it: no type is enforced
+        database.execute(f"INSERT INTO loose SELECT {columns} FROM messages")
+        database.execute("DROP TABLE messages")
+        database.execute("ALTER TABLE loose RENAME TO messages")
+        database.execute(f"UPDATE messages SET {change} WHERE id = 3")
+    reader = BagReader(bag)
+    assert read(reader) == [1, 2, 4, 5]
+    assert len(reader.problems) == 1 and "4 of 5 recorded messages could be read" in reader.problems[0]
+
+
+@pytest.mark.parametrize("name", [None, b"\xe4"])
+def test_malformed_topic_rows_end_in_a_sentence(tmp_path, name):
+    bag = write_bag(tmp_path / "bag", storage="sqlite3")
+    with sqlite3.connect(bag / "bag.db3") as database:
+        database.execute("CREATE TABLE loose (id, name, type, serialization_format)")
+        database.execute("INSERT INTO loose VALUES (1, ?, ?, ?)", ("/a", IMAGE_TYPE, name))
+        database.execute("DROP TABLE topics")
+        database.execute("ALTER TABLE loose RENAME TO topics")
+    with pytest.raises(DataError, match="nothing in bag .* /a are encoded as"):
+        BagReader(bag)
+
+
 # ROS 1
 
 
