@@ -15,6 +15,7 @@ _TOPICS = "SELECT id, name, type, serialization_format FROM topics"
 _QOS = "SELECT id, offered_qos_profiles FROM topics"  # a column that the first versions lack
 _IN_ORDER = "SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp, rowid"
 _AS_STORED = "SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter where a message quotes a damaged schema
 
 
 class SqliteFile:
@@ -26,7 +27,7 @@ class SqliteFile:
         try:
             topics = list(self._rows(_TOPICS))
             counts = dict(self._rows("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             self.damage = str(error)
             topics = list(self._readable(_TOPICS))
             counts = Counter(id_ for id_, _, _ in self._readable(_AS_STORED))
@@ -66,5 +67,5 @@ class SqliteFile:
         """Rows of a query, up to the first that cannot be read."""
         try:
             yield from self._rows(query, whole=False)
-        except sqlite3.Error:
+        except _ERRORS:
             return
