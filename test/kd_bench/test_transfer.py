@@ -29,6 +29,7 @@ def test_a_linear_map_is_found_and_noise_is_not():
 
 
 def test_layers_and_predictions_of_a_pair_are_compared(tmp_path):
+    torch.manual_seed(0)  # of the random weights: how large features are decides what the ridge leaves unexplained
     data = write_dataset(tmp_path / "data")
     own, taught = student_run(data), teacher_run(data)
     own.distill.layers = [LayerPair("half", "block2"), LayerPair("pre_head", "pre_head")]

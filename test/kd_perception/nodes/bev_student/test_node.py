@@ -21,7 +21,6 @@ from kd_perception.bringup.processes import GraphError, running
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.ros.live import LIVE
-from kd_perception.ros.outcomes import BLIND
 from kd_perception.ros.stamps import to_nanoseconds, to_time
 
 pytestmark = pytest.mark.ros
@@ -91,7 +90,7 @@ def test_a_frame_without_any_usable_image_is_blind_and_not_an_empty_street(detec
         message.header.stamp = to_time(stamp)
         publisher.publish(message)
     status = detector.status(stamp)
-    assert status.outcome == BLIND and list(status.missing_cameras) == detector.rig.names
+    assert status.outcome == FrameStatus.BLIND and list(status.missing_cameras) == detector.rig.names
     assert "all cameras are masked" in status.reason and "h264 is not supported" in status.reason
     detector.counted("frames_blind", before + 1)
     detector.reported("all cameras are masked")
