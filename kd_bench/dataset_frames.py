@@ -10,7 +10,7 @@ from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_nam
 from kd_perception.drawing.cameras import encode_image
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 

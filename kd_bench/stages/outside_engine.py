@@ -19,7 +19,7 @@ from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import PoseSource

@@ -24,7 +24,7 @@ from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes

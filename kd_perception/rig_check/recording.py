@@ -19,7 +19,7 @@ from kd_perception.bags.reader import BagReader
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_cloud
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.cdr import read_header

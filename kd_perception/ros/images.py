@@ -3,7 +3,7 @@
 import numpy as np
 from sensor_msgs.msg import Image
 
-from kd_perception.images import rgb_pixels
+from kd_perception.images.decoding import rgb_pixels
 
 
 def from_image(message: Image) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.images import check_format, rgb_pixels
+from kd_perception.images.decoding import check_format, rgb_pixels
 from kd_perception.ros.cdr import CdrReader
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera
-from kd_perception.images import decode_image
-from kd_perception.jpeg import decode_reduced_jpeg, is_jpeg, jpeg_size
+from kd_perception.images.decoding import decode_image
+from kd_perception.images.jpeg import decode_reduced_jpeg, is_jpeg, jpeg_size
 
 HORIZON = 0.2  # share of the network image's height, from the top, that a camera's horizon keeps at least
 VIEW_HORIZON = 0.3  # share of the height at which the horizon lies in each of several views, as in nuScenes

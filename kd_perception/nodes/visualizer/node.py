@@ -20,7 +20,7 @@ from kd_perception.drawing.cameras import draw_camera, encode_image
 from kd_perception.errors import CalibrationError, KdError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.images import check_format, decode_image
+from kd_perception.images.decoding import check_format, decode_image
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker

@@ -17,7 +17,7 @@ from kd_perception.drawing.cameras import (
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, ring_rig
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 
 FRONT = ring_rig(6, 800, 450)[0]
 

@@ -12,7 +12,7 @@ from kd_perception.evaluation.comparison import Tally, common_samples, counted_g
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.geometry.boxes import CLASSES, Boxes
-from kd_perception.images import decode_image
+from kd_perception.images.decoding import decode_image
 
 
 def boxes_at(*places: tuple[float, float], names: tuple[str, ...] = (), scores: tuple[float, ...] = ()) -> Boxes:

@@ -6,7 +6,7 @@ import pytest
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from kd_perception.errors import DataError
-from kd_perception.images import check_format, decode_image, rgb_pixels
+from kd_perception.images.decoding import check_format, decode_image, rgb_pixels
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.pointclouds import finite_xyz, from_cloud, from_cloud_numpy
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from kd_perception.errors import DataError
-from kd_perception.jpeg import decode_reduced_jpeg, is_jpeg
+from kd_perception.images.jpeg import decode_reduced_jpeg, is_jpeg
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH = 24  # its place in the file: IHDR is the first chunk

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kd_perception.errors import DataError
-from kd_perception.jpeg import decode_reduced_jpeg
+from kd_perception.images.jpeg import decode_reduced_jpeg
 
 SIZES = [(240, 320), (100, 150), (33, 65)]  # also such that no side is a whole number of blocks
 FULL, HALVED = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422
