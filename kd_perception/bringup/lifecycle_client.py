@@ -101,7 +101,7 @@ class LifecycleClient:
             state = self._state(name, stop)
             if state == goal:
                 return True
-            if response.done():
+            if response.done() and state in (*_AT_REST, State.PRIMARY_STATE_FINALIZED):  # else it may be on its way
                 return False
             idle_looks = idle_looks + 1 if state in _AT_REST else 0
             if idle_looks == IDLE_LOOKS:

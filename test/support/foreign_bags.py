@@ -10,8 +10,7 @@ from mcap.writer import CompressionType, IndexType, Writer
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.typesys import Stores, get_typestore
 
-from kd_perception.bags import messages
-from kd_perception.bags.messages import typestore
+from kd_perception.bags.messages import BAG, typestore
 
 IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 TOPIC = "/front/image/compressed"
@@ -20,7 +19,7 @@ TOPIC = "/front/image/compressed"
 def image_cdr(stamp_ns: int, size: int = 100) -> bytes:
     """A serialised CompressedImage of noise."""
     data = np.random.default_rng(stamp_ns).bytes(size)
-    return bytes(typestore().serialize_cdr(messages.compressed_image(stamp_ns, "front", data, "jpeg"), IMAGE_TYPE))
+    return bytes(typestore().serialize_cdr(BAG.compressed_image(stamp_ns, "front", data, "jpeg"), IMAGE_TYPE))
 
 
 @dataclass(frozen=True)
