@@ -1,5 +1,6 @@
 """What the training loop wants of a task: a module that turns batches into losses, and the batches by step."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
@@ -42,7 +43,7 @@ class Losses:
         return torch.stack(list(self.task.values())).sum()
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """A run's subject, which DDP wraps as a whole: its parameters are all that trains.
 
     `model` is what ships; `learning_rate_multipliers` are of parts of the model, by name, that learn at another rate.
@@ -58,17 +59,17 @@ class Task(nn.Module):
         """What trains with the model but never ships, or None."""
         return None
 
+    @abstractmethod
     def begin(self, weights: Path | None) -> None:
         """Start a new run, from `weights` if any; a resumed one restores its state instead."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batches(self, plan: RunPlan) -> Dataset:
         """Maps a micro-batch's index, counted over the run, to this process's batch: the same one every time."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, batch: DeviceBatch, now: MicroStep) -> Losses:
         """The scalar losses of a batch that is where the model is."""
-        raise NotImplementedError
 
     def total(self, losses: Losses, now: MicroStep) -> Tensor:
         """The scalar to descend: the task's loss, and the terms of distillation by their weights."""

@@ -149,7 +149,7 @@ def test_the_report_says_gains_trained_and_missing(tmp_path):
     assert gain.half_width == pytest.approx(4.3027 * 0.001 / 3**0.5, abs=1e-6)
     files = write_distill_report(records, tmp_path / "distill.md")
     text = files[0].read_text()
-    assert "**+2.0 ± 0.2**" in text and "+2.2, +2.9" in text  # ours, and the paper's beside it
+    assert "**+2.0 ± 0.2**" in text and "+2.2, +2.9" in text  # ours, and the paper's in its own section
     assert "NOT trained to the end: its last third brought +2.00 mAP" in text
     assert "| *start, before these steps* |  | 20.0 | 22.0 |" in text
     assert "| fixed_x0.25/centerpoint | 25.0 |" in text
