@@ -185,7 +185,7 @@ def _keyframe_messages(nusc: "NuScenes", scene: str, token: str, now_ns: int) ->
     anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][ANCHOR])
     anchor_ns = anchor["timestamp"] * 1000
     boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor))
-    yield now_ns, "/truth/markers", MarkerFrame(BAG, "base_link", anchor_ns).cubes(boxes, "truth", alpha=0.35)
+    yield now_ns, "/truth/markers", MarkerFrame(BAG, "base_link", anchor_ns).ground_truth(boxes)
     yield now_ns, "/sample", messages.sample(anchor_ns, scene, token)
 
 

@@ -55,11 +55,19 @@ class NodeSpec:
 
 
 @dataclass(frozen=True)
+class RvizSpec:
+    """RViz with a display configuration, on /clock or on the system's time."""
+
+    config: Path
+    use_sim_time: bool
+
+
+@dataclass(frozen=True)
 class Graph:
-    """Nodes in the order of their configuration and activation; `rviz`: a display configuration to open, or None."""
+    """Nodes in the order of their configuration and activation, and RViz if wanted."""
 
     nodes: tuple[NodeSpec, ...]
-    rviz: Path | None = None
+    rviz: RvizSpec | None = None
 
     @property
     def required(self) -> NodeSpec | None:
@@ -70,11 +78,13 @@ class Graph:
 def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
     """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom, tf; pictures if wanted.
 
-    With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends.
+    With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends; nothing
+    is shown.
     """
     student = replace(_bev_student(detector, graph), required=detector.build_only)
-    pictures = graph.visualize and not detector.build_only
-    return Graph((student, _visualizer(detector, graph)) if pictures else (student,), _rviz(graph))
+    if detector.build_only:
+        return Graph((student,))
+    return Graph((student, _visualizer(detector, graph)) if graph.visualizer else (student,), _rviz(graph))
 
 
 def replay_evaluate_graph(
@@ -85,14 +95,14 @@ def replay_evaluate_graph(
     In lockstep replay waits until every Sample is processed (for accuracy); otherwise the bag plays in real time (for
     latency and drops). Each node waits for those that listen to it.
     """
+    listeners = 1 + graph.visualizer
     detector = replace(
         detector,
         transport="compressed",  # what bags hold
         reliable_input=replay.lockstep,
         sync_deadline_ms=LOCKSTEP_DEADLINE_MS if replay.lockstep else detector.sync_deadline_ms,
-        wait_for_subscribers=(f"objects={1 + graph.visualize}", f"status={1 + replay.lockstep}"),
+        wait_for_subscribers=(f"objects={listeners}", f"status={1 + replay.lockstep}"),
     )
-    listeners = 1 + graph.visualize
     inputs = [f"/{camera}/{kind}" for camera in detector.camera_names for kind in _camera_topics(detector.transport)]
     waits = (
         *(f"{topic}={listeners}" for topic in inputs),
@@ -100,7 +110,7 @@ def replay_evaluate_graph(
         *(f"{topic}={1 + listeners}" for topic in ("/tf", "/tf_static")),
     )
     replay = replace(replay, wait_for_subscribers=waits, finished_service="/evaluator/evaluate")
-    pictures = (_visualizer(detector, graph),) if graph.visualize else ()
+    pictures = (_visualizer(detector, graph),) if graph.visualizer else ()
     nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay))
     return Graph(nodes, _rviz(graph))
 
@@ -141,8 +151,8 @@ def _parameter_file(executable: str) -> Path:
     return resource(f"config/nodes/{executable}.yaml")
 
 
-def _rviz(graph: GraphOptions) -> Path | None:
-    return resource("config/rviz/bev_student.rviz") if graph.rviz else None
+def _rviz(graph: GraphOptions) -> RvizSpec | None:
+    return RvizSpec(resource("config/rviz/bev_student.rviz"), graph.use_sim_time) if graph.rviz else None
 
 
 def _camera_topics(transport: str) -> Sequence[str]:

@@ -116,7 +116,8 @@ def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
             raise GraphError(
                 "rviz2 is not installed, so the graph cannot be shown; install ROS 2's rviz2 or leave out --rviz"
             )
-        yield "rviz2", [rviz, "-d", str(graph.rviz)]
+        sim_time = f"use_sim_time:={str(graph.rviz.use_sim_time).lower()}"
+        yield "rviz2", [rviz, "-d", str(graph.rviz.config), "--ros-args", "-p", sim_time]
 
 
 def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEn
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from kd_perception.bringup.graph import Graph, NodeSpec
+from kd_perception.bringup.graph import Graph, NodeSpec, RvizSpec
 from kd_perception.options.arguments import Arguments, from_texts
 from kd_perception.options.option import Option
 from kd_perception.resources import PACKAGE, resource
@@ -49,7 +49,7 @@ def graph_actions(graph: Graph) -> list[Action]:
     )
     actions.append(manager)
     if graph.rviz is not None:
-        actions.append(Node(package="rviz2", executable="rviz2", arguments=["-d", str(graph.rviz)], output="screen"))
+        actions.append(_rviz_action(graph.rviz))
     return actions
 
 
@@ -71,6 +71,13 @@ def _node_action(spec: NodeSpec) -> LifecycleNode:
         package=PACKAGE, executable=spec.executable, name=spec.name, namespace="", output="screen",
         parameters=[*defaults, overrides], remappings=list(spec.remappings),
         on_exit=partial(_end, f"{spec.name} has ended"),
+    )  # fmt: skip
+
+
+def _rviz_action(spec: RvizSpec) -> Node:
+    return Node(
+        package="rviz2", executable="rviz2", name="rviz2", output="screen",
+        arguments=["-d", str(spec.config)], parameters=[{"use_sim_time": spec.use_sim_time}],
     )  # fmt: skip
 
 

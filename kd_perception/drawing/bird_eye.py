@@ -5,19 +5,17 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from kd_perception.drawing.cameras import (
+from kd_perception.drawing.cameras import FONT, SUBPIXEL
+from kd_perception.drawing.style import (
     BACKGROUND,
     CLASS_COLORS,
-    FONT,
+    GRID_COLOR,
     GROUND_TRUTH_COLOR,
-    SUBPIXEL,
+    MISSED_COLOR,
     TEXT_COLOR,
     Color,
 )
 from kd_perception.geometry.boxes import CLASSES, Boxes
-
-GRID_COLOR: Color = (48, 56, 68)
-MISSED_COLOR: Color = (255, 56, 56)
 
 
 def draw_bev(

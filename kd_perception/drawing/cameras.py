@@ -9,27 +9,11 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from kd_perception.drawing.style import BACKGROUND, CLASS_COLORS, GROUND_TRUTH_COLOR, TEXT_COLOR, Color
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
 
-Color = tuple[int, int, int]  # RGB, 0-255
-
-CLASS_COLORS: dict[str, Color] = {
-    "car": (255, 168, 38),
-    "truck": (255, 105, 82),
-    "construction_vehicle": (222, 184, 90),
-    "bus": (255, 92, 178),
-    "trailer": (190, 120, 255),
-    "barrier": (150, 164, 178),
-    "motorcycle": (84, 214, 255),
-    "bicycle": (80, 160, 255),
-    "pedestrian": (80, 236, 130),
-    "traffic_cone": (236, 240, 90),
-}
-GROUND_TRUTH_COLOR: Color = (255, 255, 255)
-BACKGROUND: Color = (17, 21, 28)
-TEXT_COLOR: Color = (205, 212, 222)
 NEAR_PLANE = 0.3  # metres: what is nearer is cut off, so that boxes next to the camera draw as their visible part
 EDGES = (
     (0, 1),

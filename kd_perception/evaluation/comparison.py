@@ -15,10 +15,10 @@ from kd_perception.atomic import write_bytes
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes
 from kd_perception.drawing.bird_eye import draw_bev
 from kd_perception.drawing.cameras import camera_grid, caption, encode_image
+from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.pictures import (
-    DRAWN_SCORE,
     Surroundings,
     draw_cameras,
     load_surroundings,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_perception.atomic import write_text
-from kd_perception.drawing.cameras import CLASS_COLORS
 from kd_perception.drawing.pages import render_page
+from kd_perception.drawing.style import CLASS_COLORS, DRAWN_SCORE
 from kd_perception.evaluation.metric import Metrics
-from kd_perception.evaluation.pictures import DRAWN_SCORE, SamplePicture
+from kd_perception.evaluation.pictures import SamplePicture
 from kd_perception.evaluation.plots import latency_svg
 from kd_perception.evaluation.report import PERCENTILES
 from kd_perception.evaluation.result_folder import RunReport

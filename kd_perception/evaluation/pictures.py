@@ -20,6 +20,7 @@ from kd_perception.datasets.nuscenes import (
 )
 from kd_perception.drawing.bird_eye import draw_bev
 from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, draw_camera, encode_image
+from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
@@ -29,7 +30,6 @@ from kd_perception.images.decoding import decode_image
 if TYPE_CHECKING:
     from nuscenes import NuScenes
 
-DRAWN_SCORE = 0.25  # detections below are scored by the metric but would only clutter a picture
 CAMERA_WIDTH, BEV_SIZE = 640, 900  # pixels
 
 

@@ -1,6 +1,8 @@
-"""Boxes as RViz markers: a translucent cube in the class's colour, a velocity arrow and a label.
+"""Boxes as RViz markers: detections as translucent cubes in their class's colour, ground truth as white outlines.
 
-The arrow is the displacement over the next second.
+Arrows show the displacement over the next second. A message replaces all that the topic's last one left in RViz: it
+begins with DELETEALL. That marker has the empty namespace, for two reasons. RViz reports two markers of one namespace
+and id in a message as an error, and clears only the namespace that DELETEALL names if it names one.
 """
 
 import math
@@ -8,15 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.drawing.cameras import CLASS_COLORS
+from kd_perception.drawing.cameras import EDGES
+from kd_perception.drawing.style import CLASS_COLORS, GROUND_TRUTH_COLOR, Color
 from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import quaternion_from_yaw
 from kd_perception.messages.builder import Message, MessageBuilder
 
-ARROW, CUBE, TEXT_VIEW_FACING = 0, 1, 9  # visualization_msgs/Marker types
+ARROW, CUBE, LINE_LIST, TEXT_VIEW_FACING = 0, 1, 5, 9  # visualization_msgs/Marker types
 ADD, DELETEALL = 0, 3  # and actions
 ARROW_SPEED = 0.5  # m/s: slower boxes get no arrow
 UNTURNED = (1.0, 0.0, 0.0, 0.0)  # quaternion (w, x, y, z)
+OUTLINE_WIDTH = 0.08  # metres
 
 
 @dataclass(frozen=True)
@@ -27,30 +31,35 @@ class MarkerFrame:
     frame_id: str
     stamp_ns: int
 
-    def cubes(self, boxes: Boxes, namespace: str, alpha: float) -> Message:
-        """A MarkerArray of cubes alone that replaces the namespace's last one."""
-        markers = [self._cube(boxes, index, namespace, alpha) for index in range(len(boxes))]
-        return self._array(namespace, markers)
+    def ground_truth(self, boxes: Boxes) -> Message:
+        """A MarkerArray of outlines, one LINE_LIST a box, that replaces the topic's last one."""
+        return self._array([self._outline(corners, index) for index, corners in enumerate(boxes.corners())])
 
     def detections(self, boxes: Boxes) -> Message:
-        """A MarkerArray of cubes, velocity arrows and labels, by namespace, that replaces the last one."""
+        """A MarkerArray of cubes, velocity arrows and labels, by namespace, that replaces the topic's last one."""
         markers = []
         for index in range(len(boxes)):
-            markers += [self._cube(boxes, index, "boxes", 0.45), self._label(boxes, index)]
+            markers += [self._cube(boxes, index), self._label(boxes, index)]
             speed = math.hypot(*boxes.velocity[index])
             if math.isfinite(speed) and speed > ARROW_SPEED:
                 markers.append(self._arrow(boxes, index))
-        return self._array("boxes", markers)
+        return self._array(markers)
 
-    def _array(self, namespace: str, markers: list[Message]) -> Message:
-        clear = self._marker(ns=namespace, action=DELETEALL, type=CUBE)
+    def _array(self, markers: list[Message]) -> Message:
+        clear = self._marker(action=DELETEALL)
         return self.build.make("visualization_msgs/msg/MarkerArray", markers=[clear, *markers])
 
-    def _cube(self, boxes: Boxes, index: int, namespace: str, alpha: float) -> Message:
+    def _outline(self, corners: np.ndarray, index: int) -> Message:
+        """The twelve edges of a box with these corners (8, 3)."""
+        points = [self.build.point(corners[corner]) for edge in EDGES for corner in edge]
+        scale, colour = self.build.vector((OUTLINE_WIDTH, 0.0, 0.0)), self._rgba(GROUND_TRUTH_COLOR, 1.0)
+        return self._marker(ns="truth", id=index, type=LINE_LIST, scale=scale, color=colour, points=points)
+
+    def _cube(self, boxes: Boxes, index: int) -> Message:
         pose = self.build.pose(boxes.center[index], quaternion_from_yaw(float(boxes.yaw[index])))
-        colour = self._colour(boxes, index, alpha)
+        colour = self._colour(boxes, index, 0.45)
         scale = self.build.vector(boxes.size[index])
-        return self._marker(ns=namespace, id=index, type=CUBE, pose=pose, scale=scale, color=colour)
+        return self._marker(ns="boxes", id=index, type=CUBE, pose=pose, scale=scale, color=colour)
 
     def _arrow(self, boxes: Boxes, index: int) -> Message:
         end = boxes.center[index] + np.append(boxes.velocity[index], 0.0)
@@ -75,5 +84,8 @@ class MarkerFrame:
         return self.build.make("visualization_msgs/msg/Marker", header=head, **{**unturned, **fields})
 
     def _colour(self, boxes: Boxes, index: int, alpha: float) -> Message:
-        red, green, blue = (channel / 255.0 for channel in CLASS_COLORS[CLASSES[int(boxes.label[index])]])
+        return self._rgba(CLASS_COLORS[CLASSES[int(boxes.label[index])]], alpha)
+
+    def _rgba(self, color: Color, alpha: float) -> Message:
+        red, green, blue = (channel / 255.0 for channel in color)
         return self.build.make("std_msgs/msg/ColorRGBA", r=red, g=green, b=blue, a=alpha)

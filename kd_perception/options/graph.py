@@ -11,4 +11,9 @@ class GraphOptions:
 
     use_sim_time: bool = option("Follow /clock instead of the system's time.", default=False)
     visualize: bool = option("Also publish pictures: bird's-eye view and camera overlays.", default=False)
-    rviz: bool = option("Also open RViz.", default=False)
+    rviz: bool = option("Also open RViz, and publish the markers and pictures that it shows.", default=False)
+
+    @property
+    def visualizer(self) -> bool:
+        """Whether the visualizer runs: it feeds RViz."""
+        return self.visualize or self.rviz

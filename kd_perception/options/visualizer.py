@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.options.option import option
 
 
@@ -24,10 +25,14 @@ class VisualizerOptions:
     fixed_frame: str = option(
         "Frame in which points keep their place between their stamp and the boxes'.", default="odom"
     )
-    rate_hz: float = option("Most pictures per second.", default=4.0, limits=(0.01, 100.0))
+    rate_hz: float = option(
+        "Most drawings of each picture per second; markers come with every message.", default=4.0, limits=(0.01, 100.0)
+    )
     picture_width: int = option("Width of each camera overlay, in pixels.", default=640, limits=(64, 4096))
     bev_size: int = option("Width and height of the bird's-eye picture, in pixels.", default=800, limits=(64, 4096))
     bev_extent: float = option(
         "What the bird's-eye picture shows to each side of the robot, in metres.", default=51.2, limits=(1.0, 500.0)
     )
-    score_threshold: float = option("Lowest score of a drawn box.", default=0.2, limits=(0.0, 1.0))
+    score_threshold: float = option(
+        "Lowest score of a drawn box, in markers and in pictures.", default=DRAWN_SCORE, limits=(0.0, 1.0)
+    )

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from kd_perception.drawing.bird_eye import BevView, ego_outline, range_rings
-from kd_perception.drawing.cameras import BACKGROUND, FONT, TEXT_COLOR, caption
+from kd_perception.drawing.cameras import FONT, caption
+from kd_perception.drawing.style import BACKGROUND, TEXT_COLOR
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply
 from kd_perception.rig_check.mounting import GRID

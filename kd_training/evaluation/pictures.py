@@ -4,8 +4,9 @@ from pathlib import Path
 
 from kd_perception.atomic import write_bytes
 from kd_perception.drawing.cameras import encode_image
+from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.evaluation.comparison import draw_comparison
-from kd_perception.evaluation.pictures import DRAWN_SCORE, load_surroundings, spread
+from kd_perception.evaluation.pictures import load_surroundings, spread
 from kd_perception.evaluation.result_folder import PICTURES_FOLDER, TRAINED_RESULTS_FILE
 from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config

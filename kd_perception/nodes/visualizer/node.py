@@ -136,28 +136,33 @@ class Visualizer(ProcessNode):
 
     def _receive_objects(self, message: Detection3DArray) -> None:
         self._health.count("detections_received")
-        if time.monotonic() - self._last_s < 1.0 / self._settings.rate_hz:
-            return
-        self._last_s = time.monotonic()
         self._worker.submit(message)
 
     # The worker's thread
 
     def _work(self, message: Detection3DArray) -> None:
-        """Draw one message's boxes, whatever they are."""
+        """Show one message's boxes, whatever they are."""
         try:
-            self._draw(message)
+            self._show(message)
         except KdError as error:
             self._health.problem("refused_input", str(error))
         except Exception as error:  # drawing must not end the node
             self._health.problem("faults", f"drawing failed ({type(error).__name__}: {error}); please report it")
 
-    def _draw(self, message: Detection3DArray) -> None:
+    def _show(self, message: Detection3DArray) -> None:
+        """Markers of every message; pictures, which cost more, as often as the options say."""
         stamp_ns = to_nanoseconds(message.header.stamp)
         boxes = from_detection_array(message)
         boxes = boxes[boxes.score >= self._settings.score_threshold]
         if self._markers.get_subscription_count():
             publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))
+        if time.monotonic() - self._last_s >= 1.0 / self._settings.rate_hz:
+            self._last_s = time.monotonic()
+            self._draw(boxes, message)
+        self._health.count("detections_drawn")
+
+    def _draw(self, boxes: Boxes, message: Detection3DArray) -> None:
+        stamp_ns = to_nanoseconds(message.header.stamp)
         if self._bev.get_subscription_count():
             points = self._points(stamp_ns)
             picture = draw_bev(boxes, points=points, extent=self._settings.bev_extent, size=self._settings.bev_size)
@@ -171,7 +176,6 @@ class Visualizer(ProcessNode):
             for index, publisher in enumerate(self._overlays):
                 if publisher.get_subscription_count():
                     self._draw_overlay(index, boxes, rig, message)
-        self._health.count("detections_drawn")
 
     def _points(self, stamp_ns: int) -> np.ndarray | None:
         """Points (N, 3) of the cloud nearest in time, in base_link at the boxes' time; None if there are none."""

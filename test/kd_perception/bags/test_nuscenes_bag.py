@@ -149,10 +149,12 @@ def test_twist_is_the_motion_of_the_poses(messages) -> None:
 def test_truth_markers_lie_on_the_truth(nusc, messages) -> None:
     token = scene_samples(nusc, SCENES[0])[0]
     truth, _ = ground_truth_boxes(nusc, token, load_frame(nusc, token).global_from_ego)
-    clear, *cubes = next(message for topic, _, message in messages if topic == "/truth/markers").markers
-    assert clear.action == 3 and len(cubes) == len(truth)
-    np.testing.assert_allclose([[c.pose.position.x, c.pose.position.y, c.pose.position.z] for c in cubes], truth.center)
-    np.testing.assert_allclose([[c.scale.x, c.scale.y, c.scale.z] for c in cubes], truth.size)
+    clear, *outlines = next(message for topic, _, message in messages if topic == "/truth/markers").markers
+    assert clear.action == 3 and len(outlines) == len(truth)
+    ends = np.array([[[point.x, point.y, point.z] for point in outline.points] for outline in outlines])
+    np.testing.assert_allclose(ends.mean(axis=1), truth.center)
+    for points, corners in zip(ends, truth.corners(), strict=True):
+        np.testing.assert_allclose(np.unique(points.round(6), axis=0), np.unique(corners.round(6), axis=0))
 
 
 def test_recording_times_rise_and_static_transforms_are_latched(nusc, tmp_path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from support.domains import free_domain
 from support.fake_student import write_fake_student
 
+from kd_perception.bringup import processes
 from kd_perception.bringup.graph import NodeSpec, bev_student_graph, replay_evaluate_graph
 from kd_perception.bringup.processes import GraphError, node_command, running
 from kd_perception.options.detector import DetectorOptions
@@ -41,6 +42,27 @@ def test_a_graph_passes_its_arguments_and_what_differs_from_the_parameter_files(
         "sync_tolerance_ms": 10.0, "use_sim_time": False,
     }  # fmt: skip
     assert visualizer.parameters == {"camera_names": ("a", "b"), "transport": "compressed", "use_sim_time": False}
+
+
+def test_rviz_has_what_it_shows_and_the_graph_s_clock(tmp_path, monkeypatch):
+    """--rviz alone starts the visualizer, whose pictures it shows; on /clock RViz is, too."""
+    monkeypatch.setattr(processes.shutil, "which", lambda name: f"/opt/{name}")
+    for sim_time in (False, True):
+        graph = bev_student_graph(DETECTOR, GraphOptions(rviz=True, use_sim_time=sim_time))
+        assert [node.name for node in graph.nodes] == ["bev_student", "visualizer"]
+        *_, (name, command) = processes._commands(graph, tmp_path)
+        assert name == "rviz2" and command[:2] == ["/opt/rviz2", "-d"] and Path(command[2]).is_file()
+        assert command[3:] == ["--ros-args", "-p", f"use_sim_time:={str(sim_time).lower()}"]
+    replay = replay_evaluate_graph(
+        ReplayOptions(bag=Path("bag")), DETECTOR, EvaluatorOptions(out=Path("out")), GraphOptions(rviz=True)
+    )
+    parameters = {node.name: node.parameters for node in replay.nodes}
+    assert "objects=2" in parameters["bev_student"]["wait_for_subscribers"] and "visualizer" in parameters
+
+
+def test_building_an_engine_shows_nothing():
+    graph = bev_student_graph(replace(DETECTOR, build_only=True), GraphOptions(visualize=True, rviz=True))
+    assert [node.name for node in graph.nodes] == ["bev_student"] and graph.rviz is None
 
 
 def test_lockstep_waits_for_late_cameras_and_for_all_who_listen():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from support.painted import box, painted
 
-from kd_perception.drawing.bird_eye import MISSED_COLOR, draw_bev
-from kd_perception.drawing.cameras import CLASS_COLORS, GROUND_TRUTH_COLOR
+from kd_perception.drawing.bird_eye import draw_bev
+from kd_perception.drawing.style import CLASS_COLORS, GROUND_TRUTH_COLOR, MISSED_COLOR
 from kd_perception.geometry.boxes import Boxes
 
 

@@ -7,13 +7,12 @@ import pytest
 from support.painted import box, painted
 
 from kd_perception.drawing.cameras import (
-    BACKGROUND,
-    CLASS_COLORS,
     box_lines,
     camera_grid,
     draw_camera,
     encode_image,
 )
+from kd_perception.drawing.style import BACKGROUND, CLASS_COLORS
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, ring_rig

@@ -18,7 +18,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
-from kd_perception.drawing.cameras import CLASS_COLORS
+from kd_perception.drawing.style import CLASS_COLORS
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
 from kd_perception.evaluation.predictions import detect_scenes

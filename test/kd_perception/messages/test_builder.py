@@ -11,7 +11,7 @@ from kd_perception.bags.messages import BAG, typestore
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.messages.markers import ADD, ARROW, CUBE, DELETEALL, TEXT_VIEW_FACING, MarkerFrame
+from kd_perception.messages.markers import ADD, ARROW, CUBE, DELETEALL, LINE_LIST, TEXT_VIEW_FACING, MarkerFrame
 from kd_perception.ros.live import LIVE
 
 STAMP = 1_700_000_000_123_456_789
@@ -32,7 +32,7 @@ BUILT = {
     "transform": lambda build: build.transform("odom", "base_link", STAMP, POSE),
     "camera info": lambda build: build.camera_info(CAMERA, "front", STAMP),
     "compressed image": lambda build: build.compressed_image(STAMP, "front", b"\xff\xd8 pixels", "jpeg"),
-    "cubes": lambda build: MarkerFrame(build, "base_link", STAMP).cubes(BOXES, "truth", alpha=0.35),
+    "ground truth": lambda build: MarkerFrame(build, "base_link", STAMP).ground_truth(BOXES),
     "detections": lambda build: MarkerFrame(build, "base_link", STAMP).detections(BOXES),
 }
 
@@ -65,5 +65,6 @@ def test_times_outside_32_bit_seconds_are_refused():
 
 def test_constants_are_those_of_the_message_definition():
     marker = type(LIVE.make("visualization_msgs/msg/Marker"))
-    assert (marker.ARROW, marker.CUBE, marker.TEXT_VIEW_FACING) == (ARROW, CUBE, TEXT_VIEW_FACING)
+    assert (marker.ARROW, marker.CUBE, marker.LINE_LIST) == (ARROW, CUBE, LINE_LIST)
+    assert marker.TEXT_VIEW_FACING == TEXT_VIEW_FACING
     assert (marker.ADD, marker.DELETEALL) == (ADD, DELETEALL)

@@ -21,6 +21,7 @@ from support.fake_student import write_fake_student
 from support.foreign_bags import McapStyle, write_mcap
 from support.graph import Peer
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.rviz_config import DISPLAYS, assert_published
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
@@ -283,6 +284,8 @@ def test_the_visualizer_draws_boxes_points_and_overlays(world, tmp_path):
         diagnostics = peer.listen(DiagnosticArray, "/diagnostics", EVERY_RESULT)
         with running(graph, domain_id=domain):
             peer.until(lambda: bev and overlay and markers, 90.0)
+            for display in (display for display in DISPLAYS if "Topic" in display):
+                assert_published(peer, display)
     picture = from_image(bev[-1])
     assert picture.shape == (800, 800, 3) and len(colors(picture)) > 20  # rings, points, boxes
     assert from_image(overlay[-1]).shape[1] == 640 and math.isclose(
