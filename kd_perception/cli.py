@@ -1,11 +1,12 @@
 """`kd`, the one command line. Commands join through the entry-point group `kd.commands` and are imported when used.
 
 A command is a plain function with typer annotations, in the module that does the work. Errors that a user can fix
-(KdError, a full disk) become one sentence on standard error and exit status 1; Ctrl-C exits with 130 and no traceback.
+(KdError, a full disk) become one sentence on standard error and exit status 1; Ctrl-C, SIGTERM and SIGHUP exit with
+130 and no traceback.
 """
 
-import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from kd_perception import __version__
 from kd_perception.atomic import disk_refusal
 from kd_perception.commands.group import CommandGroup
 from kd_perception.errors import KdError
+from kd_perception.interrupts import ignore_all, raise_on_all
 
 
 class Commands(CommandGroup):
@@ -45,6 +47,7 @@ def root(*, version: Annotated[bool, typer.Option("--version", help="Print the v
 
 def main() -> None:
     """Entry point of the `kd` script."""
+    raise_on_all()
     try:
         app()
     except (KdError, OSError) as error:
@@ -54,10 +57,11 @@ def main() -> None:
         Console(stderr=True).print(f"[bold red]error:[/bold red] {sentence}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted", style="yellow")
+        with suppress(OSError):  # the terminal may have been closed
+            Console(stderr=True).print("interrupted", style="yellow")
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a further Ctrl-C must not disturb the end
+        ignore_all()
 
 
 if __name__ == "__main__":

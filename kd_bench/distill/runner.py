@@ -16,6 +16,7 @@ from kd_bench.distill.worker import HELD, INTERRUPTED, Order, score_file, traini
 from kd_bench.tables import command_line, device
 from kd_perception.commit import code_commit
 from kd_perception.errors import KdError
+from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_training.config.experiment import to_yaml
 
 POLL_S = 0.5
@@ -76,33 +77,47 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: Run
     """
     running: list[Running] = []
     undone = Undone({}, set())
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it stops the workers, too
-    try:
-        lacking = missing(planned, context.ledger)
-        while True:
-            ended = [entry for entry in running if entry.process.poll() is not None]
-            for entry in ended:
-                running.remove(entry)
-                _take_in(entry, context, undone)
-            if ended:  # planning reads every file that a run depends on: not at every poll
-                lacking = missing(planned, context.ledger)
-            if not context.time_left:
-                return False
-            busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
-            waiting = [run for run in lacking if run.digest not in busy]
-            while waiting and len(running) < context.jobs:
-                run = waiting.pop(0)
-                running.append(_start(run, context))
-                waiting = [other for other in waiting if other.digest != run.digest]
-            if not running:
-                break
-            time.sleep(POLL_S)
-    finally:
-        _stop(running, context, undone)
-        signal.signal(signal.SIGTERM, previous)
+    with handled_interrupts() as interrupts:
+        try:
+            lacking = _carry_out(planned, context, running, undone, interrupts)
+        finally:
+            interrupts.only_noted = True  # a further signal must not disturb the workers' end
+            _stop(running, context, undone)
+    if lacking is None:
+        return False
     if undone.failed:
         raise RunError("; ".join(undone.failed.values()))
     return not undone.elsewhere & {run.digest for run in lacking}
+
+
+def _carry_out(
+    planned: Callable[[tuple[Record, ...]], Iterable[Run]],
+    context: RunContext,
+    running: list[Running],
+    undone: Undone,
+    interrupts: Interrupts,
+) -> list[Run] | None:
+    """Start runs until none is left that could be; returns those that the ledger lacks, or None when time is up."""
+    lacking = missing(planned, context.ledger)
+    while True:
+        ended = [entry for entry in running if entry.process.poll() is not None]
+        for entry in ended:
+            running.remove(entry)
+            _take_in(entry, context, undone)
+        if ended:  # planning reads every file that a run depends on: not at every poll
+            lacking = missing(planned, context.ledger)
+        if not context.time_left:
+            return None
+        busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
+        waiting = [run for run in lacking if run.digest not in busy]
+        while waiting and len(running) < context.jobs:
+            run = waiting.pop(0)
+            with interrupts.held():  # a process that is started but not yet listed would be orphaned
+                running.append(_start(run, context))
+            waiting = [other for other in waiting if other.digest != run.digest]
+        if not running:
+            return lacking
+        time.sleep(POLL_S)
 
 
 def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path) -> list[Run]:

@@ -5,6 +5,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 LAST_LINES = 20
@@ -12,7 +13,7 @@ _LOG_LINE = re.compile(r"^\[(?P<level>\w+)\] \[[\d.]+\] \[[^\]]+\]: (?P<text>.*)
 
 
 class NodeProcess:
-    """One node as a child process in a session of its own, so that Ctrl-C reaches it only through us."""
+    """One node as a child process in a session of its own, so that a terminal's signals reach it only through us."""
 
     def __init__(
         self,
@@ -69,4 +70,5 @@ class NodeProcess:
                 self._log.write(line + "\n")
                 self._log.flush()
             if not self._stopping:
-                self._echo(f"[{self.name}] {match['text'] if match else line}")
+                with suppress(OSError):  # of a closed terminal: the node must still get rid of its lines
+                    self._echo(f"[{self.name}] {match['text'] if match else line}")

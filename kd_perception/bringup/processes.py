@@ -14,9 +14,9 @@ import yaml
 
 from kd_perception.bringup.child_process import NodeProcess
 from kd_perception.bringup.graph import Graph, NodeSpec
-from kd_perception.bringup.interrupts import Interrupts, handled_interrupts
 from kd_perception.bringup.lifecycle_client import LifecycleClient, TransitionError
 from kd_perception.errors import KdError
+from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_perception.resources import use_middleware_profile
 
 POLL_S = 0.05
@@ -143,7 +143,7 @@ def _activate(graph: Graph, processes: GraphProcesses, domain_id: int | None) ->
 
 
 def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:
-    """Send SIGTERM, then SIGKILL to what still runs; a further Ctrl-C meanwhile ends the grace period."""
+    """Send SIGTERM, then SIGKILL to what still runs; a further signal to us meanwhile ends the grace period."""
     interrupts.only_noted = True
     before = interrupts.noted
     for node in reversed(nodes):

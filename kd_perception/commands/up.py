@@ -20,7 +20,7 @@ up = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Start a graph of nodes as plain processes, and stop it with Ctrl-C.\n\n"
+    help="Start a graph of nodes as plain processes, and stop it with Ctrl-C, SIGTERM or SIGHUP.\n\n"
     "Use it where ros2cli is not installed; elsewhere [bold]ros2 launch kd_perception <graph>.launch.py[/bold] does "
     "the same.",
 )

@@ -1,6 +1,5 @@
 """Configures and activates the nodes of a launch file, then ends: 0 if all are active, 1 with a sentence otherwise."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from kd_perception.bringup.lifecycle_client import LifecycleClient
 from kd_perception.errors import KdError
-from kd_perception.nodes.common.node import STOP_SIGNALS, ProcessNode, listen_to_signals
+from kd_perception.interrupts import ignore_all
+from kd_perception.nodes.common.node import ProcessNode, listen_to_signals
 from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
 from kd_perception.options.option import option
 
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = 1
     finally:
         rclpy.try_shutdown()
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_all()
     sys.exit(code)
 
 

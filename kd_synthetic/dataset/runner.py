@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from kd_perception.atomic import write_text
-from kd_perception.bringup.interrupts import Interrupts, handled_interrupts
 from kd_perception.errors import DataError
+from kd_perception.interrupts import Interrupts, handled_interrupts
 
 POLL_S = 0.2  # how long Ctrl-C may wait
 TABLES_EVERY = 8  # scenes; so that readers can start on what is finished
@@ -63,12 +63,12 @@ def finished(config: ScenePlan) -> list[int]:
 @contextmanager
 def _inherited_by_workers() -> Iterator[None]:
     """Processes started inside have one thread for BLAS, so that sums do not depend on the machine's core count, and
-    ignore Ctrl-C from their start: it reaches every process of a terminal, and the parent ends them.
+    ignore Ctrl-C and SIGHUP from their start: a terminal sends them to each of its processes, and the parent ends all.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -129,7 +129,7 @@ def _render_missing(
 ) -> None:
     """Render scenes in worker processes; after any exception, Ctrl-C included, the workers end before it is raised.
 
-    Ctrl-C is held while the pool is handled: during its start, or during a wait, it would leave locks closed and
+    A signal is held while the pool is handled: during its start, or during a wait, it would leave locks closed and
     threads that cannot be joined.
     """
     config = progress.config

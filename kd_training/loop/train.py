@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from kd_perception.interrupts import stop_signals
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig
@@ -166,12 +167,9 @@ def _any_interrupted(fabric: Fabric, signals: list[int]) -> bool:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """The signals of Ctrl-C or SIGTERM that arrived; the loop then saves and leaves."""
+    """The signals that arrived, Ctrl-C or another that ends a command; the loop then saves and leaves."""
     arrived: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    previous = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in stop_signals()}
     try:
         yield arrived
     finally:

@@ -1,4 +1,4 @@
-"""A node as a process: start, spin, stop on the first SIGINT or SIGTERM, without a traceback."""
+"""A node as a process: start, spin, stop on the first SIGINT, SIGTERM or SIGHUP, without a traceback."""
 
 import signal
 import sys
@@ -13,9 +13,9 @@ from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
+from kd_perception.interrupts import ignore_all, stop_signals
 from kd_perception.resources import use_middleware_profile
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 POLL_S = 0.02
 SPIN_S = 0.1  # how soon a signal is noticed
 CALL_POLL_S = 0.1
@@ -31,8 +31,8 @@ class HasSubscribers(Protocol):
 class ProcessNode(LifecycleNode):
     """A lifecycle node that can end its own process by setting `exit_code` (from any thread).
 
-    The first SIGINT or SIGTERM sets `interrupted` for the whole process; long waits end then. The middleware runs
-    until everything is closed in order: a signal never invalidates it between two lines.
+    The first SIGINT, SIGTERM or SIGHUP sets `interrupted` for the whole process; long waits end then. The middleware
+    runs until everything is closed in order: a signal never invalidates it between two lines.
     """
 
     interrupted: ClassVar[threading.Event] = threading.Event()
@@ -63,14 +63,13 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
         if node is not None:
             node.close()
         rclpy.try_shutdown()
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the interpreter's end restores the default, which kills
+        ignore_all()  # the interpreter's end restores the default, which kills
     return code
 
 
 def listen_to_signals() -> None:
-    """From now on SIGINT and SIGTERM set `ProcessNode.interrupted` and do nothing else."""
-    for number in STOP_SIGNALS:
+    """From now on SIGINT, SIGTERM and SIGHUP set `ProcessNode.interrupted` and do nothing else."""
+    for number in stop_signals():
         signal.signal(number, lambda *_: ProcessNode.interrupted.set())
 
 

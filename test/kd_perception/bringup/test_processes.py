@@ -1,7 +1,8 @@
-"""Bringing graphs up and down as processes: the happy path, failures in a sentence, and Ctrl-C at any moment."""
+"""Bringing graphs up and down as processes: the happy path, failures in a sentence, and signals at any moment."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,12 +121,17 @@ def painted_detector(folder: Path) -> DetectorOptions:
     return DetectorOptions(model=write_fake_student(folder / "s.onnx"), engine="onnxruntime", threads=1)
 
 
-def start_kd_up(tmp_path: Path, domain: int) -> subprocess.Popen:
-    model = write_fake_student(tmp_path / "s.onnx")
+def kd_up(folder: Path) -> list[str]:
+    """A command that runs the detector."""
+    model = write_fake_student(folder / "s.onnx")
     command = [sys.executable, "-m", "kd_perception.cli", "up", "bev_student", "--model", str(model)]
+    return [*command, "--engine", "onnxruntime", "--threads", "1"]
+
+
+def start_kd_up(tmp_path: Path, domain: int) -> subprocess.Popen:
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}
     return subprocess.Popen(
-        [*command, "--engine", "onnxruntime", "--threads", "1"], env=environment, text=True, start_new_session=True,
+        kd_up(tmp_path), env=environment, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -140,9 +146,16 @@ def node_process(pid: int) -> int | None:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("moment", ["while starting", "when running"])
-@pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_ends_everything_without_a_traceback(tmp_path, moment, times):
+@pytest.mark.parametrize(
+    "moment, signals",
+    [
+        ("while starting", [signal.SIGINT]),
+        ("while starting", [signal.SIGHUP, signal.SIGTERM]),
+        ("when running", [signal.SIGINT] * 3),
+        ("when running", [signal.SIGTERM]),  # as systemd, docker and timeout do
+    ],
+)
+def test_a_signal_ends_everything_without_a_traceback(tmp_path, moment, signals):
     process = start_kd_up(tmp_path, free_domain())
     deadline = time.monotonic() + 60.0
     while (child := node_process(process.pid)) is None:
@@ -153,10 +166,28 @@ def test_ctrl_c_ends_everything_without_a_traceback(tmp_path, moment, times):
         while not any("painted@" in line for line in lines):
             lines.append(process.stdout.readline())
             assert lines[-1], "kd up ended early: " + "".join(lines)
-    for _ in range(times):
-        os.kill(process.pid, signal.SIGINT)
+    for number in signals:
+        os.kill(process.pid, number)
         time.sleep(0.05)
     output = "".join(lines) + process.communicate(timeout=30.0)[0]
     assert process.returncode == 130, output
     assert not re.search(r"Traceback|KeyboardInterrupt|Error", output), output
+    assert not Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="setsid, which gives a process a terminal, is not installed")
+def test_a_closed_terminal_ends_everything(tmp_path):
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *kd_up(tmp_path)], stdin=inside, stdout=inside, stderr=inside,
+        env={**os.environ, "ROS_DOMAIN_ID": str(free_domain())},
+    )  # fmt: skip
+    os.close(inside)
+    shown = b""
+    while b"painted@" not in shown:
+        shown += os.read(terminal, 1024)
+    child = node_process(process.pid)
+    os.close(terminal)
+    assert process.wait(timeout=30.0) == 130
     assert not Path(f"/proc/{child}").exists()

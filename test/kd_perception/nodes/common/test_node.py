@@ -16,7 +16,7 @@ pytestmark = pytest.mark.ros
 
 
 @pytest.mark.parametrize("name", ["bev_student", "replay", "evaluator", "visualizer"])
-@pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGINT]])
+@pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGHUP]])
 def test_interrupts_end_a_node_without_a_traceback(name, signals):
     domain = free_domain()
     environment = {**os.environ, "ROS_DOMAIN_ID": str(domain)}

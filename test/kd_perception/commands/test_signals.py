@@ -1,9 +1,8 @@
-"""Ctrl-C, once and twice, in every command while it is at work: status 130, no traceback, nothing half-written.
+"""Ctrl-C twice, SIGTERM and SIGHUP in every command while it is at work: status 130, no traceback, no half files.
 
-`kd up` and `kd demo` start processes of their own; their tests are in test_bringup.py and test_demo.py.
+`kd up` and `kd demo` start processes of their own; their tests are in test_processes.py and test_demo.py.
 """
 
-import itertools
 import os
 import signal
 import subprocess
@@ -87,13 +86,14 @@ def commands(world: Path, out: Path) -> dict[str, tuple[list[str], Callable[[int
 
 
 @pytest.mark.parametrize(
-    "name, times",
+    "name, signals",
     [
-        *itertools.product(("synth", "eval", "export", "bag", "replay", "rig"), (1, 2)),
-        *(("train", 2), ("bench", 2)),  # they take long to start
+        *((name, [signal.SIGINT] * 2) for name in ("synth", "eval", "export", "bag", "replay", "rig")),
+        *((name, [signal.SIGTERM]) for name in ("synth", "export", "replay", "bench")),
+        *((name, [signal.SIGHUP, signal.SIGTERM]) for name in ("eval", "bag", "rig", "train")),
     ],
 )
-def test_ctrl_c_at_work(world, tmp_path, name, times):
+def test_a_signal_at_work(world, tmp_path, name, signals):
     out = tmp_path / "out"
     out.mkdir()
     arguments, at_work = commands(world, out)[name]
@@ -106,11 +106,11 @@ def test_ctrl_c_at_work(world, tmp_path, name, times):
     while process.poll() is None and not at_work(process.pid):
         assert time.monotonic() < deadline_s, f"kd {name} did not get to work"
         time.sleep(0.005)
-    for index in range(times):
+    for index, number in enumerate(signals):
         if index:
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the command and its workers
+        os.killpg(process.pid, number)  # as terminals and supervisors do: to the command and its workers
     output, _ = process.communicate(timeout=LONG_S)
-    assert process.returncode in (130, -signal.SIGINT), output  # both are 130 to a shell
+    assert process.returncode in (130, -signals[0]), output  # by the signal itself if it comes at the very end
     assert "Traceback" not in output and "Error" not in output, output
     assert not [path for path in out.rglob("*") if path.name.startswith(".")], "something half-written was left"
