@@ -8,7 +8,7 @@ import typer
 
 from kd_perception.options.detector import DetectorOptions
 
-STUDENT_HELP = "Student file; default: the shipped one."
+STUDENT_HELP = "Student file, or the name of a shipped one, which is the default."
 StudentFile = Annotated[Path | None, typer.Option(help=STUDENT_HELP)]
 DatasetFolder = Annotated[Path, typer.Option(help="Data set in nuScenes format.")]
 TablesVersion = Annotated[str, typer.Option(help="Name of the data set's tables folder.")]

@@ -74,7 +74,7 @@ class Measured:
 
 def temporal(
     *,
-    student: Annotated[Path, typer.Option(help="Student file with memory.")],
+    student: Annotated[Path, typer.Option(help="Student file with memory, or the name of a shipped one.")],
     dataroot: DatasetFolder,
     out: Annotated[Path, typer.Option(help="Folder of the results of each case, kept between runs.")],
     version: TablesVersion = SYNTHETIC_VERSION,

@@ -2,9 +2,10 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from kd_perception.errors import DataError
+from kd_perception.errors import DataError, StudentError
 
 PACKAGE = "kd_perception"
 SHIPPED_STUDENT = "models/bevdet4d_distilled.onnx"  # the default of every command
@@ -13,18 +14,37 @@ SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # the baseline of comp
 
 def resource(relative: str) -> Path:
     """Path of a shipped file or folder such as 'config/fastdds.xml'; raises DataError if it is not found."""
-    folders = [Path(__file__).resolve().parents[1], *_share_folders()]
-    for folder in folders:
-        if (folder / relative).exists():
-            return folder / relative
-    raise DataError(
-        f"{relative} is not in {' or '.join(map(str, folders))}; install the package again, or run from a checkout"
-    )
+    for found in _places(relative):
+        if found.exists():
+            return found
+    folders = " or ".join(map(str, _places()))
+    raise DataError(f"{relative} is not in {folders}; install the package again, or run from a checkout")
+
+
+def student_path(given: Path) -> Path:
+    """The student file that is meant: a path stays as it is, a name without folder and suffix is a shipped student's.
+
+    Raises StudentError, which lists the shipped students, for the name of none.
+    """
+    if given.is_file() or given.suffix or len(given.parts) != 1:
+        return given
+    shipped: dict[str, Path] = {}
+    for path in (path for folder in _places("models") for path in folder.glob("*.onnx")):
+        shipped.setdefault(path.stem, path)
+    if given.name not in shipped:
+        names = ", ".join(sorted(shipped)) or "none is installed"
+        raise StudentError(f"no shipped student is called '{given}' (there are: {names}); give one of them, or a path")
+    return shipped[given.name]
 
 
 def use_middleware_profile() -> None:
     """Let participants of this process and its children use the profile for images, unless the user set another."""
     os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(resource("config/fastdds.xml")))
+
+
+def _places(relative: str = ".") -> Iterator[Path]:
+    """Where a shipped file may be: the checkout, then installations."""
+    return (folder / relative for folder in (Path(__file__).resolve().parents[1], *_share_folders()))
 
 
 def _share_folders() -> list[Path]:

@@ -50,7 +50,8 @@ image's arrival at the detector to the publication of its boxes, *wait* the part
 
 
 StudentFile = Annotated[
-    Path | None, typer.Option(help="Student file, its .safetensors next to it; default: the shipped one.")
+    Path | None,
+    typer.Option(help="Student file, its .safetensors next to it, or the name of a shipped one."),
 ]
 Untrained = Annotated[
     Path | None, typer.Option(help="Training configuration: measure its network with random weights instead.")

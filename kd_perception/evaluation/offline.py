@@ -20,7 +20,7 @@ from kd_perception.student.spec import load_student
 
 def evaluate(
     *,
-    student: Annotated[Path, typer.Option(help="Student file (.onnx), as kd export writes it.")],
+    student: Annotated[Path, typer.Option(help="Student file (.onnx) of kd export, or the name of a shipped one.")],
     dataroot: Annotated[Path, typer.Option(help="Folder of the data set: holds samples/ and the tables' folder.")],
     version: Annotated[str, typer.Option(help="Name of the tables' folder, e.g. v1.0-mini.")],
     out: Annotated[Path, typer.Option(help="Folder for detections, scores, report and pictures.")],

@@ -8,12 +8,17 @@ from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.options.option import option
 from kd_perception.resources import SHIPPED_STUDENT, resource
 
+DEFAULT_STUDENT = Path(SHIPPED_STUDENT).stem
+
 
 @dataclass(frozen=True)
 class DetectorOptions:
     """Parameters of the detector node; it reads them on configure."""
 
-    model: Path | None = option("Student file (.onnx) that kd export writes; by default the shipped one.", default=None)
+    model: Path | None = option(
+        f"Student file (.onnx) that kd export writes, or the name of a shipped one; by default {DEFAULT_STUDENT}.",
+        default=None,
+    )
     engine: str = option(
         "Inference engine: tensorrt, openvino, onnxruntime or another installed one; auto takes the first that works.",
         default="auto",

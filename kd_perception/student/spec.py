@@ -25,6 +25,7 @@ import msgspec
 from kd_perception.errors import StudentError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.grid import BevGrid
+from kd_perception.resources import student_path
 from kd_perception.student.camera_params import CAMERA_PARAMS
 
 METADATA_KEY = "kd_student"
@@ -223,10 +224,13 @@ class Student:
 
 
 def load_student(path: Path) -> Student:
-    """Open a student file's metadata; raises StudentError if it is missing, truncated or not written by kd export."""
+    """Open a student file's metadata, of a path or a shipped student's name (`resources.student_path`).
+
+    Raises StudentError if it is missing, truncated or not written by kd export.
+    """
     import onnx  # only here: engines that never read metadata need no onnx
 
-    path = Path(path)
+    path = student_path(Path(path))
     if not path.is_file():
         raise StudentError(f"student file {path} does not exist; give the path of a file written by kd export")
     data = path.read_bytes()

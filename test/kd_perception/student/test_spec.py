@@ -51,6 +51,27 @@ def test_a_missing_file_is_named(tmp_path: Path):
         load_student(tmp_path / "absent.onnx")
 
 
+def test_a_shipped_student_is_found_by_name_from_anywhere(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bevdet_demo").mkdir()  # as kd train leaves one: no student file
+    assert load_student(Path("bevdet_demo")).path == resource("models/bevdet_demo.onnx")
+
+
+def test_a_path_is_a_path_whatever_it_is_called(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = write_fake_student(tmp_path / "own.onnx").rename(tmp_path / "bevdet_demo")
+    assert load_student(Path("bevdet_demo")).sha256 == load_student(own).sha256
+    for given in ("bevdet_demo.onnx", "models/bevdet_demo"):
+        with pytest.raises(StudentError, match=rf"student file {given} does not exist"):
+            load_student(Path(given))
+
+
+def test_an_unknown_name_lists_those_that_ship():
+    expected = "no shipped student is called 'bevdet5d' .there are: bevdet4d_distilled, bevdet_demo"
+    with pytest.raises(StudentError, match=expected):
+        load_student(Path("bevdet5d"))
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_no_student(tmp_path: Path, share: float):
     whole = write_fake_student(tmp_path / "whole.onnx").read_bytes()
