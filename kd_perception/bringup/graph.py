@@ -24,7 +24,7 @@ STATUS = "/bev_student/output/status"
 
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
 COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
-DETECTOR = (*COMMON, "transport", "build_only")
+DETECTOR = (*COMMON, "transport", "ignore_mask", "build_only")
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version")
 VISUALIZER = ("camera_names", "transport")

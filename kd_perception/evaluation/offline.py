@@ -14,6 +14,7 @@ from kd_perception.evaluation.result_folder import PAGE_FILE
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
 from kd_perception.options.detector import DetectorOptions
+from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.spec import load_student
 
@@ -42,6 +43,10 @@ def evaluate(
     views: Annotated[
         int, typer.Option(min=1, help="Crops of each image, side by side; 3 suits fisheyes, which show objects small.")
     ] = 1,
+    ignore_mask: Annotated[
+        list[str] | None,
+        typer.Option(help="CAMERA=FILE, where it sees the robot itself: a PNG, white there, or a YAML; repeatable."),
+    ] = None,
 ) -> None:
     """Evaluate a student on a nuScenes-format data set: nuScenes metric, latency and pictures; needs no ROS."""
     console = Console(stderr=True)
@@ -49,6 +54,7 @@ def evaluate(
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
     first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
+    masks = load_ignore_masks(ignore_mask or (), [image.camera.name for image in first.images])
     options = PipelineOptions(threads=threads, report=console.print, score_threshold=score_threshold, views=views)
     pipeline = Pipeline(opened, engine, len(first.images), options)
     columns = (
@@ -64,7 +70,7 @@ def evaluate(
             pipeline,
             nusc,
             chosen,
-            FrameFeed(camera_hz=camera_hz, camera_motion=camera_motion),
+            FrameFeed(camera_hz=camera_hz, camera_motion=camera_motion, ignored=masks),
             lambda done, total: bars.update(task, completed=done, total=total),
         )
     stages = predictions.stages

@@ -1,7 +1,7 @@
 """A student's detections on every keyframe of chosen scenes, without ROS: what `kd eval` and training runs score."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,12 +28,14 @@ class FrameFeed:
     with_pose: without it a student has no odometry, and so no memory.
     camera_motion: each camera stands where it was at its own exposure.
     cameras: names of the cameras that are used, the others are masked; None: all.
+    ignored: by camera name, which pixels (height, width) show the robot itself (runtime.ignore_mask).
     """
 
     camera_hz: float = 0.0
     with_pose: bool = True
     camera_motion: bool = False
     cameras: Collection[str] | None = None
+    ignored: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def _moments(timeline: CameraTimeline, camera_hz: float) -> Iterator[Frame]:
 
 def _detect(pipeline: Pipeline, frame: Frame, feed: FrameFeed) -> FrameRecord:
     frame = at_anchor(frame) if feed.camera_motion else frame
-    pipeline.set_rig([image.camera for image in frame.images])
+    cameras = [image.camera for image in frame.images]
+    pipeline.set_rig([replace(c, ignored=feed.ignored[c.name]) if c.name in feed.ignored else c for c in cameras])
     used = [feed.cameras is None or image.camera.name in feed.cameras for image in frame.images]
     images = [image.read() if is_used else None for image, is_used in zip(frame.images, used, strict=True)]
     pose = frame.global_from_ego if feed.with_pose else None

@@ -22,7 +22,9 @@ class Camera:
 
     `distortion_model` and `distortion` are as in sensor_msgs/CameraInfo: 'none', 'plumb_bob', 'rational_polynomial' or
     'equidistant' (kd_perception.geometry.lens). For 'equidistant' the focal lengths are pixels per radian on the axis.
-    Raises CalibrationError if anything is not finite, focal lengths or sizes are not positive, or the model is unknown.
+    `ignored` (height, width) bool: pixels that show the robot itself (runtime.ignore_mask), None for none.
+    Raises CalibrationError if anything is not finite, focal lengths or sizes are not positive, the model is unknown, or
+    `ignored` is of another size.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Camera:
     height: int
     distortion_model: str = "none"
     distortion: tuple[float, ...] = field(default=())
+    ignored: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         where = f"camera '{self.name}'"
@@ -47,6 +50,12 @@ class Camera:
             )
         if self.ego_from_camera.shape != (4, 4) or not np.isfinite(self.ego_from_camera).all():
             raise CalibrationError(f"{where}: its transform to base_link is not a finite 4x4 matrix; check /tf_static")
+        if self.ignored is not None and self.ignored.shape != (self.height, self.width):
+            height, width = self.ignored.shape
+            raise CalibrationError(
+                f"{where}: its ignore_mask is for pictures of {width}x{height} pixels, but its CameraInfo is for "
+                f"{self.width}x{self.height}; make the mask from a picture as it is published"
+            )
         try:
             _ = self.lens
         except CalibrationError as error:
@@ -94,14 +103,20 @@ class Camera:
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ego points (N, 3) -> pixels (N, 2), range (N,) from the camera centre in metres, and `seen` (N,).
 
-        Seen means within the lens model's field of view and inside the image.
+        Seen means within the lens model's field of view, inside the image, and not where the robot itself is.
         """
         local = apply(invert(self.ego_from_camera), np.asarray(points, dtype=np.float64))
         pixels, visible = self.project_local(local)
+        x, y, z = local.T
+        return pixels, np.sqrt(x * x + y * y + z * z), visible & self.shows(pixels)
+
+    def shows(self, pixels: np.ndarray) -> np.ndarray:
+        """Which pixels (N, 2) are in the image (N,) and show the world, not the robot itself."""
         u, v = pixels.T  # column by column: NumPy is slow where it reduces rows of two or three
         inside = (u >= 0) & (v >= 0) & (u < self.width) & (v < self.height)
-        x, y, z = local.T
-        return pixels, np.sqrt(x * x + y * y + z * z), visible & inside
+        if self.ignored is not None:
+            inside[inside] = ~self.ignored[v[inside].astype(int), u[inside].astype(int)]
+        return inside
 
     def project_local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) in the camera frame -> pixels (N, 2), maybe outside the image, and `visible` (N,).
@@ -126,6 +141,7 @@ class Camera:
             and (self.distortion_model, self.distortion) == (other.distortion_model, other.distortion)
             and np.array_equal(self.intrinsics, other.intrinsics)
             and np.array_equal(self.ego_from_camera, other.ego_from_camera)
+            and (self.ignored is other.ignored or np.array_equal(self.ignored, other.ignored))
         )
 
 

@@ -48,6 +48,10 @@ class DetectorOptions:
         default=1,
         limits=(1, 8),
     )
+    ignore_mask: tuple[str, ...] = option(
+        "Entries camera=file, where a camera sees the robot itself: a PNG, white there, or a YAML with polygons.",
+        default=(),
+    )
     score_threshold: float = option("Lowest score of a published box.", default=0.1, limits=(0.0, 1.0))
     threads: int = option("Threads of the inference engine; 0 lets it choose.", default=0, limits=(0, 256))
     engine_cache: Path | None = option(

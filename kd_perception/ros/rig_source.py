@@ -5,8 +5,8 @@ identity first, frame after frame.
 """
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo
@@ -49,8 +49,13 @@ class RigSource:
         transforms: TransformSource,
         *,
         rectified: Sequence[bool] | None = None,
+        ignored: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """`rectified`: for each camera, whether its images are (ros.rectified); None: all are raw."""
+        """`rectified`: for each camera, whether its images are (ros.rectified); None: all are raw.
+
+        ignored: masks (height, width) by camera name (runtime.ignore_mask).
+        """
+        self._ignored = dict(ignored or {})
         self._rectified = tuple(rectified or [False] * len(names))
         self.names = tuple(names)
         self._base_frame = base_frame
@@ -117,6 +122,8 @@ class RigSource:
             raise CalibrationError(f"camera '{name}': {error}{also}") from error
         if built is None or built.info is not info or not _same_matrix(built.ego_from_camera, ego_from_camera):
             camera = from_camera_info(info, name, ego_from_camera, rectified=self._rectified[index])
+            if name in self._ignored:
+                camera = replace(camera, ignored=self._ignored[name])
             built = _BuiltCamera(info, ego_from_camera, camera)
             with self._lock:
                 self._built[index] = built

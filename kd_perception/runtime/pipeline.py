@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -23,15 +22,13 @@ from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
 from kd_perception.runtime.frame import EncodedOrRgb, FrameRecord
 from kd_perception.student.decode import decode
 from kd_perception.student.geometry_inputs import geometry_inputs
-from kd_perception.student.preprocess import fit_views, network_image
+from kd_perception.student.preprocess import fit_views, ignored_pixels, network_image
 from kd_perception.student.spec import MEMORY_OUTPUT, OUTPUTS, Student
 
 IMAGES_INPUT, VALID_INPUT = "images", "camera_valid"
 HEATMAP_OUTPUT, REGRESSION_OUTPUT = OUTPUTS
 IN_FLIGHT = 3  # prepared frames that stay valid: one in the engine, one that waits, one being prepared
 DECODERS = 2  # images of a frame that are decoded at the same time
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,15 @@ class PipelineOptions(EngineOptions):
 
 
 PIPELINE_DEFAULTS = PipelineOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One network image of a camera: the affine map (3, 3) of its pixels, and which are ignored (height, width)."""
+
+    camera: Camera
+    network_from_image: np.ndarray
+    ignored: np.ndarray | None
 
 
 class Pipeline:
@@ -72,7 +78,7 @@ class Pipeline:
         self._reset_reason = ""  # of a student without memory, which reports it, too
         self._camera_count = cameras
         self._cameras: tuple[Camera, ...] = ()
-        self._network_from_image: tuple[np.ndarray, ...] = ()
+        self._seen: tuple[_View, ...] = ()  # of every camera its views
         self._geometry: dict[str, np.ndarray] = {}
         buffers = [np.zeros((cameras * options.views, *spec.image_size, 3), np.uint8) for _ in range(IN_FLIGHT)]
         self._buffers = itertools.cycle(buffers)
@@ -95,10 +101,9 @@ class Pipeline:
         if same_rig(cameras, self._cameras):
             return False
         spec = self.student.spec
-        self._network_from_image = tuple(
-            affine for camera in cameras for affine in fit_views(camera, spec.image_size, self.views)
-        )
-        self._geometry = geometry_inputs(spec, self._each_view(cameras), self._network_from_image)
+        self._seen = tuple(view for camera in cameras for view in self._views_of(camera))
+        affines = [view.network_from_image for view in self._seen]
+        self._geometry = geometry_inputs(spec, [view.camera for view in self._seen], affines)
         for array in self._geometry.values():
             array.flags.writeable = False  # engines may take them as constants until the rig changes
         self._cameras = tuple(cameras)
@@ -135,8 +140,8 @@ class Pipeline:
                 f"{len(images)} images for a rig of {len(self._cameras)} cameras; pass None for a missing camera"
             )
         buffer = next(self._buffers)
-        seen_by = self._each_view(images), self._each_view(self._cameras)
-        problems = list(self._decoders.map(self._prepare_image, buffer, *seen_by, self._network_from_image))
+        each = [image for image in images for _ in range(self.views)]
+        problems = list(self._decoders.map(self._prepare_image, buffer, each, self._seen))
         pairs = list(zip(self._cameras, images, problems[:: self.views], strict=True))  # views share what is wrong
         record.missing = tuple(camera.name for camera, image, _ in pairs if image is None)
         record.rejected |= {
@@ -200,19 +205,22 @@ class Pipeline:
         self._memory.remember(stamp_ns, odom_from_base, outputs[MEMORY_OUTPUT])
         return outputs, recall
 
-    def _each_view(self, of_cameras: Sequence[Item]) -> list[Item]:
-        """What belongs to each camera, once for each of its views."""
-        return [item for item in of_cameras for _ in range(self.views)]
+    def _views_of(self, camera: Camera) -> list[_View]:
+        size, ignored = self.student.spec.image_size, camera.ignored
+        return [
+            _View(camera, affine, None if ignored is None else ignored_pixels(ignored, affine, size))
+            for affine in fit_views(camera, size, self.views)
+        ]
 
-    def _prepare_image(
-        self, target: np.ndarray, image: EncodedOrRgb | None, camera: Camera, network_from_image: np.ndarray
-    ) -> str:
+    def _prepare_image(self, target: np.ndarray, image: EncodedOrRgb | None, view: _View) -> str:
         """Write the network's view of one image into `target`; '' or a sentence why it is left black."""
         problem = ""
         if image is not None:
-            size = (camera.height, camera.width)
+            size = (view.camera.height, view.camera.width)
             try:
-                target[:] = network_image(image, size, network_from_image, self.student.spec.image_size)
+                target[:] = network_image(image, size, view.network_from_image, self.student.spec.image_size)
+                if view.ignored is not None:
+                    target[view.ignored] = 0
                 return ""
             except DataError as error:
                 problem = str(error)

@@ -108,11 +108,26 @@ def network_image(
     network_from_reduced = network_from_image @ np.diag([reduction, reduction, 1.0])
     if reduced.shape[:2] == tuple(network_size) and np.allclose(network_from_reduced, np.eye(3), atol=1e-9):
         return reduced
+    return _warp(reduced, network_from_reduced, network_size, cv2.INTER_LINEAR)
+
+
+def ignored_pixels(ignored: np.ndarray, network_from_image: np.ndarray, network_size: tuple[int, int]) -> np.ndarray:
+    """Pixels (height, width) bool of the network image into which `ignored` ones (H, W) of the camera's image enter.
+
+    A pixel at the mask's rim mixes both, so it counts as ignored.
+    """
+    # A network pixel mixes its neighbours in the reduced image, whose pixels are at most as large as its own.
+    reach = int(np.ceil(1.5 / _scale(network_from_image)))
+    grown = cv2.dilate(ignored.astype(np.uint8), np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    return _warp(grown, network_from_image, network_size, cv2.INTER_NEAREST).astype(bool)
+
+
+def _warp(image: np.ndarray, to_from_image: np.ndarray, size: tuple[int, int], flags: int) -> np.ndarray:
+    """The image under an affine map (3, 3) of coordinates with centres at .5; zero outside; `size` (height, width)."""
     # OpenCV centres pixels on integers: shift by half a pixel before and after.
     to_centre, from_centre = np.eye(3), np.eye(3)
     to_centre[:2, 2], from_centre[:2, 2] = 0.5, -0.5
-    matrix = (from_centre @ network_from_reduced @ to_centre)[:2]
-    return cv2.warpAffine(reduced, matrix, (network_size[1], network_size[0]), flags=cv2.INTER_LINEAR)
+    return cv2.warpAffine(image, (from_centre @ to_from_image @ to_centre)[:2], size[::-1], flags=flags)
 
 
 def coarse_image(
@@ -129,11 +144,16 @@ def coarse_image(
 
 def _reduction(network_from_image: np.ndarray) -> int:
     """Largest power of two (up to 8) by which the source may shrink and still be no coarser than the network image."""
-    scale = np.sqrt(abs(np.linalg.det(network_from_image[:2, :2])))
+    scale = _scale(network_from_image)
     reduction = 1
     while reduction < MAX_REDUCTION and scale * reduction * 2 <= 1.0 + SCALE_TOLERANCE:
         reduction *= 2
     return reduction
+
+
+def _scale(network_from_image: np.ndarray) -> float:
+    """Network pixels per pixel of the source."""
+    return float(np.sqrt(abs(np.linalg.det(network_from_image[:2, :2]))))
 
 
 def _decode(data: bytes | memoryview, source_size: tuple[int, int], reduction: int) -> np.ndarray:

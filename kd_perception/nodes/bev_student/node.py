@@ -37,6 +37,7 @@ from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.runtime.synchroniser import Synchroniser, SyncResult
 from kd_perception.student.spec import load_student
@@ -65,6 +66,7 @@ class BevStudent(ProcessNode):
         try:
             self._settings = p = read_parameters(self, DetectorOptions)
             self._rectified = rectified_cameras(p.rectified, self._image_topics())
+            self._ignored = load_ignore_masks(p.ignore_mask, p.camera_names)
             student = load_student(p.student_file)
             options = PipelineOptions(
                 threads=p.threads,
@@ -115,7 +117,9 @@ class BevStudent(ProcessNode):
         if self._pipeline.needs_pose:
             self._pipeline.reset("the node was activated")
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
-        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms, rectified=self._rectified)
+        self._rig_source = RigSource(
+            p.camera_names, p.base_frame, self._transforms, rectified=self._rectified, ignored=self._ignored
+        )
         self._poses = PoseSource(self._transforms, p.odometry_frame, p.base_frame)
         motion = CameraMotion(self._poses.lookup) if p.camera_motion else None
         self._detector = FrameDetector(

@@ -97,7 +97,7 @@ def splat_cells(
 
 def _camera_cells(grid: BevGrid, view: ViewSpec, camera: Camera, pixels: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     """Cells (bins * pixels,) of one camera's points; `pixels` (P, 3) homogeneous in the camera's image."""
-    inside = (pixels[:, :2] >= 0).all(axis=1) & (pixels[:, 0] < camera.width) & (pixels[:, 1] < camera.height)
+    inside = camera.shows(pixels[:, :2])
     rays = camera.unproject(pixels[:, :2])
     points = apply(camera.ego_from_camera, ranges[:, None, None] * rays[None])
     valid = (

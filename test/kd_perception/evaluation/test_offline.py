@@ -8,8 +8,8 @@ import pytest
 from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
-from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
-from kd_perception.errors import DataError
+from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_samples
+from kd_perception.errors import CalibrationError, DataError
 from kd_perception.evaluation.offline import evaluate
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
@@ -113,3 +113,22 @@ def test_interruption_leaves_nothing(dataroot, student, tmp_path, monkeypatch) -
     with pytest.raises(KeyboardInterrupt):
         run_command(student, dataroot, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_ignored_pixels_are_not_detected_and_a_wrong_mask_is_refused(dataroot, student, tmp_path) -> None:
+    def found(name: str, **options: object) -> int:
+        run_command(student, dataroot, tmp_path / name, scenes=[SCENES[0]], **options)
+        return sum(map(len, json.loads((tmp_path / name / "results_nusc.json").read_text())["results"].values()))
+
+    rig = load_frame(open_nuscenes(dataroot, VERSION), scene_samples(open_nuscenes(dataroot, VERSION), SCENES[0])[0])
+    camera = rig.images[0].camera
+    half = camera.width * 2 // 3
+    (tmp_path / "body.yaml").write_text(
+        f"size: [{camera.width}, {camera.height}]\n"
+        f"polygons: [[[0, 0], [{half}, 0], [{half}, {camera.height}], [0, {camera.height}]]]\n"
+    )
+    everywhere = [f"{image.camera.name}={tmp_path / 'body.yaml'}" for image in rig.images]
+    assert 0 < found("masked", ignore_mask=everywhere) < found("whole")
+    (tmp_path / "small.yaml").write_text("size: [70, 26]\npolygons: []\n")
+    with pytest.raises(CalibrationError, match=f"'{camera.name}': its ignore_mask is for pictures of 70x26 pixels"):
+        found("refused", ignore_mask=[f"{camera.name}={tmp_path / 'small.yaml'}"])

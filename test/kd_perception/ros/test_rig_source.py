@@ -132,3 +132,14 @@ def test_the_frame_of_the_images_is_enough(transforms: TransformBuffer):
     source.set_info(0, info_of(RIG[0], ""))
     source.set_image_frame(0, "front_optical")
     assert "front" not in source.rig(S).problems
+
+
+def test_ignored_pixels_belong_to_the_camera_and_must_have_its_size(transforms: TransformBuffer):
+    masks = {"front": np.ones((256, 704), bool), "rear": np.ones((128, 352), bool)}
+    source = RigSource(NAMES, "base_link", transforms, ignored=masks)
+    for index, name in enumerate(NAMES):
+        source.set_info(index, info_of(RIG[index], f"{name}_optical"))
+    rig = source.rig(S)
+    assert rig.cameras[0].ignored is masks["front"]
+    assert list(rig.problems) == ["rear"]
+    assert "ignore_mask is for pictures of 352x128 pixels, but its CameraInfo is for 704x256" in rig.problems["rear"]

@@ -10,7 +10,15 @@ import simplejpeg
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.geometry.transforms import make_transform
-from kd_perception.student.preprocess import HORIZON, VIEW_HORIZON, fit_camera, fit_image, fit_views, network_image
+from kd_perception.student.preprocess import (
+    HORIZON,
+    VIEW_HORIZON,
+    fit_camera,
+    fit_image,
+    fit_views,
+    ignored_pixels,
+    network_image,
+)
 
 SIZES = [
     ((900, 1600), (128, 352)),
@@ -199,3 +207,20 @@ def test_any_truncation_of_a_jpeg_is_a_data_error():
     for length in range(0, len(jpeg) - 2, 37):
         with pytest.raises(DataError):
             network_image(jpeg[:length], (64, 96), fit_image((64, 96), (32, 48)), (32, 48))
+
+
+@pytest.mark.parametrize("scale", [0.07, 0.125, 0.21, 0.5, 0.7, 1.0, 1.6])
+def test_nothing_of_what_is_ignored_remains_outside_the_networks_mask(scale):
+    """Whatever stands there, the rest of the network's image is the same: also at the rim, where pixels are mixed."""
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 255, (300, 480, 3), np.uint8)
+    ignored = np.zeros((300, 480), bool)
+    ignored[170:231, 97:260] = True
+    network = (round(300 * scale), round(480 * scale) + 5)
+    affine = np.array([[scale, 0.0, 1.7], [0.0, scale, -2.3], [0.0, 0.0, 1.0]])
+    other = np.where(ignored[..., None], rng.integers(0, 255, image.shape, np.uint8), image)
+    first, second = (network_image(each, (300, 480), affine, network) for each in (image, other))
+    mask = ignored_pixels(ignored, affine, network)
+    assert mask.shape == network
+    assert (first != second).any() and (first == second)[~mask].all()
+    assert mask.sum() <= (61 * scale + 5) * (163 * scale + 5)
