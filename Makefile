@@ -21,8 +21,8 @@ test: setup  ## Linter and all tests, in two processes (JOBS=... for another num
 	@$(ENV) pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder  # slow files first: test/conftest.py
 
 colcon-test: setup  ## Build and test as a ROS 2 workspace does (in build/, install/, log/)
-	@$(ENV) colcon build
-	@$(ENV) source install/local_setup.bash && colcon test --event-handlers console_direct+ && colcon test-result
+	@$(ENV) python -m colcon build
+	@$(ENV) source install/local_setup.bash && python -m colcon test --event-handlers console_direct+ && python -m colcon test-result
 
 pictures:  ## Draw docs/images/packages.svg from the imports
 	@$(ENV) python scripts/draw_packages.py

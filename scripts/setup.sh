@@ -82,7 +82,8 @@ build_packages() {
     say "messages and packages"
     # shellcheck source=scripts/env.sh
     source scripts/env.sh
-    colcon --log-base "$VENV/log" build --base-paths "${paths[@]}" --build-base "$VENV/build" --install-base "$VENV" \
+    # Through this Python: a colcon of the system would make it the one that the nodes run in.
+    "$VENV/bin/python" -m colcon --log-base "$VENV/log" build --base-paths "${paths[@]}" --build-base "$VENV/build" --install-base "$VENV" \
         --merge-install --symlink-install --event-handlers console_cohesion- \
         --cmake-args -DPython3_EXECUTABLE="$VENV/bin/python" -DBUILD_TESTING=OFF -Wno-dev \
         || fail "colcon could not build the packages; its logs are in .venv/log/latest_build"
