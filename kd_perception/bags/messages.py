@@ -4,6 +4,7 @@
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -19,22 +20,36 @@ from kd_perception.messages.builder import Message, MessageBuilder
 
 POINT_DTYPE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("intensity", "<f4"), ("ring", "<u2")])
 _POINT_FIELD_TYPES = {"<f4": 7, "<u2": 4}  # sensor_msgs/PointField FLOAT32, UINT16
+STANDARD_DETECTIONS = {  # what `messages.detections` builds of other packages, each after the types of its fields
+    "vision_msgs": (
+        "ObjectHypothesis", "ObjectHypothesisWithPose", "BoundingBox3D", "Detection3D", "Detection3DArray",
+    ),
+    "autoware_perception_msgs": (
+        "ObjectClassification", "Shape", "DetectedObjectKinematics", "DetectedObject", "DetectedObjects",
+    ),
+}  # fmt: skip
 
 
 @cache
 def typestore() -> Typestore:
-    """ROS 2's own message types and kd_msgs; raises DataError where the kd_msgs definitions cannot be found."""
+    """ROS 2's own message types, kd_msgs and, where they are installed, STANDARD_DETECTIONS.
+
+    Raises DataError where the kd_msgs definitions cannot be found.
+    """
     store = get_typestore(Stores.ROS2_KILTED)
     for path in sorted(kd_msgs_folder().glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"kd_msgs/msg/{path.stem}"))
+    for package, names in STANDARD_DETECTIONS.items():
+        folder = next((folder for folder in _prefix_folders(package) if (folder / f"{names[-1]}.msg").is_file()), None)
+        for name in names if folder is not None else ():
+            store.register(get_types_from_msg((folder / f"{name}.msg").read_text(), f"{package}/msg/{name}"))
     return store
 
 
 def kd_msgs_folder() -> Path:
     """Folder of the kd_msgs .msg files: next to the package in a checkout, or in a sourced ROS prefix."""
     checkout = Path(__file__).resolve().parents[2] / "kd_msgs" / "msg"
-    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    for folder in (checkout, *(prefix / "share" / "kd_msgs" / "msg" for prefix in prefixes)):
+    for folder in (checkout, *_prefix_folders("kd_msgs")):
         if (folder / "Sample.msg").is_file():
             return folder
     raise DataError(
@@ -43,9 +58,20 @@ def kd_msgs_folder() -> Path:
     )
 
 
+def _prefix_folders(package: str) -> list[Path]:
+    """Where the sourced ROS prefixes, and the one that this Python belongs to, have the definitions of a package."""
+    sourced = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    return [Path(prefix) / "share" / package / "msg" for prefix in (*sourced, sys.prefix)]
+
+
 def make(type_name: str, **fields: object) -> Message:
-    """A message of rosbags' type store; fields that are not given are zero, empty or false."""
+    """A message of rosbags' type store; fields that are not given are zero, empty or false.
+
+    Raises DataError for a type whose definition is not installed.
+    """
     store = typestore()
+    if type_name not in store.types:
+        raise DataError(f"message type '{type_name}' is not installed; install {type_name.partition('/')[0]}")
     return store.types[type_name](**_defaults(type_name, frozenset(fields)), **fields)
 
 

@@ -60,7 +60,7 @@ def _declaration(option: Option) -> DeclareLaunchArgument:
         option.argument,
         default_value=None if required else option.to_text(option.default),
         description=option.summary,
-        choices=list(option.choices) or None,
+        choices=list(option.choices) if option.choices and option.kind is not tuple else None,
     )
 
 

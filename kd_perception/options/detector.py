@@ -53,6 +53,10 @@ class DetectorOptions:
         default=(),
     )
     score_threshold: float = option("Lowest score of a published box.", default=0.1, limits=(0.0, 1.0))
+    output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = option(
+        "Messages of the boxes, one or more: kd_msgs, vision_msgs' Detection3DArray, Autoware's DetectedObjects.",
+        default=("kd",),
+    )
     threads: int = option("Threads of the inference engine; 0 lets it choose.", default=0, limits=(0, 256))
     engine_cache: Path | None = option(
         "Folder of built engines; by default $XDG_CACHE_HOME/kd_perception/engines.", default=None
@@ -76,7 +80,8 @@ class DetectorOptions:
     )
     build_only: bool = option("Open the engine, which may build and cache it, then exit.", default=False)
     wait_for_subscribers: tuple[str, ...] = option(
-        "Entries output=count (objects, markers, status): activation waits for so many subscribers.", default=()
+        "Entries output=count (objects, vision, autoware, markers, status): activation waits for so many subscribers.",
+        default=(),
     )
     subscriber_timeout_s: float = option(
         "Longest wait for subscribers on activation, in s.", default=30.0, limits=(0.0, 600.0)

@@ -1,7 +1,7 @@
 """One option: its default, meaning and allowed values, read from text (launch, flags) or from a ROS parameter.
 
 The options of a node are a frozen dataclass whose fields `option` makes. A field is a bool, int, float, str, Literal,
-tuple[str, ...] or Path | None; nothing here needs ROS.
+a tuple of str or Literal, or Path | None; nothing here needs ROS.
 """
 
 from dataclasses import Field, dataclass, field, fields
@@ -12,7 +12,7 @@ from kd_perception.errors import ConfigError
 
 Parameter = bool | int | float | str | tuple[str, ...]
 Value = Parameter | Path | None
-KINDS = {tuple[str, ...]: tuple, Path | None: Path}
+KINDS = {Path | None: Path}
 ALLOWED = {tuple: "names, separated by commas", Path: "a path", str: "a text"}
 
 
@@ -99,7 +99,7 @@ class Option:
         if value is None:
             return self.kind is Path and not self.required
         if self.choices:
-            return value in self.choices
+            return all(part in self.choices for part in (value if self.kind is tuple else (value,)))
         return self.limits is None or self.limits[0] <= value <= self.limits[1]
 
 
@@ -123,7 +123,8 @@ def options_of(kind: type) -> tuple[Option, ...]:
 
 
 def _option(item: Field, hint: type) -> Option:
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
-    kind = str if choices else KINDS.get(hint, hint)
+    of_items = get_args(hint)[0] if get_origin(hint) is tuple else hint
+    choices = get_args(of_items) if get_origin(of_items) is Literal else ()
+    kind = tuple if get_origin(hint) is tuple else str if choices else KINDS.get(hint, hint)
     metadata = {**item.metadata, "argument": item.metadata["argument"] or item.name}
     return Option(item.name, kind, item.default, choices=choices, **metadata)

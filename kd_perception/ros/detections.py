@@ -1,22 +1,19 @@
 """Boxes <-> kd_msgs/Detection3DArray: yaw <-> quaternion (x, y, z, w), label <-> class name."""
 
-import math
-
 import numpy as np
 
 from kd_msgs.msg import Detection3D, Detection3DArray
 from kd_perception.errors import DataError
-from kd_perception.geometry.attributes import attribute_of
 from kd_perception.geometry.boxes import CLASSES, Boxes
-from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw, yaw_of
+from kd_perception.geometry.transforms import make_transform, yaw_of
+from kd_perception.messages.detections import Detections, kd_detections
 from kd_perception.ros.geometry import from_quaternion
 from kd_perception.ros.live import LIVE
 
 
 def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -> Detection3DArray:
     """The message of boxes in `frame_id` at a time; `model` names the student (Student.model_id)."""
-    detections = [_to_detection(boxes, i) for i in range(len(boxes))]
-    return Detection3DArray(header=LIVE.header(stamp_ns, frame_id), detections=detections, model=model)
+    return kd_detections(LIVE, Detections(boxes, stamp_ns, frame_id, model))
 
 
 def from_detection_array(message: Detection3DArray) -> Boxes:
@@ -36,20 +33,6 @@ def from_detection_array(message: Detection3DArray) -> Boxes:
         velocity=np.array([[d.velocity.x, d.velocity.y] for d in detections]),
         label=np.array([CLASSES.index(d.class_name) for d in detections], dtype=np.int64),
         score=np.array([d.score for d in detections], dtype=np.float64),
-    )
-
-
-def _to_detection(boxes: Boxes, index: int) -> Detection3D:
-    vx, vy = map(float, boxes.velocity[index])
-    label = int(boxes.label[index])
-    return Detection3D(
-        class_name=CLASSES[label],
-        class_id=label,
-        score=float(boxes.score[index]),
-        pose=LIVE.pose(boxes.center[index], quaternion_from_yaw(float(boxes.yaw[index]))),
-        size=LIVE.vector(boxes.size[index]),
-        velocity=LIVE.vector((vx, vy, 0.0)),
-        attribute=attribute_of(CLASSES[label], math.hypot(vx, vy)),
     )
 
 

@@ -21,6 +21,7 @@ from kd_perception.nodes.bev_student.arrivals import Arrivals
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
+from kd_perception.nodes.bev_student.output_formats import chosen_formats
 from kd_perception.nodes.bev_student.outputs import Outputs
 from kd_perception.nodes.bev_student.reporting import FrameReporter
 from kd_perception.nodes.bev_student.stages import OverlappedStages
@@ -67,6 +68,7 @@ class BevStudent(ProcessNode):
             self._settings = p = read_parameters(self, DetectorOptions)
             self._rectified = rectified_cameras(p.rectified, self._image_topics())
             self._ignored = load_ignore_masks(p.ignore_mask, p.camera_names)
+            formats = chosen_formats(p.output_messages)
             student = load_student(p.student_file)
             options = PipelineOptions(
                 threads=p.threads,
@@ -91,7 +93,9 @@ class BevStudent(ProcessNode):
             self, DelayMonitor(p.max_allowed_processing_time_ms, p.max_acceptable_consecutive_delay_ms)
         )
         self._health.detail({"model": student.model_id, "engine": self._pipeline.engine.name})
-        self._outputs = Outputs(self, p.base_frame, p.camera_names, student.model_id)
+        self._outputs = Outputs(
+            self, formats, frame_id=p.base_frame, camera_names=p.camera_names, model=student.model_id
+        )
         self._reporter = FrameReporter(
             p.camera_names, self._outputs, self._health, self._pipeline.engine, self.get_logger().error
         )

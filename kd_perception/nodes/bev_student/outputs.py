@@ -1,19 +1,20 @@
-"""What the detector publishes: boxes, markers, one FrameStatus a frame, and latency topics as Autoware names them."""
+"""What the detector publishes: boxes in the chosen messages, markers, FrameStatus, latency topics as Autoware's."""
 
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
-from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_msgs.msg import FrameStatus
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.messages.detections import DetectionFormat, Detections
 from kd_perception.messages.markers import MarkerFrame
-from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.live import LIVE
+from kd_perception.ros.message_types import message_class
 from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import EVERY_RESULT, RESULT
@@ -21,12 +22,21 @@ from kd_perception.ros.stamps import to_time
 from kd_perception.runtime.frame import FrameRecord, Outcome
 
 PROCESSING_TOPICS = {"preprocess": "preprocess", "inference": "inference", "decode": "postprocess", "total": "total"}
+OBJECTS = {"kd": "objects"}  # what the option `wait_for_subscribers` calls them; the others as their format
 
 
 class Outputs:
     """The detector's publishers. Thread-safe: callbacks report dropped frames while a stage reports others."""
 
-    def __init__(self, node: LifecycleNode, frame_id: str, camera_names: Sequence[str], model: str) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        formats: Mapping[str, DetectionFormat],
+        *,
+        frame_id: str,
+        camera_names: Sequence[str],
+        model: str,
+    ) -> None:
         self._node = node
         self._frame_id = frame_id
         self._camera_names = list(camera_names)
@@ -34,10 +44,14 @@ class Outputs:
         self._lock = threading.Lock()
         self._received = self._answered = 0
         self._last_answer_s: float | None = None
-        self._objects = node.create_lifecycle_publisher(Detection3DArray, "~/output/objects", RESULT)
+        self._objects = [
+            (kind, node.create_lifecycle_publisher(message_class(kind.type_name), kind.topic, RESULT))
+            for kind in formats.values()
+        ]
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/output/markers", RESULT)
         self._status = node.create_lifecycle_publisher(FrameStatus, "~/output/status", EVERY_RESULT)
-        self.named = {"objects": self._objects, "markers": self._markers, "status": self._status}
+        objects = {OBJECTS.get(name, name): entry[1] for name, entry in zip(formats, self._objects, strict=True)}
+        self.named = {**objects, "markers": self._markers, "status": self._status}
         debug = (
             "cyclic_time_ms",
             "pipeline_latency_ms",
@@ -55,8 +69,11 @@ class Outputs:
         self._last_answer_s = None
 
     def boxes(self, boxes: Boxes, stamp_ns: int) -> None:
-        """Publish what was found."""
-        publish(self._node, self._objects, to_detection_array(boxes, stamp_ns, self._frame_id, self._model))
+        """Publish what was found, in each chosen format that somebody listens to."""
+        found = Detections(boxes, stamp_ns, self._frame_id, self._model)
+        for kind, publisher in self._objects:
+            if publisher.get_subscription_count():
+                publish(self._node, publisher, kind.build(LIVE, found))
         if self._markers.get_subscription_count():
             publish(self._node, self._markers, MarkerFrame(LIVE, self._frame_id, stamp_ns).detections(boxes))
 

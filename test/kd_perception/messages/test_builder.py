@@ -1,5 +1,7 @@
 """Messages of bags and live ones are the same: field by field the same bytes, whichever type system made them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from kd_perception.bags.messages import BAG, typestore
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import make_transform
+from kd_perception.messages.detections import FORMATS, Detections
 from kd_perception.messages.markers import ADD, ARROW, CUBE, DELETEALL, LINE_LIST, TEXT_VIEW_FACING, MarkerFrame
 from kd_perception.ros.live import LIVE
 
@@ -34,6 +37,10 @@ BUILT = {
     "compressed image": lambda build: build.compressed_image(STAMP, "front", b"\xff\xd8 pixels", "jpeg"),
     "ground truth": lambda build: MarkerFrame(build, "base_link", STAMP).ground_truth(BOXES),
     "detections": lambda build: MarkerFrame(build, "base_link", STAMP).detections(BOXES),
+    **{
+        name: partial(kind.build, found=Detections(BOXES[:2], STAMP, "base_link", "m"))
+        for name, kind in FORMATS.items()
+    },
 }
 
 

@@ -10,7 +10,8 @@ from support.fake_student import TEMPORAL_SPEC
 
 @pytest.fixture(scope="session")
 def shared_detector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedDetector]:
-    with closing(SharedDetector(tmp_path_factory.mktemp("detector"))) as shared:
+    folder = tmp_path_factory.mktemp("detector")
+    with closing(SharedDetector(folder, output_messages=("kd", "vision", "autoware"))) as shared:
         yield shared
 
 

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import vision_msgs.msg
+from autoware_perception_msgs.msg import DetectedObjects, ObjectClassification
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
@@ -45,6 +47,19 @@ def test_finds_a_painted_car_and_reports_the_frame(detector):
     after = detector.statuses[-1]
     assert after.frames_received == status.frames_received + 1
     assert after.frames_answered == status.frames_answered + 1
+
+
+def test_the_same_boxes_leave_in_each_chosen_message(detector):
+    vision = detector.peer.listen(vision_msgs.msg.Detection3DArray, "/bev_student/output/vision/objects")
+    autoware = detector.peer.listen(DetectedObjects, "/bev_student/output/autoware/objects")
+    detector.shoot_until(lambda _: vision and autoware)
+    (seen,), (found,) = vision[-1].detections, autoware[-1].objects
+    assert vision[-1].header.frame_id == autoware[-1].header.frame_id == "base_link"
+    stamp = to_nanoseconds(vision[-1].header.stamp)
+    assert stamp in {to_nanoseconds(message.header.stamp) for message in detector.objects}
+    assert seen.results[0].hypothesis.class_id == "car" and found.classification[0].label == ObjectClassification.CAR
+    for pose in (seen.bbox.center, found.kinematics.pose_with_covariance.pose):
+        assert math.hypot(pose.position.x - 12.0, pose.position.y - 1.0) < 1.5
 
 
 def test_raw_images_and_another_number_of_cameras(tmp_path):
