@@ -124,7 +124,7 @@ def replay_node(replay: ReplayOptions) -> NodeSpec:
 
 def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
     parameters = {**parameters_of(detector, DETECTOR), "use_sim_time": graph.use_sim_time}
-    remappings = (*_camera_remappings(detector), ("~/input/odometry", "/odom"))
+    remappings = (("~/input/odometry", "/odom"),)
     return NodeSpec("bev_student", "bev_student", parameters, _parameter_file("bev_student"), remappings)
 
 
@@ -136,14 +136,14 @@ def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:
 
 def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
     options = VisualizerOptions(
-        camera_names=detector.camera_names, transport=detector.transport, base_frame=detector.base_frame
+        camera_names=detector.camera_names,
+        camera_topics=detector.camera_topics,
+        image_topic=detector.image_topic,
+        transport=detector.transport,
+        base_frame=detector.base_frame,
     )
     parameters = {**parameters_of(options, VISUALIZER), "use_sim_time": graph.use_sim_time}
-    remappings = (
-        *_camera_remappings(detector),
-        ("~/input/points", f"/{LIDAR}/points"),
-        ("~/input/objects", OBJECTS),
-    )
+    remappings = (("~/input/points", f"/{LIDAR}/points"), ("~/input/objects", OBJECTS))
     return NodeSpec("visualizer", "visualizer", parameters, _parameter_file("visualizer"), remappings)
 
 
@@ -158,11 +158,3 @@ def _rviz(graph: GraphOptions) -> RvizSpec | None:
 def _camera_topics(transport: str) -> Sequence[str]:
     """What each camera publishes, below its name."""
     return "image/compressed" if transport == "compressed" else "image", "camera_info"
-
-
-def _camera_remappings(detector: DetectorOptions) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (f"~/input/camera{i}/{topic}", f"/{camera}/{topic}")
-        for i, camera in enumerate(detector.camera_names)
-        for topic in _camera_topics(detector.transport)
-    )

@@ -24,14 +24,18 @@ class DetectorOptions:
         default="auto",
     )
     camera_names: tuple[str, ...] = option(
-        "Cameras of the rig in order, the anchor first; camera{i} is the i-th.",
+        "Cameras of the rig in order, the anchor first.",
         default=CAMERA_CHANNELS,
         argument="cameras",
     )
+    camera_topics: str = option(
+        "Prefix of each camera's topics; {name} stands for its name, {i} for its number.", default="{name}"
+    )
+    image_topic: str = option("Name of a camera's images below that; CameraInfo is camera_info.", default="image")
     transport: Literal["compressed", "raw"] = option(
         "What the cameras publish; raw images cost several times the processor time.", default="compressed"
     )
-    rectified: tuple[str, ...] = option(
+    rectified: tuple[Literal["auto", "true", "false"], ...] = option(
         "Whether images are rectified: true, false or auto (by topic name); one for all cameras, or one for each.",
         default=("auto",),
     )
@@ -52,7 +56,7 @@ class DetectorOptions:
         "Entries camera=file, where a camera sees the robot itself: a PNG, white there, or a YAML with polygons.",
         default=(),
     )
-    score_threshold: float = option("Lowest score of a published box.", default=0.1, limits=(0.0, 1.0))
+    score_threshold: float = option("Lowest score of a published box.", default=0.1, limits=(0.0, 1.0), live=True)
     output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = option(
         "Messages of the boxes, one or more: kd_msgs, vision_msgs' Detection3DArray, Autoware's DetectedObjects.",
         default=("kd",),
@@ -71,12 +75,13 @@ class DetectorOptions:
     )
     reliable_input: bool = option("Ask the cameras for reliable delivery, to evaluate from a bag.", default=False)
     max_allowed_processing_time_ms: float = option(
-        "Processing time above which diagnostics warn, in ms.", default=200.0, limits=(0.0, 60000.0)
+        "Processing time above which diagnostics warn, in ms.", default=200.0, limits=(0.0, 60000.0), live=True
     )
     max_acceptable_consecutive_delay_ms: float = option(
         "Time of slow processing after which diagnostics report an error, in ms.",
         default=1000.0,
         limits=(0.0, 600000.0),
+        live=True,
     )
     build_only: bool = option("Open the engine, which may build and cache it, then exit.", default=False)
     wait_for_subscribers: tuple[str, ...] = option(

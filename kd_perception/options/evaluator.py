@@ -17,6 +17,11 @@ class EvaluatorOptions:
     version: str = option("Name of the folder of its tables, e.g. v1.0-mini.", default="")
     global_frame: str = option("Frame of the data set's poses.", default="map")
     settle_s: float = option(
-        "Longest wait for late detections when the result is requested, in s.", default=10.0, limits=(0.0, 600.0)
+        "Longest wait for late detections when the result is requested, in s.",
+        default=10.0,
+        limits=(0.0, 600.0),
+        live=True,
     )
-    quiet_s: float = option("Silence after which no more input is expected, in s.", default=0.5, limits=(0.0, 60.0))
+    quiet_s: float = option(
+        "Silence after which no more input is expected, in s.", default=0.5, limits=(0.0, 60.0), live=True
+    )

@@ -36,7 +36,8 @@ def parameter_table(node: str) -> str:
     for option in options_of(NODES[node]):
         default = option.to_text(option.default)
         shown = f"`{default}`" if default else ""
-        rows.append(f"| `{option.name}` | {shown} | {option.values} | {option.description} |")
+        live = " *Live.*" if option.live else ""
+        rows.append(f"| `{option.name}` | {shown} | {option.values} | {option.description}{live} |")
     return "\n".join(rows) + "\n"
 
 

@@ -14,6 +14,8 @@ Parameter = bool | int | float | str | tuple[str, ...]
 Value = Parameter | Path | None
 KINDS = {Path | None: Path}
 ALLOWED = {tuple: "names, separated by commas", Path: "a path", str: "a text"}
+CARRIED = {bool: bool, int: int, float: (int, float), tuple: (list, tuple)}  # by ROS; all others are texts
+CALLED = {bool: "a boolean", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Option:
     """One option, as `options_of` finds it.
 
     kind: bool, int, float, str, Path or tuple; limits: least and greatest number; argument: its name on the command
-    line and in launch files; required: None is no value, there is no default that makes sense.
+    line and in launch files; required: None is no value, there is no default that makes sense; live: a node that runs
+    follows a change at once, otherwise it takes effect when the node is configured.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Option:
     choices: tuple[str, ...]
     argument: str
     required: bool
+    live: bool
 
     @property
     def values(self) -> str:
@@ -49,7 +53,7 @@ class Option:
     def allowed(self) -> str:
         """The allowed values as the end of a sentence."""
         if self.limits is not None:
-            return f"a {'whole ' * (self.kind is int)}number from {self.values}"
+            return f"{CALLED[self.kind]} from {self.values}"
         return self.values or ALLOWED[self.kind]
 
     def from_text(self, text: str, source: str) -> Value:
@@ -70,15 +74,25 @@ class Option:
             raise ConfigError(f"{source} {self.argument} is '{text}', but must be {self.allowed}")
         return value
 
-    def from_parameter(self, given: Parameter) -> Value:
-        """The value of a ROS parameter, which has its type; raises ConfigError, which names the parameter."""
+    def from_parameter(self, given: Parameter | None, *, unfinished: bool = False) -> Value:
+        """The value of a ROS parameter; a whole number is a number, too, and None (a list without items) no names.
+
+        unfinished: a required value may still be missing. Raises ConfigError, which names the parameter and what it is,
+        if its type or its value is not allowed.
+        """
+        given = () if given is None and self.kind is tuple else given
+        if not self._carries(given):
+            raise ConfigError(f"parameter {self.name} is {_called(given)}, but must be {self.allowed}")
         value: Value = given
         if self.kind is tuple:
             value = tuple(part for part in given if part)
         elif self.kind is Path:
             value = Path(given) if given else None
-        if not self._allows(value):
-            raise ConfigError(f"parameter {self.name} is '{given}', but must be {self.allowed}")
+        elif self.kind is float:
+            value = float(given)
+        if not self._allows(value) and not (unfinished and value is None):
+            shown = ",".join(given) if self.kind is tuple else given
+            raise ConfigError(f"parameter {self.name} is '{shown}', but must be {self.allowed}")
         return value
 
     def to_parameter(self, value: Value) -> Parameter:
@@ -95,6 +109,12 @@ class Option:
             return str(value).lower()
         return ",".join(value) if self.kind is tuple else str(self.to_parameter(value))
 
+    def _carries(self, given: Parameter | None) -> bool:
+        """Whether ROS has a value of this option's type; to Python a bool is a number, too."""
+        if isinstance(given, bool) and self.kind is not bool or not isinstance(given, CARRIED.get(self.kind, str)):
+            return False
+        return self.kind is not tuple or all(isinstance(part, str) for part in given)
+
     def _allows(self, value: Value) -> bool:
         if value is None:
             return self.kind is Path and not self.required
@@ -110,9 +130,10 @@ def option(
     limits: tuple[float, float] | None = None,
     argument: str = "",
     required: bool = False,
+    live: bool = False,
 ) -> Field:
     """A dataclass field that is an option; see Option. `description` states the unit; `argument`: its name if empty."""
-    metadata = {"description": description, "limits": limits, "argument": argument, "required": required}
+    metadata = {"description": description, "limits": limits, "argument": argument, "required": required, "live": live}
     return field(default=default, metadata=metadata)
 
 
@@ -128,3 +149,13 @@ def _option(item: Field, hint: type) -> Option:
     kind = tuple if get_origin(hint) is tuple else str if choices else KINDS.get(hint, hint)
     metadata = {**item.metadata, "argument": item.metadata["argument"] or item.name}
     return Option(item.name, kind, item.default, choices=choices, **metadata)
+
+
+def _called(given: Parameter | None) -> str:
+    """A value and what it is, for a sentence."""
+    if given is None:
+        return "empty"
+    if type(given) in CALLED:
+        return f"'{given}' ({CALLED[type(given)]})"
+    kinds = sorted({CALLED.get(type(part), "an item").split(" ", 1)[1] for part in given})
+    return f"{list(given)} (a list of {'s and '.join(kinds)}s)"

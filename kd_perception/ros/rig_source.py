@@ -50,12 +50,15 @@ class RigSource:
         *,
         rectified: Sequence[bool] | None = None,
         ignored: Mapping[str, np.ndarray] | None = None,
+        topics: Sequence[str] = (),
     ) -> None:
         """`rectified`: for each camera, whether its images are (ros.rectified); None: all are raw.
 
-        ignored: masks (height, width) by camera name (runtime.ignore_mask).
+        ignored: masks (height, width) by camera name (runtime.ignore_mask); topics: where each camera's
+        CameraInfo comes from, for sentences.
         """
         self._ignored = dict(ignored or {})
+        self._topics = dict(enumerate(topics))
         self._rectified = tuple(rectified or [False] * len(names))
         self.names = tuple(names)
         self._base_frame = base_frame
@@ -106,9 +109,8 @@ class RigSource:
             info, built = self._infos.get(index), self._built.get(index)
             of_image = self._image_frames.get(index, "")
         if info is None:
-            raise CalibrationError(
-                f"camera '{name}': no CameraInfo has come; publish it on ~/input/camera{index}/camera_info"
-            )
+            topic = self._topics.get(index, "its topic")
+            raise CalibrationError(f"camera '{name}': no CameraInfo has come; publish it on {topic}")
         of_info = info.header.frame_id.lstrip("/")
         if not of_image and not of_info:
             raise CalibrationError(

@@ -85,6 +85,11 @@ class Health:
             with self._lock:
                 self._delay.update(processing_ms, time.monotonic())
 
+    def watch_delay(self, delay: DelayMonitor) -> None:
+        """Report delays by other limits from now on."""
+        with self._lock:
+            self._delay = delay
+
     def publish(self) -> None:
         """Publish the state now; problems count as reported then."""
         with self._lock:

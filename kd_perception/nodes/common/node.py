@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
@@ -11,9 +12,12 @@ import rclpy
 from rclpy.client import Client
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
+from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
 
+from kd_perception.errors import ConfigError
 from kd_perception.interrupts import ignore_all, stop_signals
+from kd_perception.nodes.common.parameter_files import unreadable_parameters
 from kd_perception.resources import use_middleware_profile
 
 POLL_S = 0.02
@@ -46,25 +50,41 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
     listen_to_signals()
     use_middleware_profile()
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     node = None
-    code = 0
+    code = 1
     try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = create()
-        executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
-        executor.add_node(node)
-        while not node.interrupted.is_set() and node.exit_code is None:
-            executor.spin_once(timeout_sec=SPIN_S)
-        code = node.exit_code or 0
     except Exception as error:  # a bad command line or parameter file: rclpy has many exception types for them
-        print(f"the node cannot run: {error}; check its arguments and parameter files", file=sys.stderr)
-        code = 1
+        why = unreadable_parameters(sys.argv if arguments is None else arguments) or str(error)
+        get_logger("start").error(f"the node cannot run: {why}; check its arguments and parameter files")
+    try:
+        code = 1 if node is None else _spin(node, threads)
     finally:
         if node is not None:
             node.close()
         rclpy.try_shutdown()
         ignore_all()  # the interpreter's end restores the default, which kills
     return code
+
+
+def _spin(node: ProcessNode, threads: int) -> int:
+    """Run callbacks until the node ends or is interrupted; returns the exit status, 1 if a callback has a bug."""
+    executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+    try:
+        executor.add_node(node)
+        while not node.interrupted.is_set() and node.exit_code is None:
+            executor.spin_once(timeout_sec=SPIN_S)
+    except Exception as error:
+        node.get_logger().error(bug_report("a callback", error))
+        return 1
+    return node.exit_code or 0
+
+
+def bug_report(what: str, error: Exception) -> str:
+    """The first line says what failed and is what a bring-up quotes; the traceback follows."""
+    trace = "".join(traceback.format_exception(error))
+    return f"{what} failed with a bug ({type(error).__name__}: {error}); please report it\n{trace}"
 
 
 def listen_to_signals() -> None:
@@ -83,9 +103,9 @@ def wait_for_subscribers(
 
     Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence that names the topics without enough
     subscribers. Discovery runs in threads of the middleware, so this may block a callback. Topics that `publishers`
-    lacks are ignored: a bag need not have them.
+    lacks are ignored: a bag need not have them. Raises ConfigError if an entry is written otherwise.
     """
-    counts = {topic: int(count) for topic, _, count in (entry.partition("=") for entry in wanted)}
+    counts = _counts(wanted)
     deadline = time.monotonic() + timeout_s
     while True:
         missing = [
@@ -99,6 +119,15 @@ def wait_for_subscribers(
             names = ", ".join(missing)
             return f"subscribers of {names} are missing after {timeout_s:.0f} s; start the nodes that listen"
         time.sleep(POLL_S)
+
+
+def _counts(wanted: Sequence[str]) -> dict[str, int]:
+    """Topic -> number of subscribers."""
+    parts = {entry: entry.rpartition("=") for entry in wanted}
+    wrong = [entry for entry, (topic, _, count) in parts.items() if not topic or not count.isdecimal()]
+    if wrong:
+        raise ConfigError(f"parameter wait_for_subscribers has '{wrong[0]}'; write its entries as topic=count")
+    return {topic: int(count) for topic, _, count in parts.values()}
 
 
 def call_service(client: Client, request: object, timeout_s: float, give_up: Callable[[], bool]) -> object | None:

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.serialization import serialize_message
 from std_srvs.srv import Trigger
 
@@ -31,8 +31,8 @@ from kd_perception.evaluation.result_folder import (
 )
 from kd_perception.evaluation.results import write_results
 from kd_perception.nodes.common.health import Health
-from kd_perception.nodes.common.node import ProcessNode, run
-from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.nodes.common.managed_node import ManagedNode
+from kd_perception.nodes.common.node import run
 from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.ros.detections import from_detection_array
@@ -49,58 +49,47 @@ TF_HISTORY_S = 60.0
 SETTLE_POLL_S = 0.05
 
 
-class Evaluator(ProcessNode):
+class Evaluator(ManagedNode[EvaluatorOptions]):
     """Lifecycle: configure checks folders and starts listening; the service ~/evaluate writes everything."""
 
     def __init__(self) -> None:
-        super().__init__("evaluator")
-        declare_parameters(self, EvaluatorOptions())
+        super().__init__("evaluator", EvaluatorOptions())
         self._bag: BagWriter | None = None
         self._lock = threading.RLock()  # the service runs while messages arrive
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Check the parameters, open the detections' bag and listen; fails with a logged sentence."""
+    def configure(self, ending: ExitStack) -> None:
+        """Open the detections' bag and listen; detections that are not evaluated by cleanup are discarded."""
+        p = self.settings
+        self._nusc = open_nuscenes(p.dataroot, p.version) if p.dataroot is not None else None
+        ending.callback(self._discard_bag)
         try:
-            self._settings = p = read_parameters(self, EvaluatorOptions)
-            self._nusc = open_nuscenes(p.dataroot, p.version) if p.dataroot is not None else None
             self._bag = BagWriter(p.out / DETECTIONS_FOLDER, overwrite=True)
             self._bag.__enter__()
-        except (KdError, OSError) as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
+        except OSError as error:
+            raise DataError(f"folder {p.out} cannot be written: {error}") from error
         self._bag_problem, self._written = "", False
         self._health = Health(self)
+        ending.callback(self._health.close)
         self._frames = CollectedFrames()
         self._statuses: list[str] = []
         self._last_input_s = time.monotonic()
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"), TF_HISTORY_S)
-        self._inputs = [
-            self.create_subscription(Sample, "~/input/sample", self._receive_sample, EVERY_RESULT),
-            self.create_subscription(Detection3DArray, "~/input/objects", self._receive_objects, EVERY_RESULT),
-            self.create_subscription(FrameStatus, "~/input/status", self._receive_status, EVERY_RESULT),
-        ]
-        self._service = self.create_service(
-            Trigger, "~/evaluate", self._evaluate, callback_group=MutuallyExclusiveCallbackGroup()
-        )
-        return TransitionCallbackReturn.SUCCESS
+        ending.callback(self._transforms.close)
+        for kind, topic, receive in (
+            (Sample, "~/input/sample", self._receive_sample),
+            (Detection3DArray, "~/input/objects", self._receive_objects),
+            (FrameStatus, "~/input/status", self._receive_status),
+        ):
+            ending.callback(self.destroy_subscription, self.create_subscription(kind, topic, receive, EVERY_RESULT))
+        group = MutuallyExclusiveCallbackGroup()
+        service = self.create_service(Trigger, "~/evaluate", self._evaluate, callback_group=group)
+        ending.callback(self.destroy_service, service)
 
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening; detections that were not evaluated are discarded."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self.destroy_service(self._service)
-        self._transforms.close()
-        self._health.close()
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
+    def activate(self, ending: ExitStack) -> None:
+        """It has listened since it was configured."""
 
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _discard_bag(self) -> None:
         """Leave no half-written bag."""
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
-
-    def close(self) -> None:
-        """Discard a bag that was not finished."""
         if self._bag is not None:
             self._bag.__exit__(KeyboardInterrupt, None, None)
             self._bag = None
@@ -147,15 +136,13 @@ class Evaluator(ProcessNode):
         """Look up the global pose of detections while tf still has it."""
         for stamp_ns, frame_id in self._frames.unlocated():
             try:
-                self._frames.set_pose(
-                    stamp_ns, self._transforms.lookup(self._settings.global_frame, frame_id, stamp_ns)
-                )
+                self._frames.set_pose(stamp_ns, self._transforms.lookup(self.settings.global_frame, frame_id, stamp_ns))
             except CalibrationError as error:
                 self._frames.set_pose_problem(stamp_ns, str(error))
 
     def _evaluate(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """~/evaluate: in a thread of its own, wait for detections that are on their way, then write and score."""
-        deadline_s = time.monotonic() + self._settings.settle_s
+        deadline_s = time.monotonic() + self.settings.settle_s
         while not self._settled() and time.monotonic() < deadline_s and not self.interrupted.is_set():
             time.sleep(SETTLE_POLL_S)
         try:
@@ -172,12 +159,12 @@ class Evaluator(ProcessNode):
         """Whether the input is quiet and every sample is processed."""
         with self._lock:
             self._locate()
-            quiet = time.monotonic() - self._last_input_s >= self._settings.quiet_s
+            quiet = time.monotonic() - self._last_input_s >= self.settings.quiet_s
             return quiet and not self._frames.open_samples()
 
     def _write(self) -> str:
         """Write all files; returns a sentence that sums up. Raises DataError if no Sample came."""
-        out = self._settings.out
+        out = self.settings.out
         if self._written:
             raise DataError("the evaluation was written already; configure the evaluator again for another")
         if not self._frames.samples:

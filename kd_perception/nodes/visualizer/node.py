@@ -7,10 +7,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -24,9 +25,10 @@ from kd_perception.images.decoding import check_format, decode_image
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.latest_worker import LatestWorker
-from kd_perception.nodes.common.node import ProcessNode, run
-from kd_perception.nodes.common.parameters import declare_parameters, read_parameters
+from kd_perception.nodes.common.managed_node import ManagedNode
+from kd_perception.nodes.common.node import run
 from kd_perception.options.visualizer import VisualizerOptions
+from kd_perception.ros.camera_topics import camera_topics
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.live import LIVE
@@ -58,81 +60,56 @@ class History:
         return min(near, key=lambda entry: abs(entry[0] - stamp_ns), default=None)
 
 
-class Visualizer(ProcessNode):
+class Visualizer(ManagedNode[VisualizerOptions]):
     """Lifecycle: configure creates the outputs, activate listens."""
 
     def __init__(self) -> None:
-        super().__init__("visualizer")
-        declare_parameters(self, VisualizerOptions())
-        self._worker: LatestWorker[Detection3DArray] | None = None
+        super().__init__("visualizer", VisualizerOptions())
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Create the outputs; fails with a logged sentence."""
-        try:
-            self._settings = p = read_parameters(self, VisualizerOptions)
-            image = "image/compressed" if p.transport == "compressed" else "image"
-            topics = [self.resolve_topic_name(f"~/input/camera{i}/{image}") for i in range(len(p.camera_names))]
-            self._rectified = rectified_cameras(p.rectified, topics)
-        except KdError as error:
-            self.get_logger().error(str(error))
-            return TransitionCallbackReturn.FAILURE
+    def configure(self, ending: ExitStack) -> None:
+        """Create the outputs."""
+        p = self.settings
+        self._topics = camera_topics(p, self.resolve_topic_name)
+        self._rectified = rectified_cameras(p.rectified, [camera.image for camera in self._topics])
         self._health = Health(self)
-        self._markers = self.create_lifecycle_publisher(MarkerArray, "~/output/markers", RESULT)
+        ending.callback(self._health.close)
         kind, suffix = (CompressedImage, "/compressed") if p.picture_transport == "compressed" else (Image, "")
-        self._bev = self.create_lifecycle_publisher(kind, f"~/output/bev/image{suffix}", RESULT)
-        self._overlays = [
-            self.create_lifecycle_publisher(kind, f"~/output/camera{i}/image{suffix}", RESULT)
-            for i in range(len(p.camera_names))
-        ]
-        return TransitionCallbackReturn.SUCCESS
+        self._markers = self._output(ending, MarkerArray, "markers")
+        self._bev = self._output(ending, kind, f"bev/image{suffix}")
+        self._overlays = [self._output(ending, kind, f"camera{i}/image{suffix}") for i in range(len(p.camera_names))]
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def activate(self, ending: ExitStack) -> None:
         """Start listening."""
-        p = self._settings
+        p = self.settings
         self._images = [History() for _ in p.camera_names]
         self._clouds = History()
         self._last_s = -np.inf
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"))
-        self._rig_source = RigSource(p.camera_names, p.base_frame, self._transforms, rectified=self._rectified)
-        self._worker = LatestWorker(self._work)
-        kind, suffix = (CompressedImage, "image/compressed") if p.transport == "compressed" else (Image, "image")
-        self._inputs = [
+        ending.callback(self._transforms.close)
+        self._rig_source = RigSource(
+            p.camera_names,
+            p.base_frame,
+            self._transforms,
+            rectified=self._rectified,
+            topics=[camera.camera_info for camera in self._topics],
+        )
+        self._worker = LatestWorker[Detection3DArray](self._work)
+        ending.callback(self._worker.stop)
+        inputs = [
             self.create_subscription(Detection3DArray, "~/input/objects", self._receive_objects, RESULT),
             self.create_subscription(PointCloud2, "~/input/points", self._clouds.add, SENSOR),
         ]
-        for i, images in enumerate(self._images):
-            camera = f"~/input/camera{i}"
+        for i, (camera, images) in enumerate(zip(self._topics, self._images, strict=True)):
             set_info = partial(self._rig_source.set_info, i)
-            self._inputs.append(self.create_subscription(kind, f"{camera}/{suffix}", images.add, SENSOR))
-            self._inputs.append(self.create_subscription(CameraInfo, f"{camera}/camera_info", set_info, CAMERA_INFO))
-        return super().on_activate(state)
+            inputs.append(self.create_subscription(camera.kind, camera.image, images.add, SENSOR))
+            inputs.append(self.create_subscription(CameraInfo, camera.camera_info, set_info, CAMERA_INFO))
+        for subscription in inputs:
+            ending.callback(self.destroy_subscription, subscription)
 
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop listening."""
-        self.close()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Remove the outputs."""
-        for publisher in (self._markers, self._bev, *self._overlays):
-            self.destroy_lifecycle_publisher(publisher)
-        self._health.close()
-        return TransitionCallbackReturn.SUCCESS
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop, from whatever state."""
-        self.close()
-        return TransitionCallbackReturn.SUCCESS
-
-    def close(self) -> None:
-        """Stop listening and drawing."""
-        if self._worker is None:
-            return
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._worker.stop()
-        self._worker = None
-        self._transforms.close()
+    def _output(self, ending: ExitStack, kind: type, name: str) -> LifecyclePublisher:
+        publisher = self.create_lifecycle_publisher(kind, f"~/output/{name}", RESULT)
+        ending.callback(self.destroy_lifecycle_publisher, publisher)
+        return publisher
 
     def _receive_objects(self, message: Detection3DArray) -> None:
         self._health.count("detections_received")
@@ -153,10 +130,10 @@ class Visualizer(ProcessNode):
         """Markers of every message; pictures, which cost more, as often as the options say."""
         stamp_ns = to_nanoseconds(message.header.stamp)
         boxes = from_detection_array(message)
-        boxes = boxes[boxes.score >= self._settings.score_threshold]
+        boxes = boxes[boxes.score >= self.settings.score_threshold]
         if self._markers.get_subscription_count():
             publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))
-        if time.monotonic() - self._last_s >= 1.0 / self._settings.rate_hz:
+        if time.monotonic() - self._last_s >= 1.0 / self.settings.rate_hz:
             self._last_s = time.monotonic()
             self._draw(boxes, message)
         self._health.count("detections_drawn")
@@ -165,7 +142,7 @@ class Visualizer(ProcessNode):
         stamp_ns = to_nanoseconds(message.header.stamp)
         if self._bev.get_subscription_count():
             points = self._points(stamp_ns)
-            picture = draw_bev(boxes, points=points, extent=self._settings.bev_extent, size=self._settings.bev_size)
+            picture = draw_bev(boxes, points=points, extent=self.settings.bev_extent, size=self.settings.bev_size)
             self._publish(self._bev, picture, message)
         if any(publisher.get_subscription_count() for publisher in self._overlays):
             for index, images in enumerate(self._images):
@@ -184,7 +161,7 @@ class Visualizer(ProcessNode):
             self._health.count("frames_without_points")
             return None
         cloud_ns, cloud = found
-        p = self._settings
+        p = self.settings
         try:
             points = finite_xyz(cloud)
             frame = cloud.header.frame_id.lstrip("/")
@@ -200,7 +177,7 @@ class Visualizer(ProcessNode):
         return apply(base_from_points, points)
 
     def _draw_overlay(self, index: int, boxes: Boxes, rig: CalibratedRig, message: Detection3DArray) -> None:
-        name = self._settings.camera_names[index]
+        name = self.settings.camera_names[index]
         found = self._images[index].nearest(to_nanoseconds(message.header.stamp))
         if found is None or name in rig.problems:
             self._health.problem(
@@ -217,11 +194,11 @@ class Visualizer(ProcessNode):
         except KdError as error:
             self._health.problem("refused_images", f"camera '{name}': {error}")
             return
-        picture = draw_camera(rgb, rig.cameras[index], boxes, width=self._settings.picture_width)
+        picture = draw_camera(rgb, rig.cameras[index], boxes, width=self.settings.picture_width)
         self._publish(self._overlays[index], picture, message)
 
     def _publish(self, publisher, picture: np.ndarray, message: Detection3DArray) -> None:  # noqa: ANN001 - of either image type
-        if self._settings.picture_transport == "compressed":
+        if self.settings.picture_transport == "compressed":
             publish(self, publisher, CompressedImage(header=message.header, format="jpeg", data=encode_image(picture)))
         else:
             image = to_image(picture)

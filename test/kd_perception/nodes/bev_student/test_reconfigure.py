@@ -49,17 +49,21 @@ class Operator:
             self._lifecycle.change("bev_student", transition)
         b = self._b
         b.peer.until(lambda: b.peer.node.count_publishers("/bev_student/output/status") == 1)
-        b.peer.until(lambda: all(b.rig.images[i].get_subscription_count() == 1 for i in range(self.cameras)))
-        b.peer.until(lambda: all(b.rig.infos[i].get_subscription_count() == 1 for i in range(self.cameras)))
+        for topics in (b.rig.images, b.rig.infos):
+            b.peer.until(lambda topics=topics: sum(topic.get_subscription_count() for topic in topics) == self.cameras)
         b.rig.calibrate()
 
     def set(self, **parameters) -> None:
-        """Set parameters of the inactive node."""
+        """Set parameters of a node that takes them."""
         self.cameras = len(parameters.get("camera_names", self._b.rig.names))
+        assert not self.refused(**parameters)
+
+    def refused(self, **parameters) -> str:
+        """Set parameters; '' or why one is refused."""
         wire = [Parameter(name, value=value).to_parameter_msg() for name, value in parameters.items()]
         answer = self._set.call_async(SetParameters.Request(parameters=wire))
         self._b.peer.until(answer.done)
-        assert all(result.successful for result in answer.result().results), answer.result()
+        return "; ".join(result.reason for result in answer.result().results if not result.successful)
 
 
 def subscriptions(b: Bench) -> int:
@@ -109,6 +113,25 @@ def test_a_refused_configuration_leaves_the_node_ready_for_another(tmp_path):
         operator.set(engine="onnxruntime")
         operator.start()
         b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED and not status.missing_cameras)
+
+
+def test_parameters_of_an_active_detector_are_followed_or_refused_and_new_cameras_bring_their_topics(tmp_path):
+    with bench(tmp_path) as b, LifecycleClient(["bev_student"], b.domain) as lifecycle:
+        operator = Operator(b, lifecycle)
+        assert "takes effect after configure" in operator.refused(sync_tolerance_ms=10.0)
+        assert "must be compressed or raw" in operator.refused(transport="film")
+        for threshold, found in ((1.0, 0), (0.1, 1)):
+            operator.set(score_threshold=threshold)
+            stamp = to_nanoseconds(b.shoot_until(lambda status: not status.missing_cameras).header.stamp)
+            assert len(b.found(stamp).detections) == found
+        names = [b.rig.names[2], b.rig.names[0]]  # cameras of the same rig in another order, without one
+        operator.configure(camera_names=names)
+        b.peer.until(lambda: b.rig.images[2].get_subscription_count() and not b.rig.images[1].get_subscription_count())
+        b.rig.calibrate()
+        status = b.shoot_until(lambda status: status.outcome == FrameStatus.ANSWERED and not status.missing_cameras)
+        assert list(status.camera_names) == names
+        (car,) = b.found(to_nanoseconds(status.header.stamp)).detections
+        assert abs(car.pose.position.x - 12.0) < 1.5 and abs(car.pose.position.y - 1.0) < 1.5
 
 
 def test_an_overloaded_detector_drops_the_oldest_frames_keeps_the_order_and_says_so(tmp_path):
