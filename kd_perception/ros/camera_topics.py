@@ -10,7 +10,7 @@ from kd_perception.options.visualizer import VisualizerOptions
 
 
 @dataclass(frozen=True)
-class CameraTopics:
+class CameraInput:
     """Where one camera publishes, after remapping; `kind`: the class of its image messages."""
 
     kind: type[CompressedImage] | type[Image]
@@ -20,7 +20,7 @@ class CameraTopics:
 
 def camera_topics(
     options: DetectorOptions | VisualizerOptions, resolve: Callable[[str], str]
-) -> tuple[CameraTopics, ...]:
+) -> tuple[CameraInput, ...]:
     """The topics of each camera, compressed images as image_transport names them.
 
     `resolve`: a node's resolve_topic_name.
@@ -30,5 +30,5 @@ def camera_topics(
     topics = []
     for i, name in enumerate(options.camera_names):
         prefix = options.camera_topics.replace("{name}", name).replace("{i}", str(i))
-        topics.append(CameraTopics(kind, resolve(f"{prefix}/{image}"), resolve(f"{prefix}/camera_info")))
+        topics.append(CameraInput(kind, resolve(f"{prefix}/{image}"), resolve(f"{prefix}/camera_info")))
     return tuple(topics)

@@ -25,7 +25,7 @@ from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.options.detector import DetectorOptions
-from kd_perception.ros.camera_topics import CameraTopics
+from kd_perception.ros.camera_topics import CameraInput
 from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
 from kd_perception.ros.received import ReceivedImage, read_compressed_image, read_image
@@ -63,7 +63,7 @@ class Intake:
     def __init__(
         self,
         node: ManagedNode[DetectorOptions],
-        topics: Sequence[CameraTopics],
+        topics: Sequence[CameraInput],
         receivers: Receivers,
         reports: Reports,
     ) -> None:
