@@ -24,11 +24,12 @@ from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_camera
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.cdr import read_header
 from kd_perception.ros.deserialise import deserialise
+from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.geometry import from_transform
 from kd_perception.ros.images import from_image
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.stamps import to_nanoseconds
-from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+from kd_perception.ros.tf_buffer import TransformBuffer
 
 ALL_OF_IT_S = 1e9  # seconds of transforms to keep
 FIXED_FRAMES = ("odom", "map", "world")  # in which the robot moves, the smoothest first (REP-105)

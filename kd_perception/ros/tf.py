@@ -1,21 +1,29 @@
-"""Transforms from /tf and /tf_static: tf2_ros where installed, else this project's buffer, behind one interface."""
+"""Transforms from /tf and /tf_static: tf2_ros where installed, else this project's buffer, behind one interface.
 
+Both refuse and report the same: values that are not finite, quaternions that are no rotation, cycles.
+"""
+
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from kd_perception.errors import DataError
-from kd_perception.ros.geometry import from_transform
+from kd_perception.ros.frame_tree import FrameTree, TransformError
+from kd_perception.ros.geometry import from_quaternion, from_transform
 from kd_perception.ros.qos import TF, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds
-from kd_perception.ros.tf_buffer import TransformBuffer, TransformError, check_transform
+from kd_perception.ros.tf_buffer import TransformBuffer, check_finite
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
     from rclpy.node import Node
     from tf2_msgs.msg import TFMessage
+
+LENGTH_TOLERANCE = 10e-3  # of a quaternion's squared length, as tf2 has it
 
 
 class TransformSource(Protocol):
@@ -68,21 +76,18 @@ class OwnTransforms:
             self._node.destroy_subscription(subscription)
 
     def _receive(self, message: "TFMessage", *, static: bool) -> None:
+        def add(link: _Link) -> None:
+            self._buffer.set_transform(link.parent, link.child, link.stamp_ns, link.matrix, static=static)
+
         for entry in message.transforms:
-            parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
-            try:
-                self._buffer.set_transform(
-                    parent, child, to_nanoseconds(entry.header.stamp), from_transform(entry.transform), static=static
-                )
-            except (TransformError, DataError) as error:
-                self._on_problem(f"tf {parent} -> {child} was refused: {error}")
+            _take(entry, add, self._on_problem)
 
 
 class Tf2Transforms:
-    """tf2_ros behind the same interface.
+    """tf2_ros behind the same interface: it keeps and interpolates transforms.
 
-    Two things stay as tf2 does them: a loop of frames is noticed when a lookup meets it, not when it is received; and
-    transforms from before the history are left aside until `forget_after`, which forgets all but static ones.
+    What it would only log, or not notice, is dealt with before: cycles, unknown frames, a frame that moves to another
+    parent, and stamps from before the history, as when a bag loops.
     """
 
     def __init__(self, node: "Node", on_problem: Callable[[str], None], history_s: float) -> None:
@@ -91,7 +96,11 @@ class Tf2Transforms:
 
         # Without the node: a buffer that has it leaves its service tf2_frames and its clock callback behind on it.
         self._buffer = tf2_ros.Buffer(cache_time=Duration(seconds=history_s))
+        self._history_ns = int(history_s * 1e9)
         self._on_problem = on_problem
+        self._tree = FrameTree()
+        self._newest_ns: dict[str, int] = {}  # stamp by child, of those that move
+        self._lock = threading.Lock()
         self._listener = tf2_ros.TransformListener(self, node, spin_thread=False, qos=TF, static_qos=TF_STATIC)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
@@ -100,16 +109,23 @@ class Tf2Transforms:
         from rclpy.time import Time
 
         time = Time(nanoseconds=max(stamp_ns, 1))  # 0 is no time to tf2 but means "the newest", and it has no earlier
-        try:
-            return from_transform(self._buffer.lookup_transform(target, source, time).transform)
-        except tf2_ros.TransformException as error:
-            raise TransformError(
-                f"tf {target} <- {source} at {stamp_ns / 1e9:.3f} s is not available: {error}"
-            ) from error
+        with self._lock:
+            self._tree.ways(target, source)  # says which frame is unknown, or that there is no link
+            try:
+                return from_transform(self._buffer.lookup_transform(target, source, time).transform)
+            except tf2_ros.TransformException as error:
+                raise TransformError(
+                    f"tf {target} <- {source} is not known at {stamp_ns / 1e9:.3f} s: {str(error).rstrip('.')}; check "
+                    "that it is published in time"
+                ) from error
 
     def forget_after(self, stamp_ns: int) -> None:
-        """See TransformSource; tf2 can only forget everything."""
-        self._buffer.clear()
+        """See TransformSource; tf2 can only forget everything but static transforms."""
+        with self._lock:
+            self._buffer.clear()
+            for child in self._newest_ns:
+                self._tree.take_off(child)
+            self._newest_ns.clear()
 
     def close(self) -> None:
         """See TransformSource."""
@@ -117,20 +133,53 @@ class Tf2Transforms:
 
     def set_transform(self, transform: "TransformStamped", authority: str) -> None:
         """Called by the listener for each transform of /tf."""
-        if self._usable(transform):
-            self._buffer.set_transform(transform, authority)
+
+        def add(link: _Link) -> None:
+            with self._lock:
+                moved = self._tree.hang(link.parent, link.child)
+                newest_ns = self._newest_ns.get(link.child, link.stamp_ns)
+                if moved or link.stamp_ns < newest_ns - self._history_ns:
+                    self._buffer.set_transform_static(transform, authority)  # tf2 then forgets the frame's history
+                    newest_ns = link.stamp_ns
+                self._newest_ns[link.child] = max(newest_ns, link.stamp_ns)
+                self._buffer.set_transform(transform, authority)
+
+        _take(transform, add, self._on_problem)
 
     def set_transform_static(self, transform: "TransformStamped", authority: str) -> None:
         """Called by the listener for each transform of /tf_static."""
-        if self._usable(transform):
-            self._buffer.set_transform_static(transform, authority)
 
-    def _usable(self, entry: "TransformStamped") -> bool:
-        """Whether a transform can be used; else its problem is reported, which tf2 would only log, or not notice."""
-        parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
-        try:
-            check_transform(parent, child, from_transform(entry.transform))
-        except (TransformError, DataError) as error:
-            self._on_problem(f"tf {parent} -> {child} was refused: {error}")
-            return False
-        return True
+        def add(link: _Link) -> None:
+            with self._lock:
+                self._tree.hang(link.parent, link.child)
+                self._newest_ns.pop(link.child, None)
+                self._buffer.set_transform_static(transform, authority)
+
+        _take(transform, add, self._on_problem)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """One transform as it came: `matrix` is parent_from_child (4, 4); frames lack the slash of older publishers."""
+
+    parent: str
+    child: str
+    stamp_ns: int
+    matrix: np.ndarray
+
+
+def _take(entry: "TransformStamped", add: Callable[[_Link], None], on_problem: Callable[[str], None]) -> None:
+    """Add what a message says of one transform; reports it where it cannot be used, or `add` refuses it."""
+    parent, child = entry.header.frame_id.lstrip("/"), entry.child_frame_id.lstrip("/")
+    try:
+        if not parent or not child:
+            raise TransformError("a frame has no name; check its publisher")
+        matrix = from_transform(entry.transform)
+        check_finite(parent, child, matrix)
+        quaternion = from_quaternion(entry.transform.rotation)
+        if abs(quaternion @ quaternion - 1.0) >= LENGTH_TOLERANCE:
+            length = np.linalg.norm(quaternion)
+            raise TransformError(f"its quaternion has length {length:.3g} instead of 1; let its publisher normalise it")
+        add(_Link(parent, child, to_nanoseconds(entry.header.stamp), matrix))
+    except (TransformError, DataError) as error:
+        on_problem(f"tf {parent} -> {child} was refused: {error}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from kd_perception.errors import CalibrationError
 from kd_perception.geometry.transforms import interpolate, invert
+from kd_perception.ros.frame_tree import FrameTree, TransformError
 
 
 def _read_only(transform: np.ndarray) -> np.ndarray:
@@ -20,16 +20,10 @@ def _read_only(transform: np.ndarray) -> np.ndarray:
 _IDENTITY = _read_only(np.eye(4))
 
 
-class TransformError(CalibrationError):
-    """A transform is missing, outside the known times, or would break the tree."""
-
-
-def check_transform(parent: str, child: str, parent_from_child: np.ndarray) -> None:
-    """Raise TransformError if one transform by itself cannot be right: not finite, or from a frame to itself."""
+def check_finite(parent: str, child: str, parent_from_child: np.ndarray) -> None:
+    """Raise TransformError if a transform (4, 4) has values that are not finite."""
     if not np.isfinite(parent_from_child).all():
         raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
-    if child == parent:
-        raise TransformError(f"tf {parent} -> {child} would close a cycle of one frame; check its publisher")
 
 
 @dataclass
@@ -49,6 +43,7 @@ class TransformBuffer:
         """Keep `history_s` seconds before each edge's newest transform."""
         self._history_ns = int(history_s * 1e9)
         self._edges: dict[str, _Edge] = {}
+        self._tree = FrameTree()
         self._lock = threading.Lock()
 
     def set_transform(
@@ -58,13 +53,9 @@ class TransformBuffer:
 
         Raises TransformError if the matrix is not finite or the edge would close a cycle; the buffer is then unchanged.
         """
-        check_transform(parent, child, parent_from_child)
+        check_finite(parent, child, parent_from_child)
         with self._lock:
-            if child in self._ancestors(parent):
-                raise TransformError(
-                    f"tf {parent} -> {child} would close a cycle: {parent} already hangs below {child}; remove one of "
-                    "them"
-                )
+            self._tree.hang(parent, child)
             edge = self._edges.get(child)
             looped = edge is not None and stamp_ns < edge.stamps_ns[-1] - self._history_ns
             if edge is None or edge.parent != parent or edge.static != static or static or looped:
@@ -82,18 +73,9 @@ class TransformBuffer:
         Raises TransformError: what is missing, or how far out of range.
         """
         with self._lock:
-            for frame in (target, source):
-                if frame not in self._edges and all(edge.parent != frame for edge in self._edges.values()):
-                    raise TransformError(f"frame '{frame}' is unknown to tf; publish it on /tf or /tf_static")
-            up_source, up_target = [source, *self._ancestors(source)], [target, *self._ancestors(target)]
-            common = next((frame for frame in up_source if frame in up_target), None)
-            if common is None:
-                raise TransformError(
-                    f"tf has no connection between '{target}' and '{source}', which are in separate trees; publish the "
-                    "link"
-                )
-            common_from_source = self._climb(up_source[: up_source.index(common)], stamp_ns)
-            common_from_target = self._climb(up_target[: up_target.index(common)], stamp_ns)
+            up_target, up_source = self._tree.ways(target, source)
+            common_from_source = self._climb(up_source, stamp_ns)
+            common_from_target = self._climb(up_target, stamp_ns)
         if common_from_target is _IDENTITY:
             return common_from_source
         return invert(common_from_target) @ common_from_source
@@ -106,14 +88,7 @@ class TransformBuffer:
                     del edge.transforms[edge.stamps_ns.pop()]
                 if not edge.stamps_ns:
                     del self._edges[child]
-
-    def _ancestors(self, frame: str) -> list[str]:
-        """Parents from `frame` upwards, without itself."""
-        found = []
-        while frame in self._edges:
-            frame = self._edges[frame].parent
-            found.append(frame)
-        return found
+                    self._tree.take_off(child)
 
     def _climb(self, frames: list[str], stamp_ns: int) -> np.ndarray:
         """Transform from the first of a chain of frames to the last one's parent."""

@@ -6,8 +6,9 @@ Poses come from tf (odom <- base_link) or, where nobody publishes that, from the
 import numpy as np
 
 from kd_perception.errors import CalibrationError
+from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.tf import TransformSource
-from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+from kd_perception.ros.tf_buffer import TransformBuffer
 
 JUMP_METRES = 2.0  # further than the reported speed explains
 HISTORY_S = 10.0

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
-from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+from kd_perception.ros.frame_tree import TransformError
+from kd_perception.ros.tf_buffer import TransformBuffer
 
 S = 1_000_000_000
 

@@ -18,11 +18,12 @@ from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWat
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.grace_period import GracePeriod
 from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.received import read_image
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.stamps import to_time
-from kd_perception.ros.tf_buffer import TransformBuffer, TransformError
+from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline
 from kd_perception.student.spec import Student
