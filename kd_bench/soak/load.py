@@ -109,7 +109,7 @@ class Listener:
 
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == "bev_student":
+            if status.name.startswith("bev_student:"):
                 self.counters = {entry.key: entry.value for entry in status.values}
 
 

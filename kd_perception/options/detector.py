@@ -78,7 +78,7 @@ class DetectorOptions:
         "Processing time above which diagnostics warn, in ms.", default=200.0, limits=(0.0, 60000.0), live=True
     )
     max_acceptable_consecutive_delay_ms: float = option(
-        "Time of slow processing after which diagnostics report an error, in ms.",
+        "Time of slow processing, or of no answered frame, after which diagnostics report an error, in ms.",
         default=1000.0,
         limits=(0.0, 600000.0),
         live=True,

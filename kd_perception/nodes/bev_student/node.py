@@ -65,6 +65,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
         problem = wait_for_subscribers(p.wait_for_subscribers, outputs.named, p.subscriber_timeout_s, lambda: False)
         if problem:
             raise DataError(problem)
+        ending.enter_context(self._reports.health.active())
         outputs.restart()
         if self._pipeline.needs_pose:
             self._pipeline.reset("the node was activated")

@@ -55,6 +55,7 @@ class FrameReporter:
 
     def _reject(self, record: FrameRecord, reason: str) -> None:
         self._health.problem("frames_rejected", reason)
+        self._health.unanswered(reason)
         record.give_up(Outcome.REJECTED, reason)
         self._outputs.status(record)
 
@@ -90,6 +91,7 @@ class FrameReporter:
         record.outcome, record.reason = Outcome.BLIND, f"all cameras are masked, nothing was looked at: {causes[0]}"
         record.engine, record.memory_state = "", MEMORY_NONE
         self._health.problem("frames_blind", record.reason)
+        self._health.unanswered(record.reason)
         self._outputs.status(record)
 
     def _report_engine_failures(self) -> None:

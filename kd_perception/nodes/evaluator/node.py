@@ -70,6 +70,7 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
         self._bag_problem, self._written = "", False
         self._health = Health(self)
         ending.callback(self._health.close)
+        ending.enter_context(self._health.active())
         self._frames = CollectedFrames()
         self._statuses: list[str] = []
         self._last_input_s = time.monotonic()

@@ -81,6 +81,7 @@ class Visualizer(ManagedNode[VisualizerOptions]):
     def activate(self, ending: ExitStack) -> None:
         """Start listening."""
         p = self.settings
+        ending.enter_context(self._health.active())
         self._images = [History() for _ in p.camera_names]
         self._clouds = History()
         self._last_s = -np.inf

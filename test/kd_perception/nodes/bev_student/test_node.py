@@ -47,6 +47,10 @@ def test_finds_a_painted_car_and_reports_the_frame(detector):
     after = detector.statuses[-1]
     assert after.frames_received == status.frames_received + 1
     assert after.frames_answered == status.frames_answered + 1
+    detector.peer.until(lambda: any(d.status[0].level == DiagnosticStatus.OK for d in detector.diagnostics))
+    assert {(s.name, s.hardware_id) for d in detector.diagnostics for s in d.status} == {
+        ("bev_student: health", "bev_student")
+    }
 
 
 def test_the_same_boxes_leave_in_each_chosen_message(detector):
