@@ -15,6 +15,12 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
     return [(f"share/{NAME}/{parent}", [str(path) for path in files if path.parent == parent]) for parent in parents]
 
 
+def pinned(name: str) -> list[str]:
+    """The requirements of requirements/<name>.txt, without its comments."""
+    lines = Path("requirements", f"{name}.txt").read_text().splitlines()
+    return [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
+
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -31,7 +37,10 @@ setup(
     ],
     python_requires=">=3.11,<3.13",
     install_requires=["setuptools"],
-    extras_require={"test": ["pytest"]},  # colcon looks for pytest here before it runs any test
+    extras_require={
+        "test": ["pytest"],  # colcon looks for pytest here before it runs any test
+        "viewer": pinned("viewer"),  # `kd view`
+    },
     zip_safe=True,
     entry_points={
         "console_scripts": [
@@ -51,6 +60,7 @@ setup(
             "export = kd_training.cli:export",
             "bag = kd_perception.bags.nuscenes_bag:bag",
             "replay = kd_perception.commands.play:replay",
+            "view = kd_bench.view:view",
             "up = kd_perception.commands.up:up",
             "rig = kd_perception.rig_check.command:app",
             "bench = kd_bench.cli:bench",

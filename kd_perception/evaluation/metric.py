@@ -65,7 +65,12 @@ class Metrics:
 
 def counted(boxes: Boxes) -> Boxes:
     """Boxes in ego within the range that the metric has for their class (its filter by bicycle racks aside)."""
-    return boxes[np.linalg.norm(boxes.center[:, :2], axis=1) < _farthest()[boxes.label]]
+    return boxes[in_range(boxes)]
+
+
+def in_range(boxes: Boxes) -> np.ndarray:
+    """Which boxes (N,) in ego are within that range; bool."""
+    return np.linalg.norm(boxes.center[:, :2], axis=1) < _farthest()[boxes.label]
 
 
 @cache

@@ -21,6 +21,7 @@ PAGE_FILE = "report.html"  # scores, pictures and latency for people
 STATUS_FILE = "status.jsonl"  # one StatusRow a line
 DETECTIONS_FOLDER = "detections"  # a bag of the detections
 PICTURES_FOLDER = "pictures"
+FOXGLOVE_FILE = "foxglove.mcap"  # the samples with boxes, ground truth and sensors, for Foxglove
 LOGS_FOLDER = "logs"  # what each process of the node graph logged
 METRICS_FOLDER = "metrics"  # of a training run: TRAINED_RESULTS_FILE and SUMMARY_FILE of its first validation set
 TRAINED_RESULTS_FILE = "results.json"  # RESULTS_FILE by the name that it has in METRICS_FOLDER

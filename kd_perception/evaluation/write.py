@@ -11,6 +11,7 @@ from kd_perception.evaluation.page import EvaluationPage, write_page
 from kd_perception.evaluation.pictures import draw_samples, spread, write_pictures
 from kd_perception.evaluation.report import by_stage
 from kd_perception.evaluation.result_folder import (
+    FOXGLOVE_FILE,
     PAGE_FILE,
     PICTURES_FOLDER,
     REPORT_FILE,
@@ -19,6 +20,7 @@ from kd_perception.evaluation.result_folder import (
     RunReport,
 )
 from kd_perception.evaluation.results import Results, write_results
+from kd_perception.evaluation.viewed import write_foxglove
 
 if TYPE_CHECKING:
     from nuscenes import NuScenes
@@ -47,6 +49,7 @@ def write_evaluation(out: Path, nusc: "NuScenes", run: EvaluatedRun) -> Metrics:
     metrics = evaluate_results(nusc, out / RESULTS_FILE, run.scenes, out / SUMMARY_FILE)
     pictures = draw_samples(nusc, run.results, spread(list(run.results), PICTURES))
     write_pictures(out / PICTURES_FOLDER, pictures)
+    write_foxglove(out / FOXGLOVE_FILE, nusc, run.results)
     write_text(out / REPORT_FILE, run.report.to_json())
     page = EvaluationPage(run.title, run.report, metrics, by_stage(run.stages), pictures, run.notes)
     write_page(out / PAGE_FILE, page)

@@ -26,9 +26,13 @@ class TeacherDetector:
 
     def detect(self, frame: TrainingFrame) -> Boxes:
         """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""
+        return decode(*self.outputs(frame), self.model.grid, SCORE_THRESHOLD)
+
+    def outputs(self, frame: TrainingFrame) -> tuple[np.ndarray, np.ndarray]:
+        """heatmap (classes, rows, columns) in [0, 1] and regression (groups, 10, rows, columns); raises as `detect`."""
         cloud = self.lidar.augmented(frame, np.eye(4))
         heatmap, regression = self.model.detect(collate_points([cloud]))
-        return decode(heatmap.cpu().numpy(), regression.cpu().numpy(), self.model.grid, SCORE_THRESHOLD)
+        return heatmap.cpu().numpy(), regression.cpu().numpy()
 
 
 def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics:

@@ -23,6 +23,7 @@ from kd_perception.errors import CalibrationError, DataError, KdError
 from kd_perception.evaluation.metric import evaluate_results
 from kd_perception.evaluation.result_folder import (
     DETECTIONS_FOLDER,
+    FOXGLOVE_FILE,
     PROCESSED,
     RESULTS_FILE,
     STATUS_FILE,
@@ -30,6 +31,7 @@ from kd_perception.evaluation.result_folder import (
     StatusRow,
 )
 from kd_perception.evaluation.results import write_results
+from kd_perception.evaluation.viewed import write_foxglove
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run
@@ -183,6 +185,7 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
             metrics = evaluate_results(self._nusc, out / RESULTS_FILE, self._frames.scenes(), out / SUMMARY_FILE)
+            write_foxglove(out / FOXGLOVE_FILE, self._nusc, self._frames.results())
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
         self._written = True
         return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")

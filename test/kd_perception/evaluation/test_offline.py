@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from mcap.reader import make_reader
 from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
@@ -53,6 +54,10 @@ def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, t
     assert not re.search(r"""(src|href)="(?!data:|#)""", page)  # nothing is fetched from elsewhere
     assert len(list((out / "pictures").glob("*.jpg"))) == 4
     assert "construction_vehicle" in capsys.readouterr().out
+    with open(out / "foxglove.mcap", "rb") as stream:
+        summary = make_reader(stream).get_summary()
+    counts = {channel.topic: summary.statistics.channel_message_counts[i] for i, channel in summary.channels.items()}
+    assert counts["/predictions"] == counts["/ground_truth"] == counts["/CAM_FRONT/image"] == counts["/tf"] == 6
 
 
 def test_one_scene_of_two(dataroot, student, tmp_path) -> None:
