@@ -30,7 +30,8 @@ from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import Student, load_student
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
@@ -112,12 +113,10 @@ class RigBench:
         if path.is_file() and set(known := read_results(path)) == tokens:
             progress(len(tokens), len(tokens))
             return known
-        first = load_frame(nusc, scene_samples(nusc, scene_names(nusc)[0])[0])
         options = PipelineOptions(threads=self.engine.threads, score_threshold=SCORE_THRESHOLD, views=case.views)
-        pipeline = Pipeline(self.student, self.engine.name, len(first.images), options)
         feed = FrameFeed(camera_motion=case.camera_motion, cameras=case.cameras)
-        found = detect_scenes(pipeline, nusc, scene_names(nusc), feed, progress)
-        pipeline.close()
+        with RigPipelines(self.student, self.engine.name, options) as pipelines:
+            found = detect_scenes(pipelines, nusc, scene_names(nusc), feed, progress)
         write_results(path, found.results)
         return found.results
 

@@ -14,7 +14,7 @@ from kd_bench.options import DatasetFolder, EngineChoice, EngineName, ReportFile
 from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
-from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.metric import Metrics, evaluate_results
@@ -24,7 +24,8 @@ from kd_perception.evaluation.results import write_results
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import MemorySpec, Student, load_student
 
 SCORE_THRESHOLD = 0.02
@@ -157,17 +158,14 @@ class TemporalBench:
         return Measured(case, metrics, with_memory / samples)
 
     def _run(self, case: TemporalCase, progress: Show) -> Predictions:
-        first = load_frame(self.nusc, scene_samples(self.nusc, self.scenes[0])[0])
         spec = case.student.spec
         if spec.memory is not None and case.interval_s:
             spec = replace(spec, memory=_asked_for(spec.memory, case.interval_s))
         options = PipelineOptions(threads=self.engine.threads, score_threshold=SCORE_THRESHOLD)
-        pipeline = Pipeline(replace(case.student, spec=spec), self.engine.name, len(first.images), options)
         camera_hz = case.camera_hz if case.camera_hz > KEYFRAMES_HZ else 0.0
         feed = FrameFeed(camera_hz, with_pose=case.interval_s > 0.0)
-        found = detect_scenes(pipeline, self.nusc, self.scenes, feed, progress)
-        pipeline.close()
-        return found
+        with RigPipelines(replace(case.student, spec=spec), self.engine.name, options) as pipelines:
+            return detect_scenes(pipelines, self.nusc, self.scenes, feed, progress)
 
 
 def row_of(measured: Measured) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from kd_bench.distill.arms import BASELINE, Arm, GridArm, Suite
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, Split
@@ -17,13 +19,13 @@ from kd_training.config.experiment import (
     TrainConfig,
     load_config,
     student_config,
-    to_yaml,
 )
 from kd_training.config.sections import DataRoot
 
 TEACHER_SUITE, START = "teacher", "start"
 DIGITS = 16  # of a digest
 TUNING_SEED = 100  # not among the reported ones
+YOUNGER_DATA_KEYS = ("anchor",)  # than the ledgers, which hold digests without them
 PARTS = 6  # the weights after each sixth of a run are kept, for learning curves
 TRAINED_PART = 4  # the baseline is also scored here: it counts as trained if it gains little after it
 KEYFRAMES_APART_S = 0.5
@@ -249,8 +251,17 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
         changes["data"] = replace(data, root="", cloud_cache_bytes=0)
         teacher = _file_digest(Path(config.distill.teacher)) if config.distill.teacher else ""
         changes["distill"] = replace(config.distill, teacher=teacher, teacher_recipe="", cache_bytes=0)
-    parts = (to_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
+    parts = (_hashed_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
+
+
+def _hashed_yaml(config: AnyConfig) -> str:
+    """All keys that ledgers hash: those that are younger than the ledgers only where they are set."""
+    keys = OmegaConf.to_container(OmegaConf.structured(config))
+    for name in YOUNGER_DATA_KEYS:
+        if not keys["data"][name]:
+            del keys["data"][name]
+    return OmegaConf.to_yaml(OmegaConf.create(keys))
 
 
 def _file_digest(path: Path) -> str:

@@ -14,7 +14,6 @@ from kd_perception.bags import messages
 from kd_perception.bags.messages import BAG
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import (
-    LIDAR,
     load_frame,
     open_nuscenes,
     read_lidar,
@@ -22,6 +21,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import make_transform
@@ -51,8 +51,14 @@ def write_soak_bag(
     nusc = open_nuscenes(dataroot, version)
     tokens = scene_samples(nusc, scene_names(nusc)[0])
     frames = [load_frame(nusc, token) for token in tokens]
-    lidar_rows = [nusc.get("sample_data", nusc.get("sample", token)["data"][LIDAR]) for token in tokens]
+    lidar_rows = [row for token in tokens for row in nusc.rig_of(token).lidar_rows(nusc, token)[:1]]
+    if len(lidar_rows) != len(tokens):
+        raise DataError(f"{dataroot} has keyframes without a LiDAR; give another data set")
     clouds = [read_lidar(nusc, row) for row in lidar_rows]
+    if masked := {name for frame in frames for name in frame.masked}:
+        raise DataError(
+            f"{dataroot} has keyframes without an image of {', '.join(sorted(masked))}; give another data set"
+        )
     images = [[image.read() for image in frame.images] for frame in frames]
     cameras = [image.camera for image in frames[0].images]
     if not cameras:

@@ -19,7 +19,7 @@ from kd_bench.soak.process_watch import ProcessWatch, Usage
 from kd_msgs.msg import Detection3DArray, FrameStatus
 from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
 from kd_perception.bringup.processes import running
-from kd_perception.datasets.nuscenes import LIDAR
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.replay import ReplayOptions

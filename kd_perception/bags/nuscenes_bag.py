@@ -1,10 +1,11 @@
 """`kd bag`: a scene of any nuScenes-format data set as a rosbag2, image bytes untouched, streamed file by file.
 
-Topics: /<CHANNEL>/image/compressed, /<CHANNEL>/camera_info, /LIDAR_TOP/points, /tf, /tf_static, /odom, /sample,
-/truth/markers. Frames (REP-105): map -> odom -> base_link -> <CHANNEL>; map is the data set's global frame, odom the
-ego's first pose in it.
+Topics, for all cameras and LiDARs of the scene: /<CAMERA>/image/compressed, /<CAMERA>/camera_info, /<LIDAR>/points,
+/tf, /tf_static, /odom, /sample, /truth/markers. Frames (REP-105): map -> odom -> base_link -> sensors; map is the data
+set's global frame, odom the ego's first pose in it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,27 +22,26 @@ from kd_perception.bags import messages
 from kd_perception.bags.messages import BAG
 from kd_perception.bags.writer import BagWriter
 from kd_perception.datasets.nuscenes import (
-    ANCHOR,
-    CAMERA_CHANNELS,
-    LIDAR,
     camera_image,
     ego_pose,
     ground_truth_boxes,
     open_nuscenes,
     read_lidar,
+    scene_row,
     scene_samples,
     sensor_transform,
 )
+from kd_perception.datasets.rigs import SceneRig, check_anchor
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import invert
 from kd_perception.messages.builder import Message
 from kd_perception.messages.markers import MarkerFrame
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
-CHANNELS = (*CAMERA_CHANNELS, LIDAR)
 TWIST_HALF_WINDOW = 0.1  # seconds each side: neighbouring poses are milliseconds apart, too close to differentiate
+TOPIC_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 IMAGE_FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png"}
 
 
@@ -76,7 +76,7 @@ class BagOptions:
 
 
 def write_scene(
-    nusc: "NuScenes",
+    nusc: "Tables",
     scene: str,
     out: Path,
     options: BagOptions = BagOptions(),
@@ -87,8 +87,9 @@ def write_scene(
     Memory holds one file at a time and the scene's table rows. Raises DataError naming what the tables or the folder
     lack, before anything is written.
     """
-    tokens = scene_samples(nusc, scene)
-    rows = _sensor_rows(nusc, scene, tokens, keyframes_only=options.keyframes_only)
+    rig = nusc.rigs[scene_row(nusc, scene)["token"]]
+    _check_names(rig, scene)
+    rows = _sensor_rows(nusc, scene, rig, keyframes_only=options.keyframes_only)
     poses = _poses(nusc, rows)
     with BagWriter(out, options.storage, overwrite=options.overwrite) as bag:
         last_ns = -1
@@ -97,17 +98,29 @@ def write_scene(
             bag.write(topic, message, last_ns)
 
 
-def _sensor_rows(nusc: "NuScenes", scene: str, tokens: Sequence[str], *, keyframes_only: bool) -> list[dict]:
-    """sample_data rows of the scene's cameras and LiDAR by time, all with their files present (DataError otherwise)."""
-    wanted = set(tokens)
-    rows = [row for row in nusc.sample_data if row["sample_token"] in wanted and row["channel"] in CHANNELS]
+def _check_names(rig: SceneRig, scene: str) -> None:
+    """Raise DataError for a scene without a camera, and for channels that are no names of topics."""
+    if not rig.cameras:
+        raise DataError(f"scene '{scene}' has no camera, which gives a frame its time; choose another scene")
+    for channel in (*rig.cameras, *rig.lidars):
+        if not TOPIC_NAME.fullmatch(channel):
+            raise DataError(
+                f"the channel '{channel}' of scene '{scene}' cannot be part of a topic name; rename it in sensor.json "
+                "with letters, digits and underscores, a letter first"
+            )
+
+
+def _sensor_rows(nusc: "Tables", scene: str, rig: SceneRig, *, keyframes_only: bool) -> list[dict]:
+    """sample_data rows of the scene's cameras and LiDARs by time, their files present (DataError otherwise)."""
+    wanted, channels = set(scene_samples(nusc, scene)), (*rig.cameras, *rig.lidars)
+    rows = [row for row in nusc.sample_data if row["sample_token"] in wanted and row["channel"] in channels]
     rows = [row for row in rows if row["is_key_frame"] or not keyframes_only]
-    anchored = {row["sample_token"] for row in rows if row["channel"] == ANCHOR and row["is_key_frame"]}
+    anchored = {row["sample_token"] for row in rows if row["channel"] == rig.anchor and row["is_key_frame"]}
     if anchored != wanted:
         token = min(wanted - anchored)
         raise DataError(
-            f"sample {token} of scene '{scene}' has no {ANCHOR} keyframe in sample_data, "
-            "the camera that gives a frame its time; restore the row"
+            f"sample {token} of scene '{scene}' has no {rig.anchor} keyframe in sample_data, "
+            "the camera that gives a frame its time; restore the row, or choose another camera with --anchor"
         )
     missing = [row for row in rows if not (Path(nusc.dataroot) / row["filename"]).is_file()]
     if missing:
@@ -116,10 +129,10 @@ def _sensor_rows(nusc: "NuScenes", scene: str, tokens: Sequence[str], *, keyfram
             f"{len(missing)} of {len(rows)} sensor files of scene '{scene}' are missing, the first is "
             f"{Path(nusc.dataroot) / missing[0]['filename']}; restore them{hint}"
         )
-    return sorted(rows, key=lambda row: (row["timestamp"], CHANNELS.index(row["channel"])))
+    return sorted(rows, key=lambda row: (row["timestamp"], channels.index(row["channel"])))
 
 
-def _poses(nusc: "NuScenes", rows: Sequence[dict]) -> Poses:
+def _poses(nusc: "Tables", rows: Sequence[dict]) -> Poses:
     """One pose per distinct sensor time; where sensors share a time the anchor's pose counts (it sorts first)."""
     by_stamp: dict[int, np.ndarray] = {}
     for row in rows:
@@ -130,7 +143,7 @@ def _poses(nusc: "NuScenes", rows: Sequence[dict]) -> Poses:
 
 
 def _in_order(
-    nusc: "NuScenes", scene: str, rows: Sequence[dict], poses: Poses, progress: Callable[[int, int], None] | None
+    nusc: "Tables", scene: str, rows: Sequence[dict], poses: Poses, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, str, Message]]:
     """All messages as (stamp in ns, topic, message): tf before the sensors of its time, a Sample after its keyframe."""
     remaining = Counter(row["sample_token"] for row in rows if row["is_key_frame"])
@@ -163,9 +176,9 @@ def _in_order(
             progress(done, len(rows))
 
 
-def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, Message]]:
+def _sensor_messages(nusc: "Tables", row: dict) -> Iterator[tuple[int, str, Message]]:
     stamp_ns, channel = row["timestamp"] * 1000, row["channel"]
-    if channel == LIDAR:
+    if row["sensor_modality"] == "lidar":
         yield stamp_ns, f"/{channel}/points", messages.point_cloud(stamp_ns, channel, read_lidar(nusc, row))
         return
     image = camera_image(nusc, row["token"])
@@ -180,9 +193,9 @@ def _sensor_messages(nusc: "NuScenes", row: dict) -> Iterator[tuple[int, str, Me
     )
 
 
-def _keyframe_messages(nusc: "NuScenes", scene: str, token: str, now_ns: int) -> Iterator[tuple[int, str, Message]]:
+def _keyframe_messages(nusc: "Tables", scene: str, token: str, now_ns: int) -> Iterator[tuple[int, str, Message]]:
     """The Sample and its ground truth, stamped with the anchor's exposure and recorded now."""
-    anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][ANCHOR])
+    anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][nusc.rig_of(token).anchor])
     anchor_ns = anchor["timestamp"] * 1000
     boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor))
     yield now_ns, "/truth/markers", MarkerFrame(BAG, "base_link", anchor_ns).ground_truth(boxes)
@@ -200,10 +213,15 @@ def bag(
         bool, typer.Option("--keyframes-only", help="Leave out camera frames and sweeps between keyframes.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bag.")] = False,
+    anchor: Annotated[
+        str,
+        typer.Option(help="Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."),
+    ] = "",
 ) -> None:
     """Convert a scene of a nuScenes-format data set to a rosbag2."""
     console = Console(stderr=True)
-    nusc = open_nuscenes(dataroot, version)
+    nusc = open_nuscenes(dataroot, version, anchor)
+    check_anchor(anchor, [nusc])
     with Progress(console=console) as bars:
         task = bars.add_task(f"{scene} -> {out}", total=None)
         write_scene(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kd_perception.datasets.nuscenes import LIDAR
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.arguments import Arguments, parameters_of
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions

@@ -8,9 +8,9 @@ from kd_perception.bringup.graph import (
     REPLAY_EVALUATE_ARGUMENTS,
     Graph,
     bev_student_graph,
-    replay_evaluate_graph,
 )
 from kd_perception.commands.flags import takes
+from kd_perception.evaluation.replayed import replayed_bag_graph
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions
@@ -43,7 +43,7 @@ def _replay_evaluate(
     In lockstep, the default, replay waits until each keyframe is processed: use it for accuracy. With --no-lockstep
     the bag plays in real time: use that for latency and dropped frames.
     """
-    _run(replay_evaluate_graph(replay, detector, evaluator, graph))
+    _run(replayed_bag_graph(replay, detector, evaluator, graph))
 
 
 def _run(graph: Graph) -> None:

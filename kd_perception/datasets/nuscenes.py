@@ -18,25 +18,29 @@ from kd_perception.geometry.camera import Camera, seen_from_anchor
 from kd_perception.geometry.transforms import invert, make_transform
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
+# nuScenes' rig, the default of the nodes' parameters; data sets name their cameras themselves.
 CAMERA_CHANNELS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_FRONT_LEFT")
-ANCHOR = "CAM_FRONT"  # its exposure is the frame's time; the grid lives in ego at that instant
-LIDAR = "LIDAR_TOP"
 
 
 @dataclass(frozen=True)
 class CameraImage:
     """One exposure: its calibration, file (maybe absent), time stamp in microseconds, and the pose of the ego that the
-    camera is mounted on: the one at its own exposure, or at the anchor's after `at_anchor`."""
+    camera is mounted on: the one at its own exposure, or at the anchor's after `at_anchor`.
+
+    `path` is None where the tables have no exposure of the camera at this moment: it is masked.
+    """
 
     camera: Camera
-    path: Path
+    path: Path | None
     timestamp_us: int
     global_from_ego: np.ndarray
 
-    def read(self) -> bytes:
-        """The encoded image as the file has it; raises DataError naming a missing file."""
+    def read(self) -> bytes | None:
+        """The encoded image as the file has it, None of a masked camera; raises DataError naming a missing file."""
+        if self.path is None:
+            return None
         try:
             return self.path.read_bytes()
         except FileNotFoundError as error:
@@ -47,7 +51,10 @@ class CameraImage:
 
 @dataclass(frozen=True)
 class Frame:
-    """A keyframe: anchor time (microseconds), ego pose at that time, images in rig order (anchor first)."""
+    """A moment: anchor time (microseconds), ego pose at that time, images in rig order (anchor first).
+
+    All cameras of the scene's rig are there; those without an exposure are masked.
+    """
 
     sample_token: str
     scene: str
@@ -55,10 +62,15 @@ class Frame:
     global_from_ego: np.ndarray
     images: tuple[CameraImage, ...]
 
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """Names of the cameras without an exposure."""
+        return tuple(image.camera.name for image in self.images if image.path is None)
 
-def open_nuscenes(dataroot: Path, version: str) -> "NuScenes":
-    """Load the tables; raises DataError naming a missing folder or table, or sensors that nothing here would read."""
-    from nuscenes import NuScenes
+
+def open_nuscenes(dataroot: Path, version: str, anchor: str = "") -> "Tables":
+    """Load the tables; raises DataError naming a missing folder or table. `anchor` as `scene_rigs` takes it."""
+    from kd_perception.datasets.tables import Tables
 
     dataroot = Path(dataroot)
     if not dataroot.is_dir():
@@ -68,64 +80,64 @@ def open_nuscenes(dataroot: Path, version: str) -> "NuScenes":
         found = sorted(p.name for p in dataroot.iterdir() if (p / "sample.json").is_file())
         raise DataError(f"{dataroot} has no version '{version}' (found: {', '.join(found) or 'none'}); pass --version")
     try:
-        nusc = NuScenes(version=version, dataroot=str(dataroot), verbose=False)
+        return Tables(dataroot, version, anchor)
     except (AssertionError, OSError, ValueError, KeyError) as error:
         raise DataError(
             f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table"
         ) from error
-    _refuse_other_sensors(nusc, tables)
-    return nusc
 
 
-def _refuse_other_sensors(nusc: "NuScenes", tables: Path) -> None:
-    """Raise DataError if there are exposures or scans of channels that all readers here would leave out."""
-    known = {"camera": CAMERA_CHANNELS, "lidar": (LIDAR,)}
-    for kind, channels in known.items():
-        used = {row["channel"] for row in nusc.sample_data if row["sensor_modality"] == kind}
-        if others := sorted(used - set(channels)):
-            raise DataError(
-                f"{tables} has {kind} channels with other names than nuScenes': {', '.join(others)}; they would be "
-                f"left out: rename each in sensor.json to one of {', '.join(channels)}, or remove its sample_data rows"
-            )
-
-
-def scene_names(nusc: "NuScenes") -> list[str]:
+def scene_names(nusc: "Tables") -> list[str]:
     """Names of all scenes, in table order."""
     return [scene["name"] for scene in nusc.scene]
 
 
-def scene_samples(nusc: "NuScenes", scene: str) -> list[str]:
-    """Sample tokens of a scene in time order; raises DataError if there is no such scene."""
+def scene_row(nusc: "Tables", scene: str) -> dict:
+    """The row of a scene by its name; raises DataError if there is no such scene."""
     rows = [row for row in nusc.scene if row["name"] == scene]
     if not rows:
         raise DataError(f"scene '{scene}' is not in {nusc.dataroot}; it has: {', '.join(scene_names(nusc)[:10])}")
-    tokens, token = [], rows[0]["first_sample_token"]
+    return rows[0]
+
+
+def scene_samples(nusc: "Tables", scene: str) -> list[str]:
+    """Sample tokens of a scene in time order; raises DataError if there is no such scene."""
+    tokens, token = [], scene_row(nusc, scene)["first_sample_token"]
     while token:
         tokens.append(token)
         token = nusc.get("sample", token)["next"]
     return tokens
 
 
-def load_frame(nusc: "NuScenes", sample_token: str, channels: Sequence[str] = CAMERA_CHANNELS) -> Frame:
-    """The keyframe's images and poses; cameras the tables do not list are left out.
+def load_frame(nusc: "Tables", sample_token: str) -> Frame:
+    """The keyframe's images and poses; raises DataError if its scene has no camera, or the sample no sensor at all."""
+    data = nusc.get("sample", sample_token)["data"]
+    return make_frame(nusc, sample_token, [data.get(name, "") for name in nusc.rig_of(sample_token).cameras])
 
-    Raises DataError if the anchor is not there.
+
+def make_frame(nusc: "Tables", sample_token: str, exposures: Sequence[str], *, is_keyframe: bool = True) -> Frame:
+    """A moment of the scene of a sample from the sample_data tokens of the rig's cameras; '' masks a camera.
+
+    Where the anchor is masked, the next camera gives the time; without any, a LiDAR of the sample.
     """
-    sample = nusc.get("sample", sample_token)
-    present = [channel for channel in channels if channel in sample["data"]]
-    if ANCHOR not in present:
-        raise DataError(f"sample {sample_token} has no {ANCHOR}, the camera that gives a frame its time")
-    anchor = nusc.get("sample_data", sample["data"][ANCHOR])
-    return Frame(
-        sample_token=sample_token,
-        scene=nusc.get("scene", sample["scene_token"])["name"],
-        timestamp_us=anchor["timestamp"],
-        global_from_ego=ego_pose(nusc, anchor),
-        images=tuple(camera_image(nusc, sample["data"][channel]) for channel in present),
-    )
+    rig = nusc.rig_of(sample_token)
+    scene = nusc.get("scene", nusc.get("sample", sample_token)["scene_token"])["name"]
+    if not rig.cameras:
+        raise DataError(f"scene '{scene}' of {nusc.dataroot} has no camera; choose scenes with cameras")
+    rows = [nusc.get("sample_data", token) for token in exposures if token] or rig.lidar_rows(nusc, sample_token)
+    if not rows:
+        raise DataError(
+            f"sample {sample_token} of scene '{scene}' has no row of a camera or LiDAR in sample_data; restore them"
+        )
+    stamp_us, pose = rows[0]["timestamp"], ego_pose(nusc, rows[0])
+    images = []
+    for channel, token in zip(rig.cameras, exposures, strict=True):
+        image = camera_image(nusc, token or rig.examples[channel])
+        images.append(image if token else CameraImage(image.camera, None, stamp_us, pose))
+    return Frame(sample_token if is_keyframe else "", scene, stamp_us, pose, tuple(images))
 
 
-def camera_image(nusc: "NuScenes", sample_data_token: str) -> CameraImage:
+def camera_image(nusc: "Tables", sample_data_token: str) -> CameraImage:
     """One camera's exposure and calibration from its sample_data row."""
     row = nusc.get("sample_data", sample_data_token)
     calibration = nusc.get("calibrated_sensor", row["calibrated_sensor_token"])
@@ -154,19 +166,28 @@ def at_anchor(frame: Frame) -> Frame:
     return replace(frame, images=images)
 
 
-def ego_pose(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
+def ego_pose(nusc: "Tables", sample_data: dict) -> np.ndarray:
     """`global_from_ego` (4, 4) at a sample_data row's time."""
     pose = nusc.get("ego_pose", sample_data["ego_pose_token"])
     return make_transform(np.asarray(pose["rotation"]), np.asarray(pose["translation"]))
 
 
-def sensor_transform(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
+def range_centre(nusc: "Tables", sample_token: str) -> np.ndarray:
+    """Where in global (3,) the metric measures a sample's ranges from: the ego at its first LiDAR's time, as the devkit
+    does with LIDAR_TOP, or at the frame's time where it has no LiDAR."""
+    lidars = nusc.rig_of(sample_token).lidar_rows(nusc, sample_token)
+    if lidars:
+        return ego_pose(nusc, lidars[0])[:3, 3]
+    return load_frame(nusc, sample_token).global_from_ego[:3, 3]
+
+
+def sensor_transform(nusc: "Tables", sample_data: dict) -> np.ndarray:
     """`ego_from_sensor` (4, 4) of a sample_data row's calibrated sensor."""
     calibration = nusc.get("calibrated_sensor", sample_data["calibrated_sensor_token"])
     return make_transform(np.asarray(calibration["rotation"]), np.asarray(calibration["translation"]))
 
 
-def read_lidar(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
+def read_lidar(nusc: "Tables", sample_data: dict) -> np.ndarray:
     """Points (N, 5) float32 in the LiDAR's frame: x, y, z, intensity, ring.
 
     Raises DataError if the file is absent or cut.
@@ -182,10 +203,10 @@ def read_lidar(nusc: "NuScenes", sample_data: dict) -> np.ndarray:
     return values.reshape(-1, 5)
 
 
-def ground_truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
-    """Annotated boxes of the ten classes in ego, and each one's count of LiDAR and RADAR points.
+def ground_truth_boxes(nusc: "Tables", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
+    """Annotated boxes of the ten classes in ego, and each one's count of LiDAR and RADAR points, -1 where unknown.
 
-    The metric drops boxes without points.
+    The metric drops boxes of 0 points.
     """
     from nuscenes.eval.detection.utils import category_to_detection_name
 
@@ -212,7 +233,7 @@ def ground_truth_boxes(nusc: "NuScenes", sample_token: str, global_from_ego: np.
     return boxes.transformed(invert(global_from_ego)), points
 
 
-def _velocity(nusc: "NuScenes", row: dict) -> np.ndarray:
+def _velocity(nusc: "Tables", row: dict) -> np.ndarray:
     """Global velocity (2,) by the devkit's central difference, or the row's `velocity_global` in partial tables."""
     if row.get("velocity_global") is not None:
         return np.array(row["velocity_global"][:2], dtype=np.float64)

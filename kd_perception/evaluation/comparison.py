@@ -31,7 +31,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.named_files import named_files
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
 FOUND_M = 2.0  # metres between centres: the distance at which the metric takes its errors
 LEAST_PANELS = 3  # below a row of three cameras
@@ -60,7 +60,7 @@ def match(detections: Boxes, ground_truth: Boxes) -> Match:
     return Match(found, hits)
 
 
-def counted_ground_truth(nusc: "NuScenes", token: str, global_from_ego: np.ndarray) -> Boxes:
+def counted_ground_truth(nusc: "Tables", token: str, global_from_ego: np.ndarray) -> Boxes:
     """A sample's ground truth in ego: boxes that have points and are in range."""
     return counted(seen_ground_truth(nusc, token, global_from_ego))
 
@@ -167,7 +167,7 @@ def common_samples(results: Mapping[str, Results]) -> list[str]:
     return tokens
 
 
-def tally(nusc: "NuScenes", results: Mapping[str, Results], tokens: Sequence[str]) -> dict[str, Tally]:
+def tally(nusc: "Tables", results: Mapping[str, Results], tokens: Sequence[str]) -> dict[str, Tally]:
     """Match every result file's detections on these samples, at all scores.
 
     A threshold applied later gives the same matches: a detection's match does not depend on lower scores.

@@ -7,8 +7,7 @@ from pathlib import Path
 from rosbags.rosbag2 import Reader
 
 from kd_perception.bags.messages import typestore
-from kd_perception.bringup.graph import replay_evaluate_graph
-from kd_perception.datasets.nuscenes import ANCHOR
+from kd_perception.evaluation.replayed import cameras_of_bag, replayed_bag_graph
 from kd_perception.evaluation.report import make_report
 from kd_perception.evaluation.result_folder import (
     LOGS_FOLDER,
@@ -60,10 +59,10 @@ def replay_bag(
     """
     from kd_perception.bringup.processes import running  # only here: it needs ROS
 
-    graph = replay_evaluate_graph(replay, detector, EvaluatorOptions(out=out), GraphOptions(use_sim_time=True))
+    graph = replayed_bag_graph(replay, detector, EvaluatorOptions(out=out), GraphOptions(use_sim_time=True))
     with running(graph, domain_id=domain_id, log_folder=out / LOGS_FOLDER, echo=echo) as processes:
         processes.wait(timeout_s)
-    keyframes, images = _offered(replay.bag)
+    keyframes, images = _offered(replay.bag, cameras_of_bag(replay.bag, detector.camera_names)[0])
     processed = {row.stamp_ns: row.stage_ms for row in read_statuses(out / STATUS_FILE) if row.outcome == PROCESSED}
     if replay.lockstep:
         processed = {stamp: stages for stamp, stages in processed.items() if stamp in keyframes}
@@ -71,7 +70,7 @@ def replay_bag(
     return GraphRun(read_results(out / RESULTS_FILE), list(processed.values()), offered)
 
 
-def _offered(bag: Path) -> tuple[set[int], int]:
+def _offered(bag: Path, anchor: str) -> tuple[set[int], int]:
     """Stamps (ns) of the bag's keyframes, and how many images its anchor camera has."""
     with Reader(bag) as reader:
         connections = [connection for connection in reader.connections if connection.topic == SAMPLE_TOPIC]
@@ -80,6 +79,6 @@ def _offered(bag: Path) -> tuple[set[int], int]:
             for connection, _, data in reader.messages(connections=connections)
         ]
         images = sum(
-            connection.msgcount for connection in reader.connections if connection.topic.startswith(f"/{ANCHOR}/image")
+            connection.msgcount for connection in reader.connections if connection.topic.startswith(f"/{anchor}/image")
         )
     return {sample.header.stamp.sec * 10**9 + sample.header.stamp.nanosec for sample in samples}, images

@@ -7,10 +7,10 @@ from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, scen
 from kd_perception.evaluation.results import Results, sample_result
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
 
-def ground_truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
+def ground_truth_results(nusc: "Tables", scenes: Sequence[str]) -> Results:
     """The annotations of `scenes`, through ego coordinates and back, as a result file's entries.
 
     Boxes without a LiDAR or RADAR point are left out: the metric drops them from the ground truth, so they would be
@@ -20,13 +20,13 @@ def ground_truth_results(nusc: "NuScenes", scenes: Sequence[str]) -> Results:
     for token in (token for scene in scenes for token in scene_samples(nusc, scene)):
         frame = load_frame(nusc, token)
         boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
-        seen = points > 0
+        seen = points != 0
         attributes = [name for name, keep in zip(_attributes(nusc, token), seen, strict=True) if keep]
         results[token] = sample_result(token, boxes[seen], frame.global_from_ego, attributes)
     return results
 
 
-def _attributes(nusc: "NuScenes", sample_token: str) -> list[str]:
+def _attributes(nusc: "Tables", sample_token: str) -> list[str]:
     """Attribute names ('' for none) in the order of `kd_perception.datasets.nuscenes.ground_truth_boxes`."""
     from nuscenes.eval.detection.utils import category_to_detection_name
 

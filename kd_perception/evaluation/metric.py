@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kd_perception.atomic import write_text
-from kd_perception.datasets.nuscenes import LIDAR, scene_names, scene_samples
+from kd_perception.datasets.nuscenes import range_centre, scene_names, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_results
 from kd_perception.geometry.boxes import CLASSES, Boxes
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
     from nuscenes.eval.common.data_classes import EvalBoxes
     from nuscenes.eval.detection.data_classes import DetectionMetrics
     from nuscenes.eval.detection.evaluate import DetectionEval
+
+    from kd_perception.datasets.tables import Tables
 
 CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the public benchmark
 
@@ -83,7 +84,7 @@ def _farthest() -> np.ndarray:
 
 
 def evaluate_results(
-    nusc: "NuScenes", result_path: Path, scenes: Sequence[str] | None = None, summary_path: Path | None = None
+    nusc: "Tables", result_path: Path, scenes: Sequence[str] | None = None, summary_path: Path | None = None
 ) -> Metrics:
     """Score a result file over `scenes` (default: all); with `summary_path` also write the devkit's summary.
 
@@ -114,7 +115,7 @@ def evaluate_results(
     )
 
 
-def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
+def _check(nusc: "Tables", result_path: Path, tokens: list[str]) -> None:
     """Raise DataError, in a sentence, for what the devkit would trip over."""
     if not tokens:
         raise DataError("no scene was chosen to evaluate; name at least one")
@@ -130,22 +131,15 @@ def _check(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> None:
         raise DataError(
             f"{result_path}: sample {crowded[0]} has more than {MAX_BOXES_PER_SAMPLE} boxes; keep its best ones"
         )
-    without = [token for token in tokens if LIDAR not in nusc.get("sample", token)["data"]]
-    if without:
-        raise DataError(
-            f"sample {without[0]} has no {LIDAR} row in sample_data, "
-            "whose ego pose the metric measures ranges from; restore the row"
-        )
     if not any(nusc.get("sample", token)["anns"] for token in tokens):
         raise DataError(
             f"the {len(tokens)} chosen samples have no annotations, so nothing can be scored; choose other scenes"
         )
 
 
-def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> "DetectionEval":
+def _make_evaluator(nusc: "Tables", result_path: Path, tokens: list[str]) -> "DetectionEval":
     """The devkit's DetectionEval over the given samples. The class stands in here: the devkit is imported on use."""
     from nuscenes.eval.common.loaders import (
-        add_center_dist,
         filter_eval_boxes,
         load_gt_of_sample_tokens,
         load_prediction_of_sample_tokens,
@@ -167,12 +161,20 @@ def _make_evaluator(nusc: "NuScenes", result_path: Path, tokens: list[str]) -> "
             self.sample_tokens = self.gt_boxes.sample_tokens
 
         def _filtered(self, boxes: "EvalBoxes") -> "EvalBoxes":
-            boxes = add_center_dist(nusc, boxes)
+            _set_offsets(nusc, boxes)
             if not boxes.all:  # the devkit's filter raises where there is no box at all
                 return boxes
             return filter_eval_boxes(nusc, boxes, self.cfg.class_range)
 
     return SampleEval()
+
+
+def _set_offsets(nusc: "Tables", boxes: "EvalBoxes") -> None:
+    """Give each box its offset from the ego, as the devkit does where the only LiDAR is LIDAR_TOP."""
+    for token in boxes.sample_tokens:
+        centre = range_centre(nusc, token)
+        for box in boxes[token]:
+            box.ego_translation = tuple(float(a - b) for a, b in zip(box.translation, centre, strict=True))
 
 
 def _class_metrics(evaluator: "DetectionEval", figures: "DetectionMetrics", name: str) -> ClassMetrics:

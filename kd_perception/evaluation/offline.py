@@ -7,7 +7,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_row
+from kd_perception.datasets.rigs import check_anchor
+from kd_perception.datasets.timeline import camera_timelines
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.report import make_report
 from kd_perception.evaluation.result_folder import PAGE_FILE
@@ -15,7 +17,8 @@ from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.runtime.ignore_mask import load_ignore_masks
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 
 
@@ -47,16 +50,20 @@ def evaluate(
         list[str] | None,
         typer.Option(help="CAMERA=FILE, where it sees the robot itself: a PNG, white there, or a YAML; repeatable."),
     ] = None,
+    anchor: Annotated[
+        str,
+        typer.Option(help="Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."),
+    ] = "",
 ) -> None:
     """Evaluate a student on a nuScenes-format data set: nuScenes metric, latency and pictures; needs no ROS."""
     console = Console(stderr=True)
     opened = load_student(student)
-    nusc = open_nuscenes(dataroot, version)
+    nusc = open_nuscenes(dataroot, version, anchor)
+    check_anchor(anchor, [nusc])
     chosen = scenes or scene_names(nusc)
-    first = load_frame(nusc, scene_samples(nusc, chosen[0])[0])
-    masks = load_ignore_masks(ignore_mask or (), [image.camera.name for image in first.images])
+    cameras = {name for scene in chosen for name in nusc.rigs[scene_row(nusc, scene)["token"]].cameras}
+    masks = load_ignore_masks(ignore_mask or (), sorted(cameras))
     options = PipelineOptions(threads=threads, report=console.print, score_threshold=score_threshold, views=views)
-    pipeline = Pipeline(opened, engine, len(first.images), options)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -64,22 +71,22 @@ def evaluate(
         TextColumn("samples"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as bars:
-        task = bars.add_task(f"{opened.spec.name} on {pipeline.engine.name}", total=None)
+    with RigPipelines(opened, engine, options) as pipelines, Progress(*columns, console=console) as bars:
+        engine_name = pipelines.of(camera_timelines(nusc, chosen[:1])[chosen[0]].cameras).engine.name
+        task = bars.add_task(f"{opened.spec.name} on {engine_name}", total=None)
         predictions = detect_scenes(
-            pipeline,
+            pipelines,
             nusc,
             chosen,
             FrameFeed(camera_hz=camera_hz, camera_motion=camera_motion, ignored=masks),
             lambda done, total: bars.update(task, completed=done, total=total),
         )
     stages = predictions.stages
-    report = make_report(
-        stages, frames_in=len(stages) + predictions.blind, model=opened.model_id, engine=pipeline.engine.name
-    )
-    if predictions.blind:
-        console.print(f"{predictions.blind} keyframes have no camera that could be used: no detections")
+    report = make_report(stages, frames_in=len(stages) + predictions.blind, model=opened.model_id, engine=engine_name)
+    notes = predictions.notes()
+    for note in notes:
+        console.print(note)
     title = f"{opened.spec.name} on {len(chosen)} scene{'s' if len(chosen) > 1 else ''} of {dataroot.name}"
-    metrics = write_evaluation(out, nusc, EvaluatedRun(title, chosen, predictions.results, stages, report))
+    metrics = write_evaluation(out, nusc, EvaluatedRun(title, chosen, predictions.results, stages, report, notes))
     Console().print(metrics_table(metrics, title))
     console.print(f"wrote {out}; open [bold]{out / PAGE_FILE}[/bold]")

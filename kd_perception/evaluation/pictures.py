@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_perception.atomic import write_bytes
 from kd_perception.datasets.nuscenes import (
-    LIDAR,
+    CameraImage,
     Frame,
     ego_pose,
     ground_truth_boxes,
@@ -19,8 +19,8 @@ from kd_perception.datasets.nuscenes import (
     sensor_transform,
 )
 from kd_perception.drawing.bird_eye import draw_bev
-from kd_perception.drawing.cameras import TALL_LAYOUT, camera_grid, draw_camera, encode_image
-from kd_perception.drawing.style import DRAWN_SCORE
+from kd_perception.drawing.cameras import FONT, TALL_LAYOUT, camera_grid, draw_camera, encode_image
+from kd_perception.drawing.style import BACKGROUND, DRAWN_SCORE, TEXT_COLOR
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
@@ -28,7 +28,7 @@ from kd_perception.geometry.transforms import apply, invert
 from kd_perception.images.decoding import decode_image
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
 CAMERA_WIDTH, BEV_SIZE = 640, 900  # pixels
 
@@ -64,24 +64,24 @@ def spread(tokens: Sequence[str], count: int) -> list[str]:
 @dataclass(frozen=True)
 class Surroundings:
     """What a sample's pictures are drawn over: its frame; in ego the ground-truth boxes that have points, and the
-    LiDAR's points (N, 3) or None."""
+    LiDARs' points (N, 3) or None."""
 
     frame: Frame
     ground_truth: Boxes
     cloud: np.ndarray | None
 
 
-def load_surroundings(nusc: "NuScenes", sample_token: str) -> Surroundings:
+def load_surroundings(nusc: "Tables", sample_token: str) -> Surroundings:
     """The surroundings of one sample; images are read when they are drawn."""
     frame = load_frame(nusc, sample_token)
     ground_truth = seen_ground_truth(nusc, sample_token, frame.global_from_ego)
     return Surroundings(frame, ground_truth, points_in_ego(nusc, sample_token, frame.global_from_ego))
 
 
-def seen_ground_truth(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
+def seen_ground_truth(nusc: "Tables", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
     """A sample's ground truth in ego: boxes that have points, as the metric counts them."""
     boxes, points = ground_truth_boxes(nusc, sample_token, global_from_ego)
-    return boxes[points > 0]
+    return boxes[points != 0]
 
 
 def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarray]:
@@ -91,14 +91,22 @@ def draw_cameras(around: Surroundings, detections: Boxes) -> dict[str, np.ndarra
     """
     return {
         image.camera.name: draw_camera(
-            decode_image(image.read(), str(image.path)),
-            image.camera,
-            detections,
-            ground_truth=around.ground_truth,
-            width=CAMERA_WIDTH,
+            _decoded(image), image.camera, detections, ground_truth=around.ground_truth, width=CAMERA_WIDTH
         )
         for image in around.frame.images
     }
+
+
+def _decoded(image: CameraImage) -> np.ndarray:
+    """The image's pixels; of a masked camera a dark picture that says so."""
+    encoded = image.read()
+    if encoded is not None:
+        return decode_image(encoded, str(image.path))
+    dark = np.full(
+        (round(image.camera.height * CAMERA_WIDTH / image.camera.width), CAMERA_WIDTH, 3), BACKGROUND, np.uint8
+    )
+    cv2.putText(dark, "no image", (CAMERA_WIDTH // 2 - 60, len(dark) // 2), FONT, 1.0, TEXT_COLOR, 1, cv2.LINE_AA)
+    return dark
 
 
 def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DRAWN_SCORE) -> SamplePicture:
@@ -114,7 +122,7 @@ def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DR
     )
 
 
-def draw_samples(nusc: "NuScenes", results: Results, tokens: Sequence[str]) -> list[SamplePicture]:
+def draw_samples(nusc: "Tables", results: Results, tokens: Sequence[str]) -> list[SamplePicture]:
     """Pictures of a result file's samples."""
     pictures = []
     for token in tokens:
@@ -129,14 +137,14 @@ def write_pictures(folder: Path, pictures: Sequence[SamplePicture]) -> None:
         write_bytes(folder / f"{number:02d}_{picture.scene}.jpg", encode_image(picture.overview()))
 
 
-def points_in_ego(nusc: "NuScenes", sample_token: str, global_from_ego: np.ndarray) -> np.ndarray | None:
-    """The sample's LiDAR points in ego at the anchor's time, or None where tables or files have none."""
-    data = nusc.get("sample", sample_token)["data"]
-    if LIDAR not in data:
-        return None
-    row = nusc.get("sample_data", data[LIDAR])
-    try:
-        points = read_lidar(nusc, row)
-    except DataError:
-        return None
-    return apply(invert(global_from_ego) @ ego_pose(nusc, row) @ sensor_transform(nusc, row), points[:, :3])
+def points_in_ego(nusc: "Tables", sample_token: str, global_from_ego: np.ndarray) -> np.ndarray | None:
+    """The points of all LiDARs of a sample in ego at the anchor's time, or None where tables or files have none."""
+    clouds = []
+    for row in nusc.rig_of(sample_token).lidar_rows(nusc, sample_token):
+        try:
+            points = read_lidar(nusc, row)
+        except DataError:
+            continue
+        ego_from_lidar = invert(global_from_ego) @ ego_pose(nusc, row) @ sensor_transform(nusc, row)
+        clouds.append(apply(ego_from_lidar, points[:, :3]))
+    return np.concatenate(clouds) if clouds else None

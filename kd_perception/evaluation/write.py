@@ -23,7 +23,7 @@ from kd_perception.evaluation.results import Results, write_results
 from kd_perception.evaluation.viewed import write_foxglove
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
 PICTURES = 4  # samples that are drawn
 
@@ -43,7 +43,7 @@ class EvaluatedRun:
     notes: Sequence[str] = ()
 
 
-def write_evaluation(out: Path, nusc: "NuScenes", run: EvaluatedRun) -> Metrics:
+def write_evaluation(out: Path, nusc: "Tables", run: EvaluatedRun) -> Metrics:
     """Score a run and write its result folder. Raises DataError as `evaluate_results`, and for unreadable images."""
     write_results(out / RESULTS_FILE, run.results)
     metrics = evaluate_results(nusc, out / RESULTS_FILE, run.scenes, out / SUMMARY_FILE)

@@ -96,6 +96,7 @@ class DataConfig:
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
     camera_motion: bool = False  # place each camera where it was at its own exposure (runtime.camera_motion)
+    anchor: str = ""  # camera that gives a frame its time; empty: CAM_FRONT, else the one that looks ahead
     workers: int = 0
     cloud_cache_bytes: int = 2_000_000_000  # of memory, per process, for LiDAR: returns per camera and teachers' clouds
     augment: AugmentConfig = field(default_factory=AugmentConfig)

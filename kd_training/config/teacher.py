@@ -88,6 +88,7 @@ class LidarDataConfig:
     roots: list[DataRoot] = MISSING
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
+    anchor: str = ""  # as DataConfig's
     workers: int = 0
     cache_bytes: int = 2_000_000_000  # of memory, per process, for clouds
     augment: LidarAugmentConfig = field(default_factory=LidarAugmentConfig)

@@ -4,6 +4,7 @@ scaled, turned and tinted.
 Under a mirrored BEV plane images are mirrored, too: otherwise the headings that they show would contradict the boxes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -37,9 +38,17 @@ class Augmentation:
 
 
 def draw_augmentation(
-    rng: np.random.Generator, config: AugmentConfig, cameras: int, image_size: tuple[int, int]
+    rng: np.random.Generator,
+    config: AugmentConfig,
+    cameras: int,
+    image_size: tuple[int, int],
+    *,
+    there: Sequence[int] | None = None,
 ) -> Augmentation:
-    """Random choices for one sample; `image_size` (height, width) of the network's image."""
+    """Random choices for one sample; `image_size` (height, width) of the network's image.
+
+    `there`: indices of the cameras that have an image, all without it; only these are dropped.
+    """
     mirror = config.mirror and rng.random() < 0.5
     turn = rng.uniform(-config.bev_rotation, config.bev_rotation)
     target_from_ego = np.eye(4)
@@ -49,14 +58,18 @@ def draw_augmentation(
     affines = np.stack([_image_affine(rng, config, image_size, mirror=mirror) for _ in range(cameras)])
     gain = rng.uniform(1.0 - config.colour, 1.0 + config.colour, cameras)
     offset = rng.uniform(-config.colour, config.colour, cameras) * 64.0
-    dropped = _draw_dropped(rng, config, cameras) if rng.random() < config.camera_drop else ()
+    there = range(cameras) if there is None else there
+    dropped = _draw_dropped(rng, config, there) if rng.random() < config.camera_drop else ()
     return Augmentation(target_from_ego, affines, gain, offset, dropped)
 
 
-def _draw_dropped(rng: np.random.Generator, config: AugmentConfig, cameras: int) -> tuple[int, ...]:
-    """Indices of one to `camera_drop_most` cameras, at least one of the rig staying (a rig of one may lose it)."""
-    most = max(1, min(config.camera_drop_most, cameras - 1))
-    return tuple(sorted(rng.choice(cameras, rng.integers(1, most + 1), replace=False).tolist()))
+def _draw_dropped(rng: np.random.Generator, config: AugmentConfig, there: Sequence[int]) -> tuple[int, ...]:
+    """One to `camera_drop_most` of the indices, at least one of them staying (a lone camera may go)."""
+    if not there:
+        return ()
+    most = max(1, min(config.camera_drop_most, len(there) - 1))
+    chosen = rng.choice(len(there), rng.integers(1, most + 1), replace=False)
+    return tuple(sorted(there[index] for index in chosen.tolist()))
 
 
 def _image_affine(

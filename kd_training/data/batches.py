@@ -100,8 +100,10 @@ class StepBatches(torch.utils.data.Dataset):
     def _sample(self, position: int) -> TrainingSample:
         rng = np.random.default_rng([self.config.schedule.seed, position])
         frame = self.sampler.at(position, rng)
-        cameras = len(frame.frame.images)
-        augmentation = draw_augmentation(rng, self.config.data.augment, cameras, self.spec.image_size)
+        there = [index for index, image in enumerate(frame.frame.images) if image.path is not None]
+        augmentation = draw_augmentation(
+            rng, self.config.data.augment, len(frame.frame.images), self.spec.image_size, there=there
+        )
         return self.reader.read(frame, augmentation, self._previous_of(frame, rng))
 
     def _previous_of(self, frame: TrainingFrame, rng: np.random.Generator) -> Frame | None:

@@ -1,5 +1,6 @@
 """LiDAR returns as the cameras of a rig see them: depth labels and virtual points take their ranges from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,23 @@ class CameraReturns:
         return self.pixels.nbytes + self.ranges.nbytes
 
 
-def project_returns(frame: TrainingFrame, sweep: np.ndarray) -> tuple[CameraReturns, ...]:
-    """The keyframe's own `sweep` (P, 3 or more; in the LiDAR's frame) per camera, from the ego pose at its exposure."""
-    points = sweep[:, :3].astype(np.float64)
-    in_global = apply(ego_pose(frame.nusc, frame.lidar) @ sensor_transform(frame.nusc, frame.lidar), points)
+def project_returns(frame: TrainingFrame, sweeps: Sequence[np.ndarray]) -> tuple[CameraReturns, ...]:
+    """The keyframe's own sweeps per camera, from the ego pose at its exposure.
+
+    `sweeps`: the points (P, 3 or more) of each of the frame's LiDARs, in that LiDAR's frame. Of a masked camera there
+    are none.
+    """
+    in_global = np.concatenate(
+        [
+            apply(ego_pose(frame.nusc, row) @ sensor_transform(frame.nusc, row), sweep[:, :3].astype(np.float64))
+            for row, sweep in zip(frame.lidars, sweeps, strict=True)
+        ]
+    )
     seen_by = []
     for image in frame.frame.images:
+        if image.path is None:
+            seen_by.append(CameraReturns(np.zeros((0, 2), np.float32), np.zeros(0, np.float32)))
+            continue
         pixels, ranges, seen = image.camera.project(apply(invert(image.global_from_ego), in_global))
         last = np.nextafter(np.float32([image.camera.width, image.camera.height]), np.float32(0.0))
         inside = np.minimum(pixels[seen].astype(np.float32), last)  # rounding could move a pixel beyond the edge

@@ -7,7 +7,7 @@ from operator import attrgetter
 import numpy as np
 from cachetools import LRUCache, cachedmethod
 
-from kd_perception.datasets.nuscenes import LIDAR, read_lidar
+from kd_perception.datasets.nuscenes import read_lidar
 from kd_perception.errors import DataError
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.teacher import TeacherModelConfig
@@ -22,7 +22,7 @@ class LidarSource:
     """Camera returns of keyframes, and their clouds as `teacher` was trained with them.
 
     Derived arrays stay in memory up to `cache_bytes`; the least recently used ones go first. In addition the last
-    keyframe's own sweep stays, so that all that is derived from it in a row shares one read.
+    keyframe's own sweeps stay, so that all that is derived from them in a row shares one read.
     """
 
     def __init__(self, cache_bytes: int, teacher: TeacherModelConfig | None = None) -> None:
@@ -50,7 +50,7 @@ class LidarSource:
         """
         own, config = self._own(frame), self.teacher.points
         older = [(row, read_lidar(frame.nusc, row)) for row in self._sweeps.before(frame, config.sweeps - 1)]
-        points = merge_sweeps(frame, [(frame.lidar, own.points), *older], self.teacher)
+        points = merge_sweeps(frame, [*zip(frame.lidars, own.points, strict=True), *older], self.teacher)
         if config.virtual.per_instance:
             added = virtual_points(frame, own.returns, config.virtual)
             points = np.concatenate([np.pad(points, ((0, 0), (0, 1))), added])
@@ -63,7 +63,7 @@ class LidarSource:
     def _own(self, frame: TrainingFrame) -> "_OwnSweep":
         if not frame.lidar:
             raise DataError(
-                f"sample {frame.frame.sample_token} has no {LIDAR} in its tables; a teacher needs one, and so does a "
+                f"sample {frame.frame.sample_token} has no LiDAR in its tables; a teacher needs one, and so does a "
                 "student unless loss.depth is 0"
             )
         if self._last is None or self._last.frame.key != frame.key:
@@ -72,14 +72,15 @@ class LidarSource:
 
 
 class _OwnSweep:
-    """A keyframe's own sweep (P, 5) in the LiDAR's frame, and its returns per camera: each computed once, on demand."""
+    """A keyframe's own sweeps, and their returns per camera: each computed once, on demand."""
 
     def __init__(self, frame: TrainingFrame) -> None:
         self.frame = frame
 
     @cached_property
-    def points(self) -> np.ndarray:
-        return read_lidar(self.frame.nusc, self.frame.lidar)
+    def points(self) -> list[np.ndarray]:
+        """The points (P, 5) of each LiDAR, in its frame."""
+        return [read_lidar(self.frame.nusc, row) for row in self.frame.lidars]
 
     @cached_property
     def returns(self) -> tuple[CameraReturns, ...]:

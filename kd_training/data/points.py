@@ -26,8 +26,8 @@ REACH = 1.5  # of the grid's half-width: no turn or scale brings points from fur
 def merge_sweeps(
     frame: TrainingFrame, sweeps: Sequence[tuple[dict, np.ndarray]], teacher: TeacherModelConfig
 ) -> np.ndarray:
-    """One cloud (P, 5) float32 in the keyframe's ego, from sample_data rows with their points (N, 5) in the LiDAR's
-    frame, the keyframe's own sweep first; cut and thinned as `teacher` says. The same every time.
+    """One cloud (P, 5) float32 in the keyframe's ego, from sample_data rows with their points (N, 5) in that
+    LiDAR's frame, the keyframe's own sweeps first; cut and thinned as `teacher` says. The same every time.
 
     Raises DataError naming a sweep that is empty, or the keyframe's where no point is left.
     """

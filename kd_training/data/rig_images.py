@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from kd_perception.datasets.nuscenes import CameraImage, Frame
-from kd_perception.errors import DataError
 from kd_perception.geometry.camera import same_rig
 from kd_perception.student.camera_params import camera_params
 from kd_perception.student.preprocess import fit_camera, network_image
@@ -44,7 +43,7 @@ def rig_images(
     images = np.zeros((len(frame.images), *spec.image_size, 3), np.uint8)
     valid = np.ones(len(images), np.float32)
     for index, (image, affine) in enumerate(zip(frame.images, affines, strict=True)):
-        if index in augmentation.dropped:
+        if image.path is None or index in augmentation.dropped:
             valid[index] = 0.0
         else:
             images[index] = augmentation.tint(_read(image, affine, spec.image_size), index)
@@ -56,11 +55,7 @@ def rig_images(
 
 
 def _read(image: CameraImage, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if not image.path.is_file():
-        raise DataError(
-            f"image {image.path} is missing; restore it or choose scenes whose files are there (data.roots[].scenes)"
-        )
-    return network_image(image.path.read_bytes(), (image.camera.height, image.camera.width), affine, size)
+    return network_image(image.read(), (image.camera.height, image.camera.width), affine, size)
 
 
 def _same_rig(first: Frame, second: Frame) -> bool:

@@ -70,21 +70,17 @@ class SampleReader:
         )
 
     def _depth(self, frame: TrainingFrame, rig: RigImages) -> np.ndarray:
-        """Depth labels (N, h, w); NO_DEPTH everywhere of a dropped camera."""
+        """Depth labels (N, h, w); NO_DEPTH everywhere of a masked camera, and without a LiDAR."""
         depth = np.full((len(rig.images), *self.spec.feature_size), NO_DEPTH, np.int64)
-        if self.depth_from is None:
+        if self.depth_from is None or not frame.lidars:
             return depth
         for index, returns in enumerate(self.depth_from.returns(frame)):
             if rig.camera_valid[index]:
                 depth[index] = depth_labels(self.spec, frame.cameras[index], returns, rig.network_from_image[index])
         return depth
 
-    def _previous(
-        self, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation
-    ) -> PreviousSample | None:
-        """The earlier moment as the sample sees it; None where it lacks cameras of the sample's."""
-        if [image.camera.name for image in previous.images] != [image.camera.name for image in frame.images]:
-            return None
+    def _previous(self, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation) -> PreviousSample:
+        """The earlier moment of the same rig as the sample sees it."""
         motion = invert(previous.global_from_ego) @ frame.global_from_ego
         turn = augmentation.target_from_ego
         return PreviousSample(

@@ -34,6 +34,8 @@ def virtual_points(frame: TrainingFrame, returns: Sequence[CameraReturns], confi
     rng = np.random.default_rng(zlib.crc32(frame.frame.sample_token.encode()))
     parts = [np.zeros((0, COLUMNS))]
     for image, seen in zip(frame.frame.images, returns, strict=True):
+        if image.path is None:
+            continue
         mask = read_mask(frame.nusc.dataroot, image.path)
         shape = (image.camera.height, image.camera.width)
         if mask.index.shape != shape:

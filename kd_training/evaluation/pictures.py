@@ -27,7 +27,7 @@ def write_comparisons(out: Path) -> Path | None:
     config = checkpoint_config(out / WEIGHTS_FILE)
     if not config.data.validation:
         return None
-    dataset = open_dataset(config.data.validation[0])
+    dataset = open_dataset(config.data.validation[0], anchor=config.data.anchor)
     results = read_results(metrics_folder(out, 0) / TRAINED_RESULTS_FILE)
     is_student = isinstance(config, TrainConfig)
     teacher = None

@@ -8,7 +8,8 @@ from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.result_folder import SUMMARY_FILE, TRAINED_RESULTS_FILE
 from kd_perception.evaluation.results import write_results
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import Student
 from kd_training.data.frames import Dataset
 from kd_training.evaluation.model_engine import ModelEngine
@@ -20,16 +21,14 @@ SCORE_THRESHOLD = 0.02
 def evaluate_model(model: BevDet, dataset: Dataset, out: Path) -> Metrics:
     """Detect on every frame of the data set and evaluate; writes detections and the metric's summary into `out`."""
     student = Student(out / "no file", model.spec, "")
-    cameras = len(dataset.frames[0].cameras)
-    pipeline = Pipeline(student, ModelEngine(model), cameras, PipelineOptions(score_threshold=SCORE_THRESHOLD))
+    pipelines = RigPipelines(student, ModelEngine(model), PipelineOptions(score_threshold=SCORE_THRESHOLD))
     feed = FrameFeed(camera_motion=dataset.frames[0].camera_motion)
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bars:
+    with pipelines, Progress(*columns, transient=True) as bars:
         task = bars.add_task("", total=len(dataset.frames))
         predictions = detect_scenes(
-            pipeline, dataset.nusc, dataset.scenes, feed, lambda done, _: bars.update(task, completed=done)
+            pipelines, dataset.nusc, dataset.scenes, feed, lambda done, _: bars.update(task, completed=done)
         )
-    pipeline.close()
     path = out / TRAINED_RESULTS_FILE
     write_results(path, predictions.results)
     return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE)

@@ -24,12 +24,13 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
     """
     weights = weights or out / WEIGHTS_FILE
     config = checkpoint_config(weights)
+    anchor = config.data.anchor
     for index, source in enumerate(config.data.validation):
         folder = metrics_folder(out, index)
         if isinstance(config, TeacherTrainConfig):
-            yield source, evaluate_teacher(load_teacher(weights), open_dataset(source), folder)
+            yield source, evaluate_teacher(load_teacher(weights), open_dataset(source, anchor=anchor), folder)
         else:
-            dataset = open_dataset(source, camera_motion=config.data.camera_motion)
+            dataset = open_dataset(source, camera_motion=config.data.camera_motion, anchor=anchor)
             yield source, evaluate_model(load_model(weights), dataset, folder)
 
 

@@ -20,6 +20,7 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
+from kd_training.data.frames import what_is_masked
 from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
@@ -61,6 +62,8 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
         f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
         f"{schedule.batch * run.plan.micro_batches * run.plan.processes} samples"
     )
+    for sentence in what_is_masked(run.task.frames):
+        run.fabric.print(sentence)
     run.wrapped.train()
     saved = time.monotonic()
     with _signals() as signals, RunProgress(steps, run.first, shown=run.writes) as progress:

@@ -11,7 +11,7 @@ from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
-from kd_training.data.frames import check_intervals, open_frames
+from kd_training.data.frames import check_depth_labels, check_intervals, open_frames
 from kd_training.data.lidar_source import LidarSource
 from kd_training.losses.detection import student_losses
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
@@ -29,7 +29,9 @@ class StudentTask(Task):
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_frames(config.data.roots, camera_motion=config.data.camera_motion)
+        self.frames = open_frames(config.data.roots, camera_motion=config.data.camera_motion, anchor=config.data.anchor)
+        if config.loss.depth > 0:
+            check_depth_labels(self.frames)
         self.lidar = LidarSource(config.data.cloud_cache_bytes)
         if self.model.spec.memory is not None:
             check_intervals(self.frames, self.model.spec.memory)

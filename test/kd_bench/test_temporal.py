@@ -13,6 +13,7 @@ from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 from kd_training.config.sections import ModelConfig, TemporalConfig, ViewConfig
@@ -88,22 +89,20 @@ def test_a_student_without_memory_is_refused(painted, students, tmp_path):
         temporal(student=students[0], dataroot=painted, out=tmp_path, version=VERSION)
 
 
-def test_images_between_keyframes_feed_the_memory_but_are_not_scored(painted, students):
+def test_images_between_keyframes_feed_the_memory_but_are_not_scored(painted, students, monkeypatch):
     nusc = open_nuscenes(painted, VERSION)
     stamps = []
 
-    class Watched(Pipeline):
-        """Notes which frames it was given."""
+    def watched(self, record):
+        stamps.append(record.stamp_ns)
+        infer(self, record)
 
-        def infer(self, record):
-            stamps.append(record.stamp_ns)
-            super().infer(record)
-
+    infer = Pipeline.infer
+    monkeypatch.setattr(Pipeline, "infer", watched)
     answers = {}
     for rate in (0.0, 4.0):
         stamps.clear()
-        pipeline = Watched(load_student(students[1]), "onnxruntime", 6, PipelineOptions(threads=1))
-        answers[rate] = detect_scenes(pipeline, nusc, [SCENES[0]], FrameFeed(camera_hz=rate))
+        with RigPipelines(load_student(students[1]), "onnxruntime", PipelineOptions(threads=1)) as pipelines:
+            answers[rate] = detect_scenes(pipelines, nusc, [SCENES[0]], FrameFeed(camera_hz=rate))
         assert len(stamps) == (5 if rate else 3) and stamps == sorted(stamps)  # a frame lies between two keyframes
-        pipeline.close()
     assert set(answers[0.0].results) == set(answers[4.0].results) and len(answers[4.0].results) == 3

@@ -7,13 +7,15 @@ is a frame between keyframes, and one annotated box holds no LiDAR point.
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import simplejpeg
 
-from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, LIDAR
+from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.geometry.camera import Camera, ring_rig
 from kd_perception.geometry.transforms import apply, invert, make_transform, quaternion_from_yaw, quaternion_of
 from support.fake_student import HEIGHT, SIZE, YAW, paint
@@ -23,9 +25,9 @@ SCENES = ("scene-north", "scene-east")
 IMAGE_SIZE = (352, 128)  # width, height
 START_US = 1_600_000_000_000_000
 KEYFRAME_US, SWEEP_US = 500_000, 250_000
-STAMP_OFFSETS_US = dict(
-    zip((*CAMERA_CHANNELS, LIDAR), (12_000, 20_000, 28_000, 36_000, 44_000, 4_000, 50_000), strict=True)
-)
+OFFSETS_US = (12_000, 20_000, 28_000, 36_000, 44_000, 4_000, 16_000, 24_000, 32_000, 40_000, 48_000, 8_000)
+LIDAR_OFFSETS_US = (50_000, 54_000)
+LIDAR_MOUNTING = make_transform(quaternion_from_yaw(-np.pi / 2), np.array([0.9, 0.0, 1.8]))
 CATEGORIES = {
     "car": "vehicle.car",
     "bus": "vehicle.bus.rigid",
@@ -55,15 +57,32 @@ THINGS = (
 )
 
 
-def write_dataset(root: Path, samples: int = 3, sweeps: bool = True) -> Path:
-    """Write tables, images and point clouds under `root` and return it."""
+@dataclass(frozen=True)
+class PaintedRig:
+    """The sensors of a scene, by channel, the anchor first: cameras, and the mountings (4, 4) of LiDARs."""
+
+    cameras: dict[str, Camera]
+    lidars: dict[str, np.ndarray]
+
+    @property
+    def offsets_us(self) -> dict[str, int]:
+        """When each sensor measures, after a keyframe's stamp."""
+        cameras = dict(zip(self.cameras, OFFSETS_US, strict=False))
+        return cameras | dict(zip(self.lidars, LIDAR_OFFSETS_US, strict=False))
+
+
+def write_dataset(
+    root: Path, samples: int = 3, sweeps: bool = True, rigs: Mapping[str, PaintedRig] | None = None
+) -> Path:
+    """Write tables, images and point clouds under `root` and return it; `rigs` by scene, else nuScenes' in all."""
+    same = PaintedRig(painted_rig(), {LIDAR: LIDAR_MOUNTING})
+    rigs = rigs or dict.fromkeys(SCENES, same)
     tables: dict[str, list[dict]] = {
         name: [] for name in ("sample", "sample_data", "ego_pose", "sample_annotation", "instance", "scene")
     }
-    rig = painted_rig()
-    tables |= _fixed_tables(rig)
+    tables |= _fixed_tables(rigs)
     for number, scene in enumerate(SCENES):
-        _write_scene(root, tables, rig, scene, number, samples, sweeps)
+        _write_scene(root, tables, rigs[scene], scene, number, samples, sweeps)
     (root / VERSION).mkdir(parents=True)
     for name, rows in tables.items():
         (root / VERSION / f"{name}.json").write_text(json.dumps(rows))
@@ -72,8 +91,34 @@ def write_dataset(root: Path, samples: int = 3, sweeps: bool = True) -> Path:
 
 def painted_rig() -> dict[str, Camera]:
     """The ideal rig of six under nuScenes' channel names (which go clockwise)."""
-    rig = ring_rig(len(CAMERA_CHANNELS), *IMAGE_SIZE)
-    return {channel: rig[-i % len(rig)] for i, channel in enumerate(CAMERA_CHANNELS)}
+    return clockwise_rig(CAMERA_CHANNELS)
+
+
+def clockwise_rig(channels: Sequence[str]) -> dict[str, Camera]:
+    """An ideal ring under other names, the first ahead, the others clockwise from it; of fewer than five with wider
+    lenses, so that they see all around."""
+    view = np.radians(80.0 if len(channels) > 4 else 100.0)
+    rig = ring_rig(len(channels), *IMAGE_SIZE, view)
+    return {channel: rig[-i % len(rig)] for i, channel in enumerate(channels)}
+
+
+def four_and_seven() -> dict[str, PaintedRig]:
+    """Two rigs under other names: four cameras and two LiDARs at the sides in one scene, seven and one in the other."""
+    sides = {
+        name: make_transform(quaternion_from_yaw(yaw), np.array([0.5, y, 1.2]))
+        for name, yaw, y in (("lidar_left", 1.0, 0.9), ("lidar_right", -1.0, -0.9))
+    }
+    four = PaintedRig(clockwise_rig(("front", "right", "rear", "left")), sides)
+    seven = PaintedRig(clockwise_rig([f"cam{number}" for number in range(7)]), {"roof": LIDAR_MOUNTING})
+    return dict(zip(SCENES, (four, seven), strict=True))
+
+
+def without_rows(root: Path, *named: str) -> Path:
+    """Remove the sample_data rows whose file name contains one of `named`; returns `root`."""
+    path = root / VERSION / "sample_data.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([row for row in rows if not any(name in row["filename"] for name in named)]))
+    return root
 
 
 def token(*parts: object) -> str:
@@ -96,7 +141,7 @@ def ego_at(number: int, seconds: float) -> np.ndarray:
 
 
 def _write_scene(
-    root: Path, tables: dict, rig: dict[str, Camera], scene: str, number: int, samples: int, sweeps: bool
+    root: Path, tables: dict, rig: PaintedRig, scene: str, number: int, samples: int, sweeps: bool
 ) -> None:
     tokens = [token(scene, i) for i in range(samples)]
     for i, sample in enumerate(tokens):
@@ -114,8 +159,9 @@ def _write_scene(
             ((True, key_us), (False, key_us + SWEEP_US)) if sweeps and i + 1 < samples else ((True, key_us),)
         ):
             seconds = (base_us - START_US - number * 60_000_000) / 1e6
-            pictures = _pictures(rig, invert(ego_at(number, seconds + STAMP_OFFSETS_US["CAM_FRONT"] / 1e6)), number)
-            for channel, offset in STAMP_OFFSETS_US.items():
+            anchor_s = OFFSETS_US[0] / 1e6
+            pictures = _pictures(rig.cameras, invert(ego_at(number, seconds + anchor_s)), number)
+            for channel, offset in rig.offsets_us.items():
                 _write_sensor_data(
                     root,
                     tables,
@@ -165,10 +211,11 @@ def _write_sensor_data(
     is_key: bool,
     pictures: dict,
 ) -> None:
-    suffix = "pcd.bin" if channel == LIDAR else "jpg"
+    is_lidar = channel not in pictures
+    suffix = "pcd.bin" if is_lidar else "jpg"
     path = Path("samples" if is_key else "sweeps") / channel / f"{scene}__{channel}__{stamp_us}.{suffix}"
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    if channel == LIDAR:
+    if is_lidar:
         generator = np.random.default_rng(stamp_us)
         cloud = np.column_stack(
             [
@@ -190,13 +237,13 @@ def _write_sensor_data(
             "translation": pose[:3, 3].tolist(),
         }
     )
-    width, height = IMAGE_SIZE if channel != LIDAR else (0, 0)
+    width, height = (0, 0) if is_lidar else IMAGE_SIZE
     tables["sample_data"].append(
         {
             "token": name,
             "sample_token": sample,
             "ego_pose_token": name,
-            "calibrated_sensor_token": token("calibration", channel),
+            "calibrated_sensor_token": token("calibration", scene, channel),
             "timestamp": stamp_us,
             "fileformat": suffix.split(".")[0],
             "is_key_frame": is_key,
@@ -243,12 +290,16 @@ def _annotate(tables: dict, scene: str, number: int, tokens: list[str], j: int, 
     )
 
 
-def _fixed_tables(rig: dict[str, Camera]) -> dict[str, list[dict]]:
-    cameras = {
-        channel: (camera.ego_from_camera, camera.integer_centred_intrinsics().tolist())
-        for channel, camera in rig.items()
+def _fixed_tables(rigs: Mapping[str, PaintedRig]) -> dict[str, list[dict]]:
+    mountings = {
+        (scene, channel): ("camera", camera.ego_from_camera, camera.integer_centred_intrinsics().tolist())
+        for scene, rig in rigs.items()
+        for channel, camera in rig.cameras.items()
+    } | {
+        (scene, channel): ("lidar", mounting, [])
+        for scene, rig in rigs.items()
+        for channel, mounting in rig.lidars.items()
     }
-    mountings = cameras | {LIDAR: (make_transform(quaternion_from_yaw(-np.pi / 2), np.array([0.9, 0.0, 1.8])), [])}
     return {
         "category": [{"token": token(name), "name": name, "description": ""} for name in CATEGORIES.values()],
         "attribute": [
@@ -256,22 +307,18 @@ def _fixed_tables(rig: dict[str, Camera]) -> dict[str, list[dict]]:
         ],
         "visibility": [{"token": "4", "level": "v80-100", "description": ""}],
         "sensor": [
-            {
-                "token": token("sensor", channel),
-                "channel": channel,
-                "modality": "lidar" if channel == LIDAR else "camera",
-            }
-            for channel in mountings
+            {"token": token("sensor", channel), "channel": channel, "modality": modality}
+            for channel, modality in {channel: kind for (_, channel), (kind, _, _) in mountings.items()}.items()
         ],
         "calibrated_sensor": [
             {
-                "token": token("calibration", channel),
+                "token": token("calibration", scene, channel),
                 "sensor_token": token("sensor", channel),
                 "camera_intrinsic": intrinsic,
                 "rotation": quaternion_of(transform).tolist(),
                 "translation": transform[:3, 3].tolist(),
             }
-            for channel, (transform, intrinsic) in mountings.items()
+            for (scene, channel), (_, transform, intrinsic) in mountings.items()
         ],
         "log": [
             {

@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 from rosbags.interfaces import QosDurability
 from rosbags.rosbag2 import Reader
-from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.nuscenes_tables import (
+    SCENES,
+    VERSION,
+    PaintedRig,
+    clockwise_rig,
+    four_and_seven,
+    without_rows,
+    write_dataset,
+)
 from support.real_data import REAL_DATA
 
+from kd_perception.bags.cameras import bag_cameras
 from kd_perception.bags.messages import POINT_DTYPE, typestore
 from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.datasets.nuscenes import (
-    ANCHOR,
     CAMERA_CHANNELS,
     ego_pose,
     ground_truth_boxes,
@@ -25,7 +33,9 @@ from kd_perception.datasets.nuscenes import (
     read_lidar,
     scene_samples,
 )
+from kd_perception.datasets.rigs import ANCHOR
 from kd_perception.errors import DataError
+from kd_perception.evaluation.replayed import cameras_of_bag
 from kd_perception.geometry.transforms import apply, invert, make_transform
 
 
@@ -69,6 +79,35 @@ def test_every_row_of_the_tables_is_there(messages) -> None:
     assert counts["/sample"] == counts["/truth/markers"] == 3
     assert counts["/tf"] == counts["/odom"] == 35  # a pose for every sensor's time
     assert counts["/tf_static"] == 1
+
+
+def test_the_cameras_and_lidars_of_any_rig_are_in_its_bag(tmp_path) -> None:
+    data = write_dataset(tmp_path / "data", rigs=four_and_seven())
+    gone = sorted((data / "samples" / "left").glob(f"{SCENES[0]}*"))[0]
+    nusc = open_nuscenes(without_rows(data, gone.name), VERSION, "rear")
+    write_scene(nusc, SCENES[0], tmp_path / "four")
+    counts = Counter(topic for topic, _, _ in read_bag(tmp_path / "four"))
+    images = {name: counts[f"/{name}/image/compressed"] for name in ("front", "right", "rear", "left")}
+    assert images == {"front": 5, "right": 5, "rear": 5, "left": 4}
+    assert counts["/lidar_left/points"] == counts["/lidar_right/points"] == 5 and counts["/sample"] == 3
+    assert bag_cameras(tmp_path / "four")[0] == "rear" and set(bag_cameras(tmp_path / "four")) == set(images)
+    (static,) = (message for topic, _, message in read_bag(tmp_path / "four") if topic == "/tf_static")
+    assert {entry.child_frame_id for entry in static.transforms} == {"odom", *images, "lidar_left", "lidar_right"}
+    write_scene(nusc, SCENES[1], tmp_path / "seven")
+    assert cameras_of_bag(tmp_path / "seven", CAMERA_CHANNELS)[0] == "cam0"
+    assert cameras_of_bag(tmp_path / "seven", ("cam3", "cam1")) == ("cam3", "cam1")  # what the user names
+    assert cameras_of_bag(tmp_path / "none", CAMERA_CHANNELS) == CAMERA_CHANNELS
+
+
+@pytest.mark.parametrize("name", ["front-left", "2nd", "hinten/links"])
+def test_a_channel_that_is_no_topic_name_is_refused_before_anything_is_written(tmp_path, name) -> None:
+    rigs = dict.fromkeys(SCENES, PaintedRig(clockwise_rig(["front"]), {}))
+    data = write_dataset(tmp_path / "data", samples=1, sweeps=False, rigs=rigs)
+    path = data / VERSION / "sensor.json"
+    path.write_text(path.read_text().replace('"front"', f'"{name}"'))
+    with pytest.raises(DataError, match=f"the channel '{name}' of scene '{SCENES[0]}' cannot be part of a topic name"):
+        write_scene(open_nuscenes(data, VERSION), SCENES[0], tmp_path / "bag")
+    assert not (tmp_path / "bag").exists()
 
 
 def test_image_bytes_are_the_files(nusc, messages) -> None:

@@ -1,6 +1,5 @@
 """The nuScenes edge: calibration, poses and boxes as the devkit sees them, and what missing tables and files say."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from support.real_data import real_data
 
 from kd_perception.datasets.nuscenes import (
     CAMERA_CHANNELS,
-    LIDAR,
     ego_pose,
     ground_truth_boxes,
     load_frame,
@@ -23,6 +21,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.transforms import apply, wrap_angle
@@ -125,46 +124,6 @@ def test_missing_and_cut_point_clouds_are_named(nusc, tmp_path: Path):
         read_lidar(nusc, row | {"filename": str(cut)})
     with pytest.raises(DataError, match=r"gone\.pcd\.bin is missing"):
         read_lidar(nusc, row | {"filename": str(tmp_path / "gone.pcd.bin")})
-
-
-def test_a_sample_without_the_anchor_is_refused(root: Path, tmp_path: Path):
-    shutil.copytree(root / VERSION, tmp_path / VERSION)
-    path = tmp_path / VERSION / "sample_data.json"
-    path.write_text(json.dumps([row for row in json.loads(path.read_text()) if "/CAM_FRONT/" not in row["filename"]]))
-    nusc = open_nuscenes(tmp_path, VERSION)
-    with pytest.raises(DataError, match="has no CAM_FRONT"):
-        load_frame(nusc, nusc.sample[0]["token"])
-
-
-def rename_channels(root: Path, target: Path, names: dict[str, str]) -> Path:
-    """The tables of `root` with other channel names."""
-    shutil.copytree(root / VERSION, target / VERSION)
-    path = target / VERSION / "sensor.json"
-    rows = json.loads(path.read_text())
-    path.write_text(json.dumps([row | {"channel": names.get(row["channel"], row["channel"])} for row in rows]))
-    return target
-
-
-@pytest.mark.parametrize(
-    ("names", "reported"),
-    [
-        ({"CAM_BACK": "CAM_REAR"}, r"camera channels .*: CAM_REAR; .*left out: rename"),
-        ({"CAM_FRONT_LEFT": "left", "CAM_FRONT_RIGHT": "right"}, r"camera channels .*: left, right; "),
-        ({"LIDAR_TOP": "LIDAR_FRONT"}, r"lidar channels .*: LIDAR_FRONT; .*LIDAR_TOP"),
-    ],
-)
-def test_sensors_that_no_reader_knows_are_refused_by_name(root: Path, tmp_path: Path, names: dict, reported: str):
-    """They were dropped without a word: a rig of six came out as five."""
-    with pytest.raises(DataError, match=reported):
-        open_nuscenes(rename_channels(root, tmp_path, names), VERSION)
-
-
-def test_an_unknown_sensor_without_exposures_is_no_reason_to_refuse(root: Path, tmp_path: Path):
-    rename_channels(root, tmp_path, {})
-    path = tmp_path / VERSION / "sensor.json"
-    unused = {"token": "unused", "channel": "CAM_REAR", "modality": "camera"}
-    path.write_text(json.dumps([*json.loads(path.read_text()), unused]))
-    assert len(open_nuscenes(tmp_path, VERSION).sensor) == 8
 
 
 @pytest.mark.real_data

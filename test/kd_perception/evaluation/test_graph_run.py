@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from support.domains import free_domain
 from support.fake_student import write_fake_student
-from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.nuscenes_tables import SCENES, VERSION, four_and_seven, write_dataset
 
 from kd_bench.demo import render_scenes
 from kd_perception.bags.nuscenes_bag import write_scene
@@ -21,7 +21,8 @@ from kd_perception.evaluation.results import write_results
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
@@ -31,8 +32,9 @@ MAX_S = 120.0
 
 @pytest.mark.ros
 @pytest.mark.slow
-def test_graph_and_dataset_evaluation_agree_on_known_objects(tmp_path) -> None:
-    nusc = open_nuscenes(write_dataset(tmp_path / "data", samples=18, sweeps=False), VERSION)
+def test_graph_and_dataset_evaluation_agree_on_known_objects_seen_by_two_rigs(tmp_path) -> None:
+    data = write_dataset(tmp_path / "data", samples=18, sweeps=False, rigs=four_and_seven())
+    nusc = open_nuscenes(data, VERSION)
     metrics = check_agreement(nusc, SCENES, write_fake_student(tmp_path / "fake.onnx"), ENGINE, tmp_path)
     assert metrics.mean_ap > 0.2  # of 0.4: four classes occur
 
@@ -49,7 +51,7 @@ def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(tmp_path) -> 
 def check_agreement(nusc, scenes, student: Path, engine: str, folder: Path) -> Metrics:
     """Evaluate both ways over `scenes`, compare detections and scores; returns the graph's."""
     direct = detect_scenes(
-        Pipeline(load_student(student), engine, options=PipelineOptions(threads=1)), nusc, scenes
+        RigPipelines(load_student(student), engine, PipelineOptions(threads=1)), nusc, scenes
     ).results
     through_graph = {}
     for scene in scenes:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from mcap.reader import make_reader
 from support.fake_student import write_fake_student
-from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.nuscenes_tables import SCENES, VERSION, four_and_seven, without_rows, write_dataset
 
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_samples
-from kd_perception.errors import CalibrationError, DataError
+from kd_perception.errors import CalibrationError, ConfigError, DataError
 from kd_perception.evaluation.offline import evaluate
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 
 
@@ -27,8 +28,8 @@ def student(tmp_path):  # noqa: ANN001, ANN201
     return write_fake_student(tmp_path / "fake.onnx")
 
 
-def make_pipeline(student) -> Pipeline:  # noqa: ANN001
-    return Pipeline(load_student(student), "onnxruntime", options=PipelineOptions(threads=1))
+def make_pipelines(student) -> RigPipelines:  # noqa: ANN001
+    return RigPipelines(load_student(student), "onnxruntime", PipelineOptions(threads=1))
 
 
 def run_command(student: Path, dataroot: Path, out: Path, **options: object) -> None:
@@ -60,6 +61,24 @@ def test_command_scores_known_objects_and_leaves_every_file(dataroot, student, t
     assert counts["/predictions"] == counts["/ground_truth"] == counts["/CAM_FRONT/image"] == counts["/tf"] == 6
 
 
+def test_scenes_of_four_and_seven_cameras_are_evaluated_together(student, tmp_path, capsys) -> None:
+    """An image that the tables lack is masked, counted, and shown as missing; nothing is dropped in silence."""
+    data = write_dataset(tmp_path / "data", rigs=four_and_seven())
+    gone = sorted((data / "samples" / "right").glob(f"{SCENES[0]}*"))
+    without_rows(data, *(path.name for path in gone[1:]))
+    run_command(student, data, tmp_path / "out", anchor="rear")
+    summary = json.loads((tmp_path / "out" / "metrics_summary.json").read_text())
+    assert summary["mean_dist_aps"]["car"] > 0.7 and summary["mean_dist_aps"]["barrier"] > 0.7
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["frames_answered"] == 6
+    sentence = "their cameras are masked (of 6 keyframes): right in 2"
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert sentence in page and page.count("data:image/") == 8
+    with pytest.raises(ConfigError, match="no scene has the camera 'CAM_FRONT'.*one of cam0, "):
+        run_command(student, data, tmp_path / "again", anchor="CAM_FRONT")
+    assert not (tmp_path / "again").exists()
+
+
 def test_one_scene_of_two(dataroot, student, tmp_path) -> None:
     run_command(student, dataroot, tmp_path / "out", scenes=[SCENES[1]])
     assert json.loads((tmp_path / "out" / "report.json").read_text())["frames_in"] == 3
@@ -78,15 +97,15 @@ def test_a_truncated_image_is_named(dataroot, student) -> None:
     hurt = sorted((dataroot / "samples" / "CAM_BACK").iterdir())[0]
     hurt.write_bytes(hurt.read_bytes()[:200])
     with pytest.raises(DataError, match=f"{hurt.name}.*truncated"):
-        detect_scenes(make_pipeline(student), nusc, SCENES)
+        detect_scenes(make_pipelines(student), nusc, SCENES)
 
 
 def test_keyframes_of_which_no_camera_is_seen_are_counted_and_not_processed(dataroot, student) -> None:
     nusc = open_nuscenes(dataroot, VERSION)
-    found = detect_scenes(make_pipeline(student), nusc, [SCENES[0]], FrameFeed(cameras=()))
+    found = detect_scenes(make_pipelines(student), nusc, [SCENES[0]], FrameFeed(cameras=()))
     assert found.blind == 3 and not found.stages
     assert len(found.results) == 3 and not any(found.results.values())  # samples without detections
-    assert detect_scenes(make_pipeline(student), nusc, [SCENES[0]]).blind == 0
+    assert detect_scenes(make_pipelines(student), nusc, [SCENES[0]]).blind == 0
 
 
 @pytest.mark.parametrize(

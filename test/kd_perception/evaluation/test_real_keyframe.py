@@ -9,7 +9,6 @@ from support.real_data import REAL_DATA
 
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import (
-    LIDAR,
     ego_pose,
     ground_truth_boxes,
     load_frame,
@@ -18,6 +17,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
+from kd_perception.datasets.rigs import LIDAR
 from kd_perception.drawing.style import CLASS_COLORS
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
@@ -26,7 +26,8 @@ from kd_perception.geometry.boxes import CLASSES, Boxes
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 
 SCENE = "scene-0061"
@@ -51,7 +52,7 @@ def test_graph_answers_as_the_data_set_evaluation_does(nusc, tmp_path) -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
     student = write_fake_student(tmp_path / "fake.onnx")
     direct = detect_scenes(
-        Pipeline(load_student(student), "onnxruntime", options=PipelineOptions(score_threshold=0.02, threads=1)),
+        RigPipelines(load_student(student), "onnxruntime", PipelineOptions(score_threshold=0.02, threads=1)),
         nusc,
         [SCENE],
     )

@@ -32,7 +32,8 @@ from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
 from kd_perception.bringup.graph import Graph, NodeSpec, replay_evaluate_graph, replay_node
 from kd_perception.bringup.processes import GraphError, running
-from kd_perception.datasets.nuscenes import ANCHOR, open_nuscenes, scene_samples
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
+from kd_perception.datasets.rigs import ANCHOR
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions

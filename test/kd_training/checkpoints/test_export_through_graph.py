@@ -16,7 +16,8 @@ from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.result_folder import STATUS_FILE, read_statuses
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
-from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 
@@ -53,10 +54,10 @@ def test_graph_and_dataset_evaluation_agree_on_a_student_that_takes_most(tmp_pat
     scene = SCENES[0]
 
     def direct(with_pose: bool) -> dict:
-        pipeline = Pipeline(
-            load_student(student), "onnxruntime", options=PipelineOptions(score_threshold=THRESHOLD, threads=1)
-        )
-        return detect_scenes(pipeline, nusc, [scene], FrameFeed(with_pose=with_pose)).results
+        options = PipelineOptions(score_threshold=THRESHOLD, threads=1)
+        return detect_scenes(
+            RigPipelines(load_student(student), "onnxruntime", options), nusc, [scene], FrameFeed(with_pose=with_pose)
+        ).results
 
     write_scene(nusc, scene, tmp_path / "bag")
     detector = DetectorOptions(model=student, engine="onnxruntime", score_threshold=THRESHOLD, threads=1)

@@ -108,5 +108,5 @@ def test_returns_and_clouds_share_one_budget_and_the_least_recently_used_goes_fi
 
 
 def test_tables_without_a_lidar_are_named(frames):
-    with pytest.raises(DataError, match="has no LIDAR_TOP.*unless loss.depth is 0"):
-        LidarSource(0).returns(replace(frames[0], lidar={}))
+    with pytest.raises(DataError, match="has no LiDAR.*unless loss.depth is 0"):
+        LidarSource(0).returns(replace(frames[0], lidars=()))

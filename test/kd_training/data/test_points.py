@@ -143,8 +143,8 @@ def test_points_that_are_no_numbers_do_not_count_and_a_cloud_without_others_is_n
 
 
 def test_tables_without_a_lidar_are_named(frames):
-    with pytest.raises(DataError, match="has no LIDAR_TOP"):
-        cloud(replace(frames[0], lidar={}))
+    with pytest.raises(DataError, match="has no LiDAR"):
+        cloud(replace(frames[0], lidars=()))
 
 
 def test_real_boxes_hold_the_returns_that_their_annotations_count():

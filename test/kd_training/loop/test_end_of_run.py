@@ -1,5 +1,5 @@
 """The end of a run: metrics and pictures of student, teacher and ground truth; and an absent teacher that is
-trained first."""
+trained first. The data are of a rig of four cameras and one of seven, and a keyframe lacks an image."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.interrupts import interrupt_at
-from support.nuscenes_tables import write_dataset
+from support.nuscenes_tables import SCENES, four_and_seven, without_rows, write_dataset
 from support.tiny_runs import distilled_run, teacher_run
 from typer.testing import CliRunner
 
@@ -20,7 +20,9 @@ from kd_training.loop.train_teacher_first import train_missing_teacher
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("painted"))
+    root = write_dataset(tmp_path_factory.mktemp("painted"), rigs=four_and_seven())
+    gone = sorted((root / "samples" / "right").glob(f"{SCENES[0]}*"))[1]
+    return without_rows(root, gone.name)
 
 
 def recipes(data: Path, folder: Path) -> Path:
@@ -39,6 +41,7 @@ def test_one_command_trains_the_teacher_then_the_student_and_shows_both(data, tm
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0
     assert result.output.count("mAP") >= 2 and "pictures:" in result.output
+    assert "their cameras are masked (of 6 keyframes): right in 1" in " ".join(result.output.split())
     taught, trained = (load_file(tmp_path / name) for name in ("teacher.safetensors", "teacher/weights.safetensors"))
     assert taught.keys() == trained.keys() and all(torch.equal(taught[name], trained[name]) for name in trained)
     for folder, panels in ((tmp_path / "teacher", 2), (tmp_path / "out", 3)):
