@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from kd_perception import __version__
 from kd_perception.atomic import disk_refusal
 from kd_perception.commands.group import CommandGroup
 from kd_perception.errors import KdError
 from kd_perception.interrupts import ignore_all, raise_on_all
+from kd_perception.printable import printable
 
 
 class Commands(CommandGroup):
@@ -54,6 +56,7 @@ def main() -> None:
         sentence = disk_refusal(error) if isinstance(error, OSError) else str(error)
         if not sentence:
             raise
+        sentence = escape(printable(sentence))
         Console(stderr=True).print(f"[bold red]error:[/bold red] {sentence}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -11,20 +11,22 @@ from rich.progress import Progress
 
 from kd_perception.geometry.transforms import apply
 from kd_perception.rig_check.evidence import Evidence
-from kd_perception.rig_check.finding import Finding, Severity
-from kd_perception.rig_check.mistakes import check_mistakes
+from kd_perception.rig_check.finding import Finding, Severity, merged
+from kd_perception.rig_check.moments import Moment, read_moments
 from kd_perception.rig_check.mounting import (
     calibrated_cameras,
     check_coverage,
     check_directions,
     check_infos,
+    check_pictures,
     check_transforms,
     footprint,
 )
 from kd_perception.rig_check.pictures import draw_cloud, draw_footprints, draw_unusable
-from kd_perception.rig_check.recording import Moment, Recording, read_moments, read_recording
+from kd_perception.rig_check.recording import Recording, read_recording
 from kd_perception.rig_check.report import RigReport, print_report, write_report
 from kd_perception.rig_check.timing import check_stamps
+from kd_perception.rig_check.verdicts import check_agreement
 
 app = typer.Typer(no_args_is_help=True, help="Cameras of a robot: how they are mounted, calibrated and recorded.")
 
@@ -71,28 +73,30 @@ def check(
 
 def examine(recording: Recording, moments: Sequence[Moment], base_frame: str = "base_link") -> RigReport:
     """All checks of a recording, errors first, and its pictures at the middle one of `moments`."""
-    findings = [Finding(Severity.warning, problem) for problem in recording.problems]
-    findings += check_transforms(recording, base_frame)
-    middle = moments[len(moments) // 2] if moments else Moment(0, np.zeros((0, 3)), np.eye(4), {}, ())
+    middle = moments[len(moments) // 2] if moments else Moment(0, np.zeros((0, 3)), np.eye(4), {})
     cameras, unusable = calibrated_cameras(recording, base_frame, middle.stamp_ns)
-    findings += unusable + check_infos(recording, moments) + check_stamps(recording) + check_directions(cameras)
-    findings += [
-        Finding(Severity.warning, text) for text in dict.fromkeys(text for m in moments for text in m.problems)
-    ]
     footprints = {name: footprint(cameras[name]) for name in cameras}
-    findings += check_coverage(cameras, footprints)
     evidence = Evidence(recording, base_frame, cameras, moments)
-    findings += check_mistakes(evidence)
-    if not any(len(moment.points) for moment in moments):
+    findings = [
+        *(Finding(Severity.warning, problem) for problem in recording.problems),
+        *(Finding(Severity.warning, text) for moment in moments for text in moment.problems),
+        *check_transforms(recording, base_frame),
+        *unusable,
+        *check_pictures(recording, moments),
+        *check_infos(recording, cameras, moments),
+        *check_stamps(recording),
+        *check_directions(cameras),
+        *check_coverage(cameras, footprints),
+        *check_agreement(evidence),
+    ]
+    if not evidence.any_cloud:
         sentence = "no cloud to compare pictures with: only their names can reveal swapped or turned cameras"
-        findings.append(Finding(Severity.note, sentence))
-    order = list(Severity)
-    findings.sort(key=lambda finding: order.index(finding.severity))
+        findings.append(Finding(Severity.note, sentence, doubt=True))
     pictures = {
         record.name: _picture(recording, record.name, cameras, middle, base_frame) for record in recording.cameras
     }
     bev = draw_footprints(cameras, footprints, middle.points)
-    return RigReport(recording, cameras, evidence.given, findings, pictures, bev)
+    return RigReport(recording, cameras, evidence.given, merged(findings), pictures, bev)
 
 
 def _picture(recording: Recording, name: str, cameras: dict, moment: Moment, base_frame: str) -> np.ndarray:

@@ -1,61 +1,112 @@
 """Agreements of a recording's cameras with their pictures, as calibrated and as they would be otherwise."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 
 from kd_perception.geometry.camera import Camera
-from kd_perception.geometry.transforms import apply
-from kd_perception.rig_check.agreement import FEWEST_POINTS, agreement, combine, edge_ranks, project_cloud, range_jumps
-from kd_perception.rig_check.recording import Moment, Recording
+from kd_perception.geometry.transforms import invert
+from kd_perception.rig_check.agreement import Jumps, edge_map, pushed_agreements, standard_score
+from kd_perception.rig_check.moments import Moment
+from kd_perception.rig_check.recording import Recording
 
-FITS = 5.0  # an agreement from which on a picture fits; pictures of something else spread by about 2 around 0
-BETTER = 5.0  # by which a mistake must explain one camera better than the calibration as it is
+FITS = 5.0  # a score from which on a picture fits
+MOST_JUMPS = 0.25  # mean strength of a cloud's jumps; a street has 0.06 to 0.1
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is tried. cloud: (4, 4) applied to the points in the sensor's own frame; edges: applied to edge maps."""
+
+    cloud: np.ndarray | None = None
+    edges: Callable[[np.ndarray], np.ndarray] | None = None
+
+
+AS_IT_IS = Change()
+
+
+class Doubt(StrEnum):
+    """Why nothing can be said of a camera, as part of a sentence."""
+
+    no_points = "hardly any point of the cloud falls into it, or hardly any edge of an object"
+    uniform = "its pictures show hardly any edge (covered, dark or uniform)"
+    no_pictures = "no picture could be read near a cloud"
 
 
 class Evidence:
-    """Agreements of cameras and pictures over the moments of a recording."""
+    """Scores of cameras and pictures over the moments of a recording.
+
+    `given`: camera -> score as calibrated, NaN where `doubts` says why there is none.
+    """
 
     def __init__(
         self, recording: Recording, base_frame: str, cameras: Mapping[str, Camera], moments: Sequence[Moment]
     ) -> None:
+        self.recording = recording
         self.cameras = {name: cameras[name] for name in cameras if any(name in moment.views for moment in moments)}
-        self._moments = [moment for moment in moments if len(moment.points)]
-        self.any_cloud = bool(self._moments)
-        self._jumps = [range_jumps(moment.points, moment.base_from_cloud) for moment in self._moments]
-        self._ranks = [
-            {name: edge_ranks(view.image) for name, view in moment.views.items()} for moment in self._moments
+        self.moments = [moment for moment in moments if len(moment.points)]
+        self.jumps = [Jumps.of(moment.points, moment.base_from_cloud) for moment in self.moments]
+        self._edges = [
+            {name: edge_map(moment.views[name].image) for name in self.cameras if name in moment.views}
+            for moment in self.moments
+        ]
+        self._spectra = [
+            {name: np.fft.rfft(edges, axis=1) for name, edges in maps.items() if edges is not None}
+            for maps in self._edges
         ]
         self._motions = [
             {
                 name: recording.ego_motion(base_frame, view.stamp_ns, moment.stamp_ns)
                 for name, view in moment.views.items()
             }
-            for moment in self._moments
+            for moment in self.moments
         ]
         self.given = {name: self.score(camera, name) for name, camera in self.cameras.items()}
+        self.doubts = {name: self._doubt(name) for name, score in self.given.items() if np.isnan(score)}
 
-    def sees_no_cloud(self, name: str) -> bool:
-        """Whether hardly any point falls into a camera: it looks where no cloud is."""
-        counts = [self.cameras[name].project(moment.points)[2].sum() for moment in self._moments]
-        return bool(counts) and max(counts) < FEWEST_POINTS
+    @property
+    def any_cloud(self) -> bool:
+        """Whether there is anything to compare pictures with."""
+        return bool(self.moments)
 
-    def score(
-        self,
-        camera: Camera,
-        picture: str,
-        moved: np.ndarray | None = None,
-        changed: Callable[[np.ndarray], np.ndarray] | None = None,
-    ) -> float:
-        """Agreement of `camera` with the pictures called `picture`; NaN if nothing can be said.
+    @property
+    def scattered(self) -> bool:
+        """Whether range jumps from one point to the next nearly everywhere: no scan line can be followed."""
+        shares = [jumps.strengths.mean() for jumps in self.jumps if len(jumps.strengths)]
+        return bool(shares) and float(np.mean(shares)) > MOST_JUMPS
 
-        moved: (4, 4) applied to the cloud in base_link first; changed: applied to the pictures.
-        """
-        values = []
-        for moment, jumps, ranks, motions in zip(self._moments, self._jumps, self._ranks, self._motions, strict=True):
-            if picture not in ranks:
+    def pictures(self, name: str) -> int:
+        """How many pictures of a camera can be compared with a cloud."""
+        return sum(name in spectra for spectra in self._spectra)
+
+    def score(self, camera: Camera, picture: str, change: Change = AS_IT_IS) -> float:
+        """Score of `camera` with the pictures called `picture`; NaN if nothing can be said."""
+        total = self.agreements(camera, picture, change)
+        return standard_score(total) if total.size else float("nan")
+
+    def agreements(self, camera: Camera, picture: str, change: Change = AS_IT_IS) -> np.ndarray:
+        """The sums behind `score`, for pictures pushed sideways by 0 to 351 pixels; (0,) if nothing can be said."""
+        total = np.zeros(0)
+        for moment, jumps, edges, spectra, motions in zip(
+            self.moments, self.jumps, self._edges, self._spectra, self._motions, strict=True
+        ):
+            if picture not in spectra:
                 continue
-            motion = motions[picture] if moved is None else motions[picture] @ moved
-            projected = project_cloud(camera, apply(motion, moment.points), jumps)
-            values.append(agreement(projected, ranks[picture] if changed is None else changed(ranks[picture])))
-        return combine(values)
+            moved = motions[picture]
+            if change.cloud is not None:
+                moved = moved @ moment.base_from_cloud @ change.cloud @ invert(moment.base_from_cloud)
+            seen = jumps.seen_by(camera, moved, len(edges[picture]))
+            if seen is not None:
+                spectrum = spectra[picture]
+                if change.edges is not None:
+                    spectrum = np.fft.rfft(change.edges(edges[picture]), axis=1)
+                agreements = pushed_agreements(seen, spectrum)
+                total = agreements if not total.size else total + agreements
+        return total
+
+    def _doubt(self, name: str) -> Doubt:
+        if not any(name in edges for edges in self._edges):
+            return Doubt.no_pictures
+        return Doubt.no_points if self.pictures(name) else Doubt.uniform

@@ -9,7 +9,8 @@ from kd_perception.errors import CalibrationError
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.rig_check.finding import Finding, Severity
-from kd_perception.rig_check.recording import Moment, Recording
+from kd_perception.rig_check.moments import Moment
+from kd_perception.rig_check.recording import CameraRecord, Recording
 
 GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)  # metres, as the shipped student has it
 FOOTPRINT_HEIGHTS = (0.3, 1.0)  # metres above base_link: where objects are
@@ -50,32 +51,54 @@ def check_transforms(recording: Recording, base_frame: str) -> list[Finding]:
     return findings
 
 
-def check_infos(recording: Recording, moments: Sequence[Moment]) -> list[Finding]:
+def check_infos(recording: Recording, cameras: Mapping[str, Camera], moments: Sequence[Moment]) -> list[Finding]:
     """CameraInfo against the pictures: size, frame, rectification, change."""
     findings = []
     for record in recording.cameras:
+        name, about = record.name, (record.name,)
+        sizes = list(dict.fromkeys(moment.views[name].size for moment in moments if name in moment.views))
+        if len(sizes) > 1:
+            listed = ", ".join(f"{width}x{height}" for width, height in sizes)
+            sentence = (
+                f"camera '{name}': its images change their size within the bag ({listed}); CameraInfo can only fit "
+                "one of them: record with one setting of the driver"
+            )
+            findings.append(Finding(Severity.error, sentence, about))
+        elif sizes and record.infos and sizes[0] != (stated := _published_size(record, cameras.get(name))):
+            findings.append(Finding(Severity.error, _size_sentence(name, sizes[0], stated), about))
         if not record.infos:
             continue
-        info, name = record.infos[0][1], record.name
-        sizes = {moment.views[name].size for moment in moments if name in moment.views}
-        for width, height in sorted(sizes - {(info.width, info.height)}):
-            findings.append(Finding(Severity.error, _size_sentence(name, (width, height), info), (name,)))
-        frames = record.image_frames - {info.header.frame_id}
-        if frames:
+        info = record.infos[0][1]
+        if record.image_frame and info.header.frame_id.lstrip("/") not in ("", record.image_frame.lstrip("/")):
             sentence = (
-                f"camera '{name}': its images are stamped with frame '{sorted(frames)[0]}' but its CameraInfo with "
-                f"'{info.header.frame_id}'; the latter is used, make them equal"
+                f"camera '{name}': its images are in frame '{record.image_frame}', its CameraInfo in "
+                f"'{info.header.frame_id}'; the images' frame is used, correct the other"
             )
-            findings.append(Finding(Severity.warning, sentence, (name,)))
+            findings.append(Finding(Severity.warning, sentence, about))
         if record.topics.rectified and any(info.d):
             sentence = (
-                f"camera '{name}': {record.topics.image} looks rectified, but its CameraInfo has a distortion; use the "
-                "raw image topic, or a CameraInfo with zero d and the rectified K (its p)"
+                f"camera '{name}': {record.topics.image} is rectified by its name, so its CameraInfo's p is used "
+                "without d; if the images are raw, say --rectified false, and set it in the detector, too"
             )
-            findings.append(Finding(Severity.warning, sentence, (name,)))
+            findings.append(Finding(Severity.note, sentence, about))
         if len(record.infos) > 1:
             sentence = f"camera '{name}': its CameraInfo changes {len(record.infos) - 1} times in the bag"
-            findings.append(Finding(Severity.note, sentence, (name,)))
+            findings.append(Finding(Severity.note, sentence, about))
+    return findings
+
+
+def check_pictures(recording: Recording, moments: Sequence[Moment]) -> list[Finding]:
+    """Images that could not be read: some of a camera's, or all."""
+    findings = []
+    for record in recording.cameras:
+        reasons = [moment.unread[record.name] for moment in moments if record.name in moment.unread]
+        looked_at = len(reasons) + sum(record.name in moment.views for moment in moments)
+        if not reasons:
+            continue
+        count = f"none of {looked_at}" if len(reasons) == looked_at else f"{len(reasons)} of {looked_at}"
+        severity = Severity.error if len(reasons) == looked_at else Severity.warning
+        sentence = f"camera '{record.name}': {count} images that were looked at cannot be read: {reasons[0]}"
+        findings.append(Finding(severity, sentence, (record.name,)))
     return findings
 
 
@@ -140,9 +163,14 @@ def footprint(camera: Camera) -> np.ndarray:
     return np.any(seen, axis=0).reshape(GRID.shape)
 
 
-def _size_sentence(name: str, size: tuple[int, int], info: object) -> str:
+def _published_size(record: CameraRecord, camera: Camera | None) -> tuple[int, int]:
+    """Width and height that CameraInfo promises: of its region of interest, binned, or as stated if it is unusable."""
+    info = record.infos[0][1]
+    return (info.width, info.height) if camera is None else (camera.width, camera.height)
+
+
+def _size_sentence(name: str, size: tuple[int, int], stated: tuple[int, int]) -> str:
     width, height = size
-    stated = (info.width, info.height)
     sentence = f"camera '{name}': its images are {width}x{height} but its CameraInfo is for {stated[0]}x{stated[1]}"
     if stated == (height, width):
         return sentence + "; width and height are exchanged in CameraInfo"

@@ -19,6 +19,7 @@ CAMERA_COLORS = (
 )  # fmt: skip
 FARTHEST = 50.0  # metres: the colour of what is farther stays
 BEV_SIZE = 900  # pixels
+PATCH = 5  # radii of a drawn point: one is drawn in each square of this size
 _TURBO = cv2.applyColorMap(np.arange(256, dtype=np.uint8), cv2.COLORMAP_TURBO)[:, 0, ::-1]  # RGB, blue to red
 EMPTY_SIZE = (640, 360)  # of the picture of a camera without an image
 
@@ -26,18 +27,21 @@ EMPTY_SIZE = (640, 360)  # of the picture of a camera without an image
 def draw_cloud(image: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:
     """The picture (any size of the camera's aspect) with the points (N, 3) in base_link that the camera sees.
 
-    Near points are red, far ones blue, the nearest on top.
+    Near points are red, far ones blue. Of a dense cloud only the nearest point of each patch is drawn, so that the
+    picture shows between them.
     """
     canvas = (image * 0.75).astype(np.uint8)
     scale = np.array([image.shape[1] / camera.width, image.shape[0] / camera.height])
     pixels, ranges, seen = camera.project(points)
-    order = np.flatnonzero(seen)[np.argsort(-ranges[seen])]
+    radius = max(1, round(image.shape[1] / 450))
+    order = np.flatnonzero(seen)[np.argsort(ranges[seen], kind="stable")]
+    patches = (pixels[order] * scale // (PATCH * radius)).astype(int)
+    order = order[np.unique(patches, axis=0, return_index=True)[1]]
     shade = np.clip(255.0 * (1.0 - np.sqrt(ranges[order] / FARTHEST)), 0, 255).astype(np.uint8)
     colors = _TURBO[shade]
-    radius = max(1, round(image.shape[1] / 450))
     for (u, v), color in zip((pixels[order] * scale).astype(int), colors, strict=True):
         cv2.circle(canvas, (int(u), int(v)), radius, color.tolist(), -1, cv2.LINE_AA)
-    caption(canvas, f"{camera.name}: {len(order)} points")
+    caption(canvas, f"{camera.name}: {seen.sum()} points")
     return canvas
 
 

@@ -1,5 +1,6 @@
 """The report of `kd rig check`: a table and sentences in the terminal, and a page with pictures."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,22 @@ from rich.table import Table
 from kd_perception.atomic import write_bytes, write_text
 from kd_perception.drawing.cameras import encode_image
 from kd_perception.drawing.pages import render_page
+from kd_perception.errors import ConfigError
 from kd_perception.geometry.camera import Camera
+from kd_perception.printable import printable
+from kd_perception.rig_check.evidence import FITS
 from kd_perception.rig_check.finding import Finding, Severity
 from kd_perception.rig_check.recording import Recording
 from kd_perception.rig_check.timing import anchor_of, offsets_s
 
 PAGE = "rig_check.html"
 COLUMNS = ("camera", "n", "size", "lens", "looks at °", "ms", "fit", "")
+UNSURE = "?"
 LEGEND = (
-    "n: images; looks at: yaw, pitch, roll; ms: from the anchor's images; fit: agreement with the cloud, good from 5"
+    "n: images; looks at: yaw, pitch, roll; ms: from the anchor's images; fit: agreement with the cloud, good from "
+    f"{FITS:g}; {UNSURE}: cannot tell"
 )
+COLORS = {"ok": "green", "warning": "yellow", "error": "red", UNSURE: "cyan"}
 MARKS = {Severity.error: "[bold red]error[/]", Severity.warning: "[yellow]warning[/]", Severity.note: "[cyan]note[/]"}
 
 
@@ -51,8 +58,6 @@ def table_rows(report: RigReport) -> list[tuple[str, ...]]:
         camera = report.cameras.get(record.name)
         offsets = offsets_s(record, anchor)
         fit = report.agreements.get(record.name, np.nan)
-        worst = [f.severity for f in report.findings if record.name in f.cameras]
-        verdict = next((s.value for s in (Severity.error, Severity.warning) if s in worst), "ok")
         rows.append((
             record.name,
             f"{len(record.stamps_ns)}",
@@ -61,15 +66,24 @@ def table_rows(report: RigReport) -> list[tuple[str, ...]]:
             "{:.0f} {:.0f} {:.0f}".format(*_angles(camera)) if camera else "-",
             f"{1e3 * np.median(offsets):+.0f}" if len(offsets) else "-",
             f"{fit:.1f}" if np.isfinite(fit) else "-",
-            verdict,
+            _verdict(report, record.name, fit),
         ))  # fmt: skip
     return rows
+
+
+def _verdict(report: RigReport, name: str, fit: float) -> str:
+    """The worst finding about a camera, UNSURE where its pictures prove nothing, else 'ok'."""
+    about = [finding for finding in report.findings if name in finding.cameras]
+    worst = next((s.value for s in (Severity.error, Severity.warning) if s in {f.severity for f in about}), "")
+    if worst:
+        return worst
+    return "ok" if fit >= FITS and not any(finding.doubt for finding in about) else UNSURE
 
 
 def print_report(report: RigReport, console: Console) -> None:
     """Print the table and the sentences."""
     table = Table(
-        title=f"cameras of {report.recording.path.name}",
+        title=escape_markup(printable(f"cameras of {report.recording.path.name}")),
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
@@ -78,19 +92,21 @@ def print_report(report: RigReport, console: Console) -> None:
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=True)
     for row in table_rows(report):
-        color = {"ok": "green", "warning": "yellow", "error": "red"}[row[-1]]
-        table.add_row(*map(escape_markup, row[:-1]), f"[{color}]{row[-1]}[/]")
+        table.add_row(*(escape_markup(printable(cell)) for cell in row[:-1]), f"[{COLORS[row[-1]]}]{row[-1]}[/]")
     console.print(table)
     for finding in report.findings:
-        console.print(f"{MARKS[finding.severity]}: {escape_markup(finding.sentence)}", highlight=False, soft_wrap=True)
-    if not report.findings:
+        sentence = escape_markup(printable(finding.sentence))
+        console.print(f"{MARKS[finding.severity]}: {sentence}", highlight=False, soft_wrap=True)
+    if not any(finding.severity is not Severity.note for finding in report.findings):
         console.print("[green]no mistake was found[/]")
 
 
 def write_report(report: RigReport, folder: Path) -> Path:
-    """Write the page and its pictures into `folder`; returns the page's path."""
+    """Write the page and its pictures into `folder`; returns the page's path. Raises ConfigError if it is no folder."""
+    if blocking := next((path for path in (folder, *folder.parents) if path.exists() and not path.is_dir()), None):
+        raise ConfigError(f"{blocking} is a file, so {folder} cannot be a folder for the report; choose another --out")
     for name, picture in report.pictures.items():
-        write_bytes(folder / f"{name.replace('/', '_')}.jpg", encode_image(picture))
+        write_bytes(folder / f"{_file_stem(name)}.jpg", encode_image(picture))
     write_bytes(folder / "footprints.png", encode_image(report.footprints, ".png"))
     page = render_page(
         "rig_check.html",
@@ -104,6 +120,11 @@ def write_report(report: RigReport, folder: Path) -> Path:
     )
     write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def _file_stem(name: str) -> str:
+    """A camera's name as part of a file's name."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def _lens(camera: Camera) -> str:

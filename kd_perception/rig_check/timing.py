@@ -3,6 +3,7 @@
 import numpy as np
 
 from kd_perception.rig_check.finding import Finding, Severity
+from kd_perception.rig_check.mistake import Mistake
 from kd_perception.rig_check.recording import CameraRecord, Recording
 
 CLOCK_S = 0.5  # stamps this far from the other sensors' were made by another clock
@@ -38,6 +39,12 @@ def check_stamps(recording: Recording) -> list[Finding]:
         if not len(stamps):
             findings.append(Finding(Severity.error, f"camera '{name}': no image on {record.topics.image}", (name,)))
             continue
+        if twice := len(stamps) - len(set(record.stamps_ns) - {0}) - int((stamps == 0).sum()):
+            sentence = (
+                f"camera '{name}': {twice} of {len(stamps)} images have the stamp of another; a driver that repeats "
+                "images or stamps, or two publishers: the detector takes one of each"
+            )
+            findings.append(Finding(Severity.warning, sentence, (name,)))
         if (stamps == 0).any():
             sentence = f"camera '{name}': {(stamps == 0).sum()} images have no time stamp (0); set header.stamp"
             findings.append(Finding(Severity.error, sentence, (name,)))
@@ -62,6 +69,30 @@ def check_stamps(recording: Recording) -> list[Finding]:
         if len(stamps) < 0.5 * usual:
             sentence = f"camera '{name}': {len(stamps)} images, while the others have about {usual:.0f}"
             findings.append(Finding(Severity.warning, sentence, (name,)))
-    if recording.cloud_topic and not recording.cloud_stamps_ns:
-        findings.append(Finding(Severity.warning, f"no cloud could be read from {recording.cloud_topic}"))
+    return findings + _check_cloud(recording, typical)
+
+
+def _check_cloud(recording: Recording, typical: float) -> list[Finding]:
+    """The cloud's stamps against those of the cameras, whose images are usually recorded `typical` s after theirs."""
+    stamps = np.array(recording.cloud_stamps_ns, dtype=np.int64)
+    if not recording.cloud_topic:
+        return []
+    where = f"cloud {recording.cloud_topic}"
+    if not len(stamps):
+        return [Finding(Severity.warning, f"no cloud could be read from {recording.cloud_topic}")]
+    if (stamps == 0).any():
+        sentence = f"{where}: {(stamps == 0).sum()} clouds have no time stamp (0); set header.stamp"
+        return [Finding(Severity.error, sentence)]
+    findings = []
+    if twice := len(stamps) - len(np.unique(stamps)):
+        sentence = f"{where}: {twice} of {len(stamps)} clouds have the stamp of another; are there two publishers?"
+        findings.append(Finding(Severity.warning, sentence))
+    if any(record.stamps_ns for record in recording.cameras):
+        delay = float(np.median(np.subtract(recording.cloud_logged_ns, stamps))) / 1e9
+        if abs(delay - typical) > CLOCK_S:
+            sentence = (
+                f"{where}: its stamps are {typical - delay:+.2f} s from the cameras'; synchronise its clock (PTP or "
+                "NTP), or stamp clouds with the robot's"
+            )
+            findings.append(Finding(Severity.error, sentence, mistake=Mistake.cloud_clock))
     return findings

@@ -5,26 +5,37 @@ from dataclasses import dataclass
 
 from kd_perception.bags.reader import Topic
 from kd_perception.errors import DataError
+from kd_perception.ros.rectified import is_rectified_topic
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, CLOUD = "sensor_msgs/msg/CameraInfo", "sensor_msgs/msg/PointCloud2"
+TRANSFORMS, MOVING, FIXED = "tf2_msgs/msg/TFMessage", "/tf", "/tf_static"
+TRANSPORTS = ("compressed",)  # last part of a topic that image_transport adds
 NOT_PICTURES = ("depth", "disparity", "mask", "label", "theora", "debug", "heatmap")  # in names of image topics
 IMAGE_WORDS = ("image", "compressed", "color", "rgb", "raw", "rect", "mono")  # last parts of a name that tell no camera
 
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """One camera: its name, its image topic and type, its CameraInfo topic ('' where the bag has none)."""
+    """One camera: its name, its image topic and type, its CameraInfo topic ('' where the bag has none).
+
+    rectified: whether its images have no lens left, so that CameraInfo's P without D describes them.
+    """
 
     name: str
     image: str
     image_type: str
     info: str
+    rectified: bool = False
 
-    @property
-    def rectified(self) -> bool:
-        """Whether the topic's name says that the images are rectified."""
-        return "rect" in self.image.split("/")[-1].split("_") or "/image_rect" in self.image
+
+@dataclass(frozen=True)
+class TransformTopics:
+    """Topics of the transforms that move and of those that are fixed, and sentences on what is left out."""
+
+    moving: tuple[str, ...]
+    fixed: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
 
 def find_cameras(topics: Sequence[Topic], given: Sequence[str] = ()) -> tuple[CameraTopics, ...]:
@@ -38,7 +49,13 @@ def find_cameras(topics: Sequence[Topic], given: Sequence[str] = ()) -> tuple[Ca
     if given:
         return tuple(_given_camera(entry, by_name) for entry in given)
     images = [topic for topic in topics if topic.type_name in (IMAGE, COMPRESSED) and topic.count]
-    images = [topic for topic in images if not any(word in topic.name.lower() for word in NOT_PICTURES)]
+    others = [topic.name for topic in images if any(word in topic.name.lower() for word in NOT_PICTURES)]
+    images = [topic for topic in images if topic.name not in others]
+    if others and not images:
+        raise DataError(
+            f"the bag has no pictures of cameras, only {', '.join(others)} (depth, masks and the like); record the "
+            "colour images, or name one of these with --camera NAME=TOPIC if it is a picture"
+        )
     if not images:
         raise DataError(
             f"the bag has no image topics (sensor_msgs/Image or CompressedImage); it has: {', '.join(by_name)}"
@@ -49,7 +66,9 @@ def find_cameras(topics: Sequence[Topic], given: Sequence[str] = ()) -> tuple[Ca
     chosen = {key: min(group, key=_preference) for key, group in groups.items()}
     names = _short_names([_stem(topic.name) for topic in chosen.values()])
     return tuple(
-        CameraTopics(name, topic.name, topic.type_name, _info_of(topic.name, topics))
+        CameraTopics(
+            name, topic.name, topic.type_name, _info_of(topic.name, topics), rectified=is_rectified_topic(topic.name)
+        )
         for name, topic in zip(names, chosen.values(), strict=True)
     )
 
@@ -69,6 +88,28 @@ def find_cloud(topics: Sequence[Topic], given: str = "") -> str:
     return (lidars + [topic.name for topic in clouds] + [""])[0]
 
 
+def find_transforms(topics: Sequence[Topic], images: Sequence[str]) -> TransformTopics:
+    """The topics of transforms: /tf and /tf_static, or those in a robot's namespace (/robot1/tf).
+
+    Of several robots in one bag only the one whose namespace holds the `images` counts: frames of both may be called
+    base_link.
+    """
+    names = [topic.name for topic in topics if topic.type_name == TRANSFORMS and topic.count]
+    robots = {name: name.rsplit("/", 1)[0] for name in names if name.endswith((MOVING, FIXED))}
+    namespaces = list(dict.fromkeys(robots.values()))
+    holding = [space for space in namespaces if all(image.startswith(space + "/") for image in images)]
+    chosen = max(holding or namespaces[:1], key=len, default="")
+    used = [name for name, space in robots.items() if space in ("", chosen)]
+    problems = []
+    if left := [name for name in names if name not in used]:
+        problems.append(f"the transforms on {', '.join(left)} are left out: cameras are placed by {' and '.join(used)}")
+    return TransformTopics(
+        tuple(name for name in used if name.endswith(MOVING)),
+        tuple(name for name in used if name.endswith(FIXED)),
+        tuple(problems),
+    )
+
+
 def _given_camera(entry: str, topics: dict[str, Topic]) -> CameraTopics:
     name, _, rest = entry.partition("=")
     image, _, info = rest.partition(",")
@@ -79,13 +120,20 @@ def _given_camera(entry: str, topics: dict[str, Topic]) -> CameraTopics:
             raise DataError(f"camera '{name}': the bag has no topic {topic}; it has: {', '.join(topics)}")
     if topics[image].type_name not in (IMAGE, COMPRESSED):
         raise DataError(f"camera '{name}': {image} is {topics[image].type_name}, not an image")
-    return CameraTopics(name, image, topics[image].type_name, info or _info_of(image, list(topics.values())))
+    info = info or _info_of(image, list(topics.values()))
+    return CameraTopics(name, image, topics[image].type_name, info, rectified=is_rectified_topic(image))
 
 
 def _info_of(image: str, topics: Sequence[Topic]) -> str:
-    """The CameraInfo topic whose namespace is the longest that holds the image topic, or ''."""
+    """The CameraInfo topic whose namespace is the longest that holds the image topic, or ''.
+
+    One without a namespace belongs to an image without one only: it must not serve all cameras of a bag.
+    """
     infos = [topic.name for topic in topics if topic.type_name == CAMERA_INFO]
     above = [info for info in infos if info.count("/") > 1 and image.startswith(info.rsplit("/", 1)[0] + "/")]
+    parts = image.strip("/").split("/")
+    if len(parts) == 1 or (len(parts) == 2 and parts[1] in TRANSPORTS):
+        above += [info for info in infos if info.count("/") <= 1]
     return max(above, key=len, default="")
 
 
@@ -108,4 +156,4 @@ def _short_names(stems: Sequence[str]) -> list[str]:
 
 
 def _preference(topic: Topic) -> tuple[bool, bool, str]:
-    return "rect" in topic.name, topic.type_name != COMPRESSED, topic.name
+    return is_rectified_topic(topic.name), topic.type_name != COMPRESSED, topic.name

@@ -11,7 +11,8 @@ from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.rig_check.command import examine
-from kd_perception.rig_check.recording import read_moments, read_recording
+from kd_perception.rig_check.moments import read_moments
+from kd_perception.rig_check.recording import read_recording
 from kd_perception.rig_check.report import RigReport
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate

@@ -8,7 +8,8 @@ from support.foreign_bags import McapStyle, image_cdr, write_mcap, write_ros1
 
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
-from kd_perception.rig_check.recording import read_moments, read_recording
+from kd_perception.rig_check.moments import read_moments
+from kd_perception.rig_check.recording import read_recording
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw
 from kd_perception.rig_check.command import examine
 from kd_perception.rig_check.finding import Severity
-from kd_perception.rig_check.recording import read_moments, read_recording
+from kd_perception.rig_check.moments import read_moments
+from kd_perception.rig_check.recording import read_recording
 
 MIRROR = np.diag([1.0, -1.0, 1.0, 1.0])
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -101,10 +102,10 @@ MISTAKES = {
         only("CAM_BACK", lambda m: m @ np.diag([-1.0, -1.0, 1.0, 1.0])), "'CAM_BACK': the mounting in tf is rolled",
     ),
     "an upside-down picture": (
-        picture_of("CAM_FRONT_LEFT", lambda image: image[::-1, ::-1]), "camera 'CAM_FRONT_LEFT' is upside down",
+        picture_of("CAM_FRONT_LEFT", lambda image: image[::-1, ::-1]), "'CAM_FRONT_LEFT': the picture is upside down",
     ),
     "a mirrored picture": (
-        picture_of("CAM_FRONT_LEFT", lambda image: image[:, ::-1]), "camera 'CAM_FRONT_LEFT' is mirrored, left",
+        picture_of("CAM_FRONT_LEFT", lambda image: image[:, ::-1]), "'CAM_FRONT_LEFT': the picture is mirrored, left",
     ),
     "a turned cloud": (only("LIDAR_TOP", lambda m: QUARTER @ m), "the cloud is turned by 90 degrees"),
     "no transforms": (without("/tf", "/tf_static"), "the bag has no transforms"),
@@ -142,7 +143,7 @@ def test_a_turned_camera_is_doubted(report_of):
         return make_transform((turned_about_z(10.0) @ mounting)[:3, :3], mounting[:3, 3])
 
     report = report_of(only("CAM_FRONT_LEFT", turn))
-    assert any("'CAM_FRONT_LEFT' do not fit the cloud" in finding.sentence for finding in report.findings)
+    assert any("'CAM_FRONT_LEFT': its pictures do not fit the cloud" in finding.sentence for finding in report.findings)
     assert all(finding.cameras in ((), ("CAM_FRONT_LEFT",)) for finding in report.findings)
 
 
