@@ -13,6 +13,7 @@ from kd_msgs.msg import FrameStatus
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.messages.detections import DetectionFormat, Detections
 from kd_perception.messages.markers import MarkerFrame
+from kd_perception.nodes.common.clocks import latency_ms
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.message_types import message_class
 from kd_perception.ros.outcomes import NUMBERS
@@ -106,16 +107,14 @@ class Outputs:
             )
 
     def latency(self, record: FrameRecord) -> None:
-        """Publish the latency topics of a processed frame (milliseconds)."""
+        """Publish the latency topics of a processed frame, in milliseconds, as far as its stamp is of our clock."""
         now_s = time.monotonic()
         if self._last_answer_s is not None:
             publish(self._node, self._debug["cyclic_time_ms"], Float64(data=1e3 * (now_s - self._last_answer_s)))
         self._last_answer_s = now_s
-        publish(
-            self._node,
-            self._debug["pipeline_latency_ms"],
-            Float64(data=(self._node.get_clock().now().nanoseconds - record.stamp_ns) / 1e6),
-        )
+        since_exposure_ms = latency_ms(self._node.get_clock().now().nanoseconds, record.stamp_ns)
+        if since_exposure_ms is not None:
+            publish(self._node, self._debug["pipeline_latency_ms"], Float64(data=since_exposure_ms))
         for stage, name in PROCESSING_TOPICS.items():
             publish(self._node, self._debug[f"processing_time/{name}_ms"], Float64(data=record.stage_ms[stage]))
 

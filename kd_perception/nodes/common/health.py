@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from kd_perception.nodes.common.clocks import ClockWatch
 from kd_perception.ros.publishing import publish
 from kd_perception.ros.qos import DIAGNOSTICS
 
@@ -72,8 +73,9 @@ class Health:
         self._logged_s: dict[str, float] = {}
         self._delay = delay
         self._active = self._closed = False
+        self._clock = ClockWatch()
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
-        self._timer = node.create_timer(PUBLISH_PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(PUBLISH_PERIOD_S, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -145,6 +147,13 @@ class Health:
         message = DiagnosticArray(status=[self.status()])
         message.header.stamp = self._node.get_clock().now().to_msg()
         publish(self._node, self._publisher, message)
+
+    def _report(self) -> None:
+        """Once a period: what nobody else would notice, and the state."""
+        missing = self._clock.missing(self._node.get_clock(), self._now())
+        if missing:
+            self.problem("clock_missing", missing)
+        self.publish()
 
     def close(self) -> None:
         """Publish once more and stop."""

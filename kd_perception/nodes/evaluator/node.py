@@ -7,7 +7,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -36,6 +36,7 @@ from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run
 from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
+from kd_perception.nodes.evaluator.sources import Sources
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.outcomes import NUMBERS
@@ -47,6 +48,7 @@ from kd_perception.runtime.frame import Outcome
 OUTCOMES = {
     number: PROCESSED if outcome is Outcome.ANSWERED else outcome.name.lower() for outcome, number in NUMBERS.items()
 }
+Message = Sample | Detection3DArray | FrameStatus
 TF_HISTORY_S = 60.0
 SETTLE_POLL_S = 0.05
 
@@ -73,16 +75,18 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
         self._health = Health(self)
         ending.callback(self._health.close)
         ending.enter_context(self._health.active())
-        self._frames = CollectedFrames()
+        self._frames, self._sources = CollectedFrames(), Sources()
         self._statuses: list[str] = []
         self._last_input_s = time.monotonic()
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"), TF_HISTORY_S)
         ending.callback(self._transforms.close)
-        for kind, topic, receive in (
-            (Sample, "~/input/sample", self._receive_sample),
-            (Detection3DArray, "~/input/objects", self._receive_objects),
-            (FrameStatus, "~/input/status", self._receive_status),
+        for kind, name, receive in (
+            (Sample, "sample", self._receive_sample),
+            (Detection3DArray, "objects", self._receive_objects),
+            (FrameStatus, "status", self._receive_status),
         ):
+            topic = self.resolve_topic_name(f"~/input/{name}")
+            receive = partial(self._receive, receive, f"/{name}", topic)
             ending.callback(self.destroy_subscription, self.create_subscription(kind, topic, receive, EVERY_RESULT))
         group = MutuallyExclusiveCallbackGroup()
         service = self.create_service(Trigger, "~/evaluate", self._evaluate, callback_group=group)
@@ -97,43 +101,47 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             self._bag.__exit__(KeyboardInterrupt, None, None)
             self._bag = None
 
-    def _receive_sample(self, message: Sample) -> None:
-        with self._lock:
-            self._frames.add_sample(to_nanoseconds(message.header.stamp), message.scene, message.sample_token)
-        self._record("/sample", "kd_msgs/msg/Sample", message, to_nanoseconds(message.header.stamp))
-
-    def _receive_objects(self, message: Detection3DArray) -> None:
+    def _receive(
+        self, take: Callable[[Message, int], None], name: str, topic: str, message: Message, info: dict
+    ) -> None:
+        """Take a message of a topic, look who sent it, and record it in the bag under `name`."""
         stamp_ns = to_nanoseconds(message.header.stamp)
+        publisher = info.get("publisher_gid", {}).get("data", b"")
+        with self._lock:
+            take(message, stamp_ns)
+            self._sources.came(topic, bytes(publisher), stamp_ns)
+            if self._sources.problem:
+                self._health.problem("mixed_results", self._sources.problem)
+            elif self.count_publishers(topic) > 1:
+                self._health.problem("several_publishers", f"{topic} has several publishers; end all but one")
+            self._record(name, message, stamp_ns)
+
+    def _receive_sample(self, message: Sample, stamp_ns: int) -> None:
+        self._frames.add_sample(stamp_ns, message.scene, message.sample_token)
+
+    def _receive_objects(self, message: Detection3DArray, stamp_ns: int) -> None:
         try:
-            boxes = from_detection_array(message)
-            with self._lock:
-                self._frames.add_boxes(stamp_ns, message.header.frame_id, boxes)
+            self._frames.add_boxes(stamp_ns, message.header.frame_id, from_detection_array(message))
         except DataError as error:
             self._health.problem("refused_detections", str(error))
-        self._record("/objects", "kd_msgs/msg/Detection3DArray", message, stamp_ns)
 
-    def _receive_status(self, message: FrameStatus) -> None:
-        stamp_ns = to_nanoseconds(message.header.stamp)
-        row = _status_row(stamp_ns, message).to_json()
-        with self._lock:
-            self._statuses.append(row)
-            if message.outcome != FrameStatus.ANSWERED:
-                self._frames.add_refusal(stamp_ns, message.reason)
-        self._record("/status", "kd_msgs/msg/FrameStatus", message, stamp_ns)
+    def _receive_status(self, message: FrameStatus, stamp_ns: int) -> None:
+        self._statuses.append(_status_row(stamp_ns, message).to_json())
+        if message.outcome != FrameStatus.ANSWERED:
+            self._frames.add_refusal(stamp_ns, message.reason)
 
-    def _record(
-        self, topic: str, type_name: str, message: Detection3DArray | FrameStatus | Sample, stamp_ns: int
-    ) -> None:
+    def _record(self, topic: str, message: Message, stamp_ns: int) -> None:
         self._health.count(topic.strip("/"))
-        with self._lock:
-            self._last_input_s = time.monotonic()
-            if self._bag is not None and not self._bag_problem:
-                try:
-                    self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
-                except DataError as error:  # scores do not need the bag
-                    self._bag_problem = str(error)
-                    self._health.problem("bag_problems", self._bag_problem)
-            self._locate()
+        self._last_input_s = time.monotonic()
+        if self._bag is not None and not self._bag_problem:
+            try:
+                self._bag.write_cdr(
+                    topic, f"kd_msgs/msg/{type(message).__name__}", serialize_message(message), stamp_ns
+                )
+            except DataError as error:  # scores do not need the bag
+                self._bag_problem = str(error)
+                self._health.problem("bag_problems", self._bag_problem)
+        self._locate()
 
     def _locate(self) -> None:
         """Look up the global pose of detections while tf still has it."""
@@ -166,10 +174,15 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             return quiet and not self._frames.open_samples()
 
     def _write(self) -> str:
-        """Write all files; returns a sentence that sums up. Raises DataError if no Sample came."""
+        """Write all files; returns a sentence that sums up.
+
+        Raises DataError if no Sample came, or results of several detectors.
+        """
         out = self.settings.out
         if self._written:
             raise DataError("the evaluation was written already; configure the evaluator again for another")
+        if self._sources.problem:
+            raise DataError(f"nothing is scored: {self._sources.problem}")
         if not self._frames.samples:
             raise DataError("no Sample message came, so there is nothing to evaluate; replay a bag made by kd bag")
         self._finish_bag()

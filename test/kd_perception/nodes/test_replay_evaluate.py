@@ -17,7 +17,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 from support.domains import free_domain
-from support.fake_student import write_fake_student
+from support.edit_bag import Change, Message, edit_bag
+from support.fake_student import TEMPORAL_SPEC, write_fake_student
 from support.foreign_bags import McapStyle, write_mcap
 from support.graph import Peer
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
@@ -34,10 +35,12 @@ from kd_perception.bringup.graph import Graph, NodeSpec, replay_evaluate_graph, 
 from kd_perception.bringup.processes import GraphError, running
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
 from kd_perception.datasets.rigs import ANCHOR
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw, quaternion_of
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.images import from_image
 from kd_perception.ros.qos import EVERY_RESULT, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds
@@ -63,6 +66,12 @@ def anchor_images(bag):
     return next(topic.count for topic in BagReader(bag).topics if topic.name == f"/{ANCHOR}/image/compressed")
 
 
+def sample_stamps(bag):
+    """Sample token -> stamp of its anchor image (ns)."""
+    samples = [deserialize_message(cdr, Sample) for topic, _, cdr in BagReader(bag).messages() if topic == "/sample"]
+    return {sample.sample_token: to_nanoseconds(sample.header.stamp) for sample in samples}
+
+
 def replay_only(bag, **options):
     """A graph of the replay node alone."""
     return Graph((replay_node(ReplayOptions(bag=bag, **options)),))
@@ -78,22 +87,49 @@ def through_detector(bag, student, out, visualize=False, **replay):
     )
 
 
+def odometry_of_another_frame_and_a_blind_keyframe(blind_ns: int) -> Change:
+    """Odometry of base_footprint, which only a static link and no tf places; and images of one time that none reads."""
+    base_from_footprint = make_transform(quaternion_from_yaw(0.4), [0.3, 0.1, -0.5])
+
+    def change(topic: str, message: Message) -> tuple[str, Message] | None:
+        if topic == "/tf_static":  # map -> odom goes, so that odom is not in tf
+            message.transforms = [entry for entry in message.transforms if entry.child_frame_id != "odom"]
+            message.transforms.append(BAG.transform("base_link", "base_footprint", 0, base_from_footprint))
+        elif topic == "/tf":
+            for entry in message.transforms:
+                entry.header.frame_id = "map"  # the evaluator's way to the global frame
+        elif topic == "/odom":
+            message.child_frame_id = "base_footprint"
+            pose = from_pose(message.pose.pose) @ base_from_footprint
+            message.pose.pose = BAG.pose(pose[:3, 3], quaternion_of(pose))
+        elif topic.endswith("/compressed") and abs(to_nanoseconds(message.header.stamp) - blind_ns) < 100_000_000:
+            message.format = "h264"
+        return topic, message
+
+    return change
+
+
 def test_lockstep_answers_every_keyframe_and_accounts_for_every_anchor_image(world, tmp_path):
-    _, dataroot, bag, student = world
+    """With memory by odometry of another frame; the keyframe of which no camera was seen is an empty sample."""
+    _, dataroot, bag, _ = world
     tokens = scene_samples(open_nuscenes(dataroot, VERSION), SCENES[0])
+    bag = edit_bag(bag, tmp_path / "bag", odometry_of_another_frame_and_a_blind_keyframe(sample_stamps(bag)[tokens[2]]))
+    student = write_fake_student(tmp_path / "remembers.onnx", TEMPORAL_SPEC)
     graph = through_detector(bag, student, tmp_path / "out", lockstep=True)
     with running(graph, domain_id=free_domain()) as processes:
         processes.wait(90.0)
     results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
-    assert sorted(results) == sorted(tokens) and all(results.values())
+    assert sorted(results) == sorted(tokens) and [bool(results[token]) for token in tokens] == [True, True, False, True]
     rows = statuses(tmp_path / "out")
     assert len(rows) == anchor_images(bag) > SAMPLES  # frames between keyframes too, answered or dropped
-    assert {row["outcome"] for row in rows} <= {"answered", "dropped"}
-    assert sum(row["outcome"] == "answered" for row in rows) >= SAMPLES
+    outcomes = [row["outcome"] for row in rows]
+    assert set(outcomes) <= {"answered", "dropped", "blind"} and outcomes.count("blind") == 1
+    assert outcomes.count("answered") >= SAMPLES - 1
+    assert any(row["memory_state"] == "used" for row in rows)  # which takes poses
     recorded = BagReader(tmp_path / "out" / "detections")
     counts = {topic.name: topic.count for topic in recorded.topics}
     assert counts["/sample"] == SAMPLES and counts["/status"] == len(rows)
-    assert counts["/objects"] == sum(row["outcome"] == "answered" for row in rows)
+    assert counts["/objects"] == outcomes.count("answered")
 
 
 def test_real_time_names_the_samples_without_detections(world, tmp_path):
@@ -104,11 +140,7 @@ def test_real_time_names_the_samples_without_detections(world, tmp_path):
         processes.wait(90.0)
     rows = statuses(tmp_path / "out")
     answered = {row["stamp_ns"] for row in rows if row["outcome"] == "answered"}
-    samples = {
-        to_nanoseconds(deserialize_message(cdr, Sample).header.stamp): deserialize_message(cdr, Sample).sample_token
-        for topic, _, cdr in BagReader(bag).messages()
-        if topic == "/sample"
-    }
+    samples = {stamp_ns: token for token, stamp_ns in sample_stamps(bag).items()}
     results = json.loads((tmp_path / "out" / "results_nusc.json").read_text())["results"]
     assert set(results) == set(samples.values())
     assert {token for token, found in results.items() if found} == {samples[stamp] for stamp in answered & set(samples)}

@@ -32,7 +32,7 @@ def image_message(rgb, encoding, padding=0):
     return message
 
 
-@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize("padding", [0, 1, 3, 5, 8])  # of no whole number of pixels, too
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_images_of_every_encoding_and_step(encoding, padding):
     rgb = picture()
