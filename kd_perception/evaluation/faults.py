@@ -21,7 +21,7 @@ class Judged:
     """What explains the faults of one moment; all boxes in ego.
 
     detections: of all scores; threshold: from this score on they count; ground_truth (T) and its LiDAR and RADAR
-    points (T,); uncounted: annotated boxes that the metric leaves out.
+    points (T,), -1 where unknown; uncounted: annotated boxes that the metric leaves out.
     """
 
     detections: Boxes
@@ -51,7 +51,8 @@ class Judged:
         for index in np.flatnonzero(~self.matched.found):
             box = self.ground_truth[index : index + 1]
             about = f"{_named(box)} was missed: {_why_missed(self, box)}"
-            where = f"{self.points[index]} LiDAR and RADAR points; {_seen_by(box, self.cameras)}"
+            points = self.points[index] if self.points[index] >= 0 else "an unknown number of"
+            where = f"{points} LiDAR and RADAR points; {_seen_by(box, self.cameras)}"
             yield Fault(FaultKind.MISSED, box, f"{about}; {where}")
         for index in np.flatnonzero(~self.matched.hits):
             box = self.shown[index : index + 1]

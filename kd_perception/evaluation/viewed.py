@@ -15,17 +15,18 @@ from kd_perception.recordings.foxglove import foxglove_recording
 from kd_perception.recordings.viewed_frame import ViewedFrame, ViewedImage
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
+    from kd_perception.datasets.tables import Tables
 
 MOST_PICTURED = 40  # samples of an evaluation that are recorded with their sensors: a scene of nuScenes, about 50 MB
 
 
-def view_sample(nusc: "NuScenes", token: str, *, sensors: bool = True) -> ViewedFrame:
+def view_sample(nusc: "Tables", token: str, *, sensors: bool = True) -> ViewedFrame:
     """A sample and its ground truth that has points; with those pictures and the cloud that are there if `sensors`."""
     frame = load_frame(nusc, token)
     boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
-    images = [image for image in frame.images if sensors and image.path.is_file()]
-    absent = [image.path for image in frame.images if sensors and not image.path.is_file()]
+    taken = [image for image in frame.images if sensors and image.path is not None]
+    images = [image for image in taken if image.path.is_file()]
+    absent = [image.path for image in taken if not image.path.is_file()]
     return ViewedFrame(
         title=f"{frame.scene}, sample {token}",
         stamp_ns=1000 * frame.timestamp_us,
@@ -33,13 +34,16 @@ def view_sample(nusc: "NuScenes", token: str, *, sensors: bool = True) -> Viewed
         sample_token=token,
         map_from_ego=frame.global_from_ego,
         cloud=points_in_ego(nusc, token, frame.global_from_ego) if sensors else None,
-        ground_truth=boxes[points > 0],
-        problems=tuple(f"picture {path} is missing and left out; restore it" for path in absent),
+        ground_truth=boxes[points != 0],
+        problems=(
+            *(f"camera {name} has no image of this moment in the tables" for name in frame.masked),
+            *(f"picture {path} is missing and left out; restore it" for path in absent),
+        ),
     )
 
 
 def add_detections(
-    nusc: "NuScenes", frame: ViewedFrame, detections: Boxes, threshold: float = DRAWN_SCORE
+    nusc: "Tables", frame: ViewedFrame, detections: Boxes, threshold: float = DRAWN_SCORE
 ) -> ViewedFrame:
     """The frame of a sample with detections (in ego, of all scores) from the threshold on, and with its faults.
 
@@ -47,20 +51,20 @@ def add_detections(
     """
     keyframe = load_frame(nusc, frame.sample_token)
     boxes, points = ground_truth_boxes(nusc, frame.sample_token, keyframe.global_from_ego)
-    counts = (points > 0) & in_range(boxes)
-    cameras = [image.camera for image in keyframe.images]
+    counts = (points != 0) & in_range(boxes)
+    cameras = [image.camera for image in keyframe.images if image.path is not None]
     judged = Judged(counted(detections), threshold, boxes[counts], points[counts], boxes[~counts], cameras)
     shown = detections[detections.score >= threshold]
     return replace(frame, predictions=shown, faults=tuple(judged.faults()))
 
 
-def add_results(nusc: "NuScenes", frame: ViewedFrame, results: Results, threshold: float = DRAWN_SCORE) -> ViewedFrame:
+def add_results(nusc: "Tables", frame: ViewedFrame, results: Results, threshold: float = DRAWN_SCORE) -> ViewedFrame:
     """The frame of a sample with its rows of a result file, as `add_detections`."""
     detections = boxes_of_result(results[frame.sample_token], frame.map_from_ego)
     return add_detections(nusc, frame, detections, threshold)
 
 
-def check_tokens(nusc: "NuScenes", results: Results, where: Path) -> None:
+def check_tokens(nusc: "Tables", results: Results, where: Path) -> None:
     """Raise DataError if results are of samples that the tables do not have, or of none."""
     if not results:
         raise DataError(f"{where} has no samples; write it again with kd eval")
@@ -72,7 +76,7 @@ def check_tokens(nusc: "NuScenes", results: Results, where: Path) -> None:
         )
 
 
-def write_foxglove(path: Path, nusc: "NuScenes", results: Results) -> None:
+def write_foxglove(path: Path, nusc: "Tables", results: Results) -> None:
     """The evaluated samples as an MCAP file for Foxglove: boxes of all, pictures and clouds of the first."""
     with foxglove_recording(path) as recording:
         for number, token in enumerate(results):

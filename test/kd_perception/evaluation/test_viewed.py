@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
-from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.nuscenes_tables import SCENES, VERSION, four_and_seven, without_rows, write_dataset
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_samples
 from kd_perception.errors import DataError
@@ -47,6 +47,22 @@ def test_an_absent_picture_is_left_out_and_named(nusc, tmp_path) -> None:
     token = next(row["sample_token"] for row in damaged.sample_data if row["filename"].endswith(gone.name))
     frame = view_sample(damaged, token)
     assert len(frame.images) == 5 and frame.problems == (f"picture {gone} is missing and left out; restore it",)
+
+
+def test_a_masked_camera_is_named_and_sees_nothing(tmp_path) -> None:
+    """Without LiDAR, too: whatever is annotated counts, by an unknown number of points."""
+    data = write_dataset(tmp_path / "data", rigs=four_and_seven())
+    gone = sorted((data / "samples" / "right").glob(f"{SCENES[0]}*"))[0]
+    annotations = data / VERSION / "sample_annotation.json"
+    annotations.write_text(annotations.read_text().replace('"num_lidar_pts": 7', '"num_lidar_pts": 0'))
+    nusc = open_nuscenes(without_rows(data, gone.name, "/lidar_"), VERSION)
+    token = scene_samples(nusc, SCENES[0])[0]
+    frame = add_results(nusc, view_sample(nusc, token), {token: []})
+    assert [image.camera.name for image in frame.images] == ["front", "rear", "left"] and frame.cloud is None
+    assert frame.problems == ("camera right has no image of this moment in the tables",)
+    reasons = [fault.reason for fault in frame.faults_of(FaultKind.MISSED)]
+    assert len(reasons) == 7 and all("an unknown number of LiDAR and RADAR points" in reason for reason in reasons)
+    assert not any("right" in reason for reason in reasons)
 
 
 def test_only_the_first_samples_are_recorded_with_their_sensors(nusc, results, tmp_path, monkeypatch) -> None:
