@@ -33,12 +33,12 @@ def cameras() -> tuple[Camera, Camera]:
     return replace(ahead, name="ahead"), fisheye
 
 
-def viewed_frame(number: int = 0) -> ViewedFrame:
-    """Frame `number`, half a second after the one before; it holds `number` false predictions more."""
+def viewed_frame(number: int = 0, wrong: int = 1) -> ViewedFrame:
+    """Frame `number`, half a second after the one before; it holds so many wrong predictions."""
     truth = boxes((12.0, 1.0, 0.3), (-9.0, 5.0, -2.9))
-    right, wrong = boxes((12.2, 1.1, 0.25)), boxes(*[(20.0 + i, -3.0, 1.2) for i in range(1 + number)], score=0.3)
+    right, false = boxes((12.2, 1.1, 0.25)), boxes(*[(20.0 + i, -3.0, 1.2) for i in range(wrong)], score=0.3)
     faults = [Fault(FaultKind.MISSED, truth[1:], "car at x -9.0 m, y 5.0 m was missed: nobody looked")]
-    faults += [Fault(FaultKind.FALSE, wrong[i : i + 1], f"false number {i}") for i in range(len(wrong))]
+    faults += [Fault(FaultKind.FALSE, false[i : i + 1], f"false number {i}") for i in range(wrong)]
     picture = encode_image(np.full((48, 64, 3), 90, np.uint8))
     return ViewedFrame(
         title=f"frame {number}",
@@ -47,7 +47,7 @@ def viewed_frame(number: int = 0) -> ViewedFrame:
         map_from_ego=make_transform(quaternion_from_yaw(0.7), np.array([100.0, 50.0, 1.0])),
         cloud=np.array([(1.0, 2.0, 3.0), (4.0, 5.0, 6.0)]),
         ground_truth=truth,
-        predictions=Boxes.concatenate([right, wrong]),
+        predictions=Boxes.concatenate([right, false]),
         faults=tuple(faults),
         heatmaps={"student": np.eye(4)[None].repeat(2, axis=0) * 0.5},
     )

@@ -39,7 +39,7 @@ def write(path: Path, *frames: ViewedFrame) -> Messages:
 
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory) -> Messages:
-    return write(tmp_path_factory.mktemp("foxglove") / "a.mcap", viewed_frame(0), viewed_frame(1))
+    return write(tmp_path_factory.mktemp("foxglove") / "a.mcap", viewed_frame(0), viewed_frame(1, wrong=2))
 
 
 def matrix(position: Message, orientation: Message) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_each_update_replaces_the_one_before_and_has_an_entity_for_each_box(mess
 
 
 def test_corners_of_cubes_and_outlines_are_those_of_the_boxes(messages: Messages) -> None:
-    frame = viewed_frame(1)
+    frame = viewed_frame(1, wrong=2)
     for entity, corners in zip(messages["/predictions"][1][1].entities, frame.predictions.corners(), strict=True):
         np.testing.assert_allclose(cube_corners(entity.cubes[0]), corners, atol=1e-5)
     for entity, corners in zip(messages["/ground_truth"][1][1].entities, frame.ground_truth.corners(), strict=True):
