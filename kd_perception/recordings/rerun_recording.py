@@ -31,6 +31,8 @@ SCORES, COUNTS, REASONS, TITLE = "scores", "counts", "reasons", "title"
 FISHEYE = "equidistant"
 POINT, THIN, THICK = -1.0, -0.7, -1.5  # radii in points of the screen, which rerun has negative
 PANEL_LETTERS = 24
+CLOUD_COLOR: Color = (105, 122, 146)
+SEEN_M = 60.0  # to each side: points further away would make all else small
 FRUSTUM_M = 2.0  # metres from a camera to its picture in the 3D scene
 ALL_EDGES = (0, 1, 2, 3, 0, 4, 5, 1, 5, 6, 2, 6, 7, 3, 7, 4)  # of Boxes.corners: a walk that passes some edges twice
 
@@ -96,10 +98,9 @@ class RerunRecording:
         for image in frame.images:
             self._log_image(image, frame)
         if frame.cloud is not None:
-            self._stream.log(f"{SCENE}/cloud", rerun.Points3D(frame.cloud, radii=POINT, colors=(120, 140, 165)))
-            self._stream.log(
-                f"{FROM_ABOVE}/cloud", rerun.Points2D(_above(frame.cloud), radii=POINT, colors=(90, 105, 125))
-            )
+            near = frame.cloud[(np.abs(frame.cloud[:, :2]) < SEEN_M).all(axis=1)]
+            self._stream.log(f"{SCENE}/cloud", rerun.Points3D(near, radii=POINT, colors=CLOUD_COLOR))
+            self._stream.log(f"{FROM_ABOVE}/cloud", rerun.Points2D(_above(near), radii=POINT, colors=CLOUD_COLOR))
         self._log_boxes(frame)
         self._log_faults(frame)
         for name, heatmap in frame.heatmaps.items():
@@ -271,14 +272,12 @@ def _layout(frame: ViewedFrame) -> "rerun.blueprint.Blueprint":
         blueprint.TimeSeriesView(origin=SCORES, name="best score of each class"),
         blueprint.TimeSeriesView(origin=COUNTS, name="boxes"),
     )
-    left = [blueprint.Spatial3DView(origin=SCENE, name="scene"), blueprint.Grid(*cameras, grid_columns=3), texts]
-    right = [above, blueprint.Horizontal(*heatmaps), curves]
+    pictures = [blueprint.Grid(*cameras, grid_columns=3)] if cameras else []
+    maps = [blueprint.Horizontal(*heatmaps)] if heatmaps else []
+    left = [blueprint.Spatial3DView(origin=SCENE, name="scene"), *pictures, texts]
+    right = [above, *maps, curves]
     return blueprint.Blueprint(
-        blueprint.Horizontal(
-            blueprint.Vertical(*[part for part in left if cameras or part is not left[1]]),
-            blueprint.Vertical(*[part for part in right if heatmaps or part is not right[1]]),
-            column_shares=[3, 2],
-        ),
+        blueprint.Horizontal(blueprint.Vertical(*left), blueprint.Vertical(*right), column_shares=[3, 2]),
         blueprint.SelectionPanel(expanded=True),
         blueprint.TimePanel(expanded=False),
         blueprint.BlueprintPanel(expanded=False),
