@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kd_perception.bringup import autoware
 from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.arguments import Arguments, parameters_of
 from kd_perception.options.detector import DetectorOptions
@@ -24,12 +25,12 @@ STATUS = "/bev_student/output/status"
 
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
 COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
-DETECTOR = (*COMMON, "transport", "ignore_mask", "build_only")
+DETECTOR = (*COMMON, "transport", "ignore_mask", "output_messages", "build_only")
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version")
 VISUALIZER = ("camera_names", "transport")
 GRAPH = ("use_sim_time", "visualize", "rviz")
-BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), GRAPH))
+BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), (*GRAPH, "preset")))
 REPLAY_EVALUATE_ARGUMENTS = (
     Arguments(ReplayOptions(lockstep=True), REPLAY),
     Arguments(DetectorOptions(), COMMON),
@@ -79,8 +80,16 @@ def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
     """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends; nothing
-    is shown.
+    is shown. The preset `autoware` changes topics, frames and messages: see `bringup.autoware`.
     """
+    if graph.preset == "autoware":
+        detector = autoware.with_defaults(detector)
+        plain = bev_student_graph(detector, replace(graph, preset="none"))
+        student, *pictures = (replace(node, remappings=autoware.renamed(node.remappings)) for node in plain.nodes)
+        student = replace(student, remappings=(*student.remappings, autoware.OBJECTS))
+        return replace(plain, nodes=(student, *pictures))
+    if graph.visualizer and "kd" not in detector.output_messages:  # what the visualizer reads
+        detector = replace(detector, output_messages=("kd", *detector.output_messages))
     student = replace(_bev_student(detector, graph), required=detector.build_only)
     if detector.build_only:
         return Graph((student,))

@@ -1,6 +1,7 @@
 """Options of a whole graph of nodes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kd_perception.options.option import option
 
@@ -11,6 +12,7 @@ class GraphOptions:
 
     use_sim_time: bool = option("Follow /clock instead of the system's time.", default=False)
     visualize: bool = option("Also publish pictures: bird's-eye view and camera overlays.", default=False)
+    preset: Literal["none", "autoware"] = option("Topics, frames and messages of another stack.", default="none")
     rviz: bool = option("Also open RViz, and publish the markers and pictures that it shows.", default=False)
 
     @property
