@@ -24,21 +24,21 @@ def view_sample(nusc: "Tables", token: str, *, sensors: bool = True) -> ViewedFr
     """A sample and its ground truth that has points; with those pictures and the cloud that are there if `sensors`."""
     frame = load_frame(nusc, token)
     boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
-    taken = [image for image in frame.images if sensors and image.path is not None]
-    images = [image for image in taken if image.path.is_file()]
-    absent = [image.path for image in taken if not image.path.is_file()]
+    images, problems = [], [f"camera {name} has no image of this moment in the tables" for name in frame.masked]
+    for image in (image for image in frame.images if sensors and image.path is not None):
+        try:
+            images.append(ViewedImage(image.camera, image.read(), 1000 * image.timestamp_us))
+        except DataError as error:
+            problems.append(f"{error} ({image.path} is left out)")
     return ViewedFrame(
         title=f"{frame.scene}, sample {token}",
         stamp_ns=1000 * frame.timestamp_us,
-        images=tuple(ViewedImage(image.camera, image.read(), 1000 * image.timestamp_us) for image in images),
+        images=tuple(images),
         sample_token=token,
         map_from_ego=frame.global_from_ego,
         cloud=points_in_ego(nusc, token, frame.global_from_ego) if sensors else None,
         ground_truth=boxes[points != 0],
-        problems=(
-            *(f"camera {name} has no image of this moment in the tables" for name in frame.masked),
-            *(f"picture {path} is missing and left out; restore it" for path in absent),
-        ),
+        problems=tuple(problems),
     )
 
 

@@ -4,16 +4,17 @@ What a message states of itself is obeyed, or refused by its name: a guess may l
 """
 
 import re
+import struct
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from kd_perception.errors import DataError
-from kd_perception.images.jpeg import decode_reduced_jpeg, is_jpeg
+from kd_perception.images.jpeg import decode_reduced_jpeg, is_jpeg, jpeg_size
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_PNG_BIT_DEPTH = 24  # its place in the file: IHDR is the first chunk
+_PNG_SIZE, _PNG_BIT_DEPTH = 16, 24  # their places in the file: IHDR is the first chunk
 
 # encoding: channels per pixel, and which of them are red, green and blue
 _ENCODINGS = {
@@ -66,6 +67,20 @@ def decode_image(data: bytes | memoryview, name: str = "") -> np.ndarray:
             "raw RGB, or restore the file"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def encoded_size(data: bytes | memoryview, name: str = "") -> tuple[int, int]:
+    """(height, width) of a JPEG or PNG, by its header; raises DataError if it is neither, or cut within it."""
+    where = f"image {name}".strip()
+    if is_jpeg(data):
+        try:
+            return jpeg_size(data)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from error
+    if bytes(data[: len(_PNG_MAGIC)]) != _PNG_MAGIC or len(data) < _PNG_BIT_DEPTH:
+        raise DataError(f"{where} of {len(data)} bytes is neither JPEG nor PNG; publish or store one of them")
+    width, height = struct.unpack_from(">II", data, _PNG_SIZE)
+    return height, width
 
 
 def check_format(text: str, data: bytes | memoryview) -> None:

@@ -7,24 +7,36 @@ from typing import Protocol
 
 import numpy as np
 
+from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
-
-JPEG_BEGIN = b"\xff\xd8"
+from kd_perception.images.decoding import encoded_size
+from kd_perception.images.jpeg import is_jpeg
 
 
 @dataclass(frozen=True, eq=False)
 class ViewedImage:
-    """An exposure: its calibration, the JPEG or PNG file as it is, and its stamp."""
+    """An exposure: its calibration, the JPEG or PNG file as it is, and its stamp.
+
+    Raises DataError if it is neither, or not of the size that was calibrated: boxes would be drawn beside the objects.
+    """
 
     camera: Camera
     data: bytes
     stamp_ns: int
 
+    def __post_init__(self) -> None:
+        height, width = encoded_size(self.data, f"of camera '{self.camera.name}'")
+        if (width, height) != (self.camera.width, self.camera.height):
+            raise DataError(
+                f"camera '{self.camera.name}': its image is {width}x{height}, but its calibration is for "
+                f"{self.camera.width}x{self.camera.height}; publish or store both for one size"
+            )
+
     @property
     def format(self) -> str:
         """'jpeg' or 'png'."""
-        return "jpeg" if self.data[:2] == JPEG_BEGIN else "png"
+        return "jpeg" if is_jpeg(self.data) else "png"
 
 
 class FaultKind(Enum):

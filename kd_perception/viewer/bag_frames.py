@@ -17,6 +17,7 @@ from kd_perception.drawing.cameras import encode_image
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply
+from kd_perception.images.decoding import check_format
 from kd_perception.recordings.viewed_frame import ViewedFrame, ViewedImage
 from kd_perception.rig_check.recording import CameraRecord, Recording, read_recording
 from kd_perception.rig_check.topics import COMPRESSED
@@ -101,7 +102,7 @@ def _stamps(recording: Recording, results: BagResults) -> list[int]:
 def _moment(recording: Recording, stamp_ns: int) -> _Moment:
     sources = [(record.topics.image, record.stamps_ns) for record in recording.cameras]
     sources.append((recording.cloud_topic, recording.cloud_stamps_ns))
-    nearest = {(topic, min(taken, key=lambda ns: abs(ns - stamp_ns))) for topic, taken in sources if taken}
+    nearest = {(topic, taken[int(np.abs(np.array(taken) - stamp_ns).argmin())]) for topic, taken in sources if taken}
     return _Moment(stamp_ns, {(topic, ns) for topic, ns in nearest if abs(ns - stamp_ns) <= NEAR_NS})
 
 
@@ -124,7 +125,7 @@ def _frame(recording: Recording, results: BagResults, moment: _Moment, base_fram
             try:
                 images.append(_image(recording, record, data, base_frame))
             except (CalibrationError, DataError) as error:
-                problems.append(str(error))
+                problems.append(f"a picture on {record.topics.image} is left out: {error}")
     try:
         if data := moment.come.get(recording.cloud_topic):
             base_from_cloud = recording.transforms.lookup(base_frame, read_header(data)[1].lstrip("/"), stamp_ns)
@@ -152,9 +153,11 @@ def _frame(recording: Recording, results: BagResults, moment: _Moment, base_fram
 def _image(recording: Recording, record: CameraRecord, data: bytes, base_frame: str) -> ViewedImage:
     stamp_ns, _ = read_header(data)
     camera = recording.camera(record, base_frame, stamp_ns)
-    if record.topics.image_type == COMPRESSED:
-        return ViewedImage(camera, bytes(deserialise(data, CompressedImage).data), stamp_ns)
-    return ViewedImage(camera, encode_image(from_image(deserialise(data, Image))), stamp_ns)
+    if record.topics.image_type != COMPRESSED:
+        return ViewedImage(camera, encode_image(from_image(deserialise(data, Image))), stamp_ns)
+    message = deserialise(data, CompressedImage)
+    check_format(message.format, message.data)
+    return ViewedImage(camera, bytes(message.data), stamp_ns)
 
 
 def _pose(recording: Recording, base_frame: str, stamp_ns: int) -> np.ndarray | None:

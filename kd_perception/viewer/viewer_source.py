@@ -50,8 +50,10 @@ class ViewerSource:
         return replace(frame, predictions=frame.predictions[frame.predictions.score >= threshold])
 
     def _frames_of_bag(self, choice: FrameChoice) -> Iterator[ViewedFrame]:
-        from kd_perception.viewer.bag_frames import bag_frames  # only here: it needs ROS messages
-
+        try:
+            from kd_perception.viewer.bag_frames import bag_frames  # only here: it needs ROS messages
+        except ImportError as error:
+            raise ConfigError(f"bags need ROS 2's messages ({error}); source a ROS 2, or run make setup") from error
         known = set() if self.nusc is None else {row["token"] for row in self.nusc.sample}
         for frame in bag_frames(self.path, choice.base_frame, choice.most):
             if self.nusc is None or not frame.sample_token:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from support.edit_bag import edit_bag
 from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 
@@ -89,6 +90,28 @@ def test_a_bag_shows_its_sensors_and_with_its_data_set_what_a_student_misses(fol
     view(path=folder / "bag", dataroot=folder / "data", student=folder / "fake.onnx", save=tmp_path / "b.mcap")
     found = entities(tmp_path / "b.mcap")
     assert found["/ground_truth"] == [6] * 3 and all(found["/predictions"]) and len(found["/faults"]) == 3
+
+
+@pytest.mark.ros
+def test_pictures_of_a_bag_that_cannot_be_shown_are_left_out_and_named(folder: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("sensor_msgs", reason="ROS messages are not installed: bags of robots are not read")
+
+    def change(topic: str, message: object) -> tuple[str, object]:
+        if topic == "/CAM_BACK/image/compressed":
+            message.format = "h264"
+        elif topic == "/CAM_FRONT_LEFT/image/compressed":
+            message.data = message.data[:20]
+        elif topic == "/CAM_FRONT_RIGHT/camera_info":
+            message.width, message.height = 2 * message.width, 2 * message.height
+        return topic, message
+
+    view(path=edit_bag(folder / "bag", tmp_path / "bag", change), save=tmp_path / "a.mcap")
+    shown = {topic for topic in topics(tmp_path / "a.mcap") if topic.endswith("/image")}
+    assert shown == {"/CAM_FRONT/image", "/CAM_BACK_LEFT/image", "/CAM_BACK_RIGHT/image"}
+    told = capsys.readouterr().err
+    assert "a picture on /CAM_BACK/image/compressed is left out: a compressed image has format 'h264'" in told
+    assert "image of camera 'CAM_FRONT_LEFT': JPEG image of 20 bytes is truncated" in told
+    assert "camera 'CAM_FRONT_RIGHT': its image is 352x128, but its calibration is for 704x256" in told
 
 
 @pytest.mark.ros
