@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from support.domains import free_domain
 from support.fake_student import write_fake_student
 from support.nuscenes_tables import SCENES, VERSION, four_and_seven, write_dataset
+from support.synthetic import small_set
 
-from kd_bench.demo import render_scenes
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
@@ -41,10 +40,9 @@ def test_graph_and_dataset_evaluation_agree_on_known_objects_seen_by_two_rigs(tm
 
 @pytest.mark.ros
 @pytest.mark.slow
-def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(tmp_path) -> None:
+def test_graph_and_dataset_evaluation_agree_on_the_shipped_student(request, tmp_path) -> None:
     pytest.importorskip("embreex", reason="embreex is not installed: no scene can be rendered")
-    dataroot = render_scenes(tmp_path / "data", scenes=2, frames=6, seed=77, console=Console())
-    nusc = open_nuscenes(dataroot, SYNTHETIC_VERSION)
+    nusc = open_nuscenes(small_set(request).out, SYNTHETIC_VERSION)
     check_agreement(nusc, scene_names(nusc), resource(SHIPPED_STUDENT), "openvino", tmp_path)
 
 
