@@ -24,6 +24,10 @@ class FrameTree:
         before, self._parents[child] = self._parents.get(child, parent), parent
         return before != parent
 
+    def link(self, child: str) -> str:
+        """A frame and its parent, as sentences name them."""
+        return f"{self._parents[child]} -> {child}"
+
     def take_off(self, child: str) -> None:
         """Forget on what a frame hangs."""
         self._parents.pop(child, None)

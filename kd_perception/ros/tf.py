@@ -16,7 +16,7 @@ from kd_perception.ros.frame_tree import FrameTree, TransformError
 from kd_perception.ros.geometry import from_quaternion, from_transform
 from kd_perception.ros.qos import TF, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds
-from kd_perception.ros.tf_buffer import TransformBuffer, check_finite
+from kd_perception.ros.tf_buffer import TransformBuffer, check_finite, check_not_after
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -110,10 +110,12 @@ class Tf2Transforms:
 
         time = Time(nanoseconds=max(stamp_ns, 1))  # 0 is no time to tf2 but means "the newest", and it has no earlier
         with self._lock:
-            self._tree.ways(target, source)  # says which frame is unknown, or that there is no link
+            between = self._tree.ways(target, source)  # says which frame is unknown, or that there is no link
             try:
                 return from_transform(self._buffer.lookup_transform(target, source, time).transform)
             except tf2_ros.TransformException as error:
+                for child in (*between[0], *between[1]):
+                    check_not_after(self._tree.link(child), stamp_ns, self._newest_ns.get(child, stamp_ns))
                 raise TransformError(
                     f"tf {target} <- {source} is not known at {stamp_ns / 1e9:.3f} s: {str(error).rstrip('.')}; check "
                     "that it is published in time"

@@ -26,6 +26,15 @@ def check_finite(parent: str, child: str, parent_from_child: np.ndarray) -> None
         raise TransformError(f"tf {parent} -> {child} has values that are not finite; check its publisher")
 
 
+def check_not_after(link: str, stamp_ns: int, newest_ns: int) -> None:
+    """Raise TransformError if a time lies after the newest transform of a link."""
+    if stamp_ns > newest_ns:
+        raise TransformError(
+            f"tf {link} is not known at {stamp_ns / 1e9:.3f} s, {(stamp_ns - newest_ns) / 1e9:.3f} s after the newest "
+            "transform received; check that it is published in time"
+        )
+
+
 @dataclass
 class _Edge:
     """A frame's parent and `parent_from_child` over time, stamps rising; a static edge has one entry for all times."""
@@ -106,11 +115,11 @@ class TransformBuffer:
         if stamp_ns in edge.transforms:
             return edge.transforms[stamp_ns]
         first, last = edge.stamps_ns[0], edge.stamps_ns[-1]
-        if not first <= stamp_ns <= last:
-            side, bound = ("before the oldest", first) if stamp_ns < first else ("after the newest", last)
+        check_not_after(self._tree.link(child), stamp_ns, last)
+        if stamp_ns < first:
             raise TransformError(
-                f"tf {edge.parent} -> {child} is not known at {stamp_ns / 1e9:.3f} s, "
-                f"{abs(stamp_ns - bound) / 1e9:.3f} s {side} transform received; check that it is published in time"
+                f"tf {self._tree.link(child)} is not known at {stamp_ns / 1e9:.3f} s, {(first - stamp_ns) / 1e9:.3f} s "
+                "before the oldest transform received; check that it is published in time"
             )
         index = bisect_left(edge.stamps_ns, stamp_ns)
         before, after = edge.stamps_ns[index - 1], edge.stamps_ns[index]

@@ -45,8 +45,7 @@ def declare_parameters(node: Node, defaults: object) -> None:
 
 def read_parameters(node: Node, kind: type[Options]) -> Options:
     """The node's current values; raises ConfigError, which names the parameter that has a value not allowed."""
-    values = {option.name: option.from_parameter(node.get_parameter(option.name).value) for option in options_of(kind)}
-    return kind(**values)
+    return _current(node, kind, unfinished=False)
 
 
 def watch_parameters(
@@ -65,15 +64,25 @@ def watch_parameters(
             for parameter in parameters:
                 if parameter.name in known:
                     values[parameter.name] = _value(known[parameter.name], parameter)
-            if options is not None:
+            if options is None:
+                replace(_current(node, kind), **values)  # what a dataclass refuses of the values together
+            else:
                 _refuse_late(known, options, values)
+                options = replace(options, **values)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if options is not None and values:
-            follow(replace(options, **values))
+            follow(options)
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
+
+
+def _current(node: Node, kind: type[Options], *, unfinished: bool = True) -> Options:
+    return kind(**{
+        option.name: option.from_parameter(node.get_parameter(option.name).value, unfinished=unfinished)
+        for option in options_of(kind)
+    })  # fmt: skip
 
 
 def _value(option: Option, parameter: Parameter) -> object:

@@ -103,7 +103,7 @@ def test_a_new_static_transform_replaces_the_old(tf):
     assert np.allclose(tf.lookup("base_link", "camera", T0), pose(2.0))
 
 
-@pytest.mark.parametrize("offset_s, side", [(-1, "before the oldest|into the past"), (5, "after the newest|future")])
+@pytest.mark.parametrize("offset_s, side", [(-1, "before the oldest|into the past"), (5, "after the newest")])
 def test_a_time_outside_what_is_known_is_refused_and_the_frame_named(tf, offset_s, side):
     with pytest.raises(
         TransformError, match=f"is not known at .*({side}).*; check that it is published in time"
