@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from shapely import LineString, clip_by_rect, get_coordinates, get_parts
 
 from kd_perception.atomic import atomic_path
 from kd_perception.drawing.cameras import CLASS_COLORS, GROUND_TRUTH_COLOR, Color, box_lines
@@ -129,10 +130,11 @@ class RerunRecording:
             rerun.AnyValues(taken_ms_after_stamp=after_ms),
         )
         for name, boxes, color in _layers(frame):
-            drawn = [(i, line) for i in range(len(boxes)) for line in box_lines(boxes.corners()[i], camera)]
-            strips = [line[np.isfinite(line).all(axis=1)] for _, line in drawn]
+            drawn = [(i, line) for i in range(len(boxes)) for line in _lines_in_picture(boxes, i, camera)]
             colors = [color or _class_color(boxes, i) for i, _ in drawn]
-            self._stream.log(f"{path}/{name}", rerun.LineStrips2D(strips, colors=colors, radii=THIN))
+            self._stream.log(
+                f"{path}/{name}", rerun.LineStrips2D([line for _, line in drawn], colors=colors, radii=THIN)
+            )
 
     def _log_boxes(self, frame: ViewedFrame) -> None:
         import rerun
@@ -209,6 +211,13 @@ def _layers(frame: ViewedFrame) -> Iterator[tuple[str, Boxes, Color | None]]:
         yield "ground_truth", frame.ground_truth, GROUND_TRUTH_COLOR
     if frame.predictions is not None:
         yield "predictions", frame.predictions, None
+
+
+def _lines_in_picture(boxes: Boxes, index: int, camera: Camera) -> list[np.ndarray]:
+    """A box's edges as lines (K, 2) of pixels, cut at the picture's border: rerun shows all that is drawn."""
+    lines = [line[np.isfinite(line).all(axis=1)] for line in box_lines(boxes.corners()[index], camera)]
+    clipped = [clip_by_rect(LineString(line), 0, 0, camera.width, camera.height) for line in lines if len(line) > 1]
+    return [get_coordinates(part) for whole in clipped for part in get_parts(whole)]
 
 
 def _box_geometry(boxes: Boxes) -> dict[str, np.ndarray]:

@@ -29,7 +29,10 @@ def boxes(*places: tuple[float, float, float], name: str = "car", score: float =
 def cameras() -> tuple[Camera, Camera]:
     """A pinhole that looks ahead, and a fisheye to the left."""
     ahead, left = ring_rig(4, 64, 48)[:2]
-    fisheye = replace(left, name="left", distortion_model="equidistant", distortion=(0.01, 0.0, 0.0, 0.0))
+    wide = left.intrinsics * [[0.4, 1.0, 1.0], [1.0, 0.4, 1.0], [1.0, 1.0, 1.0]]
+    fisheye = replace(
+        left, name="left", intrinsics=wide, distortion_model="equidistant", distortion=(0.01, 0.0, 0.0, 0.0)
+    )
     return replace(ahead, name="ahead"), fisheye
 
 

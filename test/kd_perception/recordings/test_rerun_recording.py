@@ -98,6 +98,11 @@ def test_a_fault_says_why_wherever_it_is_selected(table: Rows) -> None:
     assert column(table, "from_above/false/01", "reason")[0] == ["false number 1"]
 
 
+def shown(table: Rows, entity: str) -> list[np.ndarray]:
+    """Lines (K, 2) of the first frame; none where nothing was ever drawn."""
+    return [np.array(line) for line in table.get(f"/{entity}:LineStrip2D", [None])[0] or ()]
+
+
 def test_a_fisheye_has_a_picture_and_boxes_but_no_frustum(table: Rows) -> None:
     ahead, left = map(picture_path, cameras())
     assert (ahead, left) == ("scene/ahead", "pictures/left")
@@ -106,7 +111,9 @@ def test_a_fisheye_has_a_picture_and_boxes_but_no_frustum(table: Rows) -> None:
     assert not [name for name in table if name.startswith(f"/{left}") and "Pinhole" in name]
     for path in (ahead, left):
         assert bytes(column(table, f"{path}/picture", "Blob")[0][0]) == viewed_frame().images[0].data
-    assert column(table, f"{left}/ground_truth", "LineStrip2D")[0] is not None
+        lines = [line for name in ("ground_truth", "predictions") for line in shown(table, f"{path}/{name}")]
+        pixels = np.concatenate(lines)
+        assert len(lines) > 4 and (pixels >= 0).all() and (pixels <= [64, 48]).all()
 
 
 def test_scores_and_counts_are_curves(table: Rows) -> None:
