@@ -29,7 +29,7 @@ setup(
     maintainer_email="maintainers@kd-perception.invalid",
     license="Apache-2.0",
     packages=find_packages(include=["kd_*"], exclude=["kd_msgs*"]),
-    package_data={"kd_perception.drawing": ["templates/*.html"]},
+    package_data={"kd_perception.drawing": ["templates/*.html"], "kd_perception.geometry": ["*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

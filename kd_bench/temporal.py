@@ -21,7 +21,7 @@ from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.predictions import FrameFeed, Predictions, detect_scenes
 from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
 from kd_perception.evaluation.results import write_results
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.runtime.pipeline import PipelineOptions

@@ -17,7 +17,7 @@ from kd_bench.distill.suite_runs import CONTINUED, START, TEACHER_SUITE, Setting
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 
 UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
 METHOD = """Every arm of a student has the same start, data, steps, batches and seed, with a teacher or without. The

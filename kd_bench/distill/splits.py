@@ -10,7 +10,7 @@ import numpy as np
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import counted
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 from kd_training.config.sections import DataRoot

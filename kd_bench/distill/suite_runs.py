@@ -25,7 +25,8 @@ from kd_training.config.sections import DataRoot
 TEACHER_SUITE, START = "teacher", "start"
 DIGITS = 16  # of a digest
 TUNING_SEED = 100  # not among the reported ones
-YOUNGER_DATA_KEYS = ("anchor",)  # than the ledgers, which hold digests without them
+# Keys that are younger than the ledgers, which hold digests without them.
+YOUNGER_KEYS = (("data", "anchor"), ("model", "classes"), ("teacher", "classes"))
 PARTS = 6  # the weights after each sixth of a run are kept, for learning curves
 TRAINED_PART = 4  # the baseline is also scored here: it counts as trained if it gains little after it
 KEYFRAMES_APART_S = 0.5
@@ -258,9 +259,9 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
 def _hashed_yaml(config: AnyConfig) -> str:
     """All keys that ledgers hash: those that are younger than the ledgers only where they are set."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
-    for name in YOUNGER_DATA_KEYS:
-        if not keys["data"][name]:
-            del keys["data"][name]
+    for section, name in YOUNGER_KEYS:
+        if section in keys and not keys[section][name]:
+            del keys[section][name]
     return OmegaConf.to_yaml(OmegaConf.create(keys))
 
 

@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from kd_bench.dataset_frames import BenchFrame
 from kd_perception.engines.protocol import Tensor
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.images.decoding import decode_image
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
@@ -82,7 +82,7 @@ class IdleEngine:
         rows, columns = spec.grid.shape
         self._outputs = {
             HEATMAP_OUTPUT: np.zeros((len(CLASSES), rows, columns), np.float32),
-            REGRESSION_OUTPUT: np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), rows, columns), np.float32),
+            REGRESSION_OUTPUT: np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), rows, columns), np.float32),
             MEMORY_OUTPUT: np.zeros(spec.memory_shape, np.float32),
         }
 

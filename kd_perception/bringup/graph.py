@@ -27,8 +27,8 @@ STATUS = "/bev_student/output/status"
 COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
 DETECTOR = (*COMMON, "transport", "ignore_mask", "output_messages", "build_only")
 REPLAY = ("bag", "lockstep", "rate", "loop")
-EVALUATOR = ("out", "dataroot", "version")
-VISUALIZER = ("camera_names", "transport")
+EVALUATOR = ("out", "dataroot", "version", "classes")
+VISUALIZER = ("camera_names", "transport", "classes")
 GRAPH = ("use_sim_time", "visualize", "rviz")
 BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), (*GRAPH, "preset")))
 REPLAY_EVALUATE_ARGUMENTS = (
@@ -119,6 +119,7 @@ def replay_evaluate_graph(
         *(f"{topic}={1 + listeners}" for topic in ("/tf", "/tf_static")),
     )
     replay = replace(replay, wait_for_subscribers=waits, finished_service="/evaluator/evaluate")
+    evaluator = replace(evaluator, classes=evaluator.classes or detector.model)
     pictures = (_visualizer(detector, graph),) if graph.visualizer else ()
     nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay))
     return Graph(nodes, _rviz(graph))
@@ -150,6 +151,7 @@ def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
         image_topic=detector.image_topic,
         transport=detector.transport,
         base_frame=detector.base_frame,
+        classes=detector.model,
     )
     parameters = {**parameters_of(options, VISUALIZER), "use_sim_time": graph.use_sim_time}
     remappings = (("~/input/points", f"/{LIDAR}/points"), ("~/input/objects", OBJECTS))

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, seen_from_anchor
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.transforms import invert, make_transform
 
 if TYPE_CHECKING:
@@ -203,22 +204,24 @@ def read_lidar(nusc: "Tables", sample_data: dict) -> np.ndarray:
     return values.reshape(-1, 5)
 
 
-def ground_truth_boxes(nusc: "Tables", sample_token: str, global_from_ego: np.ndarray) -> tuple[Boxes, np.ndarray]:
-    """Annotated boxes of the ten classes in ego, and each one's count of LiDAR and RADAR points, -1 where unknown.
+@dataclass(frozen=True)
+class Annotations:
+    """A sample's annotated boxes of some classes, in global.
 
-    The metric drops boxes of 0 points.
+    Of each its count of LiDAR and RADAR points, -1 where unknown, and its attribute, '' where it has none.
     """
-    from nuscenes.eval.detection.utils import category_to_detection_name
 
-    rows, labels = [], []
-    for token in nusc.get("sample", sample_token)["anns"]:
-        row = nusc.get("sample_annotation", token)
-        name = category_to_detection_name(row["category_name"])
-        if name is not None:
-            rows.append(row)
-            labels.append(CLASSES.index(name))
+    boxes: Boxes
+    points: np.ndarray
+    attributes: tuple[str, ...]
+
+
+def annotations(nusc: "Tables", sample_token: str, classes: ClassList = NUSCENES) -> Annotations:
+    """The annotations whose category belongs to one of the classes; the others are left out."""
+    rows = [nusc.get("sample_annotation", token) for token in nusc.get("sample", sample_token)["anns"]]
+    rows = [row for row in rows if row["category_name"] in classes.label_of_category]
     if not rows:
-        return Boxes.empty(), np.zeros(0, np.int64)
+        return Annotations(Boxes.empty(classes), np.zeros(0, np.int64), ())
     width, length, height = np.array([row["size"] for row in rows]).T
     rotations = np.stack([make_transform(np.asarray(row["rotation"]), np.zeros(3)) for row in rows])
     boxes = Boxes(
@@ -226,11 +229,25 @@ def ground_truth_boxes(nusc: "Tables", sample_token: str, global_from_ego: np.nd
         size=np.stack([length, width, height], axis=1),
         yaw=np.arctan2(rotations[:, 1, 0], rotations[:, 0, 0]),
         velocity=np.stack([_velocity(nusc, row) for row in rows]),
-        label=np.array(labels, dtype=np.int64),
+        label=np.array([classes.label_of_category[row["category_name"]] for row in rows], dtype=np.int64),
         score=np.ones(len(rows)),
+        classes=classes,
     )
     points = np.array([row["num_lidar_pts"] + row["num_radar_pts"] for row in rows])
-    return boxes.transformed(invert(global_from_ego)), points
+    first = [row["attribute_tokens"][0] if row["attribute_tokens"] else "" for row in rows]
+    names = tuple(nusc.get("attribute", token)["name"] if token else "" for token in first)
+    return Annotations(boxes, points, names)
+
+
+def ground_truth_boxes(
+    nusc: "Tables", sample_token: str, global_from_ego: np.ndarray, classes: ClassList = NUSCENES
+) -> tuple[Boxes, np.ndarray]:
+    """Annotated boxes in ego, and each one's count of LiDAR and RADAR points, -1 where unknown.
+
+    The metric drops boxes of 0 points.
+    """
+    found = annotations(nusc, sample_token, classes)
+    return found.boxes.transformed(invert(global_from_ego)), found.points
 
 
 def _velocity(nusc: "Tables", row: dict) -> np.ndarray:

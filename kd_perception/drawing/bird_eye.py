@@ -8,14 +8,14 @@ import numpy as np
 from kd_perception.drawing.cameras import FONT, SUBPIXEL
 from kd_perception.drawing.style import (
     BACKGROUND,
-    CLASS_COLORS,
     GRID_COLOR,
     GROUND_TRUTH_COLOR,
     MISSED_COLOR,
     TEXT_COLOR,
     Color,
 )
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import ObjectClass
 
 
 def draw_bev(
@@ -45,12 +45,12 @@ def draw_bev(
             color, width = (MISSED_COLOR, 2) if is_red else (GROUND_TRUTH_COLOR, 1)
             _draw_lines(canvas, view.fixed(outline), color, width, closed=True)
     tint = canvas.copy()
-    for outline, label in zip(detections.corners()[:, :4, :2], detections.label, strict=True):
-        cv2.fillPoly(tint, [view.fixed(outline)], CLASS_COLORS[CLASSES[label]], cv2.LINE_AA, SUBPIXEL)
+    for index, outline in enumerate(detections.corners()[:, :4, :2]):
+        cv2.fillPoly(tint, [view.fixed(outline)], detections.class_of(index).color, cv2.LINE_AA, SUBPIXEL)
     cv2.addWeighted(tint, 0.3, canvas, 0.7, 0.0, canvas)
     for index in np.argsort(detections.score):
         _bev_box(canvas, view, detections[index : index + 1])
-    present = [name for i, name in enumerate(CLASSES) if i in detections.label]
+    present = [kind for label, kind in enumerate(detections.classes.classes) if label in detections.label]
     _legend(canvas, present, ground_truth=ground_truth is not None, missed=missed is not None)
     return canvas
 
@@ -72,7 +72,7 @@ class BevView:
 
 def _bev_box(canvas: np.ndarray, view: BevView, box: Boxes) -> None:
     """Outline, heading tick, velocity arrow of a single box."""
-    color = CLASS_COLORS[CLASSES[box.label[0]]]
+    color = box.class_of(0).color
     heading = np.array([np.cos(box.yaw[0]), np.sin(box.yaw[0])])
     center = box.center[0, :2]
     _draw_lines(canvas, view.fixed(box.corners()[0, :4, :2]), color, 2, closed=True)
@@ -119,8 +119,8 @@ def _draw_lines(canvas: np.ndarray, points: np.ndarray, color: Color, width: int
     cv2.polylines(canvas, [points], isClosed=closed, color=color, thickness=width, lineType=cv2.LINE_AA, shift=SUBPIXEL)
 
 
-def _legend(canvas: np.ndarray, names: Sequence[str], *, ground_truth: bool, missed: bool) -> None:
-    entries = [(name.replace("_", " "), CLASS_COLORS[name], -1) for name in names]
+def _legend(canvas: np.ndarray, kinds: Sequence[ObjectClass], *, ground_truth: bool, missed: bool) -> None:
+    entries = [(kind.name.replace("_", " "), kind.color, -1) for kind in kinds]
     entries += [("ground truth (outline)", GROUND_TRUTH_COLOR, 1)] if ground_truth else []
     entries += [("missed", MISSED_COLOR, 2)] if missed else []
     for i, (text, color, thickness) in enumerate(entries):

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
-from kd_perception.drawing.style import BACKGROUND, CLASS_COLORS, GROUND_TRUTH_COLOR, TEXT_COLOR, Color
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.drawing.style import BACKGROUND, GROUND_TRUTH_COLOR, TEXT_COLOR, Color
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
 
@@ -61,11 +61,11 @@ def draw_camera(
         lines = box_lines(corners, camera)
         if not lines:
             continue
-        name = CLASSES[detections.label[index]]
-        _tint_front(canvas, corners, camera, scale, CLASS_COLORS[name])
+        kind = detections.class_of(index)
+        _tint_front(canvas, corners, camera, scale, kind.color)
         for line in lines:
-            _polyline(canvas, line * scale, CLASS_COLORS[name], thickness)
-        _label(canvas, np.concatenate(lines) * scale, f"{name} {detections.score[index]:.2f}", CLASS_COLORS[name])
+            _polyline(canvas, line * scale, kind.color, thickness)
+        _label(canvas, np.concatenate(lines) * scale, f"{kind.name} {detections.score[index]:.2f}", kind.color)
     caption(canvas, camera.name)
     return canvas
 

@@ -28,7 +28,9 @@ from kd_perception.evaluation.pictures import (
 from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.named_files import named_files
+from kd_perception.student.classes import CLASSES_HELP, chosen_classes
 
 if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
@@ -60,9 +62,11 @@ def match(detections: Boxes, ground_truth: Boxes) -> Match:
     return Match(found, hits)
 
 
-def counted_ground_truth(nusc: "Tables", token: str, global_from_ego: np.ndarray) -> Boxes:
+def counted_ground_truth(
+    nusc: "Tables", token: str, global_from_ego: np.ndarray, classes: ClassList = NUSCENES
+) -> Boxes:
     """A sample's ground truth in ego: boxes that have points and are in range."""
-    return counted(seen_ground_truth(nusc, token, global_from_ego))
+    return counted(seen_ground_truth(nusc, token, global_from_ego, classes))
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def compare(
             min=0.0, max=1.0, help="Compare at equal recall: each file gets its own threshold. 0 uses --score."
         ),
     ] = 0.0,
+    classes: Annotated[Path | None, typer.Option(help=CLASSES_HELP)] = None,
     frames: Annotated[int, typer.Option(min=0, help="Number of pictures, of samples spread evenly.")] = 4,
     sample: Annotated[list[str] | None, typer.Option(help="Draw this sample (token) instead; repeatable.")] = None,
 ) -> None:
@@ -143,15 +148,16 @@ def compare(
     for token in sample or ():
         if token not in tokens:
             raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
+    kinds = chosen_classes(classes)
     nusc = open_nuscenes(dataroot, version)
     console = Console()
-    tallies = tally(nusc, results, tokens)
+    tallies = tally(nusc, results, tokens, kinds)
     thresholds = {name: counts.score_at(recall) if recall else score for name, counts in tallies.items()}
     console.print(counts_table(tallies, thresholds, len(tokens)))
     for number, token in enumerate(sample or spread(tokens, frames)):
-        around = load_surroundings(nusc, token)
+        around = load_surroundings(nusc, token, kinds)
         global_from_ego = around.frame.global_from_ego
-        boxes = {name: boxes_of_result(rows[token], global_from_ego) for name, rows in results.items()}
+        boxes = {name: boxes_of_result(rows[token], global_from_ego, kinds) for name, rows in results.items()}
         shown = {name: each[each.score >= thresholds[name]] for name, each in boxes.items()}
         path = out / f"{number:02d}_{around.frame.scene}.jpg"
         write_bytes(path, encode_image(draw_comparison(around, shown)))
@@ -167,7 +173,9 @@ def common_samples(results: Mapping[str, Results]) -> list[str]:
     return tokens
 
 
-def tally(nusc: "Tables", results: Mapping[str, Results], tokens: Sequence[str]) -> dict[str, Tally]:
+def tally(
+    nusc: "Tables", results: Mapping[str, Results], tokens: Sequence[str], classes: ClassList = NUSCENES
+) -> dict[str, Tally]:
     """Match every result file's detections on these samples, at all scores.
 
     A threshold applied later gives the same matches: a detection's match does not depend on lower scores.
@@ -177,10 +185,10 @@ def tally(nusc: "Tables", results: Mapping[str, Results], tokens: Sequence[str])
     ground_truths = 0
     for token in track(tokens, description="matching", transient=True):
         frame = load_frame(nusc, token)
-        ground_truth = counted_ground_truth(nusc, token, frame.global_from_ego)
+        ground_truth = counted_ground_truth(nusc, token, frame.global_from_ego, classes)
         ground_truths += len(ground_truth)
         for name, rows in results.items():
-            boxes = counted(boxes_of_result(rows[token], frame.global_from_ego))
+            boxes = counted(boxes_of_result(rows[token], frame.global_from_ego, classes))
             scores[name].append(boxes.score)
             hits[name].append(match(boxes, ground_truth).hits)
     return {

@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_perception.drawing.cameras import box_lines
 from kd_perception.evaluation.comparison import FOUND_M, Match, match
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.recordings.viewed_frame import Fault, FaultKind
 
@@ -109,11 +109,11 @@ def _nearest(boxes: Boxes, box: Boxes, within: float = FOUND_M) -> _Neighbour | 
     best = int(metres.argmin())
     if not metres[best] < within:
         return None
-    return _Neighbour(CLASSES[int(boxes.label[best])], float(boxes.score[best]), float(metres[best]))
+    return _Neighbour(boxes.class_of(best).name, float(boxes.score[best]), float(metres[best]))
 
 
 def _class_of(box: Boxes) -> str:
-    return CLASSES[int(box.label[0])]
+    return box.class_of(0).name
 
 
 def _named(box: Boxes) -> str:

@@ -1,8 +1,9 @@
 """The nuScenes detection metric (mAP, NDS; arXiv:1903.11027) on any nuScenes-format tables and any set of scenes.
 
-Matching and scoring are nuscenes-devkit's own code (`DetectionEval.evaluate`, its loaders and its filters by range,
-points and bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its official splits, other
-data sets have other names. On an official split the figures are the devkit's, digit for digit.
+On nuScenes' own classes matching and scoring are nuscenes-devkit's code (`DetectionEval.evaluate`, its loaders and its
+filters by range, points and bicycle racks). Only the choice of samples is ours: the devkit knows the scenes of its
+official splits, other data sets have other names. On an official split the figures are the devkit's, digit for digit.
+Other class lists are scored by the same definitions (`evaluation.center_distance`).
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,11 @@ import numpy as np
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import range_centre, scene_names, scene_samples
 from kd_perception.errors import DataError
-from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_results
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.evaluation.any_classes import scored_samples, summary_of
+from kd_perception.evaluation.center_distance import Scores, TruePositiveErrors, score_samples
+from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_meta, read_results
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 
 if TYPE_CHECKING:
     from nuscenes.eval.common.data_classes import EvalBoxes
@@ -30,17 +34,6 @@ if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
 
 CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the public benchmark
-
-
-@dataclass(frozen=True)
-class TruePositiveErrors:
-    """Mean errors of matched boxes; NaN where the metric defines none, 1 where nothing matched."""
-
-    translation: float  # metres
-    scale: float  # 1 - IoU
-    orientation: float  # radians
-    velocity: float  # metres per second
-    attribute: float  # 1 - accuracy
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,7 @@ class Metrics:
     errors: TruePositiveErrors
     classes: dict[str, ClassMetrics]
     summary: dict[str, Any]  # what nuscenes-devkit writes as SUMMARY_FILE
+    class_list: ClassList = NUSCENES
 
 
 def counted(boxes: Boxes) -> Boxes:
@@ -71,20 +65,16 @@ def counted(boxes: Boxes) -> Boxes:
 
 def in_range(boxes: Boxes) -> np.ndarray:
     """Which boxes (N,) in ego are within that range; bool."""
-    return np.linalg.norm(boxes.center[:, :2], axis=1) < _farthest()[boxes.label]
-
-
-@cache
-def _farthest() -> np.ndarray:
-    """The metric's range of every class (10,), metres; the devkit reads its file for it."""
-    from nuscenes.eval.detection.config import config_factory
-
-    ranges = config_factory(CONFIGURATION).class_range
-    return np.array([ranges[name] for name in CLASSES])
+    return np.linalg.norm(boxes.center[:, :2], axis=1) < boxes.classes.ranges[boxes.label]
 
 
 def evaluate_results(
-    nusc: "Tables", result_path: Path, scenes: Sequence[str] | None = None, summary_path: Path | None = None
+    nusc: "Tables",
+    result_path: Path,
+    scenes: Sequence[str] | None = None,
+    summary_path: Path | None = None,
+    *,
+    classes: ClassList = NUSCENES,
 ) -> Metrics:
     """Score a result file over `scenes` (default: all); with `summary_path` also write the devkit's summary.
 
@@ -95,22 +85,52 @@ def evaluate_results(
         token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)
     ]
     _check(nusc, result_path, tokens)
+    metrics = (
+        _devkit_metrics(nusc, Path(result_path), tokens)
+        if classes == NUSCENES
+        else _metrics(nusc, Path(result_path), tokens, classes)
+    )
+    if summary_path is not None:
+        write_text(summary_path, json.dumps(metrics.summary, indent=2))
+    return metrics
+
+
+def _metrics(nusc: "Tables", result_path: Path, tokens: list[str], classes: ClassList) -> Metrics:
+    """The metric of any class list."""
+    samples = scored_samples(nusc, read_results(result_path), tokens, classes)
+    if not any(len(sample.ground_truth) for sample in samples):
+        raise DataError(
+            f"no annotation of the {len(tokens)} chosen samples counts for {', '.join(classes.names)}: their "
+            "categories are others, they have no points or are out of range; see `categories` of the class list"
+        )
+    scores = score_samples(samples, classes)
+    summary = summary_of(scores, read_meta(result_path), classes)
+    return Metrics(scores.mean_ap, scores.nds, scores.errors, _by_class(scores), summary, classes)
+
+
+def _by_class(scores: Scores) -> dict[str, ClassMetrics]:
+    return {
+        name: ClassMetrics(score.ground_truths, score.detections, score.ap, score.errors)
+        for name, score in scores.classes.items()
+    }
+
+
+def _devkit_metrics(nusc: "Tables", result_path: Path, tokens: list[str]) -> Metrics:
+    """The metric of nuScenes' classes, by nuscenes-devkit."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # the devkit's loaders draw a progress bar of their own
-            evaluator = _make_evaluator(nusc, Path(result_path), tokens)
+            evaluator = _make_evaluator(nusc, result_path, tokens)
     except Exception as error:  # the devkit asserts, and raises plain Exception
         raise DataError(
             f"nuscenes-devkit cannot use {result_path} with these tables ({error}); fix the one named"
         ) from error
     figures, _ = evaluator.evaluate()
     summary = json.loads(json.dumps({**figures.serialize(), "meta": evaluator.meta}))
-    if summary_path is not None:
-        write_text(summary_path, json.dumps(summary, indent=2))
     return Metrics(
         mean_ap=figures.mean_ap,
         nds=figures.nd_score,
         errors=_errors(figures.tp_errors.__getitem__),
-        classes={name: _class_metrics(evaluator, figures, name) for name in CLASSES},
+        classes={name: _class_metrics(evaluator, figures, name) for name in NUSCENES.names},
         summary=summary,
     )
 

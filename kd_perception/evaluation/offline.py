@@ -87,6 +87,7 @@ def evaluate(
     for note in notes:
         console.print(note)
     title = f"{opened.spec.name} on {len(chosen)} scene{'s' if len(chosen) > 1 else ''} of {dataroot.name}"
-    metrics = write_evaluation(out, nusc, EvaluatedRun(title, chosen, predictions.results, stages, report, notes))
+    run = EvaluatedRun(title, chosen, predictions.results, stages, report, notes, opened.spec.classes)
+    metrics = write_evaluation(out, nusc, run)
     Console().print(metrics_table(metrics, title))
     console.print(f"wrote {out}; open [bold]{out / PAGE_FILE}[/bold]")

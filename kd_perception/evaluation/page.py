@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kd_perception.atomic import write_text
 from kd_perception.drawing.pages import render_page
-from kd_perception.drawing.style import CLASS_COLORS, DRAWN_SCORE
+from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.pictures import SamplePicture
 from kd_perception.evaluation.plots import latency_svg
@@ -70,10 +70,10 @@ def _tiles(report: RunReport, metrics: Metrics) -> dict[str, str | int]:
 def _class_rows(metrics: Metrics) -> list[_ClassRow]:
     return [
         _ClassRow(
-            name=name.replace("_", " "),
-            color="#{:02x}{:02x}{:02x}".format(*CLASS_COLORS[name]),
-            has_ground_truth=row.ground_truths > 0,
-            cells=class_cells(row),
+            name=kind.name.replace("_", " "),
+            color="#{:02x}{:02x}{:02x}".format(*kind.color),
+            has_ground_truth=metrics.classes[kind.name].ground_truths > 0,
+            cells=class_cells(metrics.classes[kind.name]),
         )
-        for name, row in metrics.classes.items()
+        for kind in metrics.class_list.classes
     ]

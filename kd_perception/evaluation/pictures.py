@@ -24,6 +24,7 @@ from kd_perception.drawing.style import BACKGROUND, DRAWN_SCORE, TEXT_COLOR
 from kd_perception.errors import DataError
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.images.decoding import decode_image
 
@@ -71,16 +72,18 @@ class Surroundings:
     cloud: np.ndarray | None
 
 
-def load_surroundings(nusc: "Tables", sample_token: str) -> Surroundings:
+def load_surroundings(nusc: "Tables", sample_token: str, classes: ClassList = NUSCENES) -> Surroundings:
     """The surroundings of one sample; images are read when they are drawn."""
     frame = load_frame(nusc, sample_token)
-    ground_truth = seen_ground_truth(nusc, sample_token, frame.global_from_ego)
+    ground_truth = seen_ground_truth(nusc, sample_token, frame.global_from_ego, classes)
     return Surroundings(frame, ground_truth, points_in_ego(nusc, sample_token, frame.global_from_ego))
 
 
-def seen_ground_truth(nusc: "Tables", sample_token: str, global_from_ego: np.ndarray) -> Boxes:
+def seen_ground_truth(
+    nusc: "Tables", sample_token: str, global_from_ego: np.ndarray, classes: ClassList = NUSCENES
+) -> Boxes:
     """A sample's ground truth in ego: boxes that have points, as the metric counts them."""
-    boxes, points = ground_truth_boxes(nusc, sample_token, global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, sample_token, global_from_ego, classes)
     return boxes[points != 0]
 
 
@@ -122,12 +125,15 @@ def draw_sample(around: Surroundings, detections: Boxes, drawn_score: float = DR
     )
 
 
-def draw_samples(nusc: "Tables", results: Results, tokens: Sequence[str]) -> list[SamplePicture]:
+def draw_samples(
+    nusc: "Tables", results: Results, tokens: Sequence[str], classes: ClassList = NUSCENES
+) -> list[SamplePicture]:
     """Pictures of a result file's samples."""
     pictures = []
     for token in tokens:
-        around = load_surroundings(nusc, token)
-        pictures.append(draw_sample(around, boxes_of_result(results[token], around.frame.global_from_ego)))
+        around = load_surroundings(nusc, token, classes)
+        boxes = boxes_of_result(results[token], around.frame.global_from_ego, classes)
+        pictures.append(draw_sample(around, boxes))
     return pictures
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
 from kd_perception.evaluation.result_folder import ResultRow
-from kd_perception.geometry.attributes import attribute_of
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
 
 MAX_BOXES_PER_SAMPLE = 500  # the metric refuses more
@@ -33,10 +33,10 @@ def sample_result(
     """
     best = np.argsort(-boxes.score, kind="stable")[:MAX_BOXES_PER_SAMPLE]
     in_global = boxes[best].transformed(global_from_ego)
-    names = [CLASSES[label] for label in in_global.label]
+    kinds = [in_global.class_of(index) for index in range(len(in_global))]
     if attributes is None:
         speeds = np.linalg.norm(in_global.velocity, axis=1)
-        chosen = [attribute_of(name, float(speed)) for name, speed in zip(names, speeds, strict=True)]
+        chosen = [kind.attribute(float(speed)) for kind, speed in zip(kinds, speeds, strict=True)]
     else:
         chosen = [attributes[index] for index in best]
     return [
@@ -46,7 +46,7 @@ def sample_result(
             "size": in_global.size[i, [1, 0, 2]].tolist(),
             "rotation": quaternion_from_yaw(in_global.yaw[i]).tolist(),
             "velocity": in_global.velocity[i].tolist(),
-            "detection_name": names[i],
+            "detection_name": kinds[i].name,
             "detection_score": float(in_global.score[i]),
             "attribute_name": chosen[i],
         }
@@ -54,18 +54,24 @@ def sample_result(
     ]
 
 
-def boxes_of_result(detections: Sequence[ResultRow], global_from_ego: np.ndarray) -> Boxes:
-    """The boxes in ego of one sample's entries of a result file; the inverse of `sample_result`."""
+def boxes_of_result(
+    detections: Sequence[ResultRow], global_from_ego: np.ndarray, classes: ClassList = NUSCENES
+) -> Boxes:
+    """The boxes in ego of one sample's entries of a result file; the inverse of `sample_result`.
+
+    Raises ConfigError for a name that is none of `classes`.
+    """
     if not detections:
-        return Boxes.empty()
+        return Boxes.empty(classes)
     width, length, height = np.array([row["size"] for row in detections], dtype=np.float64).T
     in_global = Boxes(
         center=np.array([row["translation"] for row in detections], dtype=np.float64),
         size=np.stack([length, width, height], axis=1),
         yaw=np.array([yaw_of(make_transform(np.asarray(row["rotation"]), np.zeros(3))) for row in detections]),
         velocity=np.array([row["velocity"] for row in detections], dtype=np.float64),
-        label=np.array([CLASSES.index(row["detection_name"]) for row in detections], dtype=np.int64),
+        label=np.array([classes.label(row["detection_name"]) for row in detections], dtype=np.int64),
         score=np.array([row["detection_score"] for row in detections], dtype=np.float64),
+        classes=classes,
     )
     return in_global.transformed(invert(global_from_ego))
 
@@ -77,8 +83,20 @@ def write_results(path: Path, results: Mapping[str, list[ResultRow]], meta: Mapp
 
 def read_results(path: Path) -> Results:
     """Read a result file; raises DataError if it is absent or not one."""
+    return _read(path)["results"]
+
+
+def read_meta(path: Path) -> dict[str, bool]:
+    """What a result file says of the inputs that were used; raises DataError as `read_results`."""
+    return _read(path).get("meta", {})
+
+
+def _read(path: Path) -> dict:
     try:
-        return json.loads(Path(path).read_text())["results"]
+        content = json.loads(Path(path).read_text())
+        if not isinstance(content["results"], dict):
+            raise TypeError("its results are no mapping of samples")
+        return content
     except FileNotFoundError as error:
         raise DataError(f"result file {path} does not exist; write one with kd eval") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -26,9 +26,7 @@ def metrics_table(metrics: Metrics, title: str = "nuScenes detection metric") ->
     ground_truths = sum(row.ground_truths for row in metrics.classes.values())
     detections = sum(row.detections for row in metrics.classes.values())
     table.add_section()
-    table.add_row(
-        "mean of ten", str(ground_truths), str(detections), f"{metrics.mean_ap:.3f}", *_error_cells(metrics.errors)
-    )
+    table.add_row("mean", str(ground_truths), str(detections), f"{metrics.mean_ap:.3f}", *_error_cells(metrics.errors))
     return table
 
 

@@ -11,6 +11,7 @@ from kd_perception.evaluation.metric import counted, in_range
 from kd_perception.evaluation.pictures import DRAWN_SCORE, points_in_ego
 from kd_perception.evaluation.results import Results, boxes_of_result
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.recordings.foxglove import foxglove_recording
 from kd_perception.recordings.viewed_frame import ViewedFrame, ViewedImage
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 MOST_PICTURED = 40  # samples of an evaluation that are recorded with their sensors: a scene of nuScenes, about 50 MB
 
 
-def view_sample(nusc: "Tables", token: str, *, sensors: bool = True) -> ViewedFrame:
+def view_sample(nusc: "Tables", token: str, classes: ClassList = NUSCENES, *, sensors: bool = True) -> ViewedFrame:
     """A sample and its ground truth that has points; with those pictures and the cloud that are there if `sensors`."""
     frame = load_frame(nusc, token)
-    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, classes)
     images, problems = [], [f"camera {name} has no image of this moment in the tables" for name in frame.masked]
     for image in (image for image in frame.images if sensors and image.path is not None):
         try:
@@ -50,7 +51,7 @@ def add_detections(
     Faults are counted within the metric's ranges.
     """
     keyframe = load_frame(nusc, frame.sample_token)
-    boxes, points = ground_truth_boxes(nusc, frame.sample_token, keyframe.global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, frame.sample_token, keyframe.global_from_ego, detections.classes)
     counts = (points != 0) & in_range(boxes)
     cameras = [image.camera for image in keyframe.images if image.path is not None]
     judged = Judged(counted(detections), threshold, boxes[counts], points[counts], boxes[~counts], cameras)
@@ -60,7 +61,7 @@ def add_detections(
 
 def add_results(nusc: "Tables", frame: ViewedFrame, results: Results, threshold: float = DRAWN_SCORE) -> ViewedFrame:
     """The frame of a sample with its rows of a result file, as `add_detections`."""
-    detections = boxes_of_result(results[frame.sample_token], frame.map_from_ego)
+    detections = boxes_of_result(results[frame.sample_token], frame.map_from_ego, frame.classes)
     return add_detections(nusc, frame, detections, threshold)
 
 
@@ -76,9 +77,9 @@ def check_tokens(nusc: "Tables", results: Results, where: Path) -> None:
         )
 
 
-def write_foxglove(path: Path, nusc: "Tables", results: Results) -> None:
+def write_foxglove(path: Path, nusc: "Tables", results: Results, classes: ClassList = NUSCENES) -> None:
     """The evaluated samples as an MCAP file for Foxglove: boxes of all, pictures and clouds of the first."""
     with foxglove_recording(path) as recording:
         for number, token in enumerate(results):
-            frame = view_sample(nusc, token, sensors=number < MOST_PICTURED)
+            frame = view_sample(nusc, token, classes, sensors=number < MOST_PICTURED)
             recording.write(add_results(nusc, frame, results))

@@ -21,6 +21,7 @@ from kd_perception.evaluation.result_folder import (
 )
 from kd_perception.evaluation.results import Results, write_results
 from kd_perception.evaluation.viewed import write_foxglove
+from kd_perception.geometry.classes import NUSCENES, ClassList
 
 if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
@@ -32,7 +33,7 @@ PICTURES = 4  # samples that are drawn
 class EvaluatedRun:
     """What a run over `scenes` gave: rows of the result file by sample, stage times (ms, one mapping a frame), report.
 
-    `notes` stand below the page's title.
+    `notes` stand below the page's title; `classes` are the detections'.
     """
 
     title: str
@@ -41,15 +42,16 @@ class EvaluatedRun:
     stages: Sequence[dict[str, float]]
     report: RunReport
     notes: Sequence[str] = ()
+    classes: ClassList = NUSCENES
 
 
 def write_evaluation(out: Path, nusc: "Tables", run: EvaluatedRun) -> Metrics:
     """Score a run and write its result folder. Raises DataError as `evaluate_results`, and for unreadable images."""
     write_results(out / RESULTS_FILE, run.results)
-    metrics = evaluate_results(nusc, out / RESULTS_FILE, run.scenes, out / SUMMARY_FILE)
-    pictures = draw_samples(nusc, run.results, spread(list(run.results), PICTURES))
+    metrics = evaluate_results(nusc, out / RESULTS_FILE, run.scenes, out / SUMMARY_FILE, classes=run.classes)
+    pictures = draw_samples(nusc, run.results, spread(list(run.results), PICTURES), run.classes)
     write_pictures(out / PICTURES_FOLDER, pictures)
-    write_foxglove(out / FOXGLOVE_FILE, nusc, run.results)
+    write_foxglove(out / FOXGLOVE_FILE, nusc, run.results, run.classes)
     write_text(out / REPORT_FILE, run.report.to_json())
     page = EvaluationPage(run.title, run.report, metrics, by_stage(run.stages), pictures, run.notes)
     write_page(out / PAGE_FILE, page)

@@ -1,4 +1,4 @@
-"""The one box of this project, and the ten nuScenes detection classes.
+"""The one box of this project.
 
 A box is its geometric centre, its size (length, width, height) and its yaw, counter-clockwise about +z, in REP-103 axes
 (x forward, y left, z up), with the velocity over ground in the same axes. Other conventions (nuScenes' wlh quaternions,
@@ -6,31 +6,22 @@ ROS messages) are converted where they enter and leave, never inside.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kd_perception.geometry.classes import NUSCENES, ClassList, ObjectClass
 from kd_perception.geometry.transforms import apply, wrap_angle
 
-# The classes of the nuScenes detection task, grouped and ordered as CenterPoint's six task heads (arXiv:2006.11275).
-HEAD_GROUPS: tuple[tuple[str, ...], ...] = (
-    ("car",),
-    ("truck", "construction_vehicle"),
-    ("bus", "trailer"),
-    ("barrier",),
-    ("motorcycle", "bicycle"),
-    ("pedestrian", "traffic_cone"),
-)
-CLASSES: tuple[str, ...] = tuple(name for group in HEAD_GROUPS for name in group)
-GROUP_OF_CLASS: tuple[int, ...] = tuple(i for i, group in enumerate(HEAD_GROUPS) for _ in group)
+ARRAYS = ("center", "size", "yaw", "velocity", "label", "score")
 
 
 @dataclass(frozen=True)
 class Boxes:
-    """N boxes in one frame, as arrays.
+    """N boxes in one frame, as arrays, and the class list that their labels point into.
 
     center (N, 3) metres; size (N, 3) length, width, height in metres; yaw (N,) radians; velocity (N, 2) metres per
-    second over ground, NaN where unknown; label (N,) index into the class list; score (N,) in [0, 1], 1 for ground
+    second over ground, NaN where unknown; label (N,) index into `classes`; score (N,) in [0, 1], 1 for ground
     truth.
     """
 
@@ -40,6 +31,7 @@ class Boxes:
     velocity: np.ndarray
     label: np.ndarray
     score: np.ndarray
+    classes: ClassList = NUSCENES
 
     def __post_init__(self) -> None:
         count = len(self.yaw)
@@ -58,23 +50,35 @@ class Boxes:
 
     def __getitem__(self, index: np.ndarray | slice) -> "Boxes":
         """The boxes a mask, an index array or a slice selects."""
-        return Boxes(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return replace(self, **{name: getattr(self, name)[index] for name in ARRAYS})
 
     @staticmethod
-    def empty() -> "Boxes":
+    def empty(classes: ClassList = NUSCENES) -> "Boxes":
         """No boxes."""
-        return Boxes(
-            np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0)
-        )
+        arrays = (np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)), np.zeros(0, np.int64), np.zeros(0))
+        return Boxes(*arrays, classes)
 
     @staticmethod
-    def concatenate(parts: Sequence["Boxes"]) -> "Boxes":
-        """All boxes of `parts`, in order; the parts must be in the same frame."""
+    def concatenate(parts: Sequence["Boxes"], classes: ClassList = NUSCENES) -> "Boxes":
+        """All boxes of `parts`, in order, which must be in the same frame; `classes` are those of no parts at all.
+
+        Raises ValueError for parts of different class lists: their labels do not mean the same.
+        """
         if not parts:
-            return Boxes.empty()
-        return Boxes(
-            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Boxes)}
-        )
+            return Boxes.empty(classes)
+        classes = parts[0].classes
+        if any(part.classes is not classes and part.classes != classes for part in parts):
+            raise ValueError("boxes of different class lists cannot be put together")
+        return Boxes(*(np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS), classes)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fields that have a row a box, by name."""
+        return {name: getattr(self, name) for name in ARRAYS}
+
+    def class_of(self, index: int) -> ObjectClass:
+        """The class of one box."""
+        return self.classes.classes[self.label[index]]
 
     def transformed(self, target_from_source: np.ndarray) -> "Boxes":
         """The same boxes in another frame whose z axis is nearly parallel; a mirrored one counts, too.
@@ -85,13 +89,11 @@ class Boxes:
         left, _, right = np.linalg.svd(target_from_source[:2, :2])
         planar = left @ right  # the orthogonal 2x2 matrix nearest to the transform's
         heading = np.stack([np.cos(self.yaw), np.sin(self.yaw)], axis=1) @ planar.T
-        return Boxes(
+        return replace(
+            self,
             center=apply(target_from_source, self.center),
-            size=self.size,
             yaw=wrap_angle(np.arctan2(heading[:, 1], heading[:, 0])),
             velocity=self.velocity @ planar.T,
-            label=self.label,
-            score=self.score,
         )
 
     def corners(self) -> np.ndarray:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.geometry.attributes import attribute_of
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import quaternion_from_yaw
 from kd_perception.messages.builder import Message, MessageBuilder
 
@@ -20,9 +19,9 @@ AUTOWARE_UNKNOWN = 0
 AUTOWARE_LABELS = {
     "car": 1, "truck": 2, "bus": 3, "trailer": 4, "motorcycle": 5, "bicycle": 6, "pedestrian": 7, "animal": 8,
 }  # fmt: skip
-SIGN_UNKNOWN, AVAILABLE = 1, 2  # autoware_perception_msgs/DetectedObjectKinematics.orientation_availability
+# autoware_perception_msgs/DetectedObjectKinematics.orientation_availability, by a class's heading
+ORIENTATION = {"none": 0, "axis": 1, "full": 2}
 BOUNDING_BOX = 0  # autoware_perception_msgs/Shape.type
-WITHOUT_FRONT = frozenset({"barrier", "traffic_cone"})  # turned by 180 degrees they are the same
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Detections:
 
     def class_name(self, index: int) -> str:
         """Name of a box's class."""
-        return CLASSES[int(self.boxes.label[index])]
+        return self.boxes.class_of(index).name
 
 
 @dataclass(frozen=True)
@@ -89,17 +88,17 @@ def _pose(build: MessageBuilder, boxes: Boxes, index: int) -> Message:
 
 
 def _kd_detection(build: MessageBuilder, found: Detections, index: int) -> Message:
-    boxes, name = found.boxes, found.class_name(index)
+    boxes = found.boxes
     vx, vy = map(float, boxes.velocity[index])
     return build.make(
         "kd_msgs/msg/Detection3D",
-        class_name=name,
+        class_name=found.class_name(index),
         class_id=int(boxes.label[index]),
         score=float(boxes.score[index]),
         pose=_pose(build, boxes, index),
         size=build.vector(boxes.size[index]),
         velocity=build.vector((vx, vy, 0.0)),
-        attribute=attribute_of(name, math.hypot(vx, vy)),
+        attribute=boxes.class_of(index).attribute(math.hypot(vx, vy)),
     )
 
 
@@ -135,12 +134,12 @@ def _autoware_object(build: MessageBuilder, found: Detections, index: int) -> Me
         "autoware_perception_msgs/msg/DetectedObject",
         existence_probability=float(boxes.score[index]),
         classification=[classification],
-        kinematics=_autoware_kinematics(build, boxes, index, facing=name not in WITHOUT_FRONT),
+        kinematics=_autoware_kinematics(build, boxes, index),
         shape=shape,
     )
 
 
-def _autoware_kinematics(build: MessageBuilder, boxes: Boxes, index: int, *, facing: bool) -> Message:
+def _autoware_kinematics(build: MessageBuilder, boxes: Boxes, index: int) -> Message:
     velocity, yaw = boxes.velocity[index], float(boxes.yaw[index])
     known = bool(np.isfinite(velocity).all())
     vx, vy = map(float, velocity) if known else (0.0, 0.0)
@@ -150,7 +149,7 @@ def _autoware_kinematics(build: MessageBuilder, boxes: Boxes, index: int, *, fac
     return build.make(
         "autoware_perception_msgs/msg/DetectedObjectKinematics",
         pose_with_covariance=build.make("geometry_msgs/msg/PoseWithCovariance", pose=_pose(build, boxes, index)),
-        orientation_availability=AVAILABLE if facing else SIGN_UNKNOWN,
+        orientation_availability=ORIENTATION[boxes.class_of(index).heading],
         twist_with_covariance=build.make("geometry_msgs/msg/TwistWithCovariance", twist=twist),
         has_twist=known,
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_perception.drawing.cameras import EDGES
-from kd_perception.drawing.style import CLASS_COLORS, GROUND_TRUTH_COLOR, Color
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.drawing.style import GROUND_TRUTH_COLOR, Color
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import quaternion_from_yaw
 from kd_perception.messages.builder import Message, MessageBuilder
 
@@ -70,7 +70,7 @@ class MarkerFrame:
 
     def _label(self, boxes: Boxes, index: int) -> Message:
         above = boxes.center[index] + [0.0, 0.0, boxes.size[index, 2] / 2.0 + 0.5]
-        text = f"{CLASSES[int(boxes.label[index])]} {boxes.score[index]:.2f}"
+        text = f"{boxes.class_of(index).name} {boxes.score[index]:.2f}"
         scale, colour = self.build.vector((0.0, 0.0, 0.6)), self._colour(boxes, index, 1.0)
         pose = self.build.pose(above, UNTURNED)
         return self._marker(
@@ -84,7 +84,7 @@ class MarkerFrame:
         return self.build.make("visualization_msgs/msg/Marker", header=head, **{**unturned, **fields})
 
     def _colour(self, boxes: Boxes, index: int, alpha: float) -> Message:
-        return self._rgba(CLASS_COLORS[CLASSES[int(boxes.label[index])]], alpha)
+        return self._rgba(boxes.class_of(index).color, alpha)
 
     def _rgba(self, color: Color, alpha: float) -> Message:
         red, green, blue = (channel / 255.0 for channel in color)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_perception.options.option import option
+from kd_perception.student.classes import CLASSES_HELP
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class EvaluatorOptions:
         "Data set in nuScenes format with the ground truth; without it no metric is computed.", default=None
     )
     version: str = option("Name of the folder of its tables, e.g. v1.0-mini.", default="")
+    classes: Path | None = option(CLASSES_HELP, default=None)
     global_frame: str = option("Frame of the data set's poses.", default="map")
     settle_s: float = option(
         "Longest wait for late detections when the result is requested, in s.",

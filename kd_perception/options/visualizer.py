@@ -1,11 +1,13 @@
 """Options of the node `visualizer`, which draws the detections."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.options.option import option
+from kd_perception.student.classes import CLASSES_HELP
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class VisualizerOptions:
         limits=(1.0, 500.0),
         live=True,
     )
+    classes: Path | None = option(CLASSES_HELP, default=None)
     score_threshold: float = option(
         "Lowest score of a drawn box, in markers and in pictures.", default=DRAWN_SCORE, limits=(0.0, 1.0), live=True
     )

@@ -33,8 +33,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mcap_protobuf.writer import Writer as ProtobufWriter
 
 from kd_perception.atomic import atomic_path
-from kd_perception.drawing.cameras import CLASS_COLORS, EDGES, GROUND_TRUTH_COLOR, Color
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.drawing.cameras import EDGES
+from kd_perception.drawing.style import GROUND_TRUTH_COLOR, Color
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import quaternion_from_yaw, quaternion_of
 from kd_perception.recordings.viewed_frame import Fault, FaultKind, ViewedFrame, ViewedImage
@@ -146,13 +147,11 @@ def _scene(entities: Sequence[SceneEntity], at: Timestamp) -> SceneUpdate:
 
 def _cube(boxes: Boxes, index: int) -> SceneEntity:
     """A prediction: a translucent cube in its class's colour, with class and score above it."""
-    name = CLASSES[int(boxes.label[index])]
+    kind = boxes.class_of(index)
     score = f"{boxes.score[index]:.2f}"
-    cube = CubePrimitive(
-        pose=_pose(boxes, index), size=_vector(boxes.size[index]), color=_color(CLASS_COLORS[name], 0.45)
-    )
-    text = _text(boxes, index, f"{name} {score}", CLASS_COLORS[name])
-    return SceneEntity(cubes=[cube], texts=[text], metadata=_metadata({"class": name, "score": score}))
+    cube = CubePrimitive(pose=_pose(boxes, index), size=_vector(boxes.size[index]), color=_color(kind.color, 0.45))
+    text = _text(boxes, index, f"{kind.name} {score}", kind.color)
+    return SceneEntity(cubes=[cube], texts=[text], metadata=_metadata({"class": kind.name, "score": score}))
 
 
 def _outlined(boxes: Boxes, index: int, color: Color) -> SceneEntity:
@@ -167,7 +166,7 @@ def _outlined(boxes: Boxes, index: int, color: Color) -> SceneEntity:
         points=points,
         color=_color(color, 1.0),
     )
-    return SceneEntity(lines=[lines], metadata=_metadata({"class": CLASSES[int(boxes.label[index])]}))
+    return SceneEntity(lines=[lines], metadata=_metadata({"class": boxes.class_of(index).name}))
 
 
 def _fault(fault: Fault) -> SceneEntity:

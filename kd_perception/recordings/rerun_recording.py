@@ -15,9 +15,10 @@ import numpy as np
 from shapely import LineString, clip_by_rect, get_coordinates, get_parts
 
 from kd_perception.atomic import atomic_path
-from kd_perception.drawing.cameras import CLASS_COLORS, GROUND_TRUTH_COLOR, Color, box_lines
+from kd_perception.drawing.cameras import box_lines
+from kd_perception.drawing.style import GROUND_TRUTH_COLOR, Color
 from kd_perception.errors import ConfigError
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import quaternion_from_yaw
 from kd_perception.recordings.foxglove import FAULT_COLORS
@@ -88,8 +89,8 @@ class RerunRecording:
         if not self._frames:
             self._stream.send_blueprint(_layout(frame))
             self._stream.log(SCENE, rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-            for name, color in CLASS_COLORS.items():
-                self._stream.log(f"{SCORES}/{name}", rerun.SeriesLines(colors=color), static=True)
+            for kind in frame.classes.classes:
+                self._stream.log(f"{SCORES}/{kind.name}", rerun.SeriesLines(colors=kind.color), static=True)
             for kind, color in FAULT_COLORS.items():
                 self._stream.log(f"{COUNTS}/{kind.value}", rerun.SeriesLines(colors=color), static=True)
         self._stream.set_time("frame", sequence=self._frames)
@@ -157,7 +158,7 @@ class RerunRecording:
         boxes = frame.predictions
         for label in np.unique(boxes.label):
             best = float(boxes.score[boxes.label == label].max())
-            self._stream.log(f"{SCORES}/{CLASSES[int(label)]}", rerun.Scalars(best))
+            self._stream.log(f"{SCORES}/{boxes.classes.names[label]}", rerun.Scalars(best))
         self._stream.log(f"{COUNTS}/predictions", rerun.Scalars(len(boxes)))
         if frame.ground_truth is not None:
             for kind in FaultKind:
@@ -252,15 +253,15 @@ def _lines(reason: str) -> dict[str, str]:
 
 
 def _names(boxes: Boxes) -> list[str]:
-    return [CLASSES[int(label)] for label in boxes.label]
+    return [boxes.class_of(index).name for index in range(len(boxes))]
 
 
 def _labels(boxes: Boxes) -> list[str]:
-    return [f"{CLASSES[int(label)]} {score:.2f}" for label, score in zip(boxes.label, boxes.score, strict=True)]
+    return [f"{name} {score:.2f}" for name, score in zip(_names(boxes), boxes.score, strict=True)]
 
 
 def _class_color(boxes: Boxes, index: int) -> Color:
-    return CLASS_COLORS[CLASSES[int(boxes.label[index])]]
+    return boxes.class_of(index).color
 
 
 def _layout(frame: ViewedFrame) -> "rerun.blueprint.Blueprint":

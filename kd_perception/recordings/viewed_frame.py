@@ -10,6 +10,7 @@ import numpy as np
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.images.decoding import encoded_size
 from kd_perception.images.jpeg import is_jpeg
 
@@ -75,6 +76,12 @@ class ViewedFrame:
     faults: tuple[Fault, ...] = ()
     heatmaps: Mapping[str, np.ndarray] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> ClassList:
+        """The class list of the boxes."""
+        boxes = self.predictions if self.ground_truth is None else self.ground_truth
+        return NUSCENES if boxes is None else boxes.classes
 
     def faults_of(self, kind: FaultKind) -> Iterator[Fault]:
         """The faults of one kind."""

@@ -229,4 +229,6 @@ class Pipeline:
 
     def decode(self, outputs: dict[str, np.ndarray]) -> Boxes:
         """Boxes of the engine's raw outputs, at this pipeline's score threshold."""
-        return decode(outputs[HEATMAP_OUTPUT], outputs[REGRESSION_OUTPUT], self.student.spec.grid, self.score_threshold)
+        spec = self.student.spec
+        heatmap, regression = outputs[HEATMAP_OUTPUT], outputs[REGRESSION_OUTPUT]
+        return decode(heatmap, regression, spec.grid, self.score_threshold, classes=spec.classes)

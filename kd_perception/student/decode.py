@@ -5,7 +5,8 @@ The same code decodes in training, on the robot and in evaluation.
 
 import numpy as np
 
-from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.grid import BevGrid
 
 # Channels of `regression` (groups, 10, rows, columns), in order:
@@ -15,13 +16,17 @@ from kd_perception.geometry.grid import BevGrid
 #   sin, cos            of the yaw
 #   vx, vy              velocity over ground in base_link's axes, metres per second
 REGRESSION_CODES = ("dx", "dy", "z", "log_l", "log_w", "log_h", "sin", "cos", "vx", "vy")
-# Metres per head group: CenterPoint's squared radii 4, 12, 10, 1, .85, .175.
-NMS_RADII = (2.0, 3.46, 3.16, 1.0, 0.92, 0.42)
 MAX_LOG_SIZE = 4.0  # e^4 = 55 m: an untrained or broken regression must not overflow
 
 
 def decode(
-    heatmap: np.ndarray, regression: np.ndarray, grid: BevGrid, score_threshold: float, max_boxes: int = 500
+    heatmap: np.ndarray,
+    regression: np.ndarray,
+    grid: BevGrid,
+    score_threshold: float,
+    *,
+    classes: ClassList = NUSCENES,
+    max_boxes: int = 500,
 ) -> Boxes:
     """Boxes in base_link, best score first.
 
@@ -33,7 +38,7 @@ def decode(
     score = peaks[label, row, column]
     best = np.argsort(-score, kind="stable")[:max_boxes]
     label, row, column, score = label[best], row[best], column[best], score[best]
-    group = np.asarray(GROUP_OF_CLASS)[label]
+    group = classes.group_of_label[label]
     codes = regression[group, :, row, column].astype(np.float64)
     xy = grid.to_metres(np.stack([column + 0.5 + codes[:, 0], row + 0.5 + codes[:, 1]], axis=1))
     boxes = Boxes(
@@ -43,8 +48,9 @@ def decode(
         velocity=codes[:, 8:10],
         label=label.astype(np.int64),
         score=score.astype(np.float64),
+        classes=classes,
     )
-    return boxes[_circle_nms(boxes.center[:, :2], group)]
+    return boxes[_circle_nms(boxes.center[:, :2], group, classes)]
 
 
 def encode(boxes: Boxes, rows: np.ndarray, columns: np.ndarray, grid: BevGrid) -> np.ndarray:
@@ -63,13 +69,13 @@ def _neighbour_maximum(heatmap: np.ndarray) -> np.ndarray:
     return np.maximum(np.maximum(vertical[:, :, :-2], vertical[:, :, 1:-1]), vertical[:, :, 2:])
 
 
-def _circle_nms(xy: np.ndarray, group: np.ndarray) -> np.ndarray:
+def _circle_nms(xy: np.ndarray, group: np.ndarray, classes: ClassList) -> np.ndarray:
     """Indices kept of boxes sorted by falling score: none lies within its group's radius of a better kept one."""
     kept = np.ones(len(xy), dtype=bool)
-    for index in range(len(HEAD_GROUPS)):
+    for index, head in enumerate(classes.groups):
         members = np.nonzero(group == index)[0]
         distance = np.linalg.norm(xy[members, None] - xy[None, members], axis=-1)
         for i, member in enumerate(members):
             if kept[member]:
-                kept[members[i + 1 :][distance[i, i + 1 :] < NMS_RADII[index]]] = False
+                kept[members[i + 1 :][distance[i, i + 1 :] < head.nms_radius]] = False
     return np.nonzero(kept)[0]

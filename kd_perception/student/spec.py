@@ -15,15 +15,14 @@ A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from kd_perception.errors import StudentError
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.errors import ConfigError, StudentError
+from kd_perception.geometry.classes import NUSCENES, ClassList, unknown_key
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import student_path
 from kd_perception.student.camera_params import CAMERA_PARAMS
@@ -36,7 +35,7 @@ OUTPUTS = ("heatmap", "regression")
 MEMORY_INPUT = "bev_memory"
 MEMORY_INPUTS = (MEMORY_INPUT, "bev_warp", "memory_valid", "memory_interval")
 MEMORY_OUTPUT = "bev_feature"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # format 1 only names its classes: always the ten of nuScenes
 VIEW_TRANSFORMS = ("pull", "splat")
 
 
@@ -101,7 +100,7 @@ class StudentSpec:
     temporal_frames: int = 1
     memory: MemorySpec | None = None  # of a student of two frames
     camera_params: int = 0  # length of a camera's row in the input of that name; 0: the file has no such input
-    classes: tuple[str, ...] = CLASSES
+    classes: ClassList = NUSCENES
     provenance: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
@@ -143,14 +142,17 @@ class StudentSpec:
         """Parse and check metadata; StudentError names `where` and the field that is missing, unknown or unfit."""
         try:
             version = msgspec.json.decode(text, type=_Format).format
-            if version != FORMAT_VERSION:
+            if version not in (1, FORMAT_VERSION):
                 raise StudentError(
-                    f"{where}: student format {version} is not {FORMAT_VERSION}; export it again with kd export"
+                    f"{where}: student format {version} is not 1 or {FORMAT_VERSION}; export it again with kd export"
                 )
             fields = msgspec.json.decode(text, type=dict[str, Any])
             del fields["format"]
+            if version == 1:
+                _refuse_other_names(fields.pop("classes", list(NUSCENES.names)), where)
             spec = msgspec.convert(fields, StudentSpec)
-            _refuse_unknown(fields, msgspec.to_builtins(spec))
+            if unknown := unknown_key(fields, msgspec.to_builtins(spec)):
+                raise msgspec.ValidationError(f"Object contains unknown field `{unknown}`")
         except msgspec.MsgspecError as error:
             raise StudentError(
                 f"{where}: its student metadata is damaged ({error}); export the model again with kd export"
@@ -189,10 +191,10 @@ class StudentSpec:
                 f"{where}: it takes {self.camera_params} parameters of each camera, this version has {CAMERA_PARAMS}; "
                 "export it again with kd export"
             )
-        if self.classes != CLASSES:
-            raise StudentError(
-                f"{where}: its classes {list(self.classes)} are not the ten nuScenes classes in CenterPoint's order"
-            )
+        try:
+            self.classes.check(where)
+        except ConfigError as error:
+            raise StudentError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -200,13 +202,13 @@ class _Format:
     format: int
 
 
-def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], path: str = "$") -> None:
-    """Raise ValidationError for the first key of `given` that `known` lacks; msgspec ignores it for dataclasses."""
-    for key, value in given.items():
-        if key not in known:
-            raise msgspec.ValidationError(f"Object contains unknown field `{key}` - at `{path}`")
-        if isinstance(value, Mapping):
-            _refuse_unknown(value, known[key], f"{path}.{key}")
+def _refuse_other_names(names: list[str], where: str) -> None:
+    """Raise StudentError if a file of format 1, whose classes are nuScenes', names others."""
+    if tuple(names) != NUSCENES.names:
+        raise StudentError(
+            f"{where}: its classes {names} are not the ten nuScenes classes in CenterPoint's order; export it again "
+            "with kd export"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.atomic import write_text
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_synthetic.dataset.annotate import Annotation
 
 # Range in metres within which the nuScenes detection metric counts a class.

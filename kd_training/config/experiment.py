@@ -9,11 +9,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args, get_origin
 
+import msgspec
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.classes import read_classes
 from kd_training.config.distill import DistillConfig
 from kd_training.config.sections import (
     DataConfig,
@@ -26,6 +28,7 @@ from kd_training.config.sections import (
 from kd_training.config.teacher import LidarDataConfig, TeacherModelConfig
 
 PRECISIONS = ("bf16-mixed", "32-true")
+CLASSIFIERS = ("model", "teacher")  # the sections that have a class list
 
 
 @dataclass
@@ -55,6 +58,7 @@ AnyConfig = TrainConfig | TeacherTrainConfig
 def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
     """Read a configuration file and apply `key=value` overrides (dotted keys, YAML values; `data.roots.0.root=...`
     changes an entry of a list). `base:` in a file names another, relative to it, whose values it changes.
+    `classes:` names the YAML file of a class list, relative to the file that says so.
 
     Raises ConfigError naming an unknown key and the nearest valid one, a wrong type, or a missing value.
     """
@@ -105,6 +109,9 @@ def _read_yaml(path: Path, above: tuple[Path, ...]) -> DictConfig:
         raise ConfigError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
     if not OmegaConf.is_dict(given):
         raise ConfigError(f"{path} is not a mapping of model (or teacher), data, loss and schedule")
+    for section in CLASSIFIERS:
+        if isinstance(name := OmegaConf.select(given, f"{section}.classes"), str):
+            given[section].classes = str(path.parent / name)
     base = given.pop("base", None)
     if base is None:
         return given
@@ -129,6 +136,7 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
             "teacher's weights in distill.teacher"
         )
     schema = TeacherTrainConfig if "teacher" in given else TrainConfig
+    _read_class_files(given)
     _check_keys(OmegaConf.to_container(given), schema, "", where)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
@@ -140,6 +148,13 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
         source.root = source.root or config.data.root
     _check_schedule(config.schedule, where)
     return config
+
+
+def _read_class_files(given: DictConfig) -> None:
+    """Put the class list itself in the place of its file's name, so that a checkpoint carries it."""
+    for section in CLASSIFIERS:
+        if isinstance(name := OmegaConf.select(given, f"{section}.classes"), str):
+            given[section].classes = msgspec.to_builtins(read_classes(Path(name)))
 
 
 def _check_schedule(schedule: ScheduleConfig, where: str) -> None:

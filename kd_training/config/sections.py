@@ -1,6 +1,7 @@
 """Sections of training configurations, as typed dataclasses; `config.experiment` composes them and reads YAML."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -55,6 +56,7 @@ class ModelConfig:
     bev_blocks: int = 2
     head_shared: int = 64
     head_hidden: int = 32
+    classes: dict[str, Any] = field(default_factory=dict)  # a class list, or the YAML file of one; empty: nuScenes'
     grid: GridConfig = field(default_factory=GridConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
     temporal: TemporalConfig = field(default_factory=TemporalConfig)

@@ -3,7 +3,11 @@
 The YAML keys stay flat, because they are hashed into ledgers; StudentSpec.check judges the values.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.classes import NUSCENES, ClassList, class_list
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_perception.student.spec import DepthBins, MemorySpec, StudentSpec, ViewSpec
@@ -23,9 +27,15 @@ def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float,
         temporal_frames=config.temporal.frames,
         memory=memory_spec(config),
         camera_params=CAMERA_PARAMS if config.camera_aware else 0,
+        classes=configured_classes(config.classes, f"model {config.name}"),
     )
     spec.check(f"model {config.name}")
     return spec
+
+
+def configured_classes(given: Mapping[str, Any], where: str) -> ClassList:
+    """The class list of a student or a teacher; raises ConfigError naming `where`."""
+    return class_list(given, where) if given else NUSCENES
 
 
 def bev_grid(config: GridConfig) -> BevGrid:

@@ -2,6 +2,7 @@
 training."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -51,6 +52,7 @@ class TeacherModelConfig:
     neck_channels: int = 128  # per block; "pre_head" has them all
     head_shared: int = 64
     head_hidden: int = 32
+    classes: dict[str, Any] = field(default_factory=dict)  # as a student's
     grid: GridConfig = field(default_factory=GridConfig)
     points: PointsConfig = field(default_factory=PointsConfig)
 

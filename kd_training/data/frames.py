@@ -24,6 +24,7 @@ from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.student.spec import MemorySpec
 from kd_training.config.sections import DataRoot
 
@@ -78,7 +79,9 @@ class Dataset:
     frames: tuple[TrainingFrame, ...]
 
 
-def open_dataset(source: DataRoot, *, camera_motion: bool = False, anchor: str = "") -> Dataset:
+def open_dataset(
+    source: DataRoot, classes: ClassList = NUSCENES, *, camera_motion: bool = False, anchor: str = ""
+) -> Dataset:
     """Read a data set's keyframes; `camera_motion` as in TrainingFrame, `anchor` as in scene_rigs.
 
     Raises DataError naming what is missing.
@@ -89,7 +92,7 @@ def open_dataset(source: DataRoot, *, camera_motion: bool = False, anchor: str =
     scenes = _chosen_scenes(nusc, source)
     timelines = camera_timelines(nusc, scenes)
     frames = tuple(
-        _training_frame(nusc, token, timelines[scene], camera_motion=camera_motion)
+        _training_frame(nusc, token, timelines[scene], classes, camera_motion=camera_motion)
         for scene in scenes
         for token in scene_samples(nusc, scene)
     )
@@ -112,10 +115,10 @@ def _chosen_scenes(nusc: Tables, source: DataRoot) -> tuple[str, ...]:
 
 
 def open_frames(
-    sources: Sequence[DataRoot], *, camera_motion: bool = False, anchor: str = ""
+    sources: Sequence[DataRoot], classes: ClassList = NUSCENES, *, camera_motion: bool = False, anchor: str = ""
 ) -> tuple[TrainingFrame, ...]:
     """All keyframes of several data sets; raises DataError without any, ConfigError if no scene has the anchor."""
-    data_sets = [open_dataset(source, camera_motion=camera_motion, anchor=anchor) for source in sources]
+    data_sets = [open_dataset(source, classes, camera_motion=camera_motion, anchor=anchor) for source in sources]
     check_anchor(anchor, [data_set.nusc for data_set in data_sets])
     frames = tuple(frame for data_set in data_sets for frame in data_set.frames)
     if not frames:
@@ -176,9 +179,11 @@ def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None
         )
 
 
-def _training_frame(nusc: Tables, token: str, timeline: CameraTimeline, *, camera_motion: bool) -> TrainingFrame:
+def _training_frame(
+    nusc: Tables, token: str, timeline: CameraTimeline, classes: ClassList, *, camera_motion: bool
+) -> TrainingFrame:
     frame = load_frame(nusc, token)
-    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego)
+    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, classes)
     lidars = tuple(nusc.rig_of(token).lidar_rows(nusc, token))
     frame = at_anchor(frame) if camera_motion else frame
     return TrainingFrame(frame, boxes[points != 0], lidars, nusc, timeline, camera_motion)

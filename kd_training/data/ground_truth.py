@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import ClassList
 from kd_training.data.targets import DetectionTargets
 
 
@@ -25,13 +26,20 @@ class ObjectCells(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """Of B rigs: heatmap (B, 10, rows, columns); `objects` K; codes (K, 10), NaN = unknown; boxes (B) whose centre is
-    inside the grid, augmented as the rig is, on the host."""
+    """Of B rigs: heatmap (B, classes, rows, columns); `objects` K; codes (K, 10), NaN = unknown; boxes (B).
+
+    The boxes are those whose centre is inside the grid, augmented as the rig is, on the host.
+    """
 
     heatmap: Tensor
     objects: ObjectCells
     codes: Tensor
     boxes: tuple[Boxes, ...]
+
+    @property
+    def classes(self) -> ClassList:
+        """The class list of all boxes."""
+        return self.boxes[0].classes
 
     def to(self, device: torch.device) -> "GroundTruth":
         """The same on a device; boxes stay on the host."""

@@ -15,7 +15,8 @@ from rich.progress import track
 from kd_perception.atomic import atomic_path
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import ClassList
 from kd_training.config.teacher import PasteConfig
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.held_points import inside
@@ -44,7 +45,10 @@ class Paste:
 
     def __init__(self, objects: Objects, config: PasteConfig) -> None:
         self.objects, self.config = objects, config
-        self._of_class = {name: np.flatnonzero(objects.boxes.label == CLASSES.index(name)) for name in config.counts}
+        self._of_class = {name: np.flatnonzero(objects.boxes.label == self._label(name)) for name in config.counts}
+
+    def _label(self, name: str) -> int:
+        return self.objects.boxes.classes.label(name)
 
     def __call__(self, cloud: np.ndarray, boxes: Boxes, rng: np.random.Generator) -> tuple[np.ndarray, Boxes]:
         """A cloud and its ground truth in ego -> both with pasted objects: none overlaps another box, and
@@ -64,7 +68,7 @@ class Paste:
         chosen: list[int] = []
         for name, count in self.config.counts.items():
             candidates = self._of_class[name]
-            wanted = min(count - np.count_nonzero(boxes.label == CLASSES.index(name)), len(candidates))
+            wanted = min(count - np.count_nonzero(boxes.label == self._label(name)), len(candidates))
             if wanted <= 0:
                 continue
             for index in rng.choice(candidates, wanted, replace=False):
@@ -81,13 +85,16 @@ def build_paste(frames: Sequence[TrainingFrame], lidar: LidarSource, config: Pas
 
     With `config.file` the database is kept there, and read back when the same frames and settings want it.
     """
+    classes = frames[0].boxes.classes
     for name in config.counts:
-        if name not in CLASSES:
-            raise ConfigError(f"data.paste.counts names '{name}', which is no class; they are {', '.join(CLASSES)}")
+        if name not in classes.names:
+            raise ConfigError(
+                f"data.paste.counts names '{name}', which is no class; they are {', '.join(classes.names)}"
+            )
     if not any(config.counts.values()):
         return None
     wanted = _digest(frames, lidar, config)
-    objects = _read(Path(config.file), wanted) if config.file else None
+    objects = _read(Path(config.file), wanted, classes) if config.file else None
     if objects is None:
         objects = cut_objects(frames, lidar, config)
         if config.file:
@@ -97,9 +104,10 @@ def build_paste(frames: Sequence[TrainingFrame], lidar: LidarSource, config: Pas
 
 def cut_objects(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteConfig) -> Objects:
     """Cut objects from the clouds of frames in random order until each class has `per_class` of them."""
-    room = np.zeros(len(CLASSES), np.int64)
+    classes = frames[0].boxes.classes
+    room = np.zeros(len(classes), np.int64)
     for name, count in config.counts.items():
-        room[CLASSES.index(name)] = config.per_class if count else 0
+        room[classes.label(name)] = config.per_class if count else 0
     boxes: list[Boxes] = []
     points: list[np.ndarray] = []
     order = np.random.default_rng(0).permutation(len(frames))
@@ -117,13 +125,16 @@ def cut_objects(frames: Sequence[TrainingFrame], lidar: LidarSource, config: Pas
                 room[label] -= 1
     width = points[0].shape[1] if points else 5
     starts = np.cumsum([0, *(len(cut) for cut in points)])
-    return Objects(Boxes.concatenate(boxes), np.concatenate([np.zeros((0, width), np.float32), *points]), starts)
+    return Objects(
+        Boxes.concatenate(boxes, classes), np.concatenate([np.zeros((0, width), np.float32), *points]), starts
+    )
 
 
 def _digest(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteConfig) -> str:
     """What a database was cut from, and how."""
     teacher = lidar.teacher
     facts = [asdict(teacher.points), teacher.pillar_size, config.least_points, config.per_class, sorted(config.counts)]
+    facts.append(frames[0].boxes.classes.names)
     digest = hashlib.sha256(json.dumps(facts).encode())
     for frame in frames:
         digest.update(frame.key.encode())
@@ -131,18 +142,18 @@ def _digest(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteCo
 
 
 def _write(path: Path, digest: str, objects: Objects) -> None:
-    arrays = {f"boxes_{name}": value for name, value in vars(objects.boxes).items()}
+    arrays = {f"boxes_{name}": value for name, value in objects.boxes.arrays.items()}
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, digest=np.array(digest), points=objects.points, starts=objects.starts, **arrays)
 
 
-def _read(path: Path, digest: str) -> Objects | None:
+def _read(path: Path, digest: str, classes: ClassList) -> Objects | None:
     """The database of a file, None if there is none, or one that was cut from something else."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["digest"]) != digest:
                 return None
             boxes = {name.removeprefix("boxes_"): stored[name] for name in stored.files if name.startswith("boxes_")}
-            return Objects(Boxes(**boxes), stored["points"], stored["starts"])
+            return Objects(Boxes(**boxes, classes=classes), stored["points"], stored["starts"])
     except (FileNotFoundError, BadZipFile, ValueError, KeyError, EOFError):
         return None

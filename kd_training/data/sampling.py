@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from kd_perception.geometry.boxes import CLASSES
 from kd_training.data.frames import TrainingFrame
 
 
@@ -24,7 +23,7 @@ class FrameSampler:
 
 def frame_weights(frames: tuple[TrainingFrame, ...]) -> np.ndarray:
     """Sampling probability (frames,): mean over the frame's classes of 1 / sqrt(share of frames with that class)."""
-    present = np.array([np.bincount(frame.boxes.label, minlength=len(CLASSES)) > 0 for frame in frames])
+    present = np.array([np.bincount(frame.boxes.label, minlength=len(frame.boxes.classes)) > 0 for frame in frames])
     rarity = 1.0 / np.sqrt(np.maximum(present.mean(axis=0), 1.0 / len(frames)))
     weights = (present * rarity).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
     weights = np.where(weights > 0, weights, 1.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.decode import encode
@@ -20,8 +20,8 @@ NO_DEPTH = -1  # label of feature pixels without a return
 
 @dataclass(frozen=True)
 class DetectionTargets:
-    """heatmap (10, rows, columns) in [0, 1]; per object inside the grid: group, row, column (N,), codes (N, 10), NaN =
-    unknown, and boxes (N)."""
+    """heatmap (classes, rows, columns) in [0, 1]; of the N objects inside the grid: group, row, column (N,), boxes and
+    codes (N, 10), NaN = unknown."""
 
     heatmap: np.ndarray
     group: np.ndarray
@@ -36,11 +36,11 @@ def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
     cells = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64)
     inside = (cells >= 0).all(axis=1) & (cells[:, 0] < grid.shape[1]) & (cells[:, 1] < grid.shape[0])
     boxes, column, row = boxes[inside], cells[inside, 0], cells[inside, 1]
-    heatmap = np.zeros((len(CLASSES), *grid.shape), dtype=np.float32)
+    heatmap = np.zeros((len(boxes.classes), *grid.shape), dtype=np.float32)
     for index in range(len(boxes)):
         radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))
         draw_gaussian(heatmap[boxes.label[index]], row[index], column[index], radius)
-    group = np.asarray(GROUP_OF_CLASS, dtype=np.int64)[boxes.label]
+    group = boxes.classes.group_of_label[boxes.label]
     return DetectionTargets(heatmap, group, row, column, encode(boxes, row, column, grid).astype(np.float32), boxes)
 
 

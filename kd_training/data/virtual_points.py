@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 import cv2
 import numpy as np
 from nuscenes import NuScenes
-from nuscenes.eval.detection.utils import category_to_detection_name
 
 from kd_perception.datasets.masks_and_depth import InstanceMask, read_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.transforms import apply, invert
 from kd_training.config.teacher import VirtualPointsConfig
 from kd_training.data.camera_returns import CameraReturns
@@ -44,7 +43,7 @@ def virtual_points(frame: TrainingFrame, returns: Sequence[CameraReturns], confi
                 f"{shape[1]} x {shape[0]}; make it again from this picture"
             )
         ego_from_camera = invert(frame.frame.global_from_ego) @ image.global_from_ego @ image.camera.ego_from_camera
-        for label, pixels in noisy_instances(frame.nusc, mask, config, rng):
+        for label, pixels in noisy_instances(frame.nusc, mask, frame.boxes.classes, config, rng):
             lifted = lift_instance(image, seen, pixels, config.per_instance, rng)
             points = np.zeros((len(lifted), COLUMNS))
             points[:, :3] = apply(ego_from_camera, lifted)
@@ -54,15 +53,15 @@ def virtual_points(frame: TrainingFrame, returns: Sequence[CameraReturns], confi
 
 
 def noisy_instances(
-    nusc: NuScenes, mask: InstanceMask, config: VirtualPointsConfig, rng: np.random.Generator
+    nusc: NuScenes, mask: InstanceMask, classes: ClassList, config: VirtualPointsConfig, rng: np.random.Generator
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Class and pixels (H, W) bool of a mask's instances, with the mistakes that the configuration asks for."""
     for index, name in mask.annotation_of.items():
-        label = _label_of(nusc, name)
+        label = _label_of(nusc, name, classes)
         if label is None or rng.random() < config.missed:
             continue
         if rng.random() < config.wrong_class:
-            label = (label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
+            label = _another(label, len(classes), rng)
         pixels = mask.index == index
         if config.edge_pixels:
             pixels = _moved_edge(pixels, int(rng.integers(-config.edge_pixels, config.edge_pixels + 1)))
@@ -86,10 +85,15 @@ def lift_instance(
     return lifted[np.isfinite(lifted).all(axis=1)]
 
 
-def _label_of(nusc: NuScenes, name: str) -> int | None:
-    """Class of a mask's name: an annotation's token, or a class; None if it is none of the ten."""
-    if name in CLASSES:
-        return CLASSES.index(name)
+def _another(label: int, classes: int, rng: np.random.Generator) -> int:
+    """Another class, drawn evenly; the same where there is only one."""
+    return (label + int(rng.integers(1, classes))) % classes if classes > 1 else label
+
+
+def _label_of(nusc: NuScenes, name: str, classes: ClassList) -> int | None:
+    """Label of a mask's name: an annotation's token, or a class; None if it belongs to none of the classes."""
+    if name in classes.names:
+        return classes.label(name)
     try:
         category = nusc.get("sample_annotation", name)["category_name"]
     except KeyError as error:
@@ -97,8 +101,7 @@ def _label_of(nusc: NuScenes, name: str) -> int | None:
             f"a mask of {nusc.dataroot} names '{name}', which is neither an annotation of its tables nor a class; make "
             "the masks again from these tables"
         ) from error
-    detected = category_to_detection_name(category)
-    return None if detected is None else CLASSES.index(detected)
+    return classes.label_of_category.get(category)
 
 
 def _moved_edge(mask: np.ndarray, pixels: int) -> np.ndarray:

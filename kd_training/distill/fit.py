@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.distill.head import task_heads
@@ -13,12 +14,13 @@ from kd_training.models.center_head import CenterHead
 class Side(NamedTuple):
     """One detector as distillation sees it.
 
-    name: in messages; grid: its BEV grid; classes: in order; channels: of its BEV features, by name; head: its head.
+    name: in messages; grid: its BEV grid; classes: what its head tells apart; channels: of its BEV features, by name;
+    head: its head.
     """
 
     name: str
     grid: BevGrid
-    classes: tuple[str, ...]
+    classes: ClassList
     channels: dict[str, int]
     head: CenterHead
 
@@ -49,11 +51,16 @@ def _check_grids(student: Side, teacher: Side) -> None:
 
 
 def _check_classes(student: Side, teacher: Side) -> None:
-    if student.classes != teacher.classes:
+    if _grouped(student.classes) != _grouped(teacher.classes):
         raise ConfigError(
-            f"{student.name} detects {', '.join(student.classes)}, but {teacher.name} detects "
-            f"{', '.join(teacher.classes)}; train a teacher on the student's classes, in the same order"
+            f"{student.name} detects {_grouped(student.classes)}, but {teacher.name} detects "
+            f"{_grouped(teacher.classes)}; train a teacher on the student's classes, in the same order and groups"
         )
+
+
+def _grouped(classes: ClassList) -> str:
+    """What a head tells apart, in order: names of a group joined by commas, groups by semicolons."""
+    return "; ".join(", ".join(entry.name for entry in group.classes) for group in classes.groups)
 
 
 def _check_layers(config: DistillConfig, student: Side, teacher: Side) -> None:

@@ -12,6 +12,7 @@ from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.experiment import TrainConfig
+from kd_training.config.student_spec import configured_classes
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.teacher import TeacherDetector
 from kd_training.evaluation.validation import metrics_folder
@@ -27,7 +28,9 @@ def write_comparisons(out: Path) -> Path | None:
     config = checkpoint_config(out / WEIGHTS_FILE)
     if not config.data.validation:
         return None
-    dataset = open_dataset(config.data.validation[0], anchor=config.data.anchor)
+    section = config.model if isinstance(config, TrainConfig) else config.teacher
+    classes = configured_classes(section.classes, section.name)
+    dataset = open_dataset(config.data.validation[0], classes, anchor=config.data.anchor)
     results = read_results(metrics_folder(out, 0) / TRAINED_RESULTS_FILE)
     is_student = isinstance(config, TrainConfig)
     teacher = None
@@ -38,8 +41,10 @@ def write_comparisons(out: Path) -> Path | None:
     for number, token in enumerate(spread(list(results), FRAMES)):
         frame = frame_of[token]
         boxes = {} if teacher is None else {"teacher": teacher.detect(frame)}
-        boxes["student" if is_student else "teacher"] = boxes_of_result(results[token], frame.frame.global_from_ego)
+        boxes["student" if is_student else "teacher"] = boxes_of_result(
+            results[token], frame.frame.global_from_ego, classes
+        )
         shown = {name: each[each.score >= DRAWN_SCORE] for name, each in boxes.items()}
-        picture = draw_comparison(load_surroundings(dataset.nusc, token), shown)
+        picture = draw_comparison(load_surroundings(dataset.nusc, token, classes), shown)
         write_bytes(folder / f"{number:02d}_{frame.frame.scene}.jpg", encode_image(picture))
     return folder

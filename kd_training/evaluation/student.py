@@ -31,4 +31,4 @@ def evaluate_model(model: BevDet, dataset: Dataset, out: Path) -> Metrics:
         )
     path = out / TRAINED_RESULTS_FILE
     write_results(path, predictions.results)
-    return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE)
+    return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE, classes=model.spec.classes)

@@ -26,7 +26,7 @@ class TeacherDetector:
 
     def detect(self, frame: TrainingFrame) -> Boxes:
         """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""
-        return decode(*self.outputs(frame), self.model.grid, SCORE_THRESHOLD)
+        return decode(*self.outputs(frame), self.model.grid, SCORE_THRESHOLD, classes=self.model.classes)
 
     def outputs(self, frame: TrainingFrame) -> tuple[np.ndarray, np.ndarray]:
         """heatmap (classes, rows, columns) in [0, 1] and regression (groups, 10, rows, columns); raises as `detect`."""
@@ -47,4 +47,4 @@ def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics
     used = {**META, "use_camera": model.config.points.virtual.per_instance > 0, "use_lidar": True}
     path = out / TRAINED_RESULTS_FILE
     write_results(path, results, used)
-    return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE)
+    return evaluate_results(dataset.nusc, path, list(dataset.scenes), out / SUMMARY_FILE, classes=model.classes)

@@ -17,7 +17,7 @@ from kd_training.checkpoints.models import load_model
 from kd_training.evaluation.model_engine import ModelEngine
 
 # Facts that weights and file must share.
-COMPARED = ("grid", "view", "image_size", "mean", "std", "memory_shape", "camera_params")
+COMPARED = ("grid", "view", "image_size", "mean", "std", "memory_shape", "camera_params", "classes")
 
 
 class TorchEngine:

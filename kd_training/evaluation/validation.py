@@ -5,7 +5,6 @@ from pathlib import Path
 
 from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.result_folder import METRICS_FOLDER, read_summary
-from kd_perception.geometry.boxes import CLASSES
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_model, load_teacher
 from kd_training.config.experiment import TeacherTrainConfig
@@ -28,10 +27,12 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
     for index, source in enumerate(config.data.validation):
         folder = metrics_folder(out, index)
         if isinstance(config, TeacherTrainConfig):
-            yield source, evaluate_teacher(load_teacher(weights), open_dataset(source, anchor=anchor), folder)
+            teacher = load_teacher(weights)
+            yield source, evaluate_teacher(teacher, open_dataset(source, teacher.classes, anchor=anchor), folder)
         else:
-            dataset = open_dataset(source, camera_motion=config.data.camera_motion, anchor=anchor)
-            yield source, evaluate_model(load_model(weights), dataset, folder)
+            student, motion = load_model(weights), config.data.camera_motion
+            dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
+            yield source, evaluate_model(student, dataset, folder)
 
 
 def metrics_folder(out: Path, index: int) -> Path:
@@ -44,5 +45,5 @@ def measured_accuracy(summary: Path) -> dict[str, float]:
     if not summary.is_file():
         return {}
     figures = read_summary(summary)
-    per_class = {f"AP {name}": round(figures.mean_dist_aps[name], DECIMALS) for name in CLASSES}
+    per_class = {f"AP {name}": round(value, DECIMALS) for name, value in figures.mean_dist_aps.items()}
     return {"mAP": round(figures.mean_ap, DECIMALS), "NDS": round(figures.nd_score, DECIMALS), **per_class}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS
+from kd_perception.geometry.classes import ClassList
 from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.processes import ALONE, TrainingProcesses
@@ -38,30 +38,30 @@ def detection_losses(
     """
     count = object_counts(truth, processes)
     return {
-        "heatmap": config.heatmap * heatmap_loss(outputs.heatmap, truth.heatmap, count),
+        "heatmap": config.heatmap * heatmap_loss(outputs.heatmap, truth.heatmap, of_classes(count, truth.classes)),
         "box": config.box * box_loss(outputs.regression, truth, config.velocity, count),
     }
 
 
 def object_counts(truth: GroundTruth, processes: TrainingProcesses = ALONE) -> Tensor:
     """What the sums over each head group's objects are divided by (groups,): see TrainingProcesses.shared_count."""
-    return processes.shared_count(torch.bincount(truth.objects.group, minlength=len(HEAD_GROUPS)))
+    return processes.shared_count(torch.bincount(truth.objects.group, minlength=len(truth.classes.groups)))
 
 
-def of_classes(count: Tensor) -> Tensor:
-    """Every class's entry (10,) of a value per head group (groups,)."""
-    return count[torch.tensor(GROUP_OF_CLASS, device=count.device)]
+def of_classes(count: Tensor, classes: ClassList) -> Tensor:
+    """Every class's entry (classes,) of a value per head group (groups,)."""
+    return count[torch.from_numpy(classes.group_of_label).to(count.device)]
 
 
 def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
-    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, 10, rows, columns); count (groups,) of
-    objects."""
+    """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, classes, rows, columns); count
+    (classes,) of the objects of each class's group."""
     logits = logits.float()
     log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
     positive = (target == 1.0).float()
     loss = -positive * log_q.exp() ** FOCAL_POWER * log_p
     loss = loss - (1.0 - positive) * (1.0 - target) ** NEGATIVE_POWER * log_p.exp() ** FOCAL_POWER * log_q
-    return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
+    return (loss.sum(dim=(0, 2, 3)) / count).sum()
 
 
 def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from kd_perception.geometry.boxes import HEAD_GROUPS
+from kd_perception.geometry.classes import ClassList
 from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.models.necks import ConvNormRelu
 
@@ -17,16 +17,16 @@ class CenterHead(nn.Module):
     In training the shared block's features are named SHARED.
     """
 
-    def __init__(self, incoming: int, shared: int, hidden: int) -> None:
+    def __init__(self, incoming: int, shared: int, hidden: int, classes: ClassList) -> None:
         super().__init__()
         self.shared = ConvNormRelu(incoming, shared)
-        self.heatmap = nn.ModuleList(_branch(shared, hidden, len(group)) for group in HEAD_GROUPS)
-        self.regression = nn.ModuleList(_branch(shared, hidden, len(REGRESSION_CODES)) for _ in HEAD_GROUPS)
+        self.heatmap = nn.ModuleList(_branch(shared, hidden, len(group.classes)) for group in classes.groups)
+        self.regression = nn.ModuleList(_branch(shared, hidden, len(REGRESSION_CODES)) for _ in classes.groups)
         for branch in self.heatmap:
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
-        """BEV features (B, incoming, rows, columns) -> heatmap logits (B, 10, rows, columns), regression.
+        """BEV features (B, incoming, rows, columns) -> heatmap logits (B, classes, rows, columns), regression.
 
         The regression holds box codes (B, groups, 10, rows, columns).
         """

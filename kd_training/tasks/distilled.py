@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from kd_perception.errors import ConfigError
-from kd_perception.geometry.boxes import CLASSES
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch
@@ -36,8 +35,8 @@ class DistillTask(StudentTask):
         self.lidar = LidarSource(config.data.cloud_cache_bytes, teacher.config)
         self.distiller = Distiller(
             distill,
-            Side(self.name, spec.grid, CLASSES, self.model.feature_channels, self.model.head),
-            Side(teacher.config.name, teacher.grid, CLASSES, teacher.feature_channels, teacher.head),
+            Side(self.name, spec.grid, spec.classes, self.model.feature_channels, self.model.head),
+            Side(teacher.config.name, teacher.grid, teacher.classes, teacher.feature_channels, teacher.head),
         )
         self.shared_layers = self.model.shared_layers()
         self.blending = build_blending(distill.blending, self.distiller.term_names)

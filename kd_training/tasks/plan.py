@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from kd_perception.errors import ConfigError
-from kd_perception.geometry.boxes import CLASSES
 from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import AnyConfig
 from kd_training.data.frames import TrainingFrame
@@ -34,5 +33,5 @@ def epoch_samples(frames: Sequence[TrainingFrame], *, balanced: bool) -> int:
     (arXiv:1908.09492) draws: the keyframes of each class, added up (nuScenes: 4.4 times the keyframes)."""
     if not balanced:
         return len(frames)
-    present = [np.count_nonzero(np.bincount(frame.boxes.label, minlength=len(CLASSES))) for frame in frames]
+    present = [len(np.unique(frame.boxes.label)) for frame in frames]
     return max(len(frames), int(sum(present)))

@@ -29,7 +29,12 @@ class StudentTask(Task):
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_frames(config.data.roots, camera_motion=config.data.camera_motion, anchor=config.data.anchor)
+        self.frames = open_frames(
+            config.data.roots,
+            self.model.spec.classes,
+            camera_motion=config.data.camera_motion,
+            anchor=config.data.anchor,
+        )
         if config.loss.depth > 0:
             check_depth_labels(self.frames)
         self.lidar = LidarSource(config.data.cloud_cache_bytes)

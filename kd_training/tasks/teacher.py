@@ -24,7 +24,7 @@ class TeacherTask(Task):
         self.config, self.name, self.learning_rate_multipliers = config, config.teacher.name, {}
         self.model = build_teacher(config.teacher)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_frames(config.data.roots, anchor=config.data.anchor)
+        self.frames = open_frames(config.data.roots, self.model.classes, anchor=config.data.anchor)
         check_clouds(self.frames)
 
     def begin(self, weights: Path | None) -> None:

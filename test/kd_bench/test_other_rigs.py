@@ -12,7 +12,7 @@ from kd_bench.progress import silent
 from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, open_nuscenes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_synthetic.dataset.config import SynthConfig

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.data.ground_truth import GroundTruth, join_ground_truth
@@ -48,7 +49,7 @@ def make_ground_truth(boxes: Sequence[Boxes]) -> GroundTruth:
 
 def side(name: str, channels: dict[str, int], shared: int = 8, hidden: int = 4, grid: BevGrid = GRID) -> Side:
     """A detector whose head is a fresh one."""
-    return Side(name, grid, CLASSES, channels, CenterHead(channels["pre_head"], shared, hidden))
+    return Side(name, grid, NUSCENES, channels, CenterHead(channels["pre_head"], shared, hidden, NUSCENES))
 
 
 def random_outputs(seed: int, rigs: int, channels: dict[str, int], gradient: bool = False) -> DetectorOutputs:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 
 
 def box(
@@ -16,6 +17,11 @@ def box(
         np.array([CLASSES.index(name)]),
         np.array([0.8]),
     )
+
+
+def color_of(name: str) -> tuple[int, int, int]:
+    """The RGB colour of a nuScenes class."""
+    return NUSCENES.classes[NUSCENES.label(name)].color
 
 
 def painted(picture: np.ndarray, color: tuple[int, int, int], tolerance: int = 90) -> np.ndarray:

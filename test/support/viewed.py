@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from kd_perception.drawing.cameras import encode_image
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.recordings.viewed_frame import Fault, FaultKind, ViewedFrame, ViewedImage
 

@@ -44,6 +44,7 @@ from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.frame import Outcome
+from kd_perception.student.classes import chosen_classes
 
 OUTCOMES = {
     number: PROCESSED if outcome is Outcome.ANSWERED else outcome.name.lower() for outcome, number in NUMBERS.items()
@@ -64,6 +65,7 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
     def configure(self, ending: ExitStack) -> None:
         """Open the detections' bag and listen; detections that are not evaluated by cleanup are discarded."""
         p = self.settings
+        self._classes = chosen_classes(p.classes)
         self._nusc = open_nuscenes(p.dataroot, p.version) if p.dataroot is not None else None
         ending.callback(self._discard_bag)
         try:
@@ -121,7 +123,8 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
 
     def _receive_objects(self, message: Detection3DArray, stamp_ns: int) -> None:
         try:
-            self._frames.add_boxes(stamp_ns, message.header.frame_id, from_detection_array(message))
+            boxes = from_detection_array(message, self._classes)
+            self._frames.add_boxes(stamp_ns, message.header.frame_id, boxes)
         except DataError as error:
             self._health.problem("refused_detections", str(error))
 
@@ -197,8 +200,14 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
             text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
-            metrics = evaluate_results(self._nusc, out / RESULTS_FILE, self._frames.scenes(), out / SUMMARY_FILE)
-            write_foxglove(out / FOXGLOVE_FILE, self._nusc, self._frames.results())
+            metrics = evaluate_results(
+                self._nusc,
+                out / RESULTS_FILE,
+                self._frames.scenes(),
+                out / SUMMARY_FILE,
+                classes=self._classes,
+            )
+            write_foxglove(out / FOXGLOVE_FILE, self._nusc, self._frames.results(), self._classes)
             text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
         self._written = True
         return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")

@@ -39,6 +39,7 @@ from kd_perception.ros.rectified import rectified_cameras
 from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import open_transforms
+from kd_perception.student.classes import chosen_classes
 
 HISTORY = 8  # images and clouds kept per topic, to find those of a detection that comes later
 TOLERANCE_NS = 100_000_000
@@ -69,6 +70,7 @@ class Visualizer(ManagedNode[VisualizerOptions]):
     def configure(self, ending: ExitStack) -> None:
         """Create the outputs."""
         p = self.settings
+        self._classes = chosen_classes(p.classes)
         self._topics = camera_topics(p, self.resolve_topic_name)
         self._rectified = rectified_cameras(p.rectified, [camera.image for camera in self._topics])
         self._health = Health(self)
@@ -130,7 +132,7 @@ class Visualizer(ManagedNode[VisualizerOptions]):
     def _show(self, message: Detection3DArray) -> None:
         """Markers of every message; pictures, which cost more, as often as the options say."""
         stamp_ns = to_nanoseconds(message.header.stamp)
-        boxes = from_detection_array(message)
+        boxes = from_detection_array(message, self._classes)
         boxes = boxes[boxes.score >= self.settings.score_threshold]
         if self._markers.get_subscription_count():
             publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))

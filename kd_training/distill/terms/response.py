@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from kd_training.config.distill import ResponseConfig
 from kd_training.distill.terms.term import ComparedBatch, TermValue
-from kd_training.losses.detection import box_loss, of_classes
+from kd_training.losses.detection import box_loss
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class HeatmapTerm:
         target = torch.sigmoid(batch.teacher.heatmap.float())
         if self.config.within_truth:
             target = target * batch.truth.heatmap
-        return TermValue(self.config.heatmap * heatmap_response(batch.student.heatmap, target, batch.object_counts))
+        return TermValue(self.config.heatmap * heatmap_response(batch.student.heatmap, target, batch.class_counts))
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class BoxTerm:
 
 
 def heatmap_response(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
-    """|p - t|^2 BCE(p, t) of heatmap logits and target probabilities t, both (B, 10, rows, columns).
+    """|p - t|^2 BCE(p, t) of heatmap logits and target probabilities t, both (B, classes, rows, columns).
 
-    `count` (groups,) is that of the heatmap's own loss. The minimum lies at p = t; a Gaussian focal loss with soft
+    `count` (classes,) is that of the heatmap's own loss. The minimum lies at p = t; a Gaussian focal loss with soft
     targets has it at 0.
     """
     logits = logits.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     loss = (torch.sigmoid(logits) - target).square() * entropy
-    return (loss.sum(dim=(0, 2, 3)) / of_classes(count)).sum()
+    return (loss.sum(dim=(0, 2, 3)) / count).sum()

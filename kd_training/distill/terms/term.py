@@ -13,7 +13,7 @@ from kd_training.batches.processes import TrainingProcesses
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.terms.attention import energy
 from kd_training.distill.terms.regions import BoxFootprints, box_footprints
-from kd_training.losses.detection import object_counts
+from kd_training.losses.detection import object_counts, of_classes
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class ComparedBatch:
     def object_counts(self) -> Tensor:
         """What the sums over each head group's objects are divided by (groups,), as in the task's own losses."""
         return object_counts(self.truth, self.processes)
+
+    @property
+    def class_counts(self) -> Tensor:
+        """The same for every class (classes,): that of its group."""
+        return of_classes(self.object_counts, self.truth.classes)
 
 
 class TermValue(NamedTuple):

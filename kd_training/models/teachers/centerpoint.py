@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from kd_perception.errors import ConfigError
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.point_batch import PointBatch
-from kd_training.config.student_spec import bev_grid
+from kd_training.config.student_spec import bev_grid, configured_classes
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
 from kd_training.models.teachers.pillars import PillarEncoder
@@ -31,13 +31,14 @@ class CenterPoint(nn.Module):
         super().__init__()
         _check(config)
         self.config, blocks = config, len(config.block_channels)
-        self.grid = bev_grid(config.grid)
+        self.grid, self.classes = bev_grid(config.grid), configured_classes(config.classes, f"teacher {config.name}")
         raster = bev_grid(replace(config.grid, cell_size=config.pillar_size))
         self.level_names = tuple(f"block{place + 3 - blocks}" for place in range(blocks))
-        self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=config.points.virtual.per_instance > 0)
+        virtual = len(self.classes) if config.points.virtual.per_instance else 0
+        self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=virtual)
         self.backbone = SecondBackbone(config.pillar_channels, config.block_channels, config.block_layers)
         self.neck = SecondNeck(config.block_channels, config.neck_channels)
-        self.head = CenterHead(config.neck_channels * blocks, config.head_shared, config.head_hidden)
+        self.head = CenterHead(config.neck_channels * blocks, config.head_shared, config.head_hidden, self.classes)
 
     @property
     def feature_channels(self) -> dict[str, int]:
@@ -54,7 +55,7 @@ class CenterPoint(nn.Module):
 
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:
-        """One rig's cloud -> heatmap (10, rows, columns) probabilities, regression (groups, 10, rows, columns)."""
+        """One rig's cloud -> heatmap (classes, rows, columns) probabilities, regression (groups, 10, rows, columns)."""
         device = self.head.shared[0].weight.device
         outputs = self.train_forward(PointBatch(*(part.to(device) for part in points)), 1)
         return torch.sigmoid(outputs.heatmap[0].float()), outputs.regression[0].float()

@@ -7,7 +7,6 @@ over each pillar.
 import torch
 from torch import Tensor, nn
 
-from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.point_batch import PointBatch
 
@@ -16,16 +15,15 @@ RANGE_SCALE, HEIGHT_SCALE, AGE_SCALE = 50.0, 3.0, 0.25  # metres and seconds: in
 
 
 class PillarEncoder(nn.Module):
-    """Encodes points on a raster; with `virtual` points it also learns from their class labels."""
+    """Encodes points on a raster; it also learns from the labels of virtual points, which are of `virtual` classes;
+    0: there are none."""
 
-    def __init__(self, raster: BevGrid, channels: int, *, virtual: bool) -> None:
+    def __init__(self, raster: BevGrid, channels: int, *, virtual: int = 0) -> None:
         super().__init__()
-        self.raster, self.channels, self.virtual = raster, channels, virtual
+        self.raster, self.channels, self.virtual = raster, channels, virtual > 0
         self.linear = nn.Linear(GEOMETRY, channels, bias=False)
         if virtual:
-            self.label = nn.Embedding(
-                1 + len(CLASSES), channels
-            )  # 0 at first: it can start from an encoder without labels
+            self.label = nn.Embedding(1 + virtual, channels)  # 0 at first: it can start from an encoder without labels
             nn.init.zeros_(self.label.weight)
         self.norm = nn.BatchNorm1d(channels)
 

@@ -22,7 +22,7 @@ from kd_bench.distill.ledger import Record, append, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.suite_runs import CONTINUED, PARTS, START, part_step, suite_config
 from kd_perception.errors import ConfigError, DataError
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_training.config.distill import BlendingMethod
 from kd_training.config.experiment import TrainConfig, config_from_yaml, to_yaml
 

@@ -13,7 +13,8 @@ from support.made_once import made_once
 from kd_bench.dataset_frames import BenchFrame, count_missing, read_frames, render_frames
 from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
-from kd_perception.geometry.boxes import GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.decode import REGRESSION_CODES, encode
@@ -43,10 +44,10 @@ def boxes(count: int = 3) -> Boxes:
 
 def outputs(truth: Boxes) -> dict[str, np.ndarray]:
     heatmap = np.zeros((10, *GRID.shape), np.float32)
-    regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
     columns, rows = np.floor(GRID.to_cells(truth.center[:, :2])).astype(int).T
     heatmap[truth.label, rows, columns] = truth.score
-    regression[np.asarray(GROUP_OF_CLASS)[truth.label], :, rows, columns] = encode(truth, rows, columns, GRID)
+    regression[NUSCENES.group_of_label[truth.label], :, rows, columns] = encode(truth, rows, columns, GRID)
     return {"heatmap": heatmap, "regression": regression}
 
 

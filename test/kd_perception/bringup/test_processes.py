@@ -42,7 +42,12 @@ def test_a_graph_passes_its_arguments_and_what_differs_from_the_parameter_files(
         "score_threshold": DetectorOptions.score_threshold, "threads": 0, "build_only": False,
         "ignore_mask": ("",), "output_messages": ("kd",), "sync_tolerance_ms": 10.0, "use_sim_time": False,
     }  # fmt: skip
-    assert visualizer.parameters == {"camera_names": ("a", "b"), "transport": "compressed", "use_sim_time": False}
+    assert visualizer.parameters == {
+        "camera_names": ("a", "b"),
+        "transport": "compressed",
+        "classes": "m.onnx",
+        "use_sim_time": False,
+    }
 
 
 def test_rviz_has_what_it_shows_and_the_graph_s_clock(tmp_path, monkeypatch):

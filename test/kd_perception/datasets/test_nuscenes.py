@@ -23,7 +23,7 @@ from kd_perception.datasets.nuscenes import (
 )
 from kd_perception.datasets.rigs import LIDAR
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import apply, wrap_angle
 
 

@@ -2,17 +2,17 @@
 
 import numpy as np
 import pytest
-from support.painted import box, painted
+from support.painted import box, color_of, painted
 
 from kd_perception.drawing.bird_eye import draw_bev
-from kd_perception.drawing.style import CLASS_COLORS, GROUND_TRUTH_COLOR, MISSED_COLOR
+from kd_perception.drawing.style import GROUND_TRUTH_COLOR, MISSED_COLOR
 from kd_perception.geometry.boxes import Boxes
 
 
 def test_birds_eye_view_has_forward_up_and_left_left() -> None:
     size, extent = 400, 40.0
     for (x, y), name in (((20.0, 0.0), "car"), ((0.0, 20.0), "bus"), ((-15.0, -25.0), "pedestrian")):
-        pixels = painted(draw_bev(box(x, y, name=name), extent=extent, size=size)[:, 60:], CLASS_COLORS[name]) + [
+        pixels = painted(draw_bev(box(x, y, name=name), extent=extent, size=size)[:, 60:], color_of(name)) + [
             60,
             0,
         ]  # without the legend
@@ -21,7 +21,7 @@ def test_birds_eye_view_has_forward_up_and_left_left() -> None:
 
 def test_velocity_arrow_reaches_the_next_second() -> None:
     picture = draw_bev(box(0.0, -20.0, name="car", velocity=(12.0, 0.0)), extent=40.0, size=400)
-    pixels = painted(picture[:, 60:], CLASS_COLORS["car"], tolerance=150) + [60, 0]
+    pixels = painted(picture[:, 60:], color_of("car"), tolerance=150) + [60, 0]
     assert pixels[:, 1].min() == pytest.approx((40.0 - 12.0) * 5.0, abs=3)
 
 

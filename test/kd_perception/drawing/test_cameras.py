@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.painted import box, painted
+from support.painted import box, color_of, painted
 
 from kd_perception.drawing.cameras import (
     box_lines,
@@ -12,7 +12,7 @@ from kd_perception.drawing.cameras import (
     draw_camera,
     encode_image,
 )
-from kd_perception.drawing.style import BACKGROUND, CLASS_COLORS
+from kd_perception.drawing.style import BACKGROUND
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, ring_rig
@@ -29,7 +29,7 @@ def test_wireframe_spans_the_projected_corners() -> None:
     np.testing.assert_allclose([lines.min(axis=0), lines.max(axis=0)], [corners.min(axis=0), corners.max(axis=0)])
     for width in (800, 400):  # the same place whatever the picture's size
         picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(FRONT, name=""), boxes, width=width)
-        pixels = painted(picture, CLASS_COLORS["car"])
+        pixels = painted(picture, color_of("car"))
         label_free = pixels[pixels[:, 1] >= corners[:, 1].min() * width / 800 - 2]
         np.testing.assert_allclose(label_free.max(axis=0), corners.max(axis=0) * width / 800, atol=2.5)
 
@@ -87,7 +87,7 @@ def test_a_fisheye_draws_what_stands_beside_and_behind_its_plane() -> None:
         for corner in pixels:
             assert np.linalg.norm(drawn - corner, axis=1).min() < 1e-6
         picture = draw_camera(np.zeros((450, 800, 3), np.uint8), replace(fisheye, name=""), boxes)
-        assert len(painted(picture, CLASS_COLORS["car"])) > 100
+        assert len(painted(picture, color_of("car"))) > 100
 
 
 def test_grid_lays_cameras_out_as_the_rig_sees_them() -> None:

@@ -11,7 +11,8 @@ from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.comparison import Tally, common_samples, counted_ground_truth, match
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.images.decoding import decode_image
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from support.domains import free_domain
 from support.fake_student import write_fake_student
+from support.painted import color_of
 from support.real_data import REAL_DATA
 
 from kd_perception.bags.nuscenes_bag import write_scene
@@ -18,11 +19,11 @@ from kd_perception.datasets.nuscenes import (
     sensor_transform,
 )
 from kd_perception.datasets.rigs import LIDAR
-from kd_perception.drawing.style import CLASS_COLORS
 from kd_perception.evaluation.graph_run import replay_bag
 from kd_perception.evaluation.pictures import draw_sample, load_surroundings, write_pictures
 from kd_perception.evaluation.predictions import detect_scenes
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import apply, invert
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
@@ -102,7 +103,7 @@ def test_pictures_show_the_boxes_on_the_objects(nusc, truth, tmp_path) -> None:
     front = next(image.camera for image in load_frame(nusc, token).images if image.camera.name == "CAM_FRONT")
     pixels, _, seen = front.project(boxes.corners()[nearest_truck])
     assert seen.all()
-    drawn = np.abs(picture.cameras["CAM_FRONT"].astype(int) - CLASS_COLORS["truck"]).sum(axis=2) < 60
+    drawn = np.abs(picture.cameras["CAM_FRONT"].astype(int) - color_of("truck")).sum(axis=2) < 60
     rows, columns = np.nonzero(drawn)
     low, high = pixels.min(axis=0) * 640 / 1600, pixels.max(axis=0) * 640 / 1600
     assert low[0] - 4 <= np.percentile(columns, 1) and np.percentile(columns, 99) <= high[0] + 4

@@ -13,7 +13,8 @@ from kd_perception.evaluation.results import (
     sample_result,
     write_results,
 )
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 
 LEVEL = make_transform(quaternion_from_yaw(2.1), np.array([600.0, 1600.0, 0.4]))

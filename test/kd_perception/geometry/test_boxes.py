@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import apply, invert, make_transform, quaternion_from_yaw, wrap_angle
 
 
@@ -25,7 +26,6 @@ def test_the_ten_nuscenes_classes_are_grouped_once():
     from nuscenes.eval.detection.constants import DETECTION_NAMES
 
     assert sorted(CLASSES) == sorted(DETECTION_NAMES)
-    assert [CLASSES[i] in HEAD_GROUPS[group] for i, group in enumerate(GROUP_OF_CLASS)] == [True] * 10
 
 
 def test_corners_of_a_box_turned_left_by_a_quarter():

@@ -18,7 +18,8 @@ from kd_perception.bags.messages import BAG
 from kd_perception.bags.reader import BagReader
 from kd_perception.bags.writer import BagWriter
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.messages.detections import FORMATS, Detections, autoware_detections, vision_detections
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.live import LIVE

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from kd_perception.bags.messages import BAG
-from kd_perception.drawing.style import CLASS_COLORS, GROUND_TRUTH_COLOR
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.drawing.style import GROUND_TRUTH_COLOR
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES
 from kd_perception.messages.markers import ADD, ARROW, CUBE, DELETEALL, LINE_LIST, TEXT_VIEW_FACING, MarkerFrame
 
 FRAME = MarkerFrame(BAG, "base_link", 1_700_000_000_123_456_789)
@@ -67,7 +68,7 @@ def test_detections_are_translucent_cubes_in_their_class_colour():
     cubes = [marker for marker in FRAME.detections(BOXES).markers if marker.ns == "boxes"]
     assert {cube.type for cube in cubes} == {CUBE} and all(0.0 < cube.color.a < 1.0 for cube in cubes)
     colours = [tuple(round(255 * c) for c in (cube.color.r, cube.color.g, cube.color.b)) for cube in cubes]
-    assert colours == [CLASS_COLORS[CLASSES[label]] for label in BOXES.label]
+    assert colours == [NUSCENES.classes[label].color for label in BOXES.label]
 
 
 def test_the_ground_truth_is_outlines_along_the_edges():

@@ -12,8 +12,9 @@ from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from kd_msgs.msg import Detection3DArray
 from kd_perception.bags.messages import BAG, typestore
 from kd_perception.errors import CalibrationError, DataError
-from kd_perception.geometry.boxes import CLASSES, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.ros.cameras import from_camera_info

@@ -6,8 +6,8 @@ import simplejpeg
 from support.fake_student import HEIGHT, SIZE, YAW, paint, write_fake_student
 
 from kd_perception.errors import CalibrationError
-from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions

@@ -9,8 +9,8 @@ import pytest
 from support.fake_student import SPEC
 
 from kd_perception.errors import MemoryLostError
-from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import ring_rig
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.runtime.pipeline import Pipeline
 from kd_perception.student.spec import MemorySpec, Student
@@ -31,7 +31,7 @@ class CountingEngine:
         self.seen: list[tuple[float, float, float]] = []  # memory, valid, interval
         self._outputs = {
             "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
-            "regression": np.zeros((len(HEAD_GROUPS), 10, rows, columns), np.float32),
+            "regression": np.zeros((len(NUSCENES.groups), 10, rows, columns), np.float32),
             "bev_feature": np.zeros((4, rows, columns), np.float32),
         }
 

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import wrap_angle
-from kd_perception.student.decode import NMS_RADII, REGRESSION_CODES, decode, encode
+from kd_perception.student.decode import REGRESSION_CODES, decode, encode
 
 GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)
 
@@ -16,10 +17,10 @@ GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)
 def maps(boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
     """A perfect student's outputs: each box's score and codes in the cell that holds its centre."""
     heatmap = np.zeros((len(CLASSES), *GRID.shape), np.float32)
-    regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
     columns, rows = np.floor(GRID.to_cells(boxes.center[:, :2])).astype(int).T
     heatmap[boxes.label, rows, columns] = boxes.score
-    regression[np.asarray(GROUP_OF_CLASS)[boxes.label], :, rows, columns] = encode(boxes, rows, columns, GRID)
+    regression[NUSCENES.group_of_label[boxes.label], :, rows, columns] = encode(boxes, rows, columns, GRID)
     return heatmap, regression
 
 
@@ -98,9 +99,9 @@ def test_a_suppressed_box_suppresses_nobody():
     np.testing.assert_allclose(found.center[:, 0], [0.0, 3.6], atol=1e-5)
 
 
-@pytest.mark.parametrize("group", range(len(HEAD_GROUPS)))
+@pytest.mark.parametrize("group", range(len(NUSCENES.groups)))
 def test_every_group_s_radius_is_a_hard_edge(group: int):
-    name, radius = HEAD_GROUPS[group][0], NMS_RADII[group]
+    name, radius = NUSCENES.groups[group].classes[0].name, NUSCENES.groups[group].nms_radius
     for distance, expected in ((radius - 0.01, 1), (radius + 0.01, 2)):
         boxes = make_boxes([(0.4, 0.4), (0.4 + distance, 0.4)], [name, name], [0.9, 0.8])
         heatmap, regression = maps(boxes)
@@ -127,7 +128,7 @@ def test_only_local_maxima_above_the_threshold_count():
 def test_peaks_at_the_border_count_and_max_boxes_keeps_the_best():
     heatmap = np.zeros((len(CLASSES), *GRID.shape), np.float32)
     heatmap[0, [0, 0, -1, -1], [0, -1, 0, -1]] = [0.3, 0.4, 0.5, 0.6]
-    regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
     np.testing.assert_allclose(decode(heatmap, regression, GRID, 0.1).score, [0.6, 0.5, 0.4, 0.3], atol=1e-6)
     np.testing.assert_allclose(decode(heatmap, regression, GRID, 0.1, max_boxes=2).score, [0.6, 0.5], atol=1e-6)
 

@@ -4,7 +4,7 @@ import pytest
 from support.real_data import real_data
 
 from kd_perception.datasets.nuscenes import open_nuscenes
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_synthetic.dataset.card import REAL_MINI_VAL, ClassStatistics, Fact, class_statistics, write_card
 from kd_synthetic.rerender.source import original_facts
 

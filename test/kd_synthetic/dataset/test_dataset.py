@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_synthetic.dataset.generate import SynthConfig
 from kd_synthetic.dataset.tables import SPLIT
 from kd_synthetic.rendering.sensors import CHANNELS

@@ -5,7 +5,7 @@ import pytest
 from shapely import STRtree, affinity
 from shapely.geometry import box
 
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_synthetic.streets.crowd import EGO_CENTRE_AHEAD, EGO_SIZE
 from kd_synthetic.streets.population import Population, populate
 from kd_synthetic.streets.roads import RoadNetwork, build_roads, path_through

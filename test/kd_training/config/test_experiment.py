@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from kd_perception.errors import ConfigError
-from kd_perception.geometry.boxes import CLASSES
 from kd_perception.resources import resource
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.experiment import (
@@ -58,8 +57,8 @@ def test_every_shipped_student_fits_its_teacher():
         with torch.device("meta"):
             student, teacher = build_student(config.model), build_teacher(taught.teacher)
             sides = [
-                Side("student", student.spec.grid, CLASSES, student.feature_channels, student.head),
-                Side("teacher", teacher.grid, CLASSES, teacher.feature_channels, teacher.head),
+                Side("student", student.spec.grid, student.spec.classes, student.feature_channels, student.head),
+                Side("teacher", teacher.grid, teacher.classes, teacher.feature_channels, teacher.head),
             ]
             assert Distiller(config.distill, *sides).term_names
         recipes += 1

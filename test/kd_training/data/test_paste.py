@@ -11,7 +11,7 @@ from support.training_data import lidar_batches, lidar_source
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply
 from kd_training.batches.run_plan import RunPlan

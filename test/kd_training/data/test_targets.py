@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kd_perception.geometry.boxes import CLASSES, GROUP_OF_CLASS, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import ring_rig
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.decode import REGRESSION_CODES, decode
 from kd_perception.student.spec import DepthBins, StudentSpec, ViewSpec
@@ -30,7 +31,7 @@ def make_boxes() -> Boxes:
 def test_targets_decode_back_to_the_boxes():
     boxes = make_boxes()
     targets = detection_targets(boxes, GRID)
-    regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape))
+    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape))
     regression[targets.group, :, targets.row, targets.column] = targets.codes
     found = decode(targets.heatmap, regression, GRID, 0.9)
     order = np.argsort(found.label)
@@ -44,7 +45,7 @@ def test_boxes_outside_the_grid_are_left_out():
     targets = detection_targets(boxes, GRID)
     assert len(targets.row) == 8
     assert targets.heatmap[:2].max() == 0.0 and targets.heatmap[2].max() == 1.0
-    assert (targets.group == np.asarray(GROUP_OF_CLASS)[2:]).all() and len(CLASSES) == len(targets.heatmap)
+    assert (targets.group == NUSCENES.group_of_label[2:]).all() and len(CLASSES) == len(targets.heatmap)
 
 
 def test_gaussian_is_cut_at_the_border_and_never_lowers():

@@ -11,8 +11,8 @@ from support.training_data import lidar_source
 from kd_perception.datasets.masks_and_depth import InstanceMask, write_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError
-from kd_perception.geometry.boxes import CLASSES
 from kd_perception.geometry.camera import Camera, ring_rig
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import apply
 from kd_training.config.sections import DataRoot
 from kd_training.config.teacher import PointsConfig, VirtualPointsConfig
@@ -111,7 +111,7 @@ def instances(**noise) -> list[tuple[int, np.ndarray]]:
     config = VirtualPointsConfig(per_instance=5, **noise)
     found = []
     for seed in range(30):
-        found += noisy_instances(None, mask, config, np.random.default_rng(seed))
+        found += noisy_instances(None, mask, NUSCENES, config, np.random.default_rng(seed))
     return found
 
 

@@ -7,6 +7,7 @@ import torch
 from support.distillation import GRID, STUDENT_CHANNELS, TEACHER_CHANNELS, side
 
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.classes import ClassList, HeadGroup
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import (
     AttentionConfig,
@@ -40,8 +41,10 @@ def test_ranges_and_cells():
 
 
 def test_classes_in_order():
-    swapped = (TEACHER.classes[1], TEACHER.classes[0], *TEACHER.classes[2:])
-    assert "in the same order" in refusal(teacher=TEACHER._replace(classes=swapped))
+    first, second, *others = TEACHER.classes.groups
+    swapped, one_group = ClassList((second, first, *others)), ClassList((HeadGroup(1.0, TEACHER.classes.classes),))
+    for classes in (swapped, one_group):
+        assert "in the same order and groups" in refusal(teacher=TEACHER._replace(classes=classes))
 
 
 def test_layers_are_named_with_the_nearest():

@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from support.fake_student import SPEC
 
 from kd_perception.errors import CalibrationError
-from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS
 from kd_perception.geometry.camera import ring_rig
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
@@ -218,7 +218,7 @@ class BlindEngine:
         rows, columns = SPEC.grid.shape
         return {
             "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
-            "regression": np.zeros((len(HEAD_GROUPS), 10, rows, columns), np.float32),
+            "regression": np.zeros((len(NUSCENES.groups), 10, rows, columns), np.float32),
         }
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from support.distillation import GRID, box, random_boxes
 
-from kd_perception.geometry.boxes import CLASSES, HEAD_GROUPS, Boxes
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.decode import REGRESSION_CODES, decode
 from kd_training.config.distill import FeatureConfig
@@ -69,7 +70,7 @@ def test_footprints_lie_where_targets_are_decoded_from():
     targets = detection_targets(boxes, GRID)
     for index in range(len(boxes)):
         alone = detection_targets(boxes[index : index + 1], GRID)
-        regression = np.zeros((len(HEAD_GROUPS), len(REGRESSION_CODES), *GRID.shape))
+        regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape))
         regression[alone.group[0], :, alone.row[0], alone.column[0]] = alone.codes[0]
         found = decode(alone.heatmap, regression, GRID, 0.9)
         assert cells_of(found) == cells_of(boxes[index : index + 1])

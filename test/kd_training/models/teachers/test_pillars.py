@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_perception.geometry.boxes import CLASSES
+from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.point_batch import PointBatch
 from kd_training.models.teachers.pillars import PillarEncoder
@@ -14,7 +14,7 @@ RASTER = BevGrid(-4.0, 4.0, -2.0, 2.0, 1.0)  # 4 rows, 8 columns
 
 def encoder(virtual: bool = False, channels: int = 6) -> PillarEncoder:
     torch.manual_seed(0)
-    made = PillarEncoder(RASTER, channels, virtual=virtual).double().eval()
+    made = PillarEncoder(RASTER, channels, virtual=len(CLASSES) if virtual else 0).double().eval()
     torch.nn.init.normal_(made.norm.bias)
     return made
 
