@@ -1,6 +1,7 @@
 """The metric on tables whose scenes the devkit does not know, and, with real data, digit for digit the devkit's own."""
 
 import json
+from dataclasses import astuple
 
 import pytest
 from support.nuscenes_tables import SCENES, THINGS, VERSION, write_dataset
@@ -8,9 +9,12 @@ from support.real_data import REAL_DATA
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.errors import DataError
+from kd_perception.evaluation.any_classes import scored_samples
+from kd_perception.evaluation.center_distance import score_samples
 from kd_perception.evaluation.ground_truth import ground_truth_results
 from kd_perception.evaluation.metric import evaluate_results
-from kd_perception.evaluation.results import write_results
+from kd_perception.evaluation.results import read_results, write_results
+from kd_perception.geometry.classes import NUSCENES
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,16 @@ def test_equals_the_devkit_on_official_splits(tmp_path, folder, split, mean_ap, 
     assert json.dumps({**metrics.summary, "eval_time": None, "meta": None}, sort_keys=True) == json.dumps(
         expected, sort_keys=True
     )
+    ours = score_samples(scored_samples(nusc, read_results(tmp_path / "r.json"), all_tokens(nusc), NUSCENES), NUSCENES)
+    assert (ours.mean_ap, ours.nds) == pytest.approx((metrics.mean_ap, metrics.nds), abs=1e-9)
+    for name, score in ours.classes.items():
+        theirs = metrics.classes[name]
+        assert (score.ground_truths, score.detections) == (theirs.ground_truths, theirs.detections), name
+        assert astuple(score.errors) == pytest.approx(astuple(theirs.errors), abs=1e-9, nan_ok=True)
+
+
+def all_tokens(nusc) -> list[str]:  # noqa: ANN001
+    return [token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)]
 
 
 def test_a_box_that_the_devkit_refuses_becomes_one_sentence(nusc, tmp_path) -> None:
