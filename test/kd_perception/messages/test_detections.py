@@ -137,10 +137,10 @@ def test_classes_have_the_labels_that_autoware_names_alike_and_others_are_unknow
 
 def test_what_has_no_front_says_so():
     objects = over_the_wire(autoware_detections, boxes_of()).objects
-    turned = {n for n, o in zip(CLASSES, objects, strict=True) if o.kinematics.orientation_availability == 1}
-    assert turned == {"barrier", "traffic_cone"}
-    assert (DetectedObjectKinematics.SIGN_UNKNOWN, DetectedObjectKinematics.AVAILABLE) == (1, 2)
-    assert all(o.kinematics.orientation_availability in (1, 2) for o in objects)
+    headings = {n: o.kinematics.orientation_availability for n, o in zip(CLASSES, objects, strict=True)}
+    assert headings.pop("barrier") == DetectedObjectKinematics.SIGN_UNKNOWN
+    assert headings.pop("traffic_cone") == DetectedObjectKinematics.UNAVAILABLE
+    assert set(headings.values()) == {DetectedObjectKinematics.AVAILABLE}
 
 
 def test_an_empty_frame_is_an_empty_list():
