@@ -28,9 +28,9 @@ from kd_perception.evaluation.pictures import (
 from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.geometry.boxes import Boxes
-from kd_perception.geometry.classes import NUSCENES, ClassList
+from kd_perception.geometry.classes import CLASSES_HELP, NUSCENES, ClassList
 from kd_perception.named_files import named_files
-from kd_perception.student.classes import CLASSES_HELP, chosen_classes
+from kd_perception.student.classes import chosen_classes
 
 if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables

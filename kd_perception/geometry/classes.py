@@ -11,13 +11,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 import yaml
 
 from kd_perception.errors import ConfigError
 
 MOVING_SPEED = 0.5  # m/s: slower is parked, standing or without a rider
+CLASSES_HELP = "Class list (.yaml), or the student file (.onnx) that has it. Default: the ten nuScenes classes."
 _EXAMPLE = "see config/classes/nuscenes.yaml for an example"
 
 
@@ -111,6 +111,8 @@ class ClassList:
 
 def class_list(given: Mapping[str, Any], where: str) -> ClassList:
     """The class list of a parsed YAML or JSON; raises ConfigError naming `where` and the key."""
+    import msgspec  # only here: launch files run without it
+
     try:
         classes = msgspec.convert(given, ClassList)
     except msgspec.ValidationError as error:
@@ -128,17 +130,23 @@ def read_classes(path: Path) -> ClassList:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"class list {path} cannot be read ({error}); {_EXAMPLE}") from error
-    return _parse(text, str(path))
-
-
-def _parse(text: str, where: str) -> ClassList:
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"class list {where} is no YAML ({' '.join(str(error).split())}); {_EXAMPLE}") from error
+        raise ConfigError(f"class list {path} is no YAML ({' '.join(str(error).split())}); {_EXAMPLE}") from error
     if not isinstance(given, dict):
-        raise ConfigError(f"class list {where} is no mapping with groups; {_EXAMPLE}")
-    return class_list(given, where)
+        raise ConfigError(f"class list {path} is no mapping with groups; {_EXAMPLE}")
+    return class_list(given, str(path))
+
+
+def _shipped_classes() -> ClassList:
+    """The list of nuscenes.yaml, whose form needs no check."""
+    groups = yaml.safe_load((files(__package__) / "nuscenes.yaml").read_text())["groups"]
+    return ClassList(tuple(HeadGroup(group["nms_radius"], tuple(map(_as_class, group["classes"]))) for group in groups))
+
+
+def _as_class(fields: Mapping[str, Any]) -> ObjectClass:
+    return ObjectClass(**{key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()})
 
 
 def _check_class(entry: ObjectClass, where: str) -> None:
@@ -165,5 +173,5 @@ def unknown_key(given: object, known: object, path: str = "") -> str:
     return ""
 
 
-NUSCENES = _parse((files(__package__) / "nuscenes.yaml").read_text(), "nuscenes.yaml")  # the detection task's ten
+NUSCENES = _shipped_classes()  # the ten of nuScenes' detection task
 CLASSES = NUSCENES.names

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_perception.geometry.classes import CLASSES_HELP
 from kd_perception.options.option import option
-from kd_perception.student.classes import CLASSES_HELP
 
 
 @dataclass(frozen=True)

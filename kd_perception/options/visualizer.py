@@ -6,8 +6,8 @@ from typing import Literal
 
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.drawing.style import DRAWN_SCORE
+from kd_perception.geometry.classes import CLASSES_HELP
 from kd_perception.options.option import option
-from kd_perception.student.classes import CLASSES_HELP
 
 
 @dataclass(frozen=True)

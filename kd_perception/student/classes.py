@@ -5,12 +5,14 @@ from pathlib import Path
 from kd_perception.geometry.classes import NUSCENES, ClassList, read_classes
 from kd_perception.student.spec import load_student
 
-STUDENT_SUFFIX = ".onnx"
-CLASSES_HELP = "Class list (.yaml), or the student file (.onnx) that has it. Default: the ten nuScenes classes."
+CLASS_LIST_SUFFIXES = (".yaml", ".yml")
 
 
 def chosen_classes(given: Path | None) -> ClassList:
-    """The list of a file, nuScenes' ten without one; raises ConfigError or StudentError if the file cannot be used."""
+    """The list of a YAML or of a student (a file, or the name of a shipped one), nuScenes' ten without one.
+
+    Raises ConfigError or StudentError if the file cannot be used.
+    """
     if given is None:
         return NUSCENES
-    return load_student(given).spec.classes if given.suffix == STUDENT_SUFFIX else read_classes(given)
+    return read_classes(given) if given.suffix in CLASS_LIST_SUFFIXES else load_student(given).spec.classes

@@ -12,6 +12,7 @@ from support.checkout import ROOT
 
 OTHER_PACKAGES = {"kd_training", "kd_synthetic", "kd_bench"}
 OF_THE_MACHINE = {"tensorrt"}  # imported on use; NVIDIA's installation brings it
+EXTRAS = {"rerun"}  # imported on use; the extra `viewer` brings it
 ROSDEP = {  # keys of rosdistro's rosdep/python.yaml for Debian and Ubuntu, and the distribution that each brings
     "python3-numpy": "numpy",
     "python3-opencv": "opencv-python-headless",
@@ -104,7 +105,7 @@ def test_the_robot_side_imports_with_the_robot_s_requirements_alone():
 def test_what_the_robot_side_imports_on_use_is_required_too():
     providers, allowed = packages_distributions(), pinned("robot.txt") | pinned("ros.txt")
     names = {name.split(".")[0] for path in (ROOT / "kd_perception").rglob("*.py") for name in imported(path)}
-    foreign = names - sys.stdlib_module_names - {"kd_perception"} - declared() - OF_THE_MACHINE
+    foreign = names - sys.stdlib_module_names - {"kd_perception"} - declared() - OF_THE_MACHINE - EXTRAS
     missing = {name for name in foreign if not {normal(owner) for owner in providers.get(name, ())} & allowed}
     assert missing == set(), "pin it in requirements/robot.txt, or declare it in package.xml"
 
