@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kd_perception.datasets.clouds import NUSCENES_COLUMNS, read_cloud
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, seen_from_anchor
@@ -193,15 +194,7 @@ def read_lidar(nusc: "Tables", sample_data: dict) -> np.ndarray:
 
     Raises DataError if the file is absent or cut.
     """
-    path = Path(nusc.dataroot) / sample_data["filename"]
-    if not path.is_file():
-        raise DataError(f"point cloud {path} is missing; restore it or choose a scene whose files are there")
-    values = np.fromfile(path, dtype=np.float32)
-    if len(values) % 5:
-        raise DataError(
-            f"point cloud {path} is truncated: {len(values)} numbers are not rows of five; restore the file"
-        )
-    return values.reshape(-1, 5)
+    return read_cloud(Path(nusc.dataroot) / sample_data["filename"], sample_data.get("columns") or NUSCENES_COLUMNS)
 
 
 @dataclass(frozen=True)
