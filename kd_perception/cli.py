@@ -25,7 +25,21 @@ class Commands(CommandGroup):
     """The commands of `kd`."""
 
     entry_point_group = "kd.commands"
-    order = ("demo", "synth", "train", "eval", "compare", "view", "export", "bag", "replay", "up", "rig", "bench")
+    order = (
+        "demo",
+        "synth",
+        "train",
+        "eval",
+        "compare",
+        "view",
+        "export",
+        "bag",
+        "replay",
+        "up",
+        "parity",
+        "rig",
+        "bench",
+    )
 
 
 app = typer.Typer(

@@ -16,7 +16,6 @@ from kd_bench.progress import progress_bars
 from kd_bench.stages.measure import measure_stages
 from kd_bench.stages.parity import (
     MATCHED_SHARE,
-    RAW_TOLERANCE,
     REFERENCE,
     measure_parity,
     parity_markdown,
@@ -34,6 +33,7 @@ from kd_perception.errors import ConfigError, EngineError
 from kd_perception.evaluation.graph_run import GraphRun, replay_bag
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.parity.tolerances import RAW_TOLERANCE
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import Student, load_student
 from kd_training.config.experiment import load_student_config

@@ -9,8 +9,7 @@ from rich.table import Table
 from kd_bench.dataset_frames import BenchFrame
 from kd_bench.progress import Show, silent
 from kd_bench.tables import markdown_table
-from kd_perception.geometry.boxes import Boxes
-from kd_perception.geometry.transforms import wrap_angle
+from kd_perception.parity.tolerances import RAW_TOLERANCE, SCORE_TOLERANCE, have_partner, raw_errors
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.student.decode import decode
@@ -18,9 +17,7 @@ from kd_perception.student.spec import MEMORY_OUTPUT, Student
 from kd_training.checkpoints.export import example_memory
 
 SCORE_THRESHOLD = 0.1
-RAW_TOLERANCE = 1e-3  # of max(1, |reference|)
 MATCHED_SHARE = 0.999
-POSITION_TOLERANCE, YAW_TOLERANCE, SCORE_TOLERANCE = 0.01, np.radians(0.1), 0.005  # metres, radians, -
 REFERENCE = "torch"
 
 
@@ -85,15 +82,6 @@ def measure_parity(
     return [Parity(name, len(frames), errors[name], *map(int, counts[name])) for name in engines]
 
 
-def raw_errors(outputs: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Largest |difference| / max(1, |reference|) of each output; infinite if anything is not finite."""
-    result = {}
-    for key, reference in expected.items():
-        error = np.abs(outputs[key] - reference) / np.maximum(1.0, np.abs(reference))
-        result[key] = float(error.max()) if np.isfinite(error).all() else np.inf
-    return result
-
-
 def count_matches(
     student: Student, first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
 ) -> tuple[int, int]:
@@ -111,14 +99,6 @@ def count_matches(
         detections += len(clear)
         matched += int(have_partner(clear, candidates).sum())
     return detections, matched
-
-
-def have_partner(boxes: Boxes, candidates: Boxes) -> np.ndarray:
-    """Which of `boxes` (N,) have a candidate of the same class within the position, yaw and score tolerances."""
-    position = np.linalg.norm(boxes.center[:, None] - candidates.center[None], axis=-1) <= POSITION_TOLERANCE
-    yaw = np.abs(wrap_angle(boxes.yaw[:, None] - candidates.yaw[None])) <= YAW_TOLERANCE
-    score = np.abs(boxes.score[:, None] - candidates.score[None]) <= SCORE_TOLERANCE
-    return (position & yaw & score & (boxes.label[:, None] == candidates.label[None])).any(axis=1)
 
 
 def parity_table(results: Sequence[Parity]) -> Table:

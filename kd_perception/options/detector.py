@@ -83,6 +83,10 @@ class DetectorOptions:
         limits=(0.0, 600000.0),
         live=True,
     )
+    stage_folder: Path | None = option(
+        "Folder for pixels, tables, outputs and boxes of the first 200 frames, for kd parity; by default none.",
+        default=None,
+    )
     build_only: bool = option("Open the engine, which may build and cache it, then exit.", default=False)
     wait_for_subscribers: tuple[str, ...] = option(
         "Entries output=count (objects, vision, autoware, markers, status): activation waits for so many subscribers.",

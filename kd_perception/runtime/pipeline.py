@@ -6,7 +6,7 @@ and `infer`, the halves of `detect`, may run in two threads: the next images are
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +20,7 @@ from kd_perception.geometry.camera import Camera, same_rig
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.runtime.bev_memory import MEMORY_NONE, BevMemory, Recall
 from kd_perception.runtime.frame import EncodedOrRgb, FrameRecord
+from kd_perception.runtime.snapshot import FrameSnapshot, snapshot_of
 from kd_perception.student.decode import decode
 from kd_perception.student.geometry_inputs import geometry_inputs
 from kd_perception.student.preprocess import fit_views, ignored_pixels, network_image
@@ -36,10 +37,12 @@ class PipelineOptions(EngineOptions):
     """How a pipeline opens its engine and runs its student.
 
     score_threshold: lowest score of a box that is returned; views: network images of each camera (student.preprocess).
+    watch: gets a copy of each frame's stages when it is inferred; None costs nothing.
     """
 
     score_threshold: float = DetectorOptions.score_threshold
     views: int = 1
+    watch: Callable[[FrameSnapshot], None] | None = None
 
 
 PIPELINE_DEFAULTS = PipelineOptions()
@@ -70,6 +73,7 @@ class Pipeline:
         """Open the engine by name, or take one that is open; raises EngineError if none can run the file."""
         self.student = student
         self.score_threshold, self.views = options.score_threshold, options.views
+        self._watch = options.watch
         if isinstance(engine, str):
             engine = open_engine(engine, student, cameras * options.views, options)
         self.engine = engine
@@ -181,6 +185,8 @@ class Pipeline:
         times["inference"] = 1e3 * (inferred - start)
         times["decode"] = 1e3 * (time.perf_counter() - inferred)
         times["total"] = times["preprocess"] + times["inference"] + times["decode"]
+        if self._watch is not None:
+            self._watch(snapshot_of(record, recall.inputs, outputs or {}, self.student.spec))
 
     def _run(self, record: FrameRecord) -> tuple[dict[str, Tensor] | None, Recall]:
         """The engine's outputs, None if no camera has an image, and what was recalled for them."""

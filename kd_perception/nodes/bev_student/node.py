@@ -31,6 +31,7 @@ from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.snapshot import SnapshotFolder
 from kd_perception.student.spec import Student, load_student
 
 
@@ -102,6 +103,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
             report=self.get_logger().info,
             score_threshold=p.score_threshold,
             views=p.views_per_camera,
+            watch=SnapshotFolder(p.stage_folder).keep if p.stage_folder else None,
         )
         pipeline = Pipeline(student, p.engine, len(p.camera_names), options)
         self.get_logger().info(f"{student.model_id} runs on {pipeline.engine.name} for {len(p.camera_names)} cameras")

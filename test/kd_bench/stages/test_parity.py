@@ -11,7 +11,7 @@ import pytest
 from support.made_once import made_once
 
 from kd_bench.dataset_frames import BenchFrame, count_missing, read_frames, render_frames
-from kd_bench.stages.parity import Parity, count_matches, have_partner, measure_parity, raw_errors
+from kd_bench.stages.parity import Parity, count_matches, measure_parity
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES
@@ -49,34 +49,6 @@ def outputs(truth: Boxes) -> dict[str, np.ndarray]:
     heatmap[truth.label, rows, columns] = truth.score
     regression[NUSCENES.group_of_label[truth.label], :, rows, columns] = encode(truth, rows, columns, GRID)
     return {"heatmap": heatmap, "regression": regression}
-
-
-@pytest.mark.parametrize(
-    ("change", "matches"),
-    [
-        ({}, True),
-        ({"center": boxes().center + [0.009, 0.0, 0.0]}, True),
-        ({"center": boxes().center + [0.008, 0.008, 0.0]}, False),
-        ({"yaw": boxes().yaw + np.radians(0.09)}, True),  # also across +-180 degrees
-        ({"yaw": boxes().yaw + np.radians(0.11)}, False),
-        ({"score": boxes().score - 0.0049}, True),
-        ({"score": boxes().score - 0.0051}, False),
-        ({"label": boxes().label + 1}, False),
-    ],
-)
-def test_partners_lie_within_every_tolerance(change: dict, matches: bool):
-    assert have_partner(boxes(), replace(boxes(), **change)).tolist() == [matches] * 3
-    assert not have_partner(boxes(), Boxes.empty()).any()
-
-
-def test_raw_errors_are_relative_above_one():
-    reference = {"heatmap": np.array([0.0, 0.5]), "regression": np.array([100.0, -1.0])}
-    found = raw_errors({"heatmap": np.array([0.001, 0.5]), "regression": np.array([100.2, -1.0])}, reference)
-    assert found["heatmap"] == pytest.approx(0.001) and found["regression"] == pytest.approx(0.002)
-    assert (
-        raw_errors({"heatmap": np.array([np.nan, 0.5]), "regression": np.array([100.0, -1.0])}, reference)["heatmap"]
-        == np.inf
-    )
 
 
 def test_a_box_at_the_threshold_is_no_difference():

@@ -1,0 +1,1 @@
+"""The live graph against the offline pipeline on any bag, stage by stage."""
