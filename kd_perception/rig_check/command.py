@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kd_perception.geometry.transforms import apply
+from kd_perception.rig_check.ego_mask import propose_masks, write_masks
 from kd_perception.rig_check.evidence import Evidence
 from kd_perception.rig_check.finding import Finding, Severity, merged
 from kd_perception.rig_check.moments import Moment, read_moments
@@ -66,6 +67,8 @@ def check(
             report = examine(recording, seen, base_frame)
     page = write_report(report, out or Path("out") / "rig" / bag.stem)
     print_report(report, Console())
+    for sentence in write_masks(propose_masks(recording, seen, base_frame), page.parent):
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     console.print(f"wrote [bold]{page}[/bold] and its pictures", soft_wrap=True)
     if report.bad:
         raise typer.Exit(1)
