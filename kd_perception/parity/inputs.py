@@ -7,9 +7,9 @@ from pathlib import Path
 from kd_perception.bags.reader import BagReader, Topic
 from kd_perception.errors import DataError
 from kd_perception.options.detector import DetectorOptions
-from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras
+from kd_perception.rig_check.topics import COMPRESSED, CameraTopics, find_cameras, find_transforms
 
-ODOMETRY, TRANSFORMS = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage"
+ODOMETRY = "nav_msgs/msg/Odometry"
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,13 @@ def find_inputs(bag: Path, given: Sequence[str], order: Sequence[str]) -> BagInp
             f"bag {bag} has raw images of {', '.join(raw)} and compressed ones of other cameras, but a detector takes "
             "one transport: choose cameras with --camera"
         )
+    transforms = find_transforms(topics, [each.image for each in cameras])
     return BagInputs(
         bag,
         tuple(cameras),
-        _first(topics, ODOMETRY, "odom"),
-        _first(topics, TRANSFORMS, "tf"),
-        _first(topics, TRANSFORMS, "tf_static"),
+        _odometry(topics),
+        max(transforms.moving, key=len, default=""),  # in the robot's namespace rather than outside
+        max(transforms.fixed, key=len, default=""),
         {topic.name: topic.type_name for topic in topics},
     )
 
@@ -72,8 +73,8 @@ def detector_of(inputs: BagInputs, options: DetectorOptions) -> DetectorOptions:
     return replace(options, camera_names=inputs.names(), transport=transport)
 
 
-def _first(topics: Sequence[Topic], kind: str, name: str) -> str:
-    """The topic of a type whose last part is `name`; of odometry any other one will do."""
-    found = [topic.name for topic in topics if topic.type_name == kind and topic.count]
-    named = [topic for topic in found if topic.rsplit("/", 1)[-1] == name]
-    return (named + (found if kind == ODOMETRY else []) + [""])[0]
+def _odometry(topics: Sequence[Topic]) -> str:
+    """The odometry topic: the one called odom, or any other."""
+    found = [topic.name for topic in topics if topic.type_name == ODOMETRY and topic.count]
+    named = [topic for topic in found if topic.rsplit("/", 1)[-1] == "odom"]
+    return (named + found + [""])[0]
