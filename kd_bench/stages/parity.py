@@ -89,8 +89,9 @@ def count_matches(
 
     Partners are looked for down to the score tolerance below the threshold: a box at .1001 may stand at .0999 there.
     """
+    spec = student.spec
     sides = [
-        decode(side["heatmap"], side["regression"], student.spec.grid, SCORE_THRESHOLD - SCORE_TOLERANCE)
+        decode(side["heatmap"], side["regression"], spec.grid, SCORE_THRESHOLD - SCORE_TOLERANCE, classes=spec.classes)
         for side in (first, second)
     ]
     detections = matched = 0

@@ -29,6 +29,7 @@ class SpecOnly:
 
     class spec:  # noqa: N801
         grid = GRID
+        classes = NUSCENES
 
 
 def boxes(count: int = 3) -> Boxes:

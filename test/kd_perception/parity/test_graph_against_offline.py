@@ -150,8 +150,8 @@ def decode_otherwise(patch: pytest.MonkeyPatch, shift: float = 0.02) -> None:
     """Boxes that stand `shift` metres elsewhere."""
     decode = pipeline_module.decode
 
-    def wrong(*maps) -> Boxes:  # noqa: ANN002
-        boxes = decode(*maps)
+    def wrong(*maps, **options) -> Boxes:  # noqa: ANN002
+        boxes = decode(*maps, **options)
         return replace(boxes, center=boxes.center + [shift, 0.0, 0.0])
 
     patch.setattr(pipeline_module, "decode", wrong)
