@@ -134,10 +134,11 @@ def run_load(
         threads=target.engine.threads,
         wait_for_subscribers=("objects=1", "status=2"),
     )
-    (student,) = bev_student_graph(detector, GraphOptions(use_sim_time=True)).nodes
+    graph = GraphOptions(use_sim_time=True)
+    (student,) = bev_student_graph(detector, graph).nodes
     topics = [f"/{camera}/{kind}=1" for camera in target.cameras for kind in ("image/compressed", "camera_info")]
     waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
-    replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits))
+    replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits), graph)
     domain = 1 + next(_domains) % 100
     listener = Listener(domain)
     try:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from kd_perception.messages.detections import FORMATS
 from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.graph import GraphOptions
 
 FORMAT = "autoware"  # of the option output_messages
 VALUES = {
@@ -32,5 +33,6 @@ def with_defaults(detector: DetectorOptions) -> DetectorOptions:
 
 
 def renamed(remappings: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The remappings of a node with Autoware's topics in place of ours."""
-    return tuple((name, TOPICS.get(name, topic)) for name, topic in remappings)
+    """The remappings of a node with Autoware's topics in place of our defaults."""
+    plain = (GraphOptions().odometry_topic, GraphOptions().points_topic)
+    return tuple((name, TOPICS.get(name, topic) if topic in plain else topic) for name, topic in remappings)

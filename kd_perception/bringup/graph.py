@@ -4,12 +4,12 @@ The standard launch files (`bringup.ros_launch`) and the plain-process bring-up 
 exactly what stands here.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kd_perception.bringup import autoware
-from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.arguments import Arguments, parameters_of
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
@@ -18,10 +18,11 @@ from kd_perception.options.option import Parameter
 from kd_perception.options.replay import ReplayOptions
 from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.resources import resource
+from kd_perception.topics import SAMPLE, TF_STATIC_TOPIC, TF_TOPIC, camera_topics
 
 LOCKSTEP_DEADLINE_MS = 5000.0  # evaluation must not depend on how busy the machine is
-OBJECTS = "/bev_student/output/objects"
-STATUS = "/bev_student/output/status"
+OBJECTS = "bev_student/output/objects"
+STATUS = "bev_student/output/status"
 
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
 COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
@@ -29,7 +30,15 @@ DETECTOR = (*COMMON, "transport", "ignore_mask", "output_messages", "build_only"
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version", "classes")
 VISUALIZER = ("camera_names", "transport", "classes")
-GRAPH = ("use_sim_time", "visualize", "rviz")
+GRAPH = (
+    "use_sim_time",
+    "visualize",
+    "rviz",
+    "namespace",
+    "odometry_topic",
+    "points_topic",
+    "tf_topic",
+)
 BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), (*GRAPH, "preset")))
 REPLAY_EVALUATE_ARGUMENTS = (
     Arguments(ReplayOptions(lockstep=True), REPLAY),
@@ -57,18 +66,20 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class RvizSpec:
-    """RViz with a display configuration, on /clock or on the system's time."""
+    """RViz with a display configuration, on /clock or on the system's time; remappings: (from, to) topics."""
 
     config: Path
     use_sim_time: bool
+    remappings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order of their configuration and activation, and RViz if wanted."""
+    """Nodes in the order of their configuration and activation, and RViz if wanted, all in one namespace ('': none)."""
 
     nodes: tuple[NodeSpec, ...]
     rviz: RvizSpec | None = None
+    namespace: str = ""
 
     @property
     def required(self) -> NodeSpec | None:
@@ -77,7 +88,7 @@ class Graph:
 
 
 def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
-    """The detector on live topics /<camera>/image[/compressed], /<camera>/camera_info, /odom, tf; pictures if wanted.
+    """The detector on live topics <camera>/image[/compressed], <camera>/camera_info, odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends; nothing
     is shown. The preset `autoware` changes topics, frames and messages: see `bringup.autoware`.
@@ -92,8 +103,9 @@ def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
         detector = replace(detector, output_messages=("kd", *detector.output_messages))
     student = replace(_bev_student(detector, graph), required=detector.build_only)
     if detector.build_only:
-        return Graph((student,))
-    return Graph((student, _visualizer(detector, graph)) if graph.visualizer else (student,), _rviz(graph))
+        return Graph((student,), namespace=graph.namespace)
+    nodes = (student, _visualizer(detector, graph)) if graph.visualizer else (student,)
+    return Graph(nodes, _rviz(graph), graph.namespace)
 
 
 def replay_evaluate_graph(
@@ -112,35 +124,41 @@ def replay_evaluate_graph(
         sync_deadline_ms=LOCKSTEP_DEADLINE_MS if replay.lockstep else detector.sync_deadline_ms,
         wait_for_subscribers=(f"objects={listeners}", f"status={1 + replay.lockstep}"),
     )
-    inputs = [f"/{camera}/{kind}" for camera in detector.camera_names for kind in _camera_topics(detector.transport)]
+    cameras = camera_topics(detector.camera_names, detector.camera_topics, detector.image_topic)
+    inputs = [topic for image, info in cameras for topic in (f"{image}/compressed", info)]
     waits = (
         *(f"{topic}={listeners}" for topic in inputs),
-        "/sample=1",
-        *(f"{topic}={1 + listeners}" for topic in ("/tf", "/tf_static")),
+        f"{SAMPLE}=1",
+        *(f"{topic}={1 + listeners}" for topic in (TF_TOPIC, TF_STATIC_TOPIC)),
     )
-    replay = replace(replay, wait_for_subscribers=waits, finished_service="/evaluator/evaluate")
+    replay = replace(replay, wait_for_subscribers=waits, finished_service="evaluator/evaluate")
     evaluator = replace(evaluator, classes=evaluator.classes or detector.model)
     pictures = (_visualizer(detector, graph),) if graph.visualizer else ()
-    nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay))
-    return Graph(nodes, _rviz(graph))
+    nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay, graph))
+    return Graph(nodes, _rviz(graph), graph.namespace)
 
 
-def replay_node(replay: ReplayOptions) -> NodeSpec:
+def replay_node(replay: ReplayOptions, graph: GraphOptions) -> NodeSpec:
     """The node that plays a bag; the graph ends with it."""
-    remappings = (("~/input/status", f"{replay.detector}/output/status"),)
+    remappings = (("~/input/status", f"{replay.detector}/output/status"), *_tf_remappings(graph))
     parameters = parameters_of(replay, REPLAY)
     return NodeSpec("replay", "replay", parameters, _parameter_file("replay"), remappings, required=True)
 
 
 def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
     parameters = {**parameters_of(detector, DETECTOR), "use_sim_time": graph.use_sim_time}
-    remappings = (("~/input/odometry", "/odom"),)
+    remappings = (("~/input/odometry", graph.odometry_topic), *_tf_remappings(graph))
     return NodeSpec("bev_student", "bev_student", parameters, _parameter_file("bev_student"), remappings)
 
 
 def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:
     parameters = {**parameters_of(evaluator, EVALUATOR), "use_sim_time": graph.use_sim_time}
-    remappings = (("~/input/objects", OBJECTS), ("~/input/status", STATUS), ("~/input/sample", "/sample"))
+    remappings = (
+        ("~/input/objects", OBJECTS),
+        ("~/input/status", STATUS),
+        ("~/input/sample", SAMPLE),
+        *_tf_remappings(graph),
+    )
     return NodeSpec("evaluator", "evaluator", parameters, _parameter_file("evaluator"), remappings)
 
 
@@ -154,8 +172,19 @@ def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
         classes=detector.model,
     )
     parameters = {**parameters_of(options, VISUALIZER), "use_sim_time": graph.use_sim_time}
-    remappings = (("~/input/points", f"/{LIDAR}/points"), ("~/input/objects", OBJECTS))
+    remappings = (
+        ("~/input/points", graph.points_topic),
+        ("~/input/objects", OBJECTS),
+        *_tf_remappings(graph),
+    )
     return NodeSpec("visualizer", "visualizer", parameters, _parameter_file("visualizer"), remappings)
+
+
+def _tf_remappings(graph: GraphOptions) -> tuple[tuple[str, str], ...]:
+    """Where tf is, if not where nodes look for it."""
+    if graph.tf_topic == TF_TOPIC:
+        return ()
+    return (TF_TOPIC, graph.tf_topic), (TF_STATIC_TOPIC, f"{graph.tf_topic}_static")
 
 
 def _parameter_file(executable: str) -> Path:
@@ -163,9 +192,15 @@ def _parameter_file(executable: str) -> Path:
 
 
 def _rviz(graph: GraphOptions) -> RvizSpec | None:
-    return RvizSpec(resource("config/rviz/bev_student.rviz"), graph.use_sim_time) if graph.rviz else None
-
-
-def _camera_topics(transport: str) -> Sequence[str]:
-    """What each camera publishes, below its name."""
-    return "image/compressed" if transport == "compressed" else "image", "camera_info"
+    if not graph.rviz:
+        return None
+    config = resource("config/rviz/bev_student.rviz")
+    moved = {
+        GraphOptions().points_topic: graph.points_topic,
+        TF_TOPIC: graph.tf_topic,
+        TF_STATIC_TOPIC: f"{graph.tf_topic}_static",
+    }
+    shown = re.findall(r"^ +Value: /(\S+)$", config.read_text(), re.MULTILINE)
+    names = {topic: moved.get(topic, topic) for topic in (*shown, *moved)}
+    remappings = {f"/{topic}": name for topic, name in names.items() if graph.namespace or name != topic}
+    return RvizSpec(config, graph.use_sim_time, tuple(remappings.items()))

@@ -6,6 +6,7 @@ The client therefore also asks for the node's state, and sends the request again
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
 import rclpy
@@ -15,6 +16,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
+from kd_perception.bringup.namesakes import DISCOVERY_S, nodes_called, sentence, wait_until_alone
 from kd_perception.errors import KdError
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
@@ -42,26 +44,59 @@ class TransitionError(KdError):
         self.node = node
 
 
+class NamesakeError(KdError):
+    """Another node has the name of one that was started: requests would reach both."""
+
+
 class LifecycleClient:
     """A node in a context of its own: it neither needs nor disturbs another rclpy.init, nor takes over signals."""
 
-    def __init__(self, names: Sequence[str], domain_id: int | None = None) -> None:
-        """`names`: nodes to drive; `domain_id` overrides ROS_DOMAIN_ID."""
+    def __init__(
+        self,
+        names: Sequence[str],
+        domain_id: int | None = None,
+        *,
+        namespace: str = "",
+        report: Callable[[str], None] = lambda sentence: None,
+    ) -> None:
+        """`names`: nodes to drive, relative ones in `namespace`; `domain_id` overrides ROS_DOMAIN_ID.
+
+        `report` receives a sentence when bringing up takes longer than it should.
+        """
+        self._report = report
+        self._others: set[str] = set()  # names that nodes have which ran before ours
+        self._knows_all_s = time.monotonic() + DISCOVERY_S
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = rclpy.create_node(
-            "lifecycle_client", context=self._context, enable_rosout=False, start_parameter_services=False
+            "lifecycle_client",
+            context=self._context,
+            namespace=namespace,
+            enable_rosout=False,
+            start_parameter_services=False,
         )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._requests = {name: self._node.create_client(ChangeState, f"/{name}/change_state") for name in names}
-        self._states = {name: self._node.create_client(GetState, f"/{name}/get_state") for name in names}
+        self._requests = {name: self._node.create_client(ChangeState, f"{name}/change_state") for name in names}
+        self._states = {name: self._node.create_client(GetState, f"{name}/get_state") for name in names}
+
+    def look_for_namesakes(self) -> None:
+        """Call it before the nodes are started: those of their names that are seen now are others."""
+        self._wait(lambda: False, DISCOVERY_S, lambda: False)
+        self._others = {name for name in self._requests if self._count(name)}
 
     def bring_up(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Configure all nodes in order, then activate them; gives up quietly when `stop()` turns true.
 
-        Raises TransitionError if a node does not appear or refuses; what `stop` raises passes through.
+        Raises TransitionError if a node does not appear or refuses, NamesakeError if another has its name; what `stop`
+        raises passes through.
         """
+        for name in self._requests:
+            self._wait(partial(self._has_come, name), START_TIMEOUT_S, stop)
+        self._wait(lambda: time.monotonic() > self._knows_all_s, DISCOVERY_S, stop)
+        for name in self._requests:
+            if not wait_until_alone(self._full_name(name), self._node, stop, self._report) and not stop():
+                raise NamesakeError(sentence(self._full_name(name)))
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
                 self.change(name, transition, stop)
@@ -85,6 +120,19 @@ class LifecycleClient:
                 raise TransitionError(name, f"{name} could not be {_DONE[transition]}")
             if time.monotonic() > deadline:
                 raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
+
+    def _full_name(self, name: str) -> str:
+        return self._node.resolve_service_name(name)
+
+    def _count(self, name: str) -> int:
+        return nodes_called(self._full_name(name), self._node)
+
+    def _has_come(self, name: str) -> bool:
+        """Whether a node of this name runs that is not an other; those may end meanwhile."""
+        count = self._count(name)
+        if count == 0:
+            self._others.discard(name)
+        return count > (name in self._others)
 
     def _outcome(
         self, name: str, goal: int, response: Future, deadline: float, stop: Callable[[], bool]

@@ -77,16 +77,19 @@ def running(
         cleanup.callback(_stop, started, interrupts)
         if log_folder is not None:
             log_folder.mkdir(parents=True, exist_ok=True)
-        for name, command in _commands(graph, scratch):
-            log = None if log_folder is None else log_folder / f"{name}.log"
-            with interrupts.held():  # a process that is started but not yet listed would be orphaned
-                started.append(NodeProcess(name, command, environment, log, echo))
-        processes = GraphProcesses(graph, started)
-        _activate(graph, processes, domain_id)
+        names = [node.name for node in graph.nodes]
+        with LifecycleClient(names, domain_id, namespace=graph.namespace, report=echo) as client:
+            client.look_for_namesakes()
+            for name, command in _commands(graph, scratch):
+                log = None if log_folder is None else log_folder / f"{name}.log"
+                with interrupts.held():  # a process that is started but not yet listed would be orphaned
+                    started.append(NodeProcess(name, command, environment, log, echo))
+            processes = GraphProcesses(graph, started)
+            _activate(processes, client)
         yield processes
 
 
-def node_command(node: NodeSpec, folder: Path) -> list[str]:
+def node_command(node: NodeSpec, folder: Path, namespace: str = "") -> list[str]:
     """The command line that runs a node with this Python; a file in `folder` carries its parameters with their
     types."""
     parameters = {key: list(value) if isinstance(value, tuple) else value for key, value in node.parameters.items()}
@@ -99,17 +102,24 @@ def node_command(node: NodeSpec, folder: Path) -> list[str]:
         "--ros-args",
         "-r",
         f"__node:={node.name}",
+        *_in_namespace(namespace),
     ]
     for file in (node.parameter_file, overrides):
         command += ["--params-file", str(file)] if file is not None else []
-    for source, target in node.remappings:
-        command += ["-r", f"{source}:={target}"]
-    return command
+    return [*command, *_remapped(node.remappings)]
+
+
+def _in_namespace(namespace: str) -> list[str]:
+    return ["-r", f"__ns:=/{namespace.removeprefix('/')}"] if namespace else []
+
+
+def _remapped(remappings: Sequence[tuple[str, str]]) -> list[str]:
+    return [word for source, target in remappings for word in ("-r", f"{source}:={target}")]
 
 
 def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
     for node in graph.nodes:
-        yield node.name, node_command(node, folder)
+        yield node.name, node_command(node, folder, graph.namespace)
     if graph.rviz is not None:
         rviz = shutil.which("rviz2")
         if rviz is None:
@@ -117,7 +127,8 @@ def _commands(graph: Graph, folder: Path) -> Iterator[tuple[str, list[str]]]:
                 "rviz2 is not installed, so the graph cannot be shown; install ROS 2's rviz2 or leave out --rviz"
             )
         sim_time = f"use_sim_time:={str(graph.rviz.use_sim_time).lower()}"
-        yield "rviz2", [rviz, "-d", str(graph.rviz.config), "--ros-args", "-p", sim_time]
+        names = [*_in_namespace(graph.namespace), *_remapped(graph.rviz.remappings)]
+        yield "rviz2", [rviz, "-d", str(graph.rviz.config), "--ros-args", "-p", sim_time, *names]
 
 
 def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, str]:
@@ -131,15 +142,14 @@ def _environment(domain_id: int | None, log_folder: Path | None) -> dict[str, st
     return environment
 
 
-def _activate(graph: Graph, processes: GraphProcesses, domain_id: int | None) -> None:
+def _activate(processes: GraphProcesses, client: LifecycleClient) -> None:
     """Configure and activate all nodes; the error of a node that refuses quotes its last logged error."""
-    with LifecycleClient([node.name for node in graph.nodes], domain_id) as client:
-        try:
-            client.bring_up(stop=processes.finished)
-        except TransitionError as error:
-            time.sleep(POLL_S)  # the log line may come a moment after the response
-            node = next(node for node in processes.nodes if node.name == error.node)
-            raise GraphError(f"{error}: {node.last_words()}") from error
+    try:
+        client.bring_up(stop=processes.finished)
+    except TransitionError as error:
+        time.sleep(POLL_S)  # the log line may come a moment after the response
+        node = next(node for node in processes.nodes if node.name == error.node)
+        raise GraphError(f"{error}: {node.last_words()}") from error
 
 
 def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:

@@ -37,19 +37,20 @@ def describe(build: Callable[..., Graph], arguments: Sequence[Arguments]) -> Lau
 
 def graph_actions(graph: Graph) -> list[Action]:
     """The nodes, and a manager process that configures and activates them in order and ends; RViz if wanted."""
-    actions = [_node_action(spec) for spec in graph.nodes]
+    actions = [_node_action(spec, graph.namespace) for spec in graph.nodes]
     names = [spec.name for spec in graph.nodes]
     manager = Node(
         package=PACKAGE,
         executable=MANAGER,
         name=MANAGER,
+        namespace=graph.namespace,
         output="screen",
         parameters=[{"nodes": names}],
         on_exit=_end_if_failed,
     )
     actions.append(manager)
     if graph.rviz is not None:
-        actions.append(_rviz_action(graph.rviz))
+        actions.append(_rviz_action(graph.rviz, graph.namespace))
     return actions
 
 
@@ -64,20 +65,21 @@ def _declaration(option: Option) -> DeclareLaunchArgument:
     )
 
 
-def _node_action(spec: NodeSpec) -> LifecycleNode:
+def _node_action(spec: NodeSpec, namespace: str) -> LifecycleNode:
     defaults = [str(spec.parameter_file)] if spec.parameter_file is not None else []
     overrides = {key: list(value) if isinstance(value, tuple) else value for key, value in spec.parameters.items()}
     return LifecycleNode(
-        package=PACKAGE, executable=spec.executable, name=spec.name, namespace="", output="screen",
+        package=PACKAGE, executable=spec.executable, name=spec.name, namespace=namespace, output="screen",
         parameters=[*defaults, overrides], remappings=list(spec.remappings),
         on_exit=partial(_end, f"{spec.name} has ended"),
     )  # fmt: skip
 
 
-def _rviz_action(spec: RvizSpec) -> Node:
+def _rviz_action(spec: RvizSpec, namespace: str) -> Node:
     return Node(
-        package="rviz2", executable="rviz2", name="rviz2", output="screen",
+        package="rviz2", executable="rviz2", name="rviz2", namespace=namespace, output="screen",
         arguments=["-d", str(spec.config)], parameters=[{"use_sim_time": spec.use_sim_time}],
+        remappings=list(spec.remappings),
     )  # fmt: skip
 
 

@@ -19,7 +19,9 @@ from kd_perception.options.option import option
 class LifecycleManagerOptions:
     """Parameters of the manager."""
 
-    nodes: tuple[str, ...] = option("Names of the lifecycle nodes in the order of their activation.", default=())
+    nodes: tuple[str, ...] = option(
+        "Names of the lifecycle nodes in the order of their activation, relative to the namespace.", default=()
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code = 0
     try:
         declare_parameters(node, LifecycleManagerOptions())
-        with LifecycleClient(read_parameters(node, LifecycleManagerOptions).nodes) as client:
+        names = read_parameters(node, LifecycleManagerOptions).nodes
+        with LifecycleClient(names, namespace=node.get_namespace(), report=node.get_logger().warning) as client:
             client.bring_up(stop=ProcessNode.interrupted.is_set)
     except KdError as error:
         node.get_logger().error(f"{error}; read why in the log of that node, fix it and start again")

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
+from kd_perception.errors import ConfigError
 from kd_perception.options.option import option
 from kd_perception.resources import SHIPPED_STUDENT, resource
+from kd_perception.topics import camera_topics
 
 DEFAULT_STUDENT = Path(SHIPPED_STUDENT).stem
 
@@ -95,6 +97,12 @@ class DetectorOptions:
     subscriber_timeout_s: float = option(
         "Longest wait for subscribers on activation, in s.", default=30.0, limits=(0.0, 600.0)
     )
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for names that make no rig: none, one twice, two of the same topic."""
+        if not self.camera_names:
+            raise ConfigError("no camera is named; name those of the rig, the anchor first")
+        camera_topics(self.camera_names, self.camera_topics, self.image_topic)
 
     @property
     def student_file(self) -> Path:

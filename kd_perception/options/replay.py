@@ -21,13 +21,13 @@ class ReplayOptions:
     lockstep: bool = option(
         "After every Sample wait for the FrameStatus with its stamp; otherwise play in real time.", default=False
     )
-    detector: str = option("Name of the node whose FrameStatus lockstep waits for.", default="/bev_student")
+    detector: str = option("Name of the node whose FrameStatus lockstep waits for.", default="bev_student")
     answer_timeout_s: float = option("Longest wait for a FrameStatus, in s.", default=120.0, limits=(0.1, 3600.0))
     clock_rate_hz: float = option(
         "How often /clock is published, per second of bag time.", default=100.0, limits=(1.0, 10000.0)
     )
     wait_for_subscribers: tuple[str, ...] = option(
-        "Entries topic=count: playing starts when so many subscribe, e.g. /CAM_FRONT/image/compressed=1.",
+        "Entries topic=count: playing starts when so many subscribe, e.g. CAM_FRONT/image/compressed=1.",
         default=(),
         argument="wait_for",
     )

@@ -8,6 +8,7 @@ from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.drawing.style import DRAWN_SCORE
 from kd_perception.geometry.classes import CLASSES_HELP
 from kd_perception.options.option import option
+from kd_perception.topics import camera_topics
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,7 @@ class VisualizerOptions:
     score_threshold: float = option(
         "Lowest score of a drawn box, in markers and in pictures.", default=DRAWN_SCORE, limits=(0.0, 1.0), live=True
     )
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for names of cameras that make no topics of their own."""
+        camera_topics(self.camera_names, self.camera_topics, self.image_topic)

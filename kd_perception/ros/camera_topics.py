@@ -7,6 +7,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.visualizer import VisualizerOptions
+from kd_perception.topics import camera_topics as names_of_topics
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,6 @@ def camera_topics(
     `resolve`: a node's resolve_topic_name.
     """
     compressed = options.transport == "compressed"
-    kind, image = (CompressedImage, f"{options.image_topic}/compressed") if compressed else (Image, options.image_topic)
-    topics = []
-    for i, name in enumerate(options.camera_names):
-        prefix = options.camera_topics.replace("{name}", name).replace("{i}", str(i))
-        topics.append(CameraInput(kind, resolve(f"{prefix}/{image}"), resolve(f"{prefix}/camera_info")))
-    return tuple(topics)
+    kind, suffix = (CompressedImage, "/compressed") if compressed else (Image, "")
+    topics = names_of_topics(options.camera_names, options.camera_topics, options.image_topic)
+    return tuple(CameraInput(kind, resolve(f"{image}{suffix}"), resolve(info)) for image, info in topics)

@@ -17,6 +17,7 @@ from kd_perception.ros.geometry import from_quaternion, from_transform
 from kd_perception.ros.qos import TF, TF_STATIC
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf_buffer import TransformBuffer, check_finite, check_not_after
+from kd_perception.topics import TF_STATIC_TOPIC, TF_TOPIC
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import TransformStamped
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tf2_msgs.msg import TFMessage
 
 LENGTH_TOLERANCE = 10e-3  # of a quaternion's squared length, as tf2 has it
+
+AUTHORITY = "tf"  # who sent a transform; tf2 asks for it and only prints it
 
 
 class TransformSource(Protocol):
@@ -48,19 +51,36 @@ def open_transforms(node: "Node", on_problem: Callable[[str], None], history_s: 
     return Tf2Transforms(node, on_problem, history_s)
 
 
-class OwnTransforms:
-    """A TransformBuffer fed by two subscriptions."""
+class _Listening:
+    """Two subscriptions to tf, relative to the node's namespace, where tf2's own listener has absolute names."""
 
-    def __init__(self, node: "Node", on_problem: Callable[[str], None], history_s: float) -> None:
+    def __init__(self, node: "Node") -> None:
         from tf2_msgs.msg import TFMessage
 
         self._node = node
+        topics = ((TF_TOPIC, TF, False), (TF_STATIC_TOPIC, TF_STATIC, True))
+        self._subscriptions = [
+            node.create_subscription(TFMessage, topic, partial(self._receive, static=static), qos)
+            for topic, qos, static in topics
+        ]
+
+    def close(self) -> None:
+        """See TransformSource."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
+    def _receive(self, message: "TFMessage", *, static: bool) -> None:
+        """A message of either topic has come."""
+        raise NotImplementedError
+
+
+class OwnTransforms(_Listening):
+    """A TransformBuffer fed by two subscriptions."""
+
+    def __init__(self, node: "Node", on_problem: Callable[[str], None], history_s: float) -> None:
         self._on_problem = on_problem
         self._buffer = TransformBuffer(history_s)
-        self._subscriptions = [
-            node.create_subscription(TFMessage, "/tf", partial(self._receive, static=False), TF),
-            node.create_subscription(TFMessage, "/tf_static", partial(self._receive, static=True), TF_STATIC),
-        ]
+        super().__init__(node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
         """See TransformSource."""
@@ -70,11 +90,6 @@ class OwnTransforms:
         """See TransformSource."""
         self._buffer.forget_after(stamp_ns)
 
-    def close(self) -> None:
-        """See TransformSource."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-
     def _receive(self, message: "TFMessage", *, static: bool) -> None:
         def add(link: _Link) -> None:
             self._buffer.set_transform(link.parent, link.child, link.stamp_ns, link.matrix, static=static)
@@ -83,7 +98,7 @@ class OwnTransforms:
             _take(entry, add, self._on_problem)
 
 
-class Tf2Transforms:
+class Tf2Transforms(_Listening):
     """tf2_ros behind the same interface: it keeps and interpolates transforms.
 
     What it would only log, or not notice, is dealt with before: cycles, unknown frames, a frame that moves to another
@@ -101,7 +116,7 @@ class Tf2Transforms:
         self._tree = FrameTree()
         self._newest_ns: dict[str, int] = {}  # stamp by child, of those that move
         self._lock = threading.Lock()
-        self._listener = tf2_ros.TransformListener(self, node, spin_thread=False, qos=TF, static_qos=TF_STATIC)
+        super().__init__(node)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> np.ndarray:
         """See TransformSource."""
@@ -129,33 +144,30 @@ class Tf2Transforms:
                 self._tree.take_off(child)
             self._newest_ns.clear()
 
-    def close(self) -> None:
-        """See TransformSource."""
-        self._listener.unregister()
+    def _receive(self, message: "TFMessage", *, static: bool) -> None:
+        add = self._add_static if static else self._add_moving
+        for entry in message.transforms:
+            add(entry)
 
-    def set_transform(self, transform: "TransformStamped", authority: str) -> None:
-        """Called by the listener for each transform of /tf."""
-
+    def _add_moving(self, transform: "TransformStamped") -> None:
         def add(link: _Link) -> None:
             with self._lock:
                 moved = self._tree.hang(link.parent, link.child)
                 newest_ns = self._newest_ns.get(link.child, link.stamp_ns)
                 if moved or link.stamp_ns < newest_ns - self._history_ns:
-                    self._buffer.set_transform_static(transform, authority)  # tf2 then forgets the frame's history
+                    self._buffer.set_transform_static(transform, AUTHORITY)  # tf2 then forgets the frame's history
                     newest_ns = link.stamp_ns
                 self._newest_ns[link.child] = max(newest_ns, link.stamp_ns)
-                self._buffer.set_transform(transform, authority)
+                self._buffer.set_transform(transform, AUTHORITY)
 
         _take(transform, add, self._on_problem)
 
-    def set_transform_static(self, transform: "TransformStamped", authority: str) -> None:
-        """Called by the listener for each transform of /tf_static."""
-
+    def _add_static(self, transform: "TransformStamped") -> None:
         def add(link: _Link) -> None:
             with self._lock:
                 self._tree.hang(link.parent, link.child)
                 self._newest_ns.pop(link.child, None)
-                self._buffer.set_transform_static(transform, authority)
+                self._buffer.set_transform_static(transform, AUTHORITY)
 
         _take(transform, add, self._on_problem)
 

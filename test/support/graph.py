@@ -63,17 +63,22 @@ class Peer:
 
 
 class PaintedRig:
-    """Cameras that publish painted images, CameraInfo and tf on /<name>/..., as `bev_student_graph` expects them."""
+    """Cameras that publish painted images, CameraInfo and tf on /<name>/..., as `bev_student_graph` expects them, all
+    of it below a namespace if one is given (with a leading slash)."""
 
-    def __init__(self, peer: Peer, count: int = 3, transport: str = "compressed") -> None:
+    def __init__(
+        self, peer: Peer, count: int = 3, transport: str = "compressed", *, namespace: str = "", below: str = "{name}"
+    ) -> None:
+        """`below`: what stands for the name of each camera in its topics."""
         self.peer = peer
         self.cameras: Sequence[Camera] = ring_rig(count, IMAGE_SIZE[1], IMAGE_SIZE[0])
         self.names = [camera.name for camera in self.cameras]
         kind, suffix = (CompressedImage, "image/compressed") if transport == "compressed" else (Image, "image")
         make = peer.node.create_publisher
-        self.images = [make(kind, f"/{name}/{suffix}", 10) for name in self.names]
-        self.infos = [make(CameraInfo, f"/{name}/camera_info", 10) for name in self.names]
-        self.tf = make(TFMessage, "/tf_static", TF_STATIC)
+        topics = [f"{namespace}/{below.format(name=name)}" for name in self.names]
+        self.images = [make(kind, f"{topic}/{suffix}", 10) for topic in topics]
+        self.infos = [make(CameraInfo, f"{topic}/camera_info", 10) for topic in topics]
+        self.tf = make(TFMessage, f"{namespace}/tf_static", TF_STATIC)
         self._shots = 0
 
     def connected(self) -> bool:

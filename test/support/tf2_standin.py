@@ -1,6 +1,6 @@
 """A stand-in for `tf2_ros` where ROS 2's is not installed: the part of it that kd_perception.ros.tf uses.
 
-Its behaviour follows the documentation of Buffer and TransformListener (https://docs.ros.org/en/rolling/p/tf2_ros_py/),
+Its behaviour follows the documentation of Buffer (https://docs.ros.org/en/rolling/p/tf2_ros_py/),
 of tf2::BufferCore (https://docs.ros.org/en/rolling/p/tf2/), and REP-105. Two tests of test_tf2_standin.py hold it
 against the real module where that can be imported: names with signatures, and lookups in random trees.
 """
@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from geometry_msgs.msg import TransformStamped
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from rclpy.time import Time
 from std_srvs.srv import Trigger
-from tf2_msgs.msg import TFMessage
 
 from kd_perception.geometry.transforms import interpolate, invert, make_transform
 from kd_perception.ros.geometry import from_quaternion
@@ -227,40 +224,3 @@ class _Climb:
 
 def _separate(target: str, source: str) -> ConnectivityException:
     return ConnectivityException(f"'{target}' and '{source}' are not part of the same tree")
-
-
-class TransformListener:
-    """Puts what comes on /tf and /tf_static into a buffer, while somebody spins the node."""
-
-    def __init__(
-        self,
-        buffer: Buffer,
-        node: Node,
-        *,
-        spin_thread: bool = False,
-        qos: QoSProfile | int | None = None,
-        static_qos: QoSProfile | int | None = None,
-    ) -> None:
-        assert not spin_thread, "the stand-in does not spin"
-        keep = {"depth": 100, "history": HistoryPolicy.KEEP_LAST}
-        qos = QoSProfile(durability=DurabilityPolicy.VOLATILE, **keep) if qos is None else qos
-        static = QoSProfile(durability=DurabilityPolicy.TRANSIENT_LOCAL, **keep) if static_qos is None else static_qos
-        self.buffer, self.node, self.group = buffer, node, ReentrantCallbackGroup()
-        listen = node.create_subscription
-        self.tf_sub = listen(TFMessage, "/tf", self.callback, qos, callback_group=self.group)
-        self.tf_static_sub = listen(TFMessage, "/tf_static", self.static_callback, static, callback_group=self.group)
-
-    def unregister(self) -> None:
-        """Stop listening."""
-        self.node.destroy_subscription(self.tf_sub)
-        self.node.destroy_subscription(self.tf_static_sub)
-
-    def callback(self, data: TFMessage) -> None:
-        """A message of /tf."""
-        for transform in data.transforms:
-            self.buffer.set_transform(transform, "default_authority")
-
-    def static_callback(self, data: TFMessage) -> None:
-        """A message of /tf_static."""
-        for transform in data.transforms:
-            self.buffer.set_transform_static(transform, "default_authority")

@@ -105,7 +105,20 @@ class Replay(ManagedNode[ReplayOptions]):
         qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.RELIABLE, durability=durability
         )
-        return self.create_publisher(kind, topic.name, qos)
+        return self.create_publisher(kind, self._played_as(topic.name), qos)
+
+    def _played_as(self, recorded: str) -> str:
+        """A topic's name below this node's namespace, where it may have been recorded."""
+        namespace = self.get_namespace().rstrip("/")
+        return recorded if recorded.startswith(f"{namespace}/") else f"{namespace}{recorded}"
+
+    def _by_any_name(self) -> dict[str, Publisher]:
+        """Publishers by the recorded name, with and without its slash, and by the name that they have here."""
+        return {
+            name: publisher
+            for recorded, publisher in self._topics.items()
+            for name in (recorded, recorded.removeprefix("/"), publisher.topic_name)
+        }
 
     def _receive_status(self, message: FrameStatus) -> None:
         self._player.answered.add(to_nanoseconds(message.header.stamp))
@@ -117,7 +130,7 @@ class Replay(ManagedNode[ReplayOptions]):
         p = self.settings
         try:
             problem = wait_for_subscribers(
-                p.wait_for_subscribers, self._topics, p.subscriber_timeout_s, self._stop.is_set
+                p.wait_for_subscribers, self._by_any_name(), p.subscriber_timeout_s, self._stop.is_set
             )
             if problem:
                 raise DataError(problem)

@@ -77,8 +77,8 @@ def test_lockstep_waits_for_late_cameras_and_for_all_who_listen():
     assert parameters["bev_student"]["sync_deadline_ms"] > DetectorOptions.sync_deadline_ms
     assert parameters["bev_student"]["reliable_input"] is True
     assert parameters["bev_student"]["wait_for_subscribers"] == ("objects=1", "status=2")
-    assert {"/CAM_BACK/image/compressed=1", "/sample=1", "/tf=2"} <= set(parameters["replay"]["wait_for_subscribers"])
-    assert parameters["replay"]["finished_service"] == "/evaluator/evaluate"
+    assert {"CAM_BACK/image/compressed=1", "sample=1", "tf=2"} <= set(parameters["replay"]["wait_for_subscribers"])
+    assert parameters["replay"]["finished_service"] == "evaluator/evaluate"
 
 
 def test_command_keeps_the_types_of_parameters(tmp_path):

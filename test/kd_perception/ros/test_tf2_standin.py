@@ -19,7 +19,7 @@ T0 = 1_700_000_000 * S
 EXCEPTIONS = [name for name in dir(tf2_standin) if name.endswith("Exception")]
 METHODS = [
     (kind, name)
-    for kind in ("Buffer", "TransformListener")
+    for kind in ("Buffer",)
     for name, value in vars(getattr(tf2_standin, kind)).items()
     if inspect.isfunction(value) and (name == "__init__" or not name.startswith("_"))
 ]
