@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kd_perception.bringup import autoware
+from kd_perception.errors import KdError
 from kd_perception.options.arguments import Arguments, parameters_of
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
@@ -27,6 +28,17 @@ STATUS = "bev_student/output/status"
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
 COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
 DETECTOR = (*COMMON, "transport", "ignore_mask", "output_messages", "build_only")
+RIG = (
+    "camera_topics",
+    "image_topic",
+    "rectified",
+    "base_frame",
+    "odometry_frame",
+    "camera_motion",
+    "views_per_camera",
+    "sync_tolerance_ms",
+    "sync_deadline_ms",
+)
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version", "classes")
 VISUALIZER = ("camera_names", "transport", "classes")
@@ -39,13 +51,20 @@ GRAPH = (
     "points_topic",
     "tf_topic",
 )
-BEV_STUDENT_ARGUMENTS = (Arguments(DetectorOptions(), DETECTOR), Arguments(GraphOptions(), (*GRAPH, "preset")))
+BEV_STUDENT_ARGUMENTS = (
+    Arguments(DetectorOptions(), (*DETECTOR, *RIG)),
+    Arguments(GraphOptions(), (*GRAPH, "preset")),
+)
 REPLAY_EVALUATE_ARGUMENTS = (
     Arguments(ReplayOptions(lockstep=True), REPLAY),
-    Arguments(DetectorOptions(), COMMON),
+    Arguments(DetectorOptions(), (*COMMON, *RIG)),
     Arguments(EvaluatorOptions(out=Path("out/replay")), EVALUATOR),
     Arguments(GraphOptions(use_sim_time=True), GRAPH),
 )
+
+
+class GraphError(KdError):
+    """A node of the graph could not be started, configured or activated, or it ended too early."""
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,13 @@ from pathlib import Path
 import yaml
 
 from kd_perception.bringup.child_process import NodeProcess
-from kd_perception.bringup.graph import Graph, NodeSpec
+from kd_perception.bringup.graph import Graph, GraphError, NodeSpec
 from kd_perception.bringup.lifecycle_client import LifecycleClient, TransitionError
-from kd_perception.errors import KdError
 from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_perception.resources import use_middleware_profile
 
 POLL_S = 0.05
 STOP_GRACE_S = 5.0
-
-
-class GraphError(KdError):
-    """A node of the graph could not be started, configured or activated, or it ended too early."""
 
 
 class GraphProcesses:

@@ -6,11 +6,11 @@ Imports launch and launch_ros, which a ROS 2 installation has and the wheels do 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from kd_perception.bringup.graph import Graph, NodeSpec, RvizSpec
+from kd_perception.bringup.graph import Graph, GraphError, NodeSpec, RvizSpec
 from kd_perception.options.arguments import Arguments, from_texts
 from kd_perception.options.option import Option
 from kd_perception.resources import PACKAGE, resource
@@ -46,7 +46,7 @@ def graph_actions(graph: Graph) -> list[Action]:
         namespace=graph.namespace,
         output="screen",
         parameters=[{"nodes": names}],
-        on_exit=_end_if_failed,
+        on_exit=_brought_up,
     )
     actions.append(manager)
     if graph.rviz is not None:
@@ -71,7 +71,7 @@ def _node_action(spec: NodeSpec, namespace: str) -> LifecycleNode:
     return LifecycleNode(
         package=PACKAGE, executable=spec.executable, name=spec.name, namespace=namespace, output="screen",
         parameters=[*defaults, overrides], remappings=list(spec.remappings),
-        on_exit=partial(_end, f"{spec.name} has ended"),
+        on_exit=partial(_ended, spec),
     )  # fmt: skip
 
 
@@ -83,13 +83,17 @@ def _rviz_action(spec: RvizSpec, namespace: str) -> Node:
     )  # fmt: skip
 
 
-def _end(reason: str, event: Event, context: LaunchContext) -> list[Action]:
-    """The graph ends with its first node."""
-    return [] if context.is_shutdown else [Shutdown(reason=reason)]
-
-
-def _end_if_failed(event: Event, context: LaunchContext) -> list[Action]:
-    """The manager ends with 0 when all nodes are active, and otherwise takes the graph with it."""
-    if event.returncode == 0 or context.is_shutdown:
+def _ended(spec: NodeSpec, event: Event, context: LaunchContext) -> list[Action]:
+    """The graph ends with its first node: well with a required one that succeeds, else with status 1 by GraphError."""
+    if context.is_shutdown:
         return []
-    return [LogInfo(msg="the graph could not be brought up; the log above says why"), Shutdown(reason="a node failed")]
+    if not (spec.required and event.returncode == 0):
+        raise GraphError(f"{spec.name} ended with status {event.returncode}; its log above says why")
+    return [Shutdown(reason=f"{spec.name} has ended")]
+
+
+def _brought_up(event: Event, context: LaunchContext) -> list[Action]:
+    """The manager ends with 0 when all nodes are active; GraphError ends the graph, and launch itself with status 1."""
+    if event.returncode != 0 and not context.is_shutdown:
+        raise GraphError("the graph could not be brought up; the log above says why")
+    return []

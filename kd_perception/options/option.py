@@ -13,6 +13,8 @@ from kd_perception.errors import ConfigError
 Parameter = bool | int | float | str | tuple[str, ...]
 Value = Parameter | Path | None
 KINDS = {Path | None: Path}
+# As YAML 1.1 and launch's own conditions spell them.
+BOOLEANS = dict.fromkeys(("true", "yes", "on", "y", "1"), True) | dict.fromkeys(("false", "no", "off", "n", "0"), False)
 ALLOWED = {tuple: "names, separated by commas", Path: "a path", str: "a text"}
 CARRIED = {bool: bool, int: int, float: (int, float), tuple: (list, tuple)}  # by ROS; all others are texts
 CALLED = {bool: "a boolean", int: "a whole number", float: "a number", str: "a text"}
@@ -60,9 +62,9 @@ class Option:
         """The value that a text means; raises ConfigError, which names the option as one of `source`."""
         value: Value = None
         if self.kind is bool:
-            value = {"true": True, "false": False}.get(text.lower())
+            value = BOOLEANS.get(text.strip().lower())
         elif self.kind is tuple:
-            value = tuple(part.strip() for part in text.split(",") if part.strip())
+            value = tuple(part.strip(" '\"") for part in _unwrapped(text).split(",") if part.strip())
         elif self.kind is Path:
             value = Path(text) if text else None
         else:
@@ -159,3 +161,9 @@ def _called(given: Parameter | None) -> str:
         return f"'{given}' ({CALLED[type(given)]})"
     kinds = sorted({CALLED.get(type(part), "an item").split(" ", 1)[1] for part in given})
     return f"{list(given)} (a list of {'s and '.join(kinds)}s)"
+
+
+def _unwrapped(text: str) -> str:
+    """A list as YAML writes it, without its brackets."""
+    stripped = text.strip()
+    return stripped[1:-1] if stripped.startswith("[") and stripped.endswith("]") else stripped

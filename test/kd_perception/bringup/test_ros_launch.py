@@ -1,17 +1,23 @@
 """The standard launch files: they declare the options as arguments, and start what the graph describes."""
 
 import importlib
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from support.checkout import ROOT
+from support.domains import free_domain
+from support.fake_student import write_fake_student
 
 from kd_perception.bringup.graph import (
     BEV_STUDENT_ARGUMENTS,
     REPLAY_EVALUATE_ARGUMENTS,
+    GraphError,
+    NodeSpec,
     bev_student_graph,
     replay_evaluate_graph,
 )
@@ -32,6 +38,19 @@ GRAPHS = {
         GraphOptions(use_sim_time=True),
     ),
 }
+
+
+LAUNCH_FILE = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+arguments = [word.split(":=", 1) for word in sys.argv[2:]]
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+include = IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)
+service = LaunchService()
+service.include_launch_description(LaunchDescription([include]))
+sys.exit(service.run())
+"""
 
 
 class Recorded:
@@ -143,3 +162,46 @@ def test_launch_files_describe_the_graph(name):
     names = [node.node_executable for node in nodes if isinstance(node, Node)]
     assert names[-1] == "lifecycle_manager" and "bev_student" in names
     assert all(isinstance(node, LifecycleNode) for node in nodes[:-1])
+
+
+@pytest.fixture
+def running():
+    """The context of a launch that is not shutting down."""
+    return SimpleNamespace(is_shutdown=False)
+
+
+def test_a_failed_bring_up_or_node_fails_the_launch(load, running):
+    """launch ends with status 1 when a handler raises; Shutdown alone ends it with 0."""
+    load("bev_student")
+    launching = importlib.import_module("kd_perception.bringup.ros_launch")
+    failed, well = SimpleNamespace(returncode=1), SimpleNamespace(returncode=0)
+    assert launching._brought_up(well, running) == []
+    with pytest.raises(GraphError, match="could not be brought up"):
+        launching._brought_up(failed, running)
+    build_only, student = NodeSpec("bev_student", "bev_student", required=True), NodeSpec("bev_student", "bev_student")
+    assert [type(action) for action in launching._ended(build_only, well, running)] == [Recorded]
+    for spec, event in ((build_only, failed), (student, failed), (student, well)):
+        with pytest.raises(GraphError, match=f"bev_student ended with status {event.returncode}"):
+            launching._ended(spec, event, running)
+    ending = SimpleNamespace(is_shutdown=True)
+    assert launching._ended(student, failed, ending) == launching._brought_up(failed, ending) == []
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    "arguments, status, sentence",
+    [
+        (["model:=no.onnx", "namespace:=robot1", "use_sim_time:=True"], 1, "the graph could not be brought up"),
+        (["use_sim_time:=maybe"], 1, "launch argument use_sim_time is 'maybe', but must be true or false"),
+        (["model:={model}", "engine:=onnxruntime", "build_only:=yes"], 0, "runs on onnxruntime"),
+    ],
+)
+def test_the_real_launch_ends_with_a_status(arguments, status, sentence, tmp_path):
+    pytest.importorskip("launch_ros", reason="launch_ros is not installed: nothing can be launched")
+    given = [word.format(model=write_fake_student(tmp_path / "s.onnx")) for word in arguments]
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(free_domain()), "ROS_LOG_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH_FILE, str(LAUNCH / "bev_student.launch.py"), *given], env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120.0, check=False,
+    )  # fmt: skip
+    assert done.returncode == status and sentence in done.stdout, done.stdout

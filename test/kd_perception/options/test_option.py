@@ -57,8 +57,10 @@ def test_files_and_docs_are_written_from_the_options():
         assert (ROOT / path).read_text() == text, f"run `make options`: {path} is not of the options"
 
 
-@pytest.mark.parametrize("yes, no", [("true", "false"), ("True", "False")])
-def test_booleans_are_read_as_python_and_ros_write_them(yes, no):
+@pytest.mark.parametrize(
+    "yes, no", [("true", "false"), ("True", "False"), ("TRUE", "Off"), ("yes", "no"), ("On", "N"), ("1", "0")]
+)
+def test_booleans_are_read_as_python_yaml_and_launch_write_them(yes, no):
     (item,) = (item for item in options_of(GraphOptions) if item.name == "rviz")
     assert item.from_text(yes, "flag") is True and item.from_text(no, "flag") is False
 
@@ -81,9 +83,10 @@ def test_a_wrong_text_names_its_argument(name, text, expected):
         from_texts(REPLAY_EVALUATE_ARGUMENTS, given.__getitem__, "launch argument")
 
 
-def test_texts_fill_the_options():
+@pytest.mark.parametrize("cameras", ["left, right,", "[left, right]", "['left', \"right\"]"])
+def test_texts_fill_the_options(cameras):
     given = {item.argument: item.to_text(item.default) for part in BEV_STUDENT_ARGUMENTS for item in part.options}
-    given |= {"cameras": "left, right,", "transport": "raw"}
+    given |= {"cameras": cameras, "transport": "raw"}
     assert from_texts(BEV_STUDENT_ARGUMENTS, given.__getitem__, "launch argument") == [
         DetectorOptions(camera_names=("left", "right"), transport="raw"),
         GraphOptions(),
