@@ -47,19 +47,20 @@ GRAPH = (
     "visualize",
     "rviz",
     "namespace",
+    "parameter_file",
     "odometry_topic",
     "points_topic",
     "tf_topic",
 )
 BEV_STUDENT_ARGUMENTS = (
-    Arguments(DetectorOptions(), (*DETECTOR, *RIG)),
-    Arguments(GraphOptions(), (*GRAPH, "preset")),
+    Arguments(DetectorOptions(), (*DETECTOR, *RIG), "bev_student"),
+    Arguments(GraphOptions(), (*GRAPH, "preset"), "bev_student"),
 )
 REPLAY_EVALUATE_ARGUMENTS = (
-    Arguments(ReplayOptions(lockstep=True), REPLAY),
-    Arguments(DetectorOptions(), (*COMMON, *RIG)),
-    Arguments(EvaluatorOptions(out=Path("out/replay")), EVALUATOR),
-    Arguments(GraphOptions(use_sim_time=True), GRAPH),
+    Arguments(ReplayOptions(lockstep=True), REPLAY, "replay"),
+    Arguments(DetectorOptions(), (*COMMON, *RIG), "bev_student"),
+    Arguments(EvaluatorOptions(out=Path("out/replay")), EVALUATOR, "evaluator"),
+    Arguments(GraphOptions(use_sim_time=True), GRAPH, "bev_student"),
 )
 
 
@@ -71,14 +72,14 @@ class GraphError(KdError):
 class NodeSpec:
     """One lifecycle node as a process of its own.
 
-    executable: console script and package of `kd_perception.nodes`; parameters override those of `parameter_file`;
+    executable: console script and package of `kd_perception.nodes`; parameters override those of `parameter_files`;
     remappings: (from, to) topic or service names; required: the whole graph ends when this process does.
     """
 
     executable: str
     name: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    parameter_file: Path | None = None
+    parameter_files: tuple[Path, ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = False
 
@@ -161,13 +162,13 @@ def replay_node(replay: ReplayOptions, graph: GraphOptions) -> NodeSpec:
     """The node that plays a bag; the graph ends with it."""
     remappings = (("~/input/status", f"{replay.detector}/output/status"), *_tf_remappings(graph))
     parameters = parameters_of(replay, REPLAY)
-    return NodeSpec("replay", "replay", parameters, _parameter_file("replay"), remappings, required=True)
+    return NodeSpec("replay", "replay", parameters, _parameter_files("replay", graph), remappings, required=True)
 
 
 def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
     parameters = {**parameters_of(detector, DETECTOR), "use_sim_time": graph.use_sim_time}
     remappings = (("~/input/odometry", graph.odometry_topic), *_tf_remappings(graph))
-    return NodeSpec("bev_student", "bev_student", parameters, _parameter_file("bev_student"), remappings)
+    return NodeSpec("bev_student", "bev_student", parameters, _parameter_files("bev_student", graph), remappings)
 
 
 def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:
@@ -178,7 +179,7 @@ def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:
         ("~/input/sample", SAMPLE),
         *_tf_remappings(graph),
     )
-    return NodeSpec("evaluator", "evaluator", parameters, _parameter_file("evaluator"), remappings)
+    return NodeSpec("evaluator", "evaluator", parameters, _parameter_files("evaluator", graph), remappings)
 
 
 def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
@@ -196,7 +197,7 @@ def _visualizer(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
         ("~/input/objects", OBJECTS),
         *_tf_remappings(graph),
     )
-    return NodeSpec("visualizer", "visualizer", parameters, _parameter_file("visualizer"), remappings)
+    return NodeSpec("visualizer", "visualizer", parameters, _parameter_files("visualizer", graph), remappings)
 
 
 def _tf_remappings(graph: GraphOptions) -> tuple[tuple[str, str], ...]:
@@ -206,8 +207,10 @@ def _tf_remappings(graph: GraphOptions) -> tuple[tuple[str, str], ...]:
     return (TF_TOPIC, graph.tf_topic), (TF_STATIC_TOPIC, f"{graph.tf_topic}_static")
 
 
-def _parameter_file(executable: str) -> Path:
-    return resource(f"config/nodes/{executable}.yaml")
+def _parameter_files(executable: str, graph: GraphOptions) -> tuple[Path, ...]:
+    """The shipped file, then the robot's own."""
+    own = () if graph.parameter_file is None else (graph.parameter_file,)
+    return resource(f"config/nodes/{executable}.yaml"), *own
 
 
 def _rviz(graph: GraphOptions) -> RvizSpec | None:

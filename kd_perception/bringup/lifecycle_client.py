@@ -99,7 +99,7 @@ class LifecycleClient:
                 raise NamesakeError(sentence(self._full_name(name)))
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
-                self.change(name, transition, stop)
+                self._change_own(name, transition, stop)
 
     def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring one node through CONFIGURE, ACTIVATE, DEACTIVATE or CLEANUP; raises TransitionError if it refuses."""
@@ -120,6 +120,16 @@ class LifecycleClient:
                 raise TransitionError(name, f"{name} could not be {_DONE[transition]}")
             if time.monotonic() > deadline:
                 raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
+
+    def _change_own(self, name: str, transition: int, stop: Callable[[], bool]) -> None:
+        """`change`; a refusal may be that of a namesake that was seen late, while ours was not there yet."""
+        try:
+            self.change(name, transition, stop)
+        except TransitionError:
+            self._wait(lambda: self._count(name) > 1, DISCOVERY_S, stop)
+            if self._count(name) > 1:
+                raise NamesakeError(sentence(self._full_name(name))) from None
+            raise
 
     def _full_name(self, name: str) -> str:
         return self._node.resolve_service_name(name)

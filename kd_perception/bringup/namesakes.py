@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-DISCOVERY_S = 0.3  # by then a new node knows those that run
+DISCOVERY_S = 0.6  # by then a new node knows those that run
 LEASE_S = 25.0  # FastDDS lists a node that was killed for 20 s
 POLL_S = 0.05
 

@@ -99,8 +99,8 @@ def node_command(node: NodeSpec, folder: Path, namespace: str = "") -> list[str]
         f"__node:={node.name}",
         *_in_namespace(namespace),
     ]
-    for file in (node.parameter_file, overrides):
-        command += ["--params-file", str(file)] if file is not None else []
+    for file in (*node.parameter_files, overrides):
+        command += ["--params-file", str(file)]
     return [*command, *_remapped(node.remappings)]
 
 

@@ -66,7 +66,7 @@ def _declaration(option: Option) -> DeclareLaunchArgument:
 
 
 def _node_action(spec: NodeSpec, namespace: str) -> LifecycleNode:
-    defaults = [str(spec.parameter_file)] if spec.parameter_file is not None else []
+    defaults = [str(file) for file in spec.parameter_files]
     overrides = {key: list(value) if isinstance(value, tuple) else value for key, value in spec.parameters.items()}
     return LifecycleNode(
         package=PACKAGE, executable=spec.executable, name=spec.name, namespace=namespace, output="screen",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from kd_perception.options.arguments import Arguments
+from kd_perception.options.arguments import Arguments, fill
 from kd_perception.options.option import Option, Value
 
 Command = Callable[..., None]
@@ -25,7 +25,7 @@ def takes(*arguments: Arguments, positional: str = "") -> Callable[[Command], Co
         @functools.wraps(command)
         def run(**given: Value | list[str]) -> None:
             values = {name: _names(value) if isinstance(value, list) else value for name, value in given.items()}
-            command(*(part.filled(values) for part in arguments))
+            command(*fill(arguments, values))
 
         parameters = [_parameter(option, positional=option.argument == positional) for option in options]
         run.__signature__ = inspect.Signature(parameters)

@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from kd_perception.options.option import Option, Parameter, Value, options_of
+from kd_perception.options.parameter_file import parameters_for
 
 Options = TypeVar("Options")
 
 
 @dataclass(frozen=True)
 class Arguments(Generic[Options]):
-    """The options `names` of a dataclass; their defaults are the values of `base`, an instance of it."""
+    """The options `names` of a dataclass; their defaults are the values of `base`, an instance of it.
+
+    node: the name of the node whose section of a parameter file states them, too.
+    """
 
     base: Options
     names: tuple[str, ...]
+    node: str = ""
 
     @property
     def options(self) -> tuple[Option, ...]:
@@ -26,6 +32,25 @@ class Arguments(Generic[Options]):
         """`base` with the values given by argument name, which may hold more than these options."""
         return replace(self.base, **{option.name: values[option.argument] for option in self.options})
 
+    def completed(self, given: Options, file: Path, namespace: str) -> Options:
+        """What is given, with the values of a robot's parameter file where that is the default.
+
+        Raises ConfigError for a value of the file that is not allowed.
+        """
+        stated = parameters_for(file, "/".join(["", *filter(None, namespace.split("/")), self.node]))
+        options = [option for option in options_of(type(given)) if option.name in stated]
+        untouched = [option for option in options if getattr(given, option.name) == getattr(self.base, option.name)]
+        return replace(given, **{option.name: option.from_parameter(stated[option.name]) for option in untouched})
+
+
+def fill(arguments: Sequence[Arguments], values: Mapping[str, Value]) -> list[object]:
+    """Options objects from values by argument name, and from the file that the argument parameter_file names."""
+    given = [part.filled(values) for part in arguments]
+    file, namespace = values.get("parameter_file"), values.get("namespace", "")
+    if file is None:
+        return given
+    return [part.completed(options, file, namespace) for part, options in zip(arguments, given, strict=True)]
+
 
 def from_texts(arguments: Sequence[Arguments], text: Callable[[str], str], source: str) -> list[object]:
     """Options objects from the texts that `text` returns by argument name; raises ConfigError (Option.from_text)."""
@@ -34,7 +59,7 @@ def from_texts(arguments: Sequence[Arguments], text: Callable[[str], str], sourc
         for part in arguments
         for option in part.options
     }
-    return [part.filled(values) for part in arguments]
+    return fill(arguments, values)
 
 
 def parameters_of(options: object, always: Sequence[str]) -> dict[str, Parameter]:

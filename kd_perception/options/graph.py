@@ -1,6 +1,7 @@
 """Options of a whole graph of nodes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from kd_perception.datasets.rigs import LIDAR
@@ -19,6 +20,10 @@ class GraphOptions:
     rviz: bool = option("Also open RViz, and publish the markers and pictures that it shows.", default=False)
     namespace: str = option(
         "Namespace of all nodes and of their relative topics, for several robots on a network.", default=""
+    )
+    parameter_file: Path | None = option(
+        "Parameter file (YAML) of the robot, for all nodes; arguments that differ from their defaults override it.",
+        default=None,
     )
     odometry_topic: str = option("Topic of the odometry.", default=ODOMETRY)
     points_topic: str = option("Topic of the point cloud that pictures show.", default=f"{LIDAR}/points")

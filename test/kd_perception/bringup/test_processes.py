@@ -82,7 +82,7 @@ def test_lockstep_waits_for_late_cameras_and_for_all_who_listen():
 
 
 def test_command_keeps_the_types_of_parameters(tmp_path):
-    node = NodeSpec("replay", "player", {"bag": "1", "rate": 2.0, "topics": ("a", "b")}, None, (("~/x", "/y"),))
+    node = NodeSpec("replay", "player", {"bag": "1", "rate": 2.0, "topics": ("a", "b")}, (), (("~/x", "/y"),))
     command = node_command(node, tmp_path)
     assert command[:3] == [sys.executable, "-m", "kd_perception.nodes.replay.node"] and "~/x:=/y" in command
     written = yaml.safe_load((tmp_path / "player.yaml").read_text())["/**"]["ros__parameters"]
