@@ -74,7 +74,7 @@ def sample_stamps(bag):
 
 def replay_only(bag, **options):
     """A graph of the replay node alone."""
-    return Graph((replay_node(ReplayOptions(bag=bag, **options)),))
+    return Graph((replay_node(ReplayOptions(bag=bag, **options), GraphOptions()),))
 
 
 def through_detector(bag, student, out, visualize=False, **replay):
