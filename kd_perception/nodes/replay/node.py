@@ -166,7 +166,8 @@ class Replay(ManagedNode[ReplayOptions]):
             label = label if response is None else response.current_state.label
             if time.monotonic() > deadline_s:
                 raise DataError(
-                    f"the detector {self.resolve_service_name(p.detector)}, which lockstep waits for, is {label}; start and activate it"
+                    f"the detector {self.resolve_service_name(p.detector)}, which lockstep waits for, is {label}; "
+                    "start and activate it"
                 )
             self._stop.wait(POLL_S)
 
