@@ -40,7 +40,7 @@ RIG = (
     "sync_deadline_ms",
 )
 REPLAY = ("bag", "lockstep", "rate", "loop")
-EVALUATOR = ("out", "dataroot", "version", "classes")
+EVALUATOR = ("out", "dataroot", "version", "classes", "output_messages")
 VISUALIZER = ("camera_names", "transport", "classes")
 GRAPH = (
     "use_sim_time",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kd_perception.geometry.classes import CLASSES_HELP
 from kd_perception.options.option import option
@@ -18,6 +19,9 @@ class EvaluatorOptions:
     version: str = option("Name of the folder of its tables, e.g. v1.0-mini.", default="")
     classes: Path | None = option(CLASSES_HELP, default=None)
     global_frame: str = option("Frame of the data set's poses.", default="map")
+    output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = option(
+        "Messages of the boxes in the bag of detections; our own are always there.", default=("kd",)
+    )
     settle_s: float = option(
         "Longest wait for late detections when the result is requested, in s.",
         default=10.0,

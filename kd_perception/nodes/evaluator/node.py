@@ -32,13 +32,16 @@ from kd_perception.evaluation.result_folder import (
 )
 from kd_perception.evaluation.results import write_results
 from kd_perception.evaluation.viewed import write_foxglove
+from kd_perception.messages.detections import Detections
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run
+from kd_perception.nodes.common.output_formats import chosen_formats
 from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
 from kd_perception.nodes.evaluator.sources import Sources
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.live import LIVE
 from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
@@ -66,6 +69,7 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
         """Open the detections' bag and listen; detections that are not evaluated by cleanup are discarded."""
         p = self.settings
         self._classes = chosen_classes(p.classes)
+        self._formats = chosen_formats(("kd", *p.output_messages))
         self._nusc = open_nuscenes(p.dataroot, p.version) if p.dataroot is not None else None
         ending.callback(self._discard_bag)
         try:
@@ -127,6 +131,11 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             self._frames.add_boxes(stamp_ns, message.header.frame_id, boxes)
         except DataError as error:
             self._health.problem("refused_detections", str(error))
+            return
+        found = Detections(boxes, stamp_ns, message.header.frame_id, message.model)
+        for name, kind in self._formats.items():
+            if name != "kd":  # recorded as it came
+                self._append(f"/{name}/objects", kind.type_name, kind.build(LIVE, found), stamp_ns)
 
     def _receive_status(self, message: FrameStatus, stamp_ns: int) -> None:
         self._statuses.append(_status_row(stamp_ns, message).to_json())
@@ -136,15 +145,18 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
     def _record(self, topic: str, message: Message, stamp_ns: int) -> None:
         self._health.count(topic.strip("/"))
         self._last_input_s = time.monotonic()
-        if self._bag is not None and not self._bag_problem:
-            try:
-                self._bag.write_cdr(
-                    topic, f"kd_msgs/msg/{type(message).__name__}", serialize_message(message), stamp_ns
-                )
-            except DataError as error:  # scores do not need the bag
-                self._bag_problem = str(error)
-                self._health.problem("bag_problems", self._bag_problem)
+        self._append(topic, f"kd_msgs/msg/{type(message).__name__}", message, stamp_ns)
         self._locate()
+
+    def _append(self, topic: str, type_name: str, message: Message, stamp_ns: int) -> None:
+        """Append to the bag; scores do not need it."""
+        if self._bag is None or self._bag_problem:
+            return
+        try:
+            self._bag.write_cdr(topic, type_name, serialize_message(message), stamp_ns)
+        except DataError as error:
+            self._bag_problem = str(error)
+            self._health.problem("bag_problems", self._bag_problem)
 
     def _locate(self) -> None:
         """Look up the global pose of detections while tf still has it."""

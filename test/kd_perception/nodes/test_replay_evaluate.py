@@ -82,7 +82,7 @@ def through_detector(bag, student, out, visualize=False, **replay):
     return replay_evaluate_graph(
         ReplayOptions(bag=bag, **replay),
         DetectorOptions(model=student, engine="onnxruntime", threads=1),
-        EvaluatorOptions(out=out),
+        EvaluatorOptions(out=out, output_messages=("kd", "vision", "autoware")),
         GraphOptions(use_sim_time=True, visualize=visualize),
     )
 
@@ -129,7 +129,8 @@ def test_lockstep_answers_every_keyframe_and_accounts_for_every_anchor_image(wor
     recorded = BagReader(tmp_path / "out" / "detections")
     counts = {topic.name: topic.count for topic in recorded.topics}
     assert counts["/sample"] == SAMPLES and counts["/status"] == len(rows)
-    assert counts["/objects"] == outcomes.count("answered")
+    for topic in ("/objects", "/vision/objects", "/autoware/objects"):
+        assert counts[topic] == outcomes.count("answered")
 
 
 def test_real_time_names_the_samples_without_detections(world, tmp_path):

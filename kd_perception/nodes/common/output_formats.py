@@ -1,4 +1,4 @@
-"""Which messages of other packages the detector can publish here, known when it is configured."""
+"""Which messages of other packages a node can make here, known when it is configured."""
 
 from collections.abc import Sequence
 

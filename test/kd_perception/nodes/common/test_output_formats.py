@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed: there are no nodes"
 import vision_msgs.msg
 
 from kd_perception.errors import ConfigError
-from kd_perception.nodes.bev_student.output_formats import chosen_formats
+from kd_perception.nodes.common.output_formats import chosen_formats
 from kd_perception.ros import live
 
 
