@@ -72,6 +72,7 @@ setup(
             "temporal = kd_bench.temporal:temporal",
             "soak = kd_bench.soak.cli:soak",
             "rigs = kd_bench.other_rigs:rigs",
+            "rigcheck = kd_bench.rig_check.cli:rigcheck",
             "steps = kd_bench.steps:steps",
             "transfer = kd_bench.transfer:transfer",
             "distill = kd_bench.distill.cli:distill",

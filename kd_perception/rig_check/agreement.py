@@ -20,6 +20,7 @@ LINE_HEIGHT = np.radians(0.2)  # points within this elevation form one scan line
 NEIGHBOUR_GAP = np.radians(1.2)  # neighbours on a line are no further apart
 FEWEST_POINTS, FEWEST_JUMPS = 200, 20  # in a picture; fewer say nothing
 AROUND = (61, 5)  # pixels across and down: what is common to such a patch of the picture says nothing
+SIEVE = 2.0  # tangents of angles, in those at the border of a picture without distortion, beyond which nothing is seen
 UNRELATED = 16  # pixels from which on a picture that is pushed sideways has nothing to do with the cloud
 FAINTEST_EDGE = 0.03  # gradient (log brightness) that a tenth of a picture's pixels must reach
 
@@ -63,11 +64,9 @@ class Jumps:
         None if it sees too few points or jumps to compare with a picture.
         """
         cloud_from_camera = invert(moved) @ camera.ego_from_camera
-        ahead = slice(None)
-        if camera.lens.max_angle <= np.pi / 2.0:  # a quick sieve: half of the cloud is behind the camera
-            axis = cloud_from_camera[:3, 2]
-            ahead = self.points @ axis > cloud_from_camera[:3, 3] @ axis
-        local = apply(invert(cloud_from_camera), self.points[ahead])
+        local = apply(invert(cloud_from_camera), self.points)
+        ahead = _may_be_seen(camera, local)
+        local = local[ahead]
         pixels, seen = camera.project_local(local)
         ranges = np.sqrt(np.einsum("ni,ni->n", local, local))
         seen &= ((pixels >= 0.0) & (pixels < [camera.width, camera.height])).all(axis=1)
@@ -84,6 +83,16 @@ class Jumps:
         ]
         around = [cv2.boxFilter(values, -1, AROUND, normalize=False) for values in maps]
         return maps[0] - maps[1] * around[0] / np.maximum(around[1], 1.0)
+
+
+def _may_be_seen(camera: Camera, local: np.ndarray) -> np.ndarray:
+    """A quick sieve of points (N, 3) in a camera's frame: which are not far outside its picture (N,)."""
+    if camera.lens.max_angle > np.pi / 2.0:
+        return np.ones(len(local), bool)
+    (fx, fy), (cx, cy) = np.diag(camera.intrinsics)[:2], camera.intrinsics[:2, 2]
+    x, y, z = np.abs(local[:, 0]), np.abs(local[:, 1]), local[:, 2]
+    across, down = SIEVE * max(cx, camera.width - cx) / fx, SIEVE * max(cy, camera.height - cy) / fy
+    return (x < across * z) & (y < down * z)
 
 
 def edge_map(image: np.ndarray) -> np.ndarray | None:

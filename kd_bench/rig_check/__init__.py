@@ -1,0 +1,1 @@
+"""What `kd rig check` finds of mistakes that were planted, and whether it accuses healthy recordings."""
