@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from nuscenes import NuScenes
 
 from kd_perception.bags import messages
 from kd_perception.bags.messages import BAG
@@ -46,31 +47,33 @@ class Streets:
     seed: int
 
     def recordings(self) -> Iterator[Healthy]:
-        """Render what is missing; one recording after another."""
-        for rig in RIGS:
-            folder = self.out / f"{rig}-{self.seed}"
-            generate(
-                SynthConfig(
-                    folder / "data",
-                    scenes=self.scenes,
-                    frames=self.frames,
-                    seed=self.seed,
-                    width=352,
-                    height=128,
-                    sweeps=0,
-                    jobs=1,
-                    rig=rig,
-                    city="mixed",
-                    light="mixed",
-                    weather="mixed",
-                )
-            )
-            nusc = open_nuscenes(folder / "data", SYNTHETIC_VERSION)
-            for scene in scene_names(nusc):
-                bag = folder / scene
+        """Render what is missing; one recording after another, the rigs in turn."""
+        sets = {rig: self._rendered(rig) for rig in RIGS}
+        for index in range(self.scenes):
+            for rig, nusc in sets.items():
+                scene = scene_names(nusc)[index]
+                bag = self.out / f"{rig}-{self.seed}" / scene
                 if not bag.is_dir():
                     write_scene(nusc, scene, bag)
                 yield _read(f"{rig} {scene}", bag)
+
+    def _rendered(self, rig: str) -> NuScenes:
+        config = SynthConfig(
+            self.out / f"{rig}-{self.seed}" / "data",
+            scenes=self.scenes,
+            frames=self.frames,
+            seed=self.seed,
+            width=352,
+            height=128,
+            sweeps=0,
+            jobs=1,
+            rig=rig,
+            city="mixed",
+            light="mixed",
+            weather="mixed",
+        )
+        generate(config)
+        return open_nuscenes(config.out, SYNTHETIC_VERSION)
 
 
 def real_recordings(folder: Path, out: Path) -> Iterator[Healthy]:

@@ -28,6 +28,7 @@ from kd_perception.rig_check.recording import Recording, read_recording
 from kd_perception.rig_check.report import RigReport, print_report, write_report
 from kd_perception.rig_check.timing import check_stamps
 from kd_perception.rig_check.verdicts import check_agreement
+from kd_perception.ros.rectified import AUTO
 
 app = typer.Typer(no_args_is_help=True, help="Cameras of a robot: how they are mounted, calibrated and recorded.")
 
@@ -47,6 +48,10 @@ def check(
         typer.Option(help="NAME=IMAGE_TOPIC or NAME=IMAGE_TOPIC,INFO_TOPIC; repeat. Default: found by type and name."),
     ] = None,
     cloud: Annotated[str, typer.Option(help="Topic of the point cloud; default: found by type and name.")] = "",
+    rectified: Annotated[
+        list[str] | None,
+        typer.Option(help="auto (by topic name), true or false: images without a lens; once, or once a camera."),
+    ] = None,
     base_frame: Annotated[str, typer.Option(help="The robot's frame, x forward, y left, z up.")] = "base_link",
     moments: Annotated[int, typer.Option(min=1, help="Moments of the bag to compare with the cloud.")] = 8,
 ) -> None:
@@ -61,7 +66,8 @@ def check(
             task = bars.add_task(text, total=None)
             return lambda done, total: bars.update(task, completed=done, total=total)
 
-        recording = read_recording(bag, camera or (), cloud, progress("reading headers and transforms"))
+        headers = progress("reading headers and transforms")
+        recording = read_recording(bag, camera or (), cloud, headers, rectified=rectified or (AUTO,))
         seen = read_moments(recording, base_frame, moments, progress("reading pictures and clouds"))
         with console.status("comparing pictures with the cloud"):
             report = examine(recording, seen, base_frame)

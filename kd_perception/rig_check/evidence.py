@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import invert
-from kd_perception.rig_check.agreement import Jumps, edge_map, pushed_agreements, standard_score
+from kd_perception.rig_check.agreement import pushed_agreements, standard_score
 from kd_perception.rig_check.moments import Moment
 from kd_perception.rig_check.recording import Recording
 
@@ -47,10 +47,9 @@ class Evidence:
         self.recording = recording
         self.cameras = {name: cameras[name] for name in cameras if any(name in moment.views for moment in moments)}
         self.moments = [moment for moment in moments if len(moment.points)]
-        self.jumps = [Jumps.of(moment.points, moment.base_from_cloud) for moment in self.moments]
+        self.jumps = [moment.jumps for moment in self.moments]
         self._edges = [
-            {name: edge_map(moment.views[name].image) for name in self.cameras if name in moment.views}
-            for moment in self.moments
+            {name: moment.views[name].edges for name in self.cameras if name in moment.views} for moment in self.moments
         ]
         self._spectra = [
             {name: np.fft.rfft(edges, axis=1) for name, edges in maps.items() if edges is not None}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from kd_perception.bags.reader import BagReader
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import check_format, decode_image
+from kd_perception.rig_check.agreement import Jumps, edge_map
 from kd_perception.rig_check.recording import CameraRecord, Progress, Recording
 from kd_perception.rig_check.topics import COMPRESSED
 from kd_perception.ros.cdr import read_header
@@ -22,6 +24,7 @@ from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.tf_buffer import TransformError
 
 PICTURE_WIDTH = 800  # pixels: images are kept no larger
+NONSENSE = 1e4  # metres: no LiDAR sees as far
 MOST_POINTS = 60_000  # of one cloud; more would only take time
 
 
@@ -32,6 +35,11 @@ class CameraView:
     stamp_ns: int
     size: tuple[int, int]
     image: np.ndarray
+
+    @cached_property
+    def edges(self) -> np.ndarray | None:
+        """Its edge map (height, 352), None if it has hardly any edges."""
+        return edge_map(self.image)
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,11 @@ class Moment:
     views: dict[str, CameraView]
     unread: dict[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @cached_property
+    def jumps(self) -> Jumps:
+        """The jumps of its cloud."""
+        return Jumps.of(self.points, self.base_from_cloud)
 
 
 def read_moments(recording: Recording, base_frame: str, count: int, progress: Progress | None = None) -> list[Moment]:
@@ -109,7 +122,8 @@ def _moment(
         try:
             base_from_cloud = recording.transforms.lookup(base_frame, recording.cloud_frame.lstrip("/"), stamp_ns)
             xyz = finite_xyz(deserialise(cloud, PointCloud2)).astype(np.float64)
-            xyz = xyz[np.abs(xyz).max(axis=1, initial=0.0) > 0]  # drivers fill missing returns with zeros
+            far = np.abs(xyz).max(axis=1, initial=0.0)
+            xyz = xyz[(far > 0) & (far < NONSENSE)]  # drivers fill missing returns with zeros, or with anything
             points = apply(base_from_cloud, xyz[:: -(-len(xyz) // MOST_POINTS) or 1])
         except (TransformError, DataError) as error:
             problems = (f"cloud {recording.cloud_topic}: {error}",)

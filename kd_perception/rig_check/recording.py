@@ -6,7 +6,7 @@ of a few moments, so that memory does not grow with the bag.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from kd_perception.ros.cdr import read_header
 from kd_perception.ros.deserialise import deserialise
 from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.geometry import from_transform
+from kd_perception.ros.rectified import AUTO, rectified_cameras
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf_buffer import TransformBuffer
 
@@ -118,12 +119,22 @@ class Recording:
 
 
 def read_recording(
-    path: Path, cameras: Sequence[str] = (), cloud: str = "", progress: Progress | None = None
+    path: Path,
+    cameras: Sequence[str] = (),
+    cloud: str = "",
+    progress: Progress | None = None,
+    *,
+    rectified: Sequence[str] = (AUTO,),
 ) -> Recording:
-    """First pass over a bag; `cameras` and `cloud` as in find_cameras and find_cloud. Raises DataError."""
+    """First pass over a bag; `cameras` and `cloud` as in find_cameras and find_cloud, `rectified` as the detector's.
+
+    Raises DataError, or ConfigError for `rectified`.
+    """
     reader = BagReader(path)
     try:
-        records = tuple(CameraRecord(topics) for topics in find_cameras(reader.topics, cameras))
+        found = find_cameras(reader.topics, cameras)
+        flags = rectified_cameras(rectified, [topics.image for topics in found])
+        records = tuple(CameraRecord(replace(each, rectified=flag)) for each, flag in zip(found, flags, strict=True))
         recording = Recording(Path(path), records, find_cloud(reader.topics, cloud))
     except DataError as error:
         raise DataError("; ".join([str(error), *reader.problems])) from error

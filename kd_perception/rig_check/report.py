@@ -29,6 +29,7 @@ LEGEND = (
     "n: images; looks at: yaw, pitch, roll; ms: from the anchor's images; fit: agreement with the cloud, good from "
     f"{FITS:g}; {UNSURE}: cannot tell"
 )
+LENSES = {"none": "ideal", "rational_polynomial": "rational", "equidistant": "fisheye"}  # short, for the table
 COLORS = {"ok": "green", "warning": "yellow", "error": "red", UNSURE: "cyan"}
 MARKS = {Severity.error: "[bold red]error[/]", Severity.warning: "[yellow]warning[/]", Severity.note: "[cyan]note[/]"}
 
@@ -89,8 +90,8 @@ def print_report(report: RigReport, console: Console) -> None:
         pad_edge=False,
         caption=LEGEND,
     )
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=True)
+    for index, column in enumerate(COLUMNS):  # a long camera name is broken, so that 80 columns will do
+        table.add_column(column, justify="left" if index in (0, 3, 7) else "right", no_wrap=index > 0, overflow="fold")
     for row in table_rows(report):
         table.add_row(*(escape_markup(printable(cell)) for cell in row[:-1]), f"[{COLORS[row[-1]]}]{row[-1]}[/]")
     console.print(table)
@@ -129,12 +130,13 @@ def _file_stem(name: str) -> str:
 
 def _lens(camera: Camera) -> str:
     """Distortion model and the angle from the left to the right border of the picture."""
+    model = LENSES.get(camera.distortion_model, camera.distortion_model)
     middle = camera.intrinsics[1, 2]
     rays = camera.unproject(np.array([[0.5, middle], [camera.width - 0.5, middle]]))
     if not np.isfinite(rays).all():
-        return f"{camera.distortion_model} up to {2 * np.degrees(camera.lens.max_angle):.0f}°"
+        return f"{model} <{2 * np.degrees(camera.lens.max_angle):.0f}°"
     angle = np.degrees(np.arccos(np.clip(rays[:, 2], -1.0, 1.0)).sum())
-    return f"{camera.distortion_model} {angle:.0f}°"
+    return f"{model} {angle:.0f}°"
 
 
 def _angles(camera: Camera) -> tuple[float, float, float]:
