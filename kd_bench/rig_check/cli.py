@@ -16,7 +16,7 @@ from rich.console import Console
 
 from kd_bench.options import ReportFile
 from kd_bench.rig_check.plants import Planted, plants
-from kd_bench.rig_check.recordings import BASE_FRAME, MOMENTS, Healthy, Streets, real_recordings
+from kd_bench.rig_check.recordings import BASE_FRAME, MOMENTS, Healthy, RenderedStreets, real_recordings
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.rig_check.command import examine
@@ -31,7 +31,7 @@ wrong from the start (*none*) any warning counts. Cameras, directions and angles
 reveal without pictures (a camera that looks up, a clock against recording times) is not counted here."""
 
 
-class Outcome(StrEnum):
+class Judgement(StrEnum):
     """How a verdict compares with what was planted."""
 
     right = "named rightly"
@@ -45,7 +45,7 @@ class Result:
 
     recording: str
     planted: str
-    outcome: Outcome
+    outcome: Judgement
     sentences: tuple[str, ...]
     chosen_on: bool
     real: bool
@@ -68,8 +68,8 @@ def rigcheck(
     report: ReportFile = None,
 ) -> None:
     """Plant mistakes in healthy recordings and count what the check names rightly, leaves open or names wrongly."""
-    console, streets = Console(), Streets(out, scenes, frames, seed)
-    chosen_on = Streets(out, scenes, frames, CHOOSING_SEED).recordings() if choosing else ()
+    console, streets = Console(), RenderedStreets(out, scenes, frames, seed)
+    chosen_on = RenderedStreets(out, scenes, frames, CHOOSING_SEED).recordings() if choosing else ()
     recordings = chain(real_recordings(real, out) if real is not None else (), chosen_on, streets.recordings())
     results: list[Result] = []
     for healthy in recordings:
@@ -90,9 +90,9 @@ def _judged(healthy: Healthy, cases: Iterable[Planted], console: Console) -> lis
     """The verdicts on one recording; wrong ones are printed."""
     found = [_judge(healthy, planted) for planted in cases]
     counts = Counter(result.outcome for result in found)
-    console.print(f"{healthy.name}: {', '.join(f'{counts[outcome]} {outcome}' for outcome in Outcome)}")
+    console.print(f"{healthy.name}: {', '.join(f'{counts[outcome]} {outcome}' for outcome in Judgement)}")
     for result in found:
-        if result.outcome is Outcome.wrong:
+        if result.outcome is Judgement.wrong:
             console.print(f"  {result.planted}: {' '.join(result.sentences)}", soft_wrap=True, markup=False)
     return found
 
@@ -103,11 +103,11 @@ def _judge(healthy: Healthy, planted: Planted) -> Result:
     accusing = [one for one in findings if one.severity is not Severity.note]
     named = [one for one in accusing if one.mistake is not None]
     if planted.name == "none":
-        outcome = Outcome.wrong if accusing else Outcome.right
+        outcome = Judgement.wrong if accusing else Judgement.right
     elif any(not _allowed(one, planted) for one in accusing):
-        outcome = Outcome.wrong
+        outcome = Judgement.wrong
     else:
-        outcome = Outcome.right if named or not planted.allowed else Outcome.unsure
+        outcome = Judgement.right if named or not planted.allowed else Judgement.unsure
     synthetic = str(CHOOSING_SEED) in healthy.name
     sentences = tuple(one.sentence for one in accusing)
     return Result(healthy.name, planted.name, outcome, sentences, synthetic, " " not in healthy.name)
@@ -125,7 +125,7 @@ def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
     rows = []
     for planted in [*dict.fromkeys(result.planted for result in results), "all"]:
         counts = Counter(result.outcome for result in results if planted in ("all", result.planted))
-        rows.append((planted, str(counts.total()), *(str(counts[outcome]) for outcome in Outcome)))
+        rows.append((planted, str(counts.total()), *(str(counts[outcome]) for outcome in Judgement)))
     return rows
 
 
@@ -138,7 +138,7 @@ def _write(report: Path, results: Sequence[Result], facts: dict[str, str]) -> No
     }
     tables = [f"### {title}\n\n{markdown_table(HEADINGS, _rows(part))}" for title, part in parts.items() if part]
     healthy = [r for r in results if r.planted == "none"]
-    accused = sum(r.outcome is Outcome.wrong for r in healthy)
+    accused = sum(r.outcome is Judgement.wrong for r in healthy)
     summary = f"Healthy recordings: {len(healthy)}, of which accused: {accused}."
     write_report(report, "Planted mistakes and `kd rig check`", facts, "\n\n".join([summary, *tables, METHOD]))
     write_text(report.with_suffix(".jsonl"), "".join(json.dumps(asdict(result)) + "\n" for result in results))

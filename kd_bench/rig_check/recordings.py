@@ -38,7 +38,7 @@ class Healthy:
 
 
 @dataclass(frozen=True)
-class Streets:
+class RenderedStreets:
     """Rendered recordings: `scenes` of `frames` keyframes for each of RIGS, from one seed, kept in `out`."""
 
     out: Path
