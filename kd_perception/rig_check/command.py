@@ -7,9 +7,11 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from kd_perception.geometry.transforms import apply
+from kd_perception.printable import printable
 from kd_perception.rig_check.ego_mask import propose_masks, write_masks
 from kd_perception.rig_check.evidence import Evidence
 from kd_perception.rig_check.finding import Finding, Severity, merged
@@ -74,8 +76,8 @@ def check(
     page = write_report(report, out or Path("out") / "rig" / bag.stem)
     print_report(report, Console())
     for sentence in write_masks(propose_masks(recording, seen, base_frame), page.parent):
-        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"wrote [bold]{page}[/bold] and its pictures", soft_wrap=True)
+        console.print(printable(sentence), soft_wrap=True, markup=False, highlight=False)
+    console.print(f"wrote [bold]{escape(printable(str(page)))}[/bold] and its pictures", soft_wrap=True)
     if report.bad:
         raise typer.Exit(1)
 
