@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd_perception.datasets.clouds import NUSCENES_COLUMNS, read_cloud
+from kd_perception.datasets.clouds import COLUMN_TYPES, NUSCENES_COLUMNS, read_cloud
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera, seen_from_anchor
@@ -192,9 +192,10 @@ def sensor_transform(nusc: "Tables", sample_data: dict) -> np.ndarray:
 def read_lidar(nusc: "Tables", sample_data: dict) -> np.ndarray:
     """Points (N, 5) float32 in the LiDAR's frame: x, y, z, intensity, ring.
 
-    Raises DataError if the file is absent or cut.
+    Raises DataError if the file is absent, cut, or holds something else than the row declares.
     """
-    return read_cloud(Path(nusc.dataroot) / sample_data["filename"], sample_data.get("columns") or NUSCENES_COLUMNS)
+    columns, kind = sample_data.get("columns") or NUSCENES_COLUMNS, sample_data.get("column_type") or COLUMN_TYPES[0]
+    return read_cloud(Path(nusc.dataroot) / sample_data["filename"], columns, kind)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def merge_sweeps(
     """One cloud (P, 5) float32 in the keyframe's ego, from sample_data rows with their points (N, 5) in that
     LiDAR's frame, the keyframe's own sweeps first; cut and thinned as `teacher` says. The same every time.
 
-    Raises DataError naming a sweep that is empty, or the keyframe's where no point is left.
+    Raises DataError naming the keyframe's sweep where no point is left.
     """
     config, reach = teacher.points, REACH * teacher.grid.extent
     low, high = config.z_range
@@ -61,10 +61,6 @@ def collate_points(clouds: Sequence[np.ndarray]) -> PointBatch:
 def _in_keyframe(frame: TrainingFrame, row: dict, points: np.ndarray) -> np.ndarray:
     """One sweep's points (N, 5) as (P, 5) float32 in the keyframe's ego, without the car itself."""
     nusc = frame.nusc
-    if not len(points):
-        raise DataError(
-            f"point cloud {nusc.dataroot}/{row['filename']} is empty; restore it or choose scenes whose files are there"
-        )
     local = _moved(points[:, :3], sensor_transform(nusc, row))
     x_min, x_max, y_min, y_max = EGO_VEHICLE
     own = (local[:, 0] > x_min) & (local[:, 0] < x_max) & (local[:, 1] > y_min) & (local[:, 1] < y_max)

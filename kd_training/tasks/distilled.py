@@ -9,6 +9,7 @@ from kd_perception.errors import ConfigError
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch
+from kd_training.data.first_look import check_first_clouds
 from kd_training.data.frames import check_clouds
 from kd_training.data.lidar_source import LidarSource
 from kd_training.distill.blending import build_blending
@@ -29,6 +30,7 @@ class DistillTask(StudentTask):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         check_clouds(self.frames)
+        check_first_clouds(self.frames)
         distill = config.distill
         self.teacher = FrozenTeacher(Path(distill.teacher))
         spec, teacher = self.model.spec, self.teacher.model

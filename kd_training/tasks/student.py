@@ -11,6 +11,7 @@ from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
+from kd_training.data.first_look import check_first_clouds
 from kd_training.data.frames import check_depth_labels, check_intervals, open_frames
 from kd_training.data.lidar_source import LidarSource
 from kd_training.losses.detection import student_losses
@@ -37,6 +38,7 @@ class StudentTask(Task):
         )
         if config.loss.depth > 0:
             check_depth_labels(self.frames)
+            check_first_clouds(self.frames)
         self.lidar = LidarSource(config.data.cloud_cache_bytes)
         if self.model.spec.memory is not None:
             check_intervals(self.frames, self.model.spec.memory)

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TeacherTrainConfig
+from kd_training.data.first_look import check_first_clouds
 from kd_training.data.frames import check_clouds, open_frames
 from kd_training.data.lidar_batches import LidarBatch, LidarBatches
 from kd_training.data.lidar_source import LidarSource
@@ -26,6 +27,7 @@ class TeacherTask(Task):
         self.model.to(memory_format=torch.channels_last)
         self.frames = open_frames(config.data.roots, self.model.classes, anchor=config.data.anchor)
         check_clouds(self.frames)
+        check_first_clouds(self.frames)
 
     def begin(self, weights: Path | None) -> None:
         """`weights` fill the model; a teacher with virtual points may continue from one without."""
