@@ -14,10 +14,12 @@ from rich.progress import track
 
 from kd_perception.errors import ConfigError
 from kd_perception.evaluation.pictures import DRAWN_SCORE
+from kd_perception.geometry.classes import CLASSES_HELP
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.recordings.foxglove import foxglove_recording
 from kd_perception.recordings.rerun_recording import rerun_file, rerun_window
 from kd_perception.recordings.viewed_frame import FrameRecording, ViewedFrame
+from kd_perception.student.classes import chosen_classes
 from kd_perception.viewer.source import SourceKind
 from kd_perception.viewer.student_heatmaps import StudentHeatmaps
 from kd_perception.viewer.viewer_source import FrameChoice, ViewerSource, open_source
@@ -36,6 +38,7 @@ def view(
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to show; repeatable. Default: all.")] = None,
     student: Annotated[Path | None, typer.Option(help="Student file whose heatmaps are shown.")] = None,
     teacher: Annotated[Path | None, typer.Option(help="Weights of a teacher whose heatmaps are shown.")] = None,
+    classes: Annotated[Path | None, typer.Option(help=CLASSES_HELP)] = None,
     score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a prediction counts.")] = DRAWN_SCORE,
     frames: Annotated[
         int, typer.Option(min=1, help="Most frames to show: evenly over a bag, else the first.")
@@ -48,7 +51,7 @@ def view(
     """Show cameras, cloud, boxes, ground truth and heatmaps; click a miss and read why it was missed."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     opened = _recording(save)
-    source = open_source(path, dataroot, version)
+    source = open_source(path, dataroot, version, chosen_classes(classes or student))
     adders: list[StudentHeatmaps | TeacherHeatmaps] = [StudentHeatmaps(student)] if student else []
     adders += [TeacherHeatmaps(teacher, source)] if teacher else []
     problems: dict[str, None] = {}

@@ -33,9 +33,11 @@ from kd_perception.datasets.nuscenes import (
 )
 from kd_perception.datasets.rigs import SceneRig, check_anchor
 from kd_perception.errors import DataError
+from kd_perception.geometry.classes import CLASSES_HELP, NUSCENES, ClassList
 from kd_perception.geometry.transforms import invert
 from kd_perception.messages.builder import Message
 from kd_perception.messages.markers import MarkerFrame
+from kd_perception.student.classes import chosen_classes
 
 if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
@@ -68,11 +70,24 @@ class Poses:
 
 @dataclass(frozen=True)
 class BagOptions:
-    """How a scene becomes a bag. storage: 'mcap' or 'sqlite3'; overwrite: replace an existing bag."""
+    """How a scene becomes a bag.
+
+    storage: 'mcap' or 'sqlite3'; overwrite: replace an existing bag; classes: of the ground truth.
+    """
 
     storage: str = "mcap"
     keyframes_only: bool = False
     overwrite: bool = False
+    classes: ClassList = NUSCENES
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A scene's name, its sensors' rows by time, and the poses at their times."""
+
+    name: str
+    rows: Sequence[dict]
+    poses: Poses
 
 
 def write_scene(
@@ -93,7 +108,7 @@ def write_scene(
     poses = _poses(nusc, rows)
     with BagWriter(out, options.storage, overwrite=options.overwrite) as bag:
         last_ns = -1
-        for stamp_ns, topic, message in _in_order(nusc, scene, rows, poses, progress):
+        for stamp_ns, topic, message in _in_order(nusc, _Scene(scene, rows, poses), options.classes, progress):
             last_ns = max(stamp_ns, last_ns + 1)  # strictly rising: players sort by time and must keep this order
             bag.write(topic, message, last_ns)
 
@@ -143,9 +158,10 @@ def _poses(nusc: "Tables", rows: Sequence[dict]) -> Poses:
 
 
 def _in_order(
-    nusc: "Tables", scene: str, rows: Sequence[dict], poses: Poses, progress: Callable[[int, int], None] | None
+    nusc: "Tables", scene: _Scene, classes: ClassList, progress: Callable[[int, int], None] | None
 ) -> Iterator[tuple[int, str, Message]]:
     """All messages as (stamp in ns, topic, message): tf before the sensors of its time, a Sample after its keyframe."""
+    rows, poses = scene.rows, scene.poses
     remaining = Counter(row["sample_token"] for row in rows if row["is_key_frame"])
     start_ns = rows[0]["timestamp"] * 1000
     first_rows = {row["channel"]: row for row in reversed(rows)}
@@ -171,7 +187,7 @@ def _in_order(
         if row["is_key_frame"]:
             remaining[row["sample_token"]] -= 1
             if remaining[row["sample_token"]] == 0:
-                yield from _keyframe_messages(nusc, scene, row["sample_token"], stamp_ns)
+                yield from _keyframe_messages(nusc, scene.name, row["sample_token"], stamp_ns, classes)
         if progress is not None:
             progress(done, len(rows))
 
@@ -193,11 +209,13 @@ def _sensor_messages(nusc: "Tables", row: dict) -> Iterator[tuple[int, str, Mess
     )
 
 
-def _keyframe_messages(nusc: "Tables", scene: str, token: str, now_ns: int) -> Iterator[tuple[int, str, Message]]:
+def _keyframe_messages(
+    nusc: "Tables", scene: str, token: str, now_ns: int, classes: ClassList
+) -> Iterator[tuple[int, str, Message]]:
     """The Sample and its ground truth, stamped with the anchor's exposure and recorded now."""
     anchor = nusc.get("sample_data", nusc.get("sample", token)["data"][nusc.rig_of(token).anchor])
     anchor_ns = anchor["timestamp"] * 1000
-    boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor))
+    boxes, _ = ground_truth_boxes(nusc, token, ego_pose(nusc, anchor), classes)
     yield now_ns, "/truth/markers", MarkerFrame(BAG, "base_link", anchor_ns).ground_truth(boxes)
     yield now_ns, "/sample", messages.sample(anchor_ns, scene, token)
 
@@ -212,6 +230,7 @@ def bag(
     keyframes_only: Annotated[
         bool, typer.Option("--keyframes-only", help="Leave out camera frames and sweeps between keyframes.")
     ] = False,
+    classes: Annotated[Path | None, typer.Option(help=f"Of the ground truth: {CLASSES_HELP}")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bag.")] = False,
     anchor: Annotated[
         str,
@@ -228,7 +247,7 @@ def bag(
             nusc,
             scene,
             out,
-            BagOptions(storage, keyframes_only=keyframes_only, overwrite=force),
+            BagOptions(storage, keyframes_only=keyframes_only, overwrite=force, classes=chosen_classes(classes)),
             progress=lambda done, total: bars.update(task, completed=done, total=total),
         )
     console.print(f"wrote [bold]{out}[/bold] ({storage}, {sum(f.stat().st_size for f in out.iterdir()) / 1e6:.1f} MB)")

@@ -16,6 +16,7 @@ from kd_perception.bags.reader import BagReader
 from kd_perception.drawing.cameras import encode_image
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import check_format
 from kd_perception.recordings.viewed_frame import ViewedFrame, ViewedImage
@@ -50,14 +51,16 @@ class _Moment:
     come: dict[str, bytes] = field(default_factory=dict)
 
 
-def bag_frames(path: Path, base_frame: str = "base_link", most: int = MOST_FRAMES) -> Iterator[ViewedFrame]:
+def bag_frames(
+    path: Path, base_frame: str = "base_link", most: int = MOST_FRAMES, classes: ClassList = NUSCENES
+) -> Iterator[ViewedFrame]:
     """At most `most` frames, evenly over the bag: at detections, else samples, clouds or the first camera's images.
 
     `predictions` are all recorded detections. Raises DataError if the bag is empty, damaged from its start or has no
     pictures.
     """
     recording = read_recording(path)
-    results = _read_results(path)
+    results = _read_results(path, classes)
     stamps = _stamps(recording, results)
     if not stamps:
         raise DataError(f"bag {path} has no images, clouds or detections with a stamp; record its cameras")
@@ -75,7 +78,7 @@ def bag_frames(path: Path, base_frame: str = "base_link", most: int = MOST_FRAME
         yield _frame(recording, results, moment, base_frame)
 
 
-def _read_results(path: Path) -> BagResults:
+def _read_results(path: Path, classes: ClassList) -> BagResults:
     results = BagResults()
     reader = BagReader(path)
     types = {topic.name: topic.type_name for topic in reader.topics}
@@ -85,7 +88,7 @@ def _read_results(path: Path) -> BagResults:
     for topic, _, data in reader.messages():
         if types[topic] == DETECTIONS_TYPE:
             message = deserialise(data, Detection3DArray)
-            boxes = from_detection_array(message)
+            boxes = from_detection_array(message, classes)
             results.detections[to_nanoseconds(message.header.stamp)] = message.header.frame_id.lstrip("/"), boxes
         elif types[topic] == SAMPLE_TYPE:
             sample = deserialise(data, Sample)

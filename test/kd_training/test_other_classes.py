@@ -16,6 +16,7 @@ from kd_perception.evaluation.offline import evaluate
 from kd_perception.geometry.classes import NUSCENES, ClassList, read_classes
 from kd_perception.student.classes import chosen_classes
 from kd_perception.student.spec import load_student
+from kd_perception.viewer.viewer_source import FrameChoice, open_source
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.export import export_student
 from kd_training.checkpoints.models import load_model
@@ -96,6 +97,8 @@ def test_the_student_file_carries_them_to_the_robot_and_to_evaluation(data, trai
         classes=path, frames=1,
     )  # fmt: skip
     assert len(list((tmp_path / "compared").glob("*.jpg"))) == 1
+    source = open_source(out, data, VERSION, spec.classes)
+    assert {frame.predictions.classes.names for frame in source.frames(FrameChoice(most=2))} == {NAMES}
     with pytest.raises(ConfigError, match="is no class; they are car, truck"):
         compare(files=[f"own={out / 'results_nusc.json'}"], dataroot=data, version=VERSION, out=tmp_path / "compared")
 

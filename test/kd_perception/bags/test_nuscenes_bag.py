@@ -36,6 +36,7 @@ from kd_perception.datasets.nuscenes import (
 from kd_perception.datasets.rigs import ANCHOR
 from kd_perception.errors import DataError
 from kd_perception.evaluation.replayed import cameras_of_bag
+from kd_perception.geometry.classes import ClassList, HeadGroup, ObjectClass
 from kd_perception.geometry.transforms import apply, invert, make_transform
 
 
@@ -183,6 +184,13 @@ def test_twist_is_the_motion_of_the_poses(messages) -> None:
     middle = odometry[len(odometry) // 2].twist.twist  # 2 m/s ahead, turning left at 0.05 rad/s
     assert middle.linear.x == pytest.approx(2.0, abs=0.05) and abs(middle.linear.y) < 0.1
     assert middle.angular.z == pytest.approx(0.05, abs=0.005)
+
+
+def test_a_bag_has_the_ground_truth_of_the_classes_that_are_asked_for(nusc, tmp_path) -> None:
+    fence = ClassList((HeadGroup(1.0, (ObjectClass("fence", (0, 0, 255), 30.0, ("movable_object.barrier",)),)),))
+    write_scene(nusc, SCENES[0], tmp_path / "bag", BagOptions(keyframes_only=True, classes=fence))
+    truth = [message.markers for topic, _, message in read_bag(tmp_path / "bag") if topic == "/truth/markers"]
+    assert [len(markers) for markers in truth] == [2, 2, 2]  # one that clears, and the barrier
 
 
 def test_truth_markers_lie_on_the_truth(nusc, messages) -> None:
