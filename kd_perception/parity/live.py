@@ -67,11 +67,12 @@ def run_live(inputs: BagInputs, cut: Path, options: DetectorOptions, run: LiveRu
 
 def _graph(inputs: BagInputs, detector: DetectorOptions, replay: ReplayOptions) -> Graph:
     """Detector and replay, the topics as the bag has them."""
-    (student,) = bev_student_graph(detector, GraphOptions(use_sim_time=True)).nodes
+    graph = GraphOptions(use_sim_time=True)
+    (student,) = bev_student_graph(detector, graph).nodes
     named = {"~/input/odometry": inputs.odometry, "/tf": inputs.moving, "/tf_static": inputs.static}
     for camera, asked in zip(
         inputs.cameras, camera_topics(detector, lambda topic: f"/{topic.lstrip('/')}"), strict=True
     ):
         named |= {asked.image: camera.image, asked.camera_info: camera.info}
     remappings = tuple((source, topic) for source, topic in named.items() if topic and source != topic)
-    return Graph((replace(student, remappings=remappings), replay_node(replay)))
+    return Graph((replace(student, remappings=remappings), replay_node(replay, graph)))
