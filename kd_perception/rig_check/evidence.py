@@ -9,10 +9,11 @@ import numpy as np
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import invert
 from kd_perception.rig_check.agreement import pushed_agreements, standard_score
-from kd_perception.rig_check.moments import Moment
+from kd_perception.rig_check.moments import CameraView, Moment
 from kd_perception.rig_check.recording import Recording
 
 FITS = 5.0  # a score from which on a picture fits
+NEAR_S = 0.6  # between a cloud and a picture that are compared; cameras for a student have 2 Hz or more
 MOST_JUMPS = 0.25  # mean strength of a cloud's jumps; a street has 0.06 to 0.1
 
 
@@ -49,7 +50,8 @@ class Evidence:
         self.moments = [moment for moment in moments if len(moment.points)]
         self.jumps = [moment.jumps for moment in self.moments]
         self._edges = [
-            {name: moment.views[name].edges for name in self.cameras if name in moment.views} for moment in self.moments
+            {name: view.edges for name, view in moment.views.items() if name in self.cameras and _near(view, moment)}
+            for moment in self.moments
         ]
         self._spectra = [
             {name: np.fft.rfft(edges, axis=1) for name, edges in maps.items() if edges is not None}
@@ -109,3 +111,7 @@ class Evidence:
         if not any(name in edges for edges in self._edges):
             return Doubt.no_pictures
         return Doubt.no_points if self.pictures(name) else Doubt.uniform
+
+
+def _near(view: CameraView, moment: Moment) -> bool:
+    return abs(view.stamp_ns - moment.stamp_ns) <= NEAR_S * 1e9

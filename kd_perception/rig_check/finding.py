@@ -48,10 +48,11 @@ def named(cameras: Sequence[str]) -> str:
 
 
 def _without_name(finding: Finding) -> str:
-    """The sentence with `*` for the one camera that begins it, else as it is."""
+    """The sentence with `*` for the one camera that begins it, also in topics, else as it is."""
     if len(finding.cameras) != 1 or not finding.sentence.startswith(f"{named(finding.cameras)}: "):
         return finding.sentence
-    return finding.sentence.replace(finding.cameras[0], "*")
+    (name,) = finding.cameras
+    return finding.sentence.replace(f"'{name}'", "'*'").replace(f"/{name}/", "/*/")
 
 
 def _merge(group: Sequence[Finding]) -> Finding:

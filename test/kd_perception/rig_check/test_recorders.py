@@ -68,6 +68,23 @@ def test_stamps_of_a_cloud_by_another_clock_and_stamps_that_repeat(good_bag, tmp
     assert any("/LIDAR_TOP/points: 3 of 4 clouds have the stamp of another" in sentence for sentence in twice)
 
 
+def test_a_cloud_clock_is_found_by_pictures_where_recording_times_tell_nothing(good_bag, tmp_path):
+    """Recorded when they were stamped, a second too early: only the pictures of a second later fit."""
+    reader, shift = BagReader(good_bag), shift_stamps("/LIDAR_TOP", -1.0)
+    types = {topic.name: topic.type_name for topic in reader.topics}
+    content = []
+    for topic, stamp_ns, cdr in reader.messages():
+        if topic == "/LIDAR_TOP/points":
+            message = shift(topic, typestore().deserialize_cdr(cdr, types[topic]))[1]
+            cdr, stamp_ns = bytes(typestore().serialize_cdr(message, types[topic])), stamp_ns - 10**9
+        content.append((stamp_ns, topic, cdr))
+    with BagWriter(tmp_path / "bag") as bag:
+        for stamp_ns, topic, cdr in sorted(content, key=lambda entry: entry[0]):
+            bag.write_cdr(topic, types[topic], cdr, stamp_ns)
+    (error,) = sentences(report_on(tmp_path / "bag", 4), Severity.error)
+    assert "the cloud's stamps are about -1.0 s from the pictures'" in error
+
+
 def test_a_focal_length_that_is_too_short_is_measured(good_bag, tmp_path):
     def shorten(message):
         message.k = message.k * np.array([0.9, 1, 1, 1, 0.9, 1, 1, 1, 1])
