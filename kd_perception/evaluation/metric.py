@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kd_perception.atomic import write_text
+from kd_perception.datasets.nothing_counts import metric_reach, why_nothing_counts
 from kd_perception.datasets.nuscenes import range_centre, scene_names, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.any_classes import scored_samples, summary_of
@@ -84,7 +85,7 @@ def evaluate_results(
     tokens = [
         token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)
     ]
-    _check(nusc, result_path, tokens)
+    _check(nusc, result_path, tokens, classes)
     metrics = (
         _devkit_metrics(nusc, Path(result_path), tokens)
         if classes == NUSCENES
@@ -97,13 +98,7 @@ def evaluate_results(
 
 def _metrics(nusc: "Tables", result_path: Path, tokens: list[str], classes: ClassList) -> Metrics:
     """The metric of any class list."""
-    samples = scored_samples(nusc, read_results(result_path), tokens, classes)
-    if not any(len(sample.ground_truth) for sample in samples):
-        raise DataError(
-            f"no annotation of the {len(tokens)} chosen samples counts for {', '.join(classes.names)}: their "
-            "categories are others, they have no points or are out of range; see `categories` of the class list"
-        )
-    scores = score_samples(samples, classes)
+    scores = score_samples(scored_samples(nusc, read_results(result_path), tokens, classes), classes)
     summary = summary_of(scores, read_meta(result_path), classes)
     return Metrics(scores.mean_ap, scores.nds, scores.errors, _by_class(scores), summary, classes)
 
@@ -135,7 +130,7 @@ def _devkit_metrics(nusc: "Tables", result_path: Path, tokens: list[str]) -> Met
     )
 
 
-def _check(nusc: "Tables", result_path: Path, tokens: list[str]) -> None:
+def _check(nusc: "Tables", result_path: Path, tokens: list[str], classes: ClassList) -> None:
     """Raise DataError, in a sentence, for what the devkit would trip over."""
     if not tokens:
         raise DataError("no scene was chosen to evaluate; name at least one")
@@ -151,10 +146,13 @@ def _check(nusc: "Tables", result_path: Path, tokens: list[str]) -> None:
         raise DataError(
             f"{result_path}: sample {crowded[0]} has more than {MAX_BOXES_PER_SAMPLE} boxes; keep its best ones"
         )
-    if not any(nusc.get("sample", token)["anns"] for token in tokens):
-        raise DataError(
-            f"the {len(tokens)} chosen samples have no annotations, so nothing can be scored; choose other scenes"
-        )
+    check_ground_truth(nusc, tokens, classes)
+
+
+def check_ground_truth(nusc: "Tables", sample_tokens: Sequence[str], classes: ClassList) -> None:
+    """Raise DataError with the cause if no annotation of the samples counts: every score would be zero."""
+    if reason := why_nothing_counts(nusc, sample_tokens, classes, metric_reach()):
+        raise DataError(reason)
 
 
 def _make_evaluator(nusc: "Tables", result_path: Path, tokens: list[str]) -> "DetectionEval":

@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_row
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_row, scene_samples
 from kd_perception.datasets.rigs import check_anchor
 from kd_perception.datasets.timeline import camera_timelines
+from kd_perception.evaluation.metric import check_ground_truth
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.report import make_report
 from kd_perception.evaluation.result_folder import PAGE_FILE
@@ -62,6 +63,8 @@ def evaluate(
     check_anchor(anchor, [nusc])
     chosen = scenes or scene_names(nusc)
     cameras = {name for scene in chosen for name in nusc.rigs[scene_row(nusc, scene)["token"]].cameras}
+    tokens = [token for scene in chosen for token in scene_samples(nusc, scene)]
+    check_ground_truth(nusc, tokens, opened.spec.classes)
     masks = load_ignore_masks(ignore_mask or (), sorted(cameras))
     options = PipelineOptions(threads=threads, report=console.print, score_threshold=score_threshold, views=views)
     columns = (

@@ -53,3 +53,8 @@ class BevGrid:
     def to_metres(self, cells: np.ndarray) -> np.ndarray:
         """Inverse of `to_cells`: metric x, y (..., 2) of continuous (column, row) coordinates."""
         return np.asarray(cells) * self.cell_size + np.array([self.x_min, self.y_min])
+
+    def holds(self, xy: np.ndarray) -> np.ndarray:
+        """Which metric x, y (..., 2) lie on the grid (...) bool."""
+        cells, (rows, columns) = np.floor(self.to_cells(xy)), self.shape
+        return (cells >= 0).all(axis=-1) & (cells[..., 0] < columns) & (cells[..., 1] < rows)

@@ -33,9 +33,8 @@ class DetectionTargets:
 
 def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
     """Targets of ground-truth boxes in base_link; boxes whose centre is outside the grid are left out."""
-    cells = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64)
-    inside = (cells >= 0).all(axis=1) & (cells[:, 0] < grid.shape[1]) & (cells[:, 1] < grid.shape[0])
-    boxes, column, row = boxes[inside], cells[inside, 0], cells[inside, 1]
+    boxes = boxes[grid.holds(boxes.center[:, :2])]
+    column, row = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64).T
     heatmap = np.zeros((len(boxes.classes), *grid.shape), dtype=np.float32)
     for index in range(len(boxes)):
         radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))

@@ -20,6 +20,7 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
+from kd_training.data.first_look import check_boxes
 from kd_training.data.frames import what_is_masked
 from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.malloc import tune_malloc
@@ -57,12 +58,13 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     """
     tune_malloc()
     run = open_run(config, out, weights, resume=resume)
+    notes = [*check_boxes(run.task.frames, run.task.grid), *what_is_masked(run.task.frames)]
     batches, steps, schedule = load_batches(run, config.data.workers), run.plan.steps, config.schedule
     run.fabric.print(
         f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
         f"{schedule.batch * run.plan.micro_batches * run.plan.processes} samples"
     )
-    for sentence in what_is_masked(run.task.frames):
+    for sentence in notes:
         run.fabric.print(sentence)
     run.wrapped.train()
     saved = time.monotonic()

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
+from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
@@ -42,6 +43,11 @@ class StudentTask(Task):
         self.lidar = LidarSource(config.data.cloud_cache_bytes)
         if self.model.spec.memory is not None:
             check_intervals(self.frames, self.model.spec.memory)
+
+    @property
+    def grid(self) -> BevGrid:
+        """The model's."""
+        return self.model.spec.grid
 
     def begin(self, weights: Path | None) -> None:
         """`weights` fill the whole model, except what a student adds to a simpler one and what schedule.anew names;

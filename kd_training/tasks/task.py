@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.processes import TrainingProcesses
 from kd_training.batches.run_plan import RunPlan
 from kd_training.data.frames import TrainingFrame
@@ -53,6 +54,11 @@ class Task(nn.Module, ABC):
     model: nn.Module
     learning_rate_multipliers: Mapping[str, float]
     frames: tuple[TrainingFrame, ...]
+
+    @property
+    @abstractmethod
+    def grid(self) -> BevGrid:
+        """The BEV grid that boxes are learned on."""
 
     @property
     def adapters(self) -> nn.Module | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import Dataset
 
+from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TeacherTrainConfig
@@ -28,6 +29,11 @@ class TeacherTask(Task):
         self.frames = open_frames(config.data.roots, self.model.classes, anchor=config.data.anchor)
         check_clouds(self.frames)
         check_first_clouds(self.frames)
+
+    @property
+    def grid(self) -> BevGrid:
+        """The model's."""
+        return self.model.grid
 
     def begin(self, weights: Path | None) -> None:
         """`weights` fill the model; a teacher with virtual points may continue from one without."""

@@ -156,3 +156,12 @@ def test_ignored_pixels_are_not_detected_and_a_wrong_mask_is_refused(dataroot, s
     (tmp_path / "small.yaml").write_text("size: [70, 26]\npolygons: []\n")
     with pytest.raises(CalibrationError, match=f"'{camera.name}': its ignore_mask is for pictures of 70x26 pixels"):
         found("refused", ignore_mask=[f"{camera.name}={tmp_path / 'small.yaml'}"])
+
+
+def test_without_ground_truth_of_the_student_s_classes_nothing_is_run(dataroot, student, tmp_path) -> None:
+    path = dataroot / VERSION / "sample_annotation.json"
+    rows = [{**row, "num_lidar_pts": 0} for row in json.loads(path.read_text())]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="num_lidar_pts and num_radar_pts of all 42 are 0"):
+        run_command(student, dataroot, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -38,13 +38,14 @@ def frames(tmp_path_factory) -> tuple[TrainingFrame, ...]:
 @pytest.fixture
 def opened(monkeypatch) -> list[str]:
     """Names of the LiDAR files that were opened."""
-    names, read = [], np.fromfile
+    names, read = [], Path.read_bytes
 
-    def counted(path: Path, *args, **kwargs) -> np.ndarray:
-        names.append(Path(path).name)
-        return read(path, *args, **kwargs)
+    def counted(path: Path) -> bytes:
+        if path.name.endswith(".pcd.bin"):
+            names.append(path.name)
+        return read(path)
 
-    monkeypatch.setattr(np, "fromfile", counted)
+    monkeypatch.setattr(Path, "read_bytes", counted)
     return names
 
 
