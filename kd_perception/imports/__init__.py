@@ -1,0 +1,1 @@
+"""Recordings that come from elsewhere, as nuScenes-format tables."""
