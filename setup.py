@@ -58,6 +58,8 @@ setup(
             "eval = kd_perception.evaluation.offline:evaluate",
             "compare = kd_perception.evaluation.comparison:compare",
             "export = kd_training.cli:export",
+            "import = kd_perception.imports.command:app",
+            "data = kd_perception.data_check.command:app",
             "bag = kd_perception.bags.nuscenes_bag:bag",
             "replay = kd_perception.commands.play:replay",
             "view = kd_bench.view:view",

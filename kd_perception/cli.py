@@ -33,6 +33,8 @@ class Commands(CommandGroup):
         "compare",
         "view",
         "export",
+        "import",
+        "data",
         "bag",
         "replay",
         "up",

@@ -3,6 +3,8 @@
 Where sensor_msgs_py is installed it reads the clouds that it reads well; else a converter of the same behaviour.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from sensor_msgs.msg import PointCloud2, PointField
 
@@ -38,15 +40,22 @@ def from_cloud_numpy(message: PointCloud2) -> np.ndarray:
 
 def finite_xyz(message: PointCloud2) -> np.ndarray:
     """Points (N, 3) float32 with x, y, z all finite; raises DataError if the cloud is broken or lacks these fields."""
+    return finite_points(message)[0]
+
+
+def finite_points(message: PointCloud2, optional: Sequence[str] = ()) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Points (N, C) float32 with x, y, z all finite, and the names of their columns: x, y, z and those of the optional
+    fields that the cloud has. Raises as `finite_xyz`."""
     points = from_cloud(message)
-    missing = [name for name in "xyz" if name not in (points.dtype.names or ())]
+    has = points.dtype.names or ()
+    missing = [name for name in "xyz" if name not in has]
     if missing:
         raise DataError(
-            f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)}; "
-            f"it has {', '.join(points.dtype.names)}"
+            f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)}; it has {', '.join(has)}"
         )
-    xyz = np.stack([points[name].astype(np.float32) for name in "xyz"], axis=1)
-    return xyz[np.isfinite(xyz).all(axis=1)]
+    columns = ("x", "y", "z", *(name for name in optional if name in has))
+    rows = np.stack([points[name].astype(np.float32) for name in columns], axis=1)
+    return rows[np.isfinite(rows[:, :3]).all(axis=1)], columns
 
 
 def check_cloud(message: PointCloud2) -> np.dtype:

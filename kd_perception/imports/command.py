@@ -1,0 +1,85 @@
+"""`kd import`: recordings of other formats become nuScenes-format data sets."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from kd_perception.datasets.versions import BAG_VERSION, KITTI_VERSION
+from kd_perception.imports.bag_labels import read_bag_labels
+from kd_perception.imports.kitti import import_kitti, read_names
+from kd_perception.printable import printable
+
+app = typer.Typer(no_args_is_help=True, help="Turn recordings of other formats into nuScenes-format data sets.")
+
+Out = Annotated[Path, typer.Option(help="Folder of the new data set.")]
+Copy = Annotated[bool, typer.Option("--copy", help="Copy the sensors' files instead of linking to them.")]
+
+
+@app.callback()
+def imports() -> None:
+    """Turn recordings of other formats into nuScenes-format data sets."""
+
+
+@app.command()
+def kitti(
+    *,
+    source: Annotated[Path, typer.Argument(help="Folder that holds training/, or image_2/ itself.")],
+    out: Out,
+    frames: Annotated[
+        Path | None, typer.Option(help="File that names the frames, one a line (ImageSets/train.txt). Default: all.")
+    ] = None,
+    copy: Copy = False,
+) -> None:
+    """Import KITTI's object benchmark: image_2, image_3, velodyne, calib and label_2. Each frame becomes a scene."""
+    console = Console(stderr=True)
+    with _progress(console, "frames") as progress:
+        count = import_kitti(source, out, names=read_names(frames) if frames else (), copy=copy, progress=progress)
+    console.print(f"wrote [bold]{out}[/bold], version {KITTI_VERSION}: {count} frames", soft_wrap=True)
+
+
+@app.command()
+def bag(
+    *,
+    source: Annotated[Path, typer.Argument(help="rosbag2 folder, or its .mcap or .db3 file.")],
+    out: Out,
+    labels: Annotated[
+        Path | None, typer.Option(help="JSON file of boxes (docs/own_data.md). Default: none, for teaching without.")
+    ] = None,
+    camera: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=IMAGE_TOPIC or NAME=IMAGE_TOPIC,INFO_TOPIC; repeat. Default: found by type and name."),
+    ] = None,
+    cloud: Annotated[str, typer.Option(help="Topic of the point cloud; default: found by type and name.")] = "",
+    base_frame: Annotated[str, typer.Option(help="The robot's frame, x forward, y left, z up.")] = "base_link",
+    keyframes_only: Annotated[
+        bool, typer.Option("--keyframes-only", help="Leave out images and clouds between keyframes.")
+    ] = False,
+) -> None:
+    """Import a bag with images, CameraInfo, tf and, if it has them, clouds; it becomes one scene."""
+    from kd_perception.imports.bag import BagImport, import_bag  # needs ROS messages, which KITTI does not
+
+    console = Console(stderr=True)
+    boxes = read_bag_labels(labels) if labels else None
+    wanted = BagImport(source, out, boxes, camera or (), cloud, base_frame, keyframes_only)
+    with _progress(console, "messages") as progress:
+        written = import_bag(wanted, progress)
+    for problem in written.problems:
+        console.print(f"[yellow]warning[/]: {escape(printable(problem))}", soft_wrap=True, highlight=False)
+    console.print(
+        f"wrote [bold]{out}[/bold], version {BAG_VERSION}: {written.keyframes} keyframes, {written.boxes} boxes, "
+        f"{written.files} files",
+        soft_wrap=True,
+    )
+
+
+@contextmanager
+def _progress(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+    with Progress(console=console, transient=True) as bars:
+        task = bars.add_task(text, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
