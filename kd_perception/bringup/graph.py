@@ -26,8 +26,8 @@ OBJECTS = "bev_student/output/objects"
 STATUS = "bev_student/output/status"
 
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
-COMMON = ("model", "engine", "camera_names", "score_threshold", "threads")
-DETECTOR = (*COMMON, "transport", "ignore_mask", "output_messages", "build_only")
+COMMON = ("model", "engine", "camera_names", "score_threshold", "threads", "ignore_mask")
+DETECTOR = (*COMMON, "transport", "output_messages", "build_only")
 RIG = (
     "camera_topics",
     "image_topic",
