@@ -77,7 +77,7 @@ def rigcheck(
         results += _judged(healthy, islice(cases, 1) if str(CHOOSING_SEED) in healthy.name else cases, console)
         facts = {
             "streets": f"seed {seed}, {scenes} of each rig, {frames} keyframes, of which {MOMENTS} are looked at",
-            "thresholds chosen on": f"streets of seed {CHOOSING_SEED}, which are no part of the first table",
+            "thresholds chosen on": f"streets of seed {CHOOSING_SEED} (no part of the first table) and nuscenes-real",
             "time": f"{process_time():.0f} s of one core",
         }
         if report is not None:  # after each recording: a run that is stopped leaves what it has
