@@ -83,7 +83,7 @@ def open_nuscenes(dataroot: Path, version: str, anchor: str = "") -> "Tables":
         raise DataError(f"{dataroot} has no version '{version}' (found: {', '.join(found) or 'none'}); pass --version")
     try:
         return Tables(dataroot, version, anchor)
-    except (AssertionError, OSError, ValueError, KeyError) as error:
+    except (AssertionError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table"
         ) from error

@@ -14,9 +14,10 @@ from kd_perception.options.replay import ReplayOptions
 def replayed_bag_graph(
     replay: ReplayOptions, detector: DetectorOptions, evaluator: EvaluatorOptions, graph: GraphOptions
 ) -> Graph:
-    """As `replay_evaluate_graph`, on the cameras of `cameras_of_bag`."""
-    cameras = cameras_of_bag(replay.bag, detector.camera_names)
-    return replay_evaluate_graph(replay, replace(detector, camera_names=cameras), evaluator, graph)
+    """As `replay_evaluate_graph`, on the cameras of `cameras_of_bag`, unless their topics have other names."""
+    if detector.camera_topics == DetectorOptions().camera_topics:
+        detector = replace(detector, camera_names=cameras_of_bag(replay.bag, detector.camera_names))
+    return replay_evaluate_graph(replay, detector, evaluator, graph)
 
 
 def cameras_of_bag(bag: Path, wanted: tuple[str, ...]) -> tuple[str, ...]:
