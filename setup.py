@@ -56,6 +56,7 @@ setup(
             "synth = kd_synthetic.cli:synth",
             "train = kd_training.cli:train",
             "eval = kd_perception.evaluation.offline:evaluate",
+            "kitti-ap = kd_perception.evaluation.kitti_command:kitti_command",
             "compare = kd_perception.evaluation.comparison:compare",
             "export = kd_training.cli:export",
             "import = kd_perception.imports.command:app",

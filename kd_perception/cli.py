@@ -30,6 +30,7 @@ class Commands(CommandGroup):
         "synth",
         "train",
         "eval",
+        "kitti-ap",
         "compare",
         "view",
         "export",

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.evaluation.kitti_overlap import MEASURES, KittiColumns, KittiRow, overlaps, share_covered
+from kd_perception.datasets.kitti_labels import DONT_CARE, KittiObject
+from kd_perception.evaluation.kitti_overlap import MEASURES, KittiColumns, overlaps, share_covered
 
 RECALL_POINTS = 40
 COUNTS, IGNORED, FOREIGN = 0, 1, -1  # what a row is to one class and level
-DONT_CARE = "dontcare"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class KittiClass:
 
 LEVELS = (KittiLevel("easy", 40, 0, 0.15), KittiLevel("moderate", 25, 1, 0.30), KittiLevel("hard", 25, 2, 0.50))
 CLASSES = (
-    KittiClass("Car", 0.7, ("van",)),
-    KittiClass("Pedestrian", 0.5, ("person_sitting",)),
+    KittiClass("Car", 0.7, ("Van",)),
+    KittiClass("Pedestrian", 0.5, ("Person_sitting",)),
     KittiClass("Cyclist", 0.5),
 )
 
@@ -70,9 +70,9 @@ class KittiScore:
 class ScoredKittiFrame:
     """Labels and detections of one frame, with their overlaps."""
 
-    def __init__(self, labels: Sequence[KittiRow], detections: Sequence[KittiRow]) -> None:
-        regions = KittiColumns.of([row for row in labels if row.kind.lower() == DONT_CARE])
-        self.labels = KittiColumns.of([row for row in labels if row.kind.lower() != DONT_CARE])
+    def __init__(self, labels: Sequence[KittiObject], detections: Sequence[KittiObject]) -> None:
+        regions = KittiColumns.of([row for row in labels if row.kind == DONT_CARE])
+        self.labels = KittiColumns.of([row for row in labels if row.kind != DONT_CARE])
         self.detections = KittiColumns.of(detections)
         self.overlaps = overlaps(self.detections, self.labels)
         self.excused = share_covered(self.detections.box, regions.box)  # (D,)
@@ -162,7 +162,7 @@ def _contest(frame: ScoredKittiFrame, kind: KittiClass, level: KittiLevel, measu
 
 
 def _label_roles(labels: KittiColumns, kind: KittiClass, level: KittiLevel) -> np.ndarray:
-    own = labels.kind == kind.name.lower()
+    own = labels.kind == kind.name
     hard = (
         (labels.occluded > level.occluded)
         | (labels.truncated > level.truncated)
@@ -175,7 +175,7 @@ def _label_roles(labels: KittiColumns, kind: KittiClass, level: KittiLevel) -> n
 def _detection_roles(detections: KittiColumns, kind: KittiClass, level: KittiLevel) -> np.ndarray:
     """A low detection is ignored whatever its class: the benchmark's own code does not ask for the class first."""
     low = np.abs(detections.box[:, 3] - detections.box[:, 1]) < level.height
-    return np.where(low, IGNORED, np.where(detections.kind == kind.name.lower(), COUNTS, FOREIGN))
+    return np.where(low, IGNORED, np.where(detections.kind == kind.name, COUNTS, FOREIGN))
 
 
 def _thresholds(scores: np.ndarray, objects: int) -> np.ndarray:

@@ -2,34 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import shapely
 
+from kd_perception.datasets.kitti_labels import KittiObject
+
 MEASURES = ("2D", "BEV", "3D")
 LENGTH_SIGNS, WIDTH_SIGNS = np.array([1, 1, -1, -1]) / 2.0, np.array([1, -1, -1, 1]) / 2.0
-
-
-class KittiRow(Protocol):
-    """What the metric reads of a row of a label or result file; see `kd_perception.imports.kitti_labels`."""
-
-    kind: str
-    truncated: float
-    occluded: int
-    box: np.ndarray
-    size: np.ndarray
-    location: np.ndarray
-    rotation_y: float
-    score: float | None
 
 
 @dataclass(frozen=True, eq=False)
 class KittiColumns:
     """N rows of a file as arrays.
 
-    kind (N,) in lower case; truncated, occluded, score (N,); box (N, 4) left, top, right, bottom in pixels; size (N, 3)
-    height, width, length; location (N, 3) centre of the bottom face in the rectified camera frame; rotation_y (N,).
+    kind (N,) as the file spells it; truncated, occluded, score (N,); box (N, 4) left, top, right, bottom in pixels;
+    size (N, 3) height, width, length; location (N, 3) centre of the bottom face in the rectified camera frame;
+    rotation_y (N,).
     """
 
     kind: np.ndarray
@@ -42,10 +31,10 @@ class KittiColumns:
     score: np.ndarray
 
     @staticmethod
-    def of(rows: Sequence[KittiRow]) -> "KittiColumns":
+    def of(rows: Sequence[KittiObject]) -> "KittiColumns":
         """The rows of one file; a label's score is NaN."""
         return KittiColumns(
-            kind=np.array([row.kind.lower() for row in rows], dtype=object),
+            kind=np.array([row.kind for row in rows], dtype=object),
             truncated=np.array([row.truncated for row in rows], dtype=float),
             occluded=np.array([row.occluded for row in rows], dtype=float),
             box=np.array([row.box for row in rows], dtype=float).reshape(-1, 4),

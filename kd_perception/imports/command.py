@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from kd_perception.datasets.kitti_labels import read_names
 from kd_perception.datasets.versions import BAG_VERSION, KITTI_VERSION
 from kd_perception.imports.bag_labels import read_bag_labels
-from kd_perception.imports.kitti import import_kitti, read_names
+from kd_perception.imports.kitti import import_kitti
 from kd_perception.printable import printable
 
 app = typer.Typer(no_args_is_help=True, help="Turn recordings of other formats into nuScenes-format data sets.")

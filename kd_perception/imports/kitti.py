@@ -15,6 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.datasets.clouds import KITTI_COLUMNS, read_cloud
+from kd_perception.datasets.kitti_labels import (
+    DONT_CARE,
+    SCENE_PREFIX,
+    KittiCalibration,
+    KittiObject,
+    boxes_in_ego,
+    read_calibration,
+    read_labels,
+)
 from kd_perception.datasets.versions import KITTI_VERSION
 from kd_perception.datasets.written_tables import (
     LabelledBox,
@@ -29,14 +38,6 @@ from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import encoded_size
-from kd_perception.imports.kitti_labels import (
-    DONT_CARE,
-    KittiCalibration,
-    KittiObject,
-    boxes_in_ego,
-    read_calibration,
-    read_labels,
-)
 
 CAMERAS = (2, 3)  # the colour cameras of the benchmark; boxes in pictures are camera 2's
 LIDAR = "velodyne"
@@ -97,7 +98,7 @@ def import_kitti(
     tables, ignored = WrittenTables("KITTI"), []
     for index, frame in enumerate(frames):
         stamp_us = FIRST_US + index * SPACING_US
-        scene = f"kitti-{frame.name}"
+        scene = SCENE_PREFIX + frame.name
         sensors = [*frame.cameras()]
         if frame.file(LIDAR).is_file():
             sensors.append(MountedLidar(LIDAR, frame.calibration.ego_from_velo, KITTI_COLUMNS))
@@ -113,17 +114,6 @@ def import_kitti(
 def category(kind: str) -> str:
     """The category of a KITTI type: nuScenes' where both mean the same, else `kitti.` and the type."""
     return CATEGORIES.get(kind, f"kitti.{kind}")
-
-
-def read_names(path: Path) -> list[str]:
-    """Frames of a list as KITTI's ImageSets/train.txt has them, one a line."""
-    try:
-        names = path.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list of frames {path} cannot be read ({error})") from error
-    if not names:
-        raise DataError(f"the list of frames {path} is empty; write one frame a line, e.g. 000000")
-    return names
 
 
 def _boxes(frame: KittiFrame) -> list[LabelledBox]:

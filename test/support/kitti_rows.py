@@ -1,8 +1,8 @@
 """Seeded rows of KITTI label and result files: crowded frames, every class, ties and confusions."""
 
-from types import SimpleNamespace
-
 import numpy as np
+
+from kd_perception.datasets.kitti_labels import KittiObject
 
 KINDS = ("Car", "Van", "Pedestrian", "Person_sitting", "Cyclist", "Truck", "Misc")
 SHARES = (0.42, 0.08, 0.22, 0.05, 0.15, 0.04, 0.04)
@@ -23,7 +23,7 @@ def row(**columns):
         "rotation_y": 0.0,
         "score": None,
     }
-    return SimpleNamespace(**(plain | columns))
+    return KittiObject(**(plain | columns))
 
 
 def random_frame(rng):

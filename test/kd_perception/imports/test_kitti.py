@@ -9,6 +9,14 @@ import pytest
 from support.checkout import ROOT
 from support.real_data import real_data
 
+from kd_perception.datasets.kitti_labels import (
+    LIDAR_HEIGHT,
+    KittiCalibration,
+    boxes_in_ego,
+    place_in_rect,
+    read_calibration,
+    read_labels,
+)
 from kd_perception.datasets.nuscenes import (
     ground_truth_boxes,
     load_frame,
@@ -24,14 +32,6 @@ from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_perception.geometry.classes import read_classes
 from kd_perception.geometry.transforms import apply, invert, make_transform
 from kd_perception.imports.kitti import import_kitti
-from kd_perception.imports.kitti_labels import (
-    LIDAR_HEIGHT,
-    KittiCalibration,
-    boxes_in_ego,
-    place_in_rect,
-    read_calibration,
-    read_labels,
-)
 
 CLASSES = read_classes(ROOT / "config" / "classes" / "kitti.yaml")
 K = np.array([[700.0, 0.0, 600.0], [0.0, 700.0, 180.0], [0.0, 0.0, 1.0]])

@@ -18,6 +18,8 @@ from kd_perception.geometry.transforms import apply, invert, make_transform, wra
 
 LIDAR_HEIGHT = 1.73  # metres above the ground, by KITTI's sensor setup
 DONT_CARE = "DontCare"
+KINDS = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc")
+SCENE_PREFIX = "kitti-"  # of an imported frame's scene, before the frame's name
 FIELDS = 15  # of a label's row; results have a score behind them
 # x forward, y left, z up from x right, y down, z forward
 UPRIGHT_FROM_OPTICAL = make_transform(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]), np.zeros(3))
@@ -25,8 +27,9 @@ UPRIGHT_FROM_OPTICAL = make_transform(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0
 
 @dataclass(frozen=True, eq=False)
 class KittiObject:
-    """A row of a label file. `box`: left, top, right, bottom in pixels of camera 2; `size`: height, width, length;
-    `location`: centre of the bottom face in the rectified frame, metres; `rotation_y` radians."""
+    """A row of a label or result file. `box`: left, top, right, bottom in pixels of camera 2; `size`: height, width,
+    length; `location`: centre of the bottom face in the rectified frame, metres; `rotation_y` radians; `score` of a
+    result."""
 
     kind: str
     truncated: float
@@ -36,11 +39,15 @@ class KittiObject:
     size: np.ndarray
     location: np.ndarray
     rotation_y: float
+    score: float | None = None
 
     def row(self) -> str:
-        """The object as a row of a label file."""
+        """The object as a row of a label file; a result has two more decimals, and its score."""
         numbers = [self.alpha, *self.box, *self.size, *self.location, self.rotation_y]
-        return f"{self.kind} {self.truncated:.2f} {self.occluded} " + " ".join(f"{value:.2f}" for value in numbers)
+        begin = f"{self.kind} {self.truncated:.2f} {self.occluded} "
+        if self.score is None:
+            return begin + " ".join(f"{value:.2f}" for value in numbers)
+        return begin + " ".join(f"{value:.4f}" for value in numbers) + f" {self.score:.6f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +91,34 @@ def read_calibration(path: Path) -> KittiCalibration:
 def read_labels(path: Path) -> list[KittiObject]:
     """All rows of a file of `label_2`, DontCare included; raises DataError naming the first row that is none."""
     return [_object(path, number, line) for number, line in enumerate(_text(path).splitlines(), 1) if line.strip()]
+
+
+def read_results(path: Path) -> list[KittiObject]:
+    """All rows of a result file; raises DataError naming the first row that is none, a DontCare among them."""
+    rows = read_labels(path)
+    for row in rows:
+        if row.score is None:
+            raise DataError(
+                f"{path} has a {row.kind} without a score; results have {FIELDS + 1} columns, the score last"
+            )
+        if (row.box[2:] < row.box[:2]).any():
+            raise DataError(
+                f"{path}: {row.kind} at {row.box.tolist()} pixels ends before it begins; write left, top, right, bottom"
+            )
+        if row.kind == DONT_CARE:
+            raise DataError(f"{path} detects {DONT_CARE}, which only labels have; leave these rows out")
+    return rows
+
+
+def read_names(path: Path) -> list[str]:
+    """Frames of a list as KITTI's ImageSets/train.txt has them, one a line."""
+    try:
+        names = path.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list of frames {path} cannot be read ({error})") from error
+    if not names:
+        raise DataError(f"the list of frames {path} is empty; write one frame a line, e.g. 000000")
+    return names
 
 
 def boxes_in_ego(objects: Sequence[KittiObject], calibration: KittiCalibration) -> Boxes:
@@ -139,12 +174,14 @@ def _object(path: Path, number: int, line: str) -> KittiObject:
     except ValueError:
         numbers = np.zeros(0)
     if len(numbers) not in (FIELDS - 1, FIELDS) or not np.isfinite(numbers).all():
-        raise DataError(f"{path}, line {number} is no label of {FIELDS} columns ('{line[:60]}'); restore the file")
+        raise DataError(
+            f"{path}, line {number} is no label of {FIELDS} columns of finite numbers ('{line[:60]}'); restore the file"
+        )
     if kind != DONT_CARE and not (numbers[7:10] > 0.0).all():
         raise DataError(f"{path}, line {number}: {kind} has no size ({numbers[7:10].tolist()}); correct the label")
-    return KittiObject(
-        kind, numbers[0], int(numbers[1]), numbers[2], numbers[3:7], numbers[7:10], numbers[10:13], numbers[13]
-    )
+    places = numbers[3:7], numbers[7:10], numbers[10:13]
+    score = float(numbers[FIELDS - 1]) if len(numbers) == FIELDS else None
+    return KittiObject(kind, numbers[0], int(numbers[1]), numbers[2], *places, rotation_y=numbers[13], score=score)
 
 
 def _text(path: Path) -> str:

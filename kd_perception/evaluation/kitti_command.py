@@ -1,0 +1,28 @@
+"""`kd kitti-ap`: KITTI's official figures of any detector's result files."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kd_perception.atomic import write_text
+from kd_perception.datasets.kitti_labels import read_names
+from kd_perception.evaluation.kitti_files import kitti_table, score_folders, scores_as_json
+
+
+def kitti_command(
+    *,
+    labels: Annotated[Path, typer.Option(help="KITTI's label_2: one text file a frame.")],
+    results: Annotated[Path, typer.Option(help="Result files of the same names: 16 columns, the score last.")],
+    frames: Annotated[
+        Path | None, typer.Option(help="File that names the frames, one a line (ImageSets/val.txt). Default: all.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+) -> None:
+    """KITTI's AP of result files: easy, moderate and hard, in the picture, on the ground and in space."""
+    scores = score_folders(labels, results, read_names(frames) if frames else ())
+    if out is not None:
+        write_text(out, json.dumps(scores_as_json(scores), indent=2))
+    Console().print(kitti_table(scores))
