@@ -40,7 +40,10 @@ class CameraImage:
     global_from_ego: np.ndarray
 
     def read(self) -> bytes | None:
-        """The encoded image as the file has it, None of a masked camera; raises DataError naming a missing file."""
+        """The encoded image as the file has it, None of a masked camera.
+
+        Raises DataError naming a file that is missing or unreadable.
+        """
         if self.path is None:
             return None
         try:
@@ -49,6 +52,8 @@ class CameraImage:
             raise DataError(
                 f"image {self.path} is missing; restore it or choose scenes whose files are there"
             ) from error
+        except OSError as error:
+            raise DataError(f"image {self.path} cannot be read ({error.strerror}); correct or restore it") from error
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kd_perception.datasets.nuscenes import CameraImage, Frame
+from kd_perception.errors import DataError
 from kd_perception.geometry.camera import same_rig
 from kd_perception.student.camera_params import camera_params
 from kd_perception.student.preprocess import fit_camera, network_image
@@ -55,7 +56,12 @@ def rig_images(
 
 
 def _read(image: CameraImage, affine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return network_image(image.read(), (image.camera.height, image.camera.width), affine, size)
+    try:
+        return network_image(image.read(), (image.camera.height, image.camera.width), affine, size)
+    except DataError as error:
+        if str(image.path) in str(error):
+            raise
+        raise DataError(f"image {image.path}: {error}") from error
 
 
 def _same_rig(first: Frame, second: Frame) -> bool:

@@ -13,7 +13,6 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from kd_perception.interrupts import stop_signals
 from kd_training.batches.run_plan import RunPlan
@@ -23,6 +22,7 @@ from kd_training.config.sections import ScheduleConfig
 from kd_training.data.first_look import check_boxes
 from kd_training.data.frames import what_is_masked
 from kd_training.loop.forward_backward import add_gradients, check_gradients
+from kd_training.loop.loading import batches_of_workers, dead_workers_told
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
 from kd_training.loop.progress import RunProgress
@@ -59,7 +59,7 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     tune_malloc()
     run = open_run(config, out, weights, resume=resume)
     notes = [*check_boxes(run.task.frames, run.task.grid), *what_is_masked(run.task.frames)]
-    batches, steps, schedule = load_batches(run, config.data.workers), run.plan.steps, config.schedule
+    steps, schedule = run.plan.steps, config.schedule
     run.fabric.print(
         f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
         f"{schedule.batch * run.plan.micro_batches * run.plan.processes} samples"
@@ -68,7 +68,8 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
         run.fabric.print(sentence)
     run.wrapped.train()
     saved = time.monotonic()
-    with _signals() as signals, RunProgress(steps, run.first, shown=run.writes) as progress:
+    with dead_workers_told(), _signals() as signals, RunProgress(steps, run.first, shown=run.writes) as progress:
+        batches = load_batches(run, config.data.workers)
         for step in range(run.first, steps):
             losses, norms = train_step(run, batches, step, schedule)
             if step % schedule.log_steps == 0:
@@ -109,7 +110,13 @@ def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:
     """The micro-batches of the steps still to come, loaded by `workers` processes (0: this one)."""
     micro_batches = run.plan.micro_batches
     indices = range(run.first * micro_batches, run.plan.steps * micro_batches)
-    return iter(DataLoader(run.task.batches(run.plan), None, sampler=indices, num_workers=workers))
+    batches = run.task.batches(run.plan)
+    if not workers:
+        return (batches[index] for index in indices)
+    loaded, sentence = batches_of_workers(batches, indices, workers)
+    if sentence:
+        run.fabric.print(sentence)
+    return loaded
 
 
 def train_step(

@@ -56,7 +56,7 @@ def commands(world: Path, out: Path) -> dict[str, tuple[list[str], Callable[[int
     painted = "{root: '%s', version: %s}" % (world / "data", VERSION)  # noqa: UP031 - braces are YAML's
     train = [
         "train", ROOT / "config/training/bevdet_demo.yaml", f"data.roots=[{painted}]", "data.validation=[]",
-        "data.workers=0", "schedule.batch=1", "--out", out / "run",
+        "data.workers=2", "schedule.batch=1", "--out", out / "run",
     ]  # fmt: skip
     return {
         "synth": (

@@ -1,0 +1,117 @@
+"""Batches from worker processes, so that signals, faults and little shared memory mean what they mean without workers.
+
+Workers pass tensors through shared memory. Docker gives a container 64 MB of it: there a worker waits for ever, so that
+batches go through pipes instead.
+"""
+
+import io
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from kd_perception.errors import KdError
+from kd_perception.interrupts import ignore_all
+from kd_training.loop.forward_backward import TrainingError
+from kd_training.tasks.task import DeviceBatch
+
+SHARED_MEMORY = Path("/dev/shm")
+AHEAD = 2  # batches that a worker prepares
+SPARE = 1.5  # batches differ in size, and others use the memory, too
+
+
+class _Plain(pickle.Pickler):
+    """Tensors as the bytes of their arrays: torch's own way leads through shared memory or a whole file each."""
+
+    def reducer_override(self, value: object) -> object:
+        return (torch.from_numpy, (value.numpy(),)) if isinstance(value, Tensor) else NotImplemented
+
+
+class _InWorker(Dataset):
+    """A task's batches as workers send them: errors of the data as values, batches as bytes where `packed`."""
+
+    def __init__(self, batches: Dataset, *, packed: bool) -> None:
+        self._batches, self._packed = batches, packed
+
+    def __getitem__(self, index: int) -> DeviceBatch | bytes | KdError:
+        try:
+            batch = self._batches[index]
+        except KdError as error:  # raised, it would come with the worker's traceback in place of its sentence
+            return error
+        return packed(batch) if self._packed else batch
+
+
+def batches_of_workers(batches: Dataset, indices: Sequence[int], workers: int) -> tuple[Iterator[DeviceBatch], str]:
+    """The batches at the indices, prepared by `workers` processes; and a sentence if they go through pipes.
+
+    The iterator raises what the batches raise.
+    """
+    if not len(indices):
+        return iter(()), ""
+    wanted = SPARE * AHEAD * workers * processes_here() * len(packed(batches[indices[0]]))
+    through_pipes = wanted > (free := free_shared_memory())
+    loader = DataLoader(
+        _InWorker(batches, packed=through_pipes), None, sampler=indices, num_workers=workers,
+        prefetch_factor=AHEAD, worker_init_fn=_begin,
+    )  # fmt: skip
+    sentence = (
+        f"{SHARED_MEMORY} has {free / 1e6:.0f} MB free and {workers} workers want {wanted / 1e6:.0f} MB: batches go "
+        "through pipes, which takes longer; enlarge it (docker run --shm-size=8g) or lower data.workers"
+    )
+    return _unpacked(iter(loader)), sentence if through_pipes else ""
+
+
+@contextmanager
+def dead_workers_told() -> Iterator[None]:
+    """Raise TrainingError where PyTorch notices, anywhere in the block, that a worker has died."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a worker that loads data ended ({str(error).splitlines()[0]}); it may have wanted more memory than there "
+            "is, so lower data.workers or data.cloud_cache_bytes, then go on from the last save with --resume"
+        ) from error
+
+
+def packed(batch: DeviceBatch) -> bytes:
+    """A batch as bytes, for `ForkingPickler.loads` in the same program."""
+    stream = io.BytesIO()
+    _Plain(stream, protocol=5).dump(batch)
+    return stream.getvalue()
+
+
+def processes_here() -> int:
+    """How many processes of this training share the host."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def free_shared_memory() -> float:
+    """Bytes; unlimited where the system has no such folder."""
+    if not SHARED_MEMORY.is_dir():
+        return float("inf")
+    status = os.statvfs(SHARED_MEMORY)
+    return status.f_bavail * status.f_frsize
+
+
+def _begin(_: int) -> None:
+    """A signal to the group is the main process's, which saves the run and ends its workers."""
+    ignore_all()
+
+
+def _unpacked(loaded: Iterator[DeviceBatch | bytes | KdError]) -> Iterator[DeviceBatch]:
+    while True:
+        try:
+            batch = next(loaded)
+        except StopIteration:
+            return
+        if isinstance(batch, KdError):
+            raise batch
+        yield ForkingPickler.loads(batch) if isinstance(batch, bytes) else batch
