@@ -1,15 +1,12 @@
 """`kd kitti-ap`: KITTI's official figures of any detector's result files."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from kd_perception.atomic import write_text
 from kd_perception.datasets.kitti_labels import read_names
-from kd_perception.evaluation.kitti_files import kitti_table, score_folders, scores_as_json
+from kd_perception.evaluation.kitti_files import print_scores, score_folders
 
 
 def kitti_command(
@@ -22,7 +19,4 @@ def kitti_command(
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """KITTI's AP of result files: easy, moderate and hard, in the picture, on the ground and in space."""
-    scores = score_folders(labels, results, read_names(frames) if frames else ())
-    if out is not None:
-        write_text(out, json.dumps(scores_as_json(scores), indent=2))
-    Console().print(kitti_table(scores))
+    print_scores(score_folders(labels, results, read_names(frames) if frames else ()), out)

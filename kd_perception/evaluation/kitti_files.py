@@ -1,11 +1,14 @@
 """Folders of KITTI's label and result files, one text file a frame, and the AP of one against the other."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
+from kd_perception.atomic import write_text
 from kd_perception.datasets.kitti_labels import DONT_CARE, KINDS, KittiObject, read_labels, read_results
 from kd_perception.errors import DataError
 from kd_perception.evaluation.kitti_ap import LEVELS, KittiScore, LevelScore, ScoredKittiFrame, kitti_ap
@@ -19,6 +22,15 @@ def score_folders(labels: Path, results: Path, names: Sequence[str] = ()) -> lis
     """
     pairs = _pairs(labels, results, names)
     return kitti_ap([_frame(*pair) for pair in pairs])
+
+
+def print_scores(scores: Sequence[KittiScore], out: Path | None) -> None:
+    """Print the table, and write its figures as JSON into `out`; nothing where nothing was scored."""
+    if not scores:
+        return
+    if out is not None:
+        write_text(out, json.dumps(scores_as_json(scores), indent=2))
+    Console().print(kitti_table(scores))
 
 
 def kitti_table(scores: Sequence[KittiScore]) -> Table:

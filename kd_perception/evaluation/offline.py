@@ -10,10 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_row, scene_samples
 from kd_perception.datasets.rigs import check_anchor
 from kd_perception.datasets.timeline import camera_timelines
+from kd_perception.evaluation.kitti_files import print_scores
+from kd_perception.evaluation.kitti_results import KittiFolder
 from kd_perception.evaluation.metric import check_ground_truth
 from kd_perception.evaluation.predictions import FrameFeed, detect_scenes
 from kd_perception.evaluation.report import make_report
-from kd_perception.evaluation.result_folder import PAGE_FILE
+from kd_perception.evaluation.result_folder import KITTI_FOLDER, KITTI_SCORES_FILE, PAGE_FILE
 from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
 from kd_perception.options.detector import DetectorOptions
@@ -55,6 +57,10 @@ def evaluate(
         str,
         typer.Option(help="Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."),
     ] = "",
+    kitti: Annotated[
+        Path | None,
+        typer.Option(help="Folder of kd import kitti: also writes KITTI's result files and, with label_2, its AP."),
+    ] = None,
 ) -> None:
     """Evaluate a student on a nuScenes-format data set: nuScenes metric, latency and pictures; needs no ROS."""
     console = Console(stderr=True)
@@ -65,6 +71,7 @@ def evaluate(
     cameras = {name for scene in chosen for name in nusc.rigs[scene_row(nusc, scene)["token"]].cameras}
     tokens = [token for scene in chosen for token in scene_samples(nusc, scene)]
     check_ground_truth(nusc, tokens, opened.spec.classes)
+    kitti_folder = KittiFolder.of(kitti, nusc, chosen, opened.spec.classes) if kitti is not None else None
     masks = load_ignore_masks(ignore_mask or (), sorted(cameras))
     options = PipelineOptions(threads=threads, report=console.print, score_threshold=score_threshold, views=views)
     columns = (
@@ -93,4 +100,7 @@ def evaluate(
     run = EvaluatedRun(title, chosen, predictions.results, stages, report, notes, opened.spec.classes)
     metrics = write_evaluation(out, nusc, run)
     Console().print(metrics_table(metrics, title))
+    if kitti_folder is not None:
+        kitti_folder.write(out / KITTI_FOLDER, nusc, predictions.results, opened.spec.classes)
+        print_scores(kitti_folder.score(out / KITTI_FOLDER), out / KITTI_SCORES_FILE)
     console.print(f"wrote {out}; open [bold]{out / PAGE_FILE}[/bold]")
