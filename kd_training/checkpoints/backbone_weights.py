@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kd_perception.errors import ConfigError, DataError
-from kd_training.checkpoints.checkpoint import check_cover, read_weights
+from kd_training.checkpoints.checkpoint import check_cover, read_weights, with_counters, without_prefix
 from kd_training.config.sections import ModelConfig
 from kd_training.models.backbones import Backbone
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
@@ -28,12 +28,13 @@ def load_backbone(backbone: Backbone, config: ModelConfig) -> None:
             f"model.backbone_weights {path} is for ResNet and timm backbones; {config.backbone} comes with its own, so "
             "leave the key out"
         )
-    state = _read(path)
+    network = backbone.network if isinstance(backbone, TimmBackbone) else backbone
+    state = without_prefix(path, _read(path), network.state_dict())
     if isinstance(backbone, TimmBackbone):
-        network, given = backbone.network, backbone.matching(state)
+        given = backbone.matching(state)
     else:
-        network = backbone
         given = {name: value for name, value in state.items() if not name.startswith(CLASSIFIER)}
+    given = with_counters(given, network.state_dict())
     check_cover(path, given, network.state_dict(), f"give weights of {config.backbone} with the names of its library")
     network.load_state_dict(given)
 
@@ -51,6 +52,19 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"{path} is no readable file of weights alone ({str(error).splitlines()[0]}); save a state_dict with "
             "torch.save, or give .safetensors"
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path} holds more than weights; save the network's state_dict alone")
-    return state
+    return _state_dict(path, state)
+
+
+def _state_dict(path: Path, state: object) -> dict[str, Tensor]:
+    """The weights themselves, or the only ones under a key beside other things, as frameworks save them."""
+    if _is_weights(state):
+        return state
+    inner = [key for key, value in state.items() if _is_weights(value)] if isinstance(state, dict) else []
+    if len(inner) != 1:
+        found = f" (under {', '.join(map(str, inner))})" if inner else ""
+        raise DataError(f"{path} holds more than weights{found}; save the network's state_dict alone")
+    return state[inner[0]]
+
+
+def _is_weights(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(entry, Tensor) for entry in value.values())

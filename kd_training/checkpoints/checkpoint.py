@@ -63,6 +63,7 @@ def load_weights(
         if part not in parts:
             raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
     given, _ = read_weights(path)
+    given = without_prefix(path, given, model.state_dict())
     given = {name: value for name, value in given.items() if not _within(name, reinitialised)}
     wanted = {name: value for name, value in model.state_dict().items() if not _within(name, reinitialised)}
     for group in may_lack:
@@ -76,6 +77,32 @@ def _within(name: str, modules: Sequence[str]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
+def without_prefix(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the network's own names, where DDP or a framework put `module.`, `backbone.` ... before them.
+
+    Other parts of such a file are left out. Raises DataError if several parts of it could be the network.
+    """
+    probe = next(iter(wanted))
+    prefixes = [name.removesuffix(probe) for name in given if name.endswith(f".{probe}")]
+    fitting = [prefix for prefix in prefixes if all(f"{prefix}{name}" in given for name in wanted if _needed(name))]
+    if probe in given or not fitting:
+        return dict(given)
+    if len(fitting) > 1:
+        raise DataError(
+            f"{path} has the network more than once, under {', '.join(fitting)}; save one of them, without its prefix"
+        )
+    return {name.removeprefix(fitting[0]): value for name, value in given.items() if name.startswith(fitting[0])}
+
+
+def with_counters(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights with the counters of batch norms, which older PyTorch did not write: nothing reads them here."""
+    return {**{name: value for name, value in wanted.items() if not _needed(name)}, **given}
+
+
+def _needed(name: str) -> bool:
+    return not name.endswith("num_batches_tracked")
+
+
 def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], advice: str) -> None:
     """Raise DataError, which ends in `advice`, if a wanted tensor is missing, unknown or of another shape."""
     missing = [name for name in wanted if name not in given]
@@ -83,9 +110,11 @@ def check_cover(path: Path, given: Mapping[str, Tensor], wanted: Mapping[str, Te
     shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
     for what, names in (("lacks", missing), ("has the unknown", unknown), ("has another shape for", shapes)):
         if names:
+            longer = next((name for name in given if name.endswith(f".{names[0]}")), "")
+            instead = f", but {longer}" if longer and what == "lacks" else ""
             raise DataError(
-                f"{path} does not fit this model: it {what} {names[0]} ({len(names)} of {len(wanted)} tensors); "
-                f"{advice}"
+                f"{path} does not fit this model: it {what} {names[0]}{instead} ({len(names)} of {len(wanted)} "
+                f"tensors); {advice}"
             )
 
 

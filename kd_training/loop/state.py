@@ -6,17 +6,21 @@ from typing import Any
 from torch.optim import Optimizer
 
 from kd_perception.atomic import remove_remains
+from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import STATE_ENTRIES, STATE_FILE, WEIGHTS_FILE, save_state, save_weights
 from kd_training.config.experiment import AnyConfig, to_yaml
 from kd_training.loop.weight_average import averaged_model, averaged_parameters, set_updates
 from kd_training.tasks.task import Task
 
+STEP_SAMPLES = "step_samples"  # entry of the state; states of earlier versions lack it
+
 
 class RunState:
     """Model, moving average, adapters, optimiser and what the task remembers. Batches are functions of the step."""
 
-    def __init__(self, config: AnyConfig, task: Task, optimizer: Optimizer) -> None:
-        self.config, self.task, self.optimizer = config, task, optimizer
+    def __init__(self, config: AnyConfig, task: Task, optimizer: Optimizer, step_samples: int) -> None:
+        """`step_samples`: how many samples a step takes over all processes."""
+        self.config, self.task, self.optimizer, self.step_samples = config, task, optimizer, step_samples
         self.average = averaged_model(task.model, config.schedule.ema_decay)
 
     def update_average(self) -> None:
@@ -24,7 +28,17 @@ class RunState:
         self.average.update_parameters(self.task.model)
 
     def restore(self, saved: dict[str, Any]) -> int:
-        """Become what `save` wrote; the step to go on with."""
+        """Become what `save` wrote; the step to go on with.
+
+        Raises ConfigError if a step took another number of samples: batches, epochs and the rate would not go on.
+        """
+        before = saved.get(STEP_SAMPLES, self.step_samples)
+        if before != self.step_samples:
+            raise ConfigError(
+                f"a step of this run took {before} samples, and would now take {self.step_samples}: go on with as many "
+                f"processes as before, or start a new run with --weights and schedule.total_batch={before}, which "
+                "means the same for any number of processes"
+            )
         self.task.model.load_state_dict(saved["model"])
         self.average.module.load_state_dict({**saved["model"], **saved["ema"]})
         set_updates(self.average, saved["step"])
@@ -57,4 +71,5 @@ class RunState:
             {} if adapters is None else adapters.state_dict(),
             self.task.get_extra_state(),
         )
-        save_state(dict(zip(STATE_ENTRIES, entries, strict=True)), out / STATE_FILE)
+        state = {**dict(zip(STATE_ENTRIES, entries, strict=True)), STEP_SAMPLES: self.step_samples}
+        save_state(state, out / STATE_FILE)

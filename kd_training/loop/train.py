@@ -62,7 +62,7 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     steps, schedule = run.plan.steps, config.schedule
     run.fabric.print(
         f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
-        f"{schedule.batch * run.plan.micro_batches * run.plan.processes} samples"
+        f"{run.state.step_samples} samples"
     )
     for sentence in notes:
         run.fabric.print(sentence)
@@ -99,7 +99,7 @@ def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool
     plan = plan_run(config, task.frames, fabric.global_rank, fabric.world_size)
     optimizer = build_optimizer(task.model, task.adapters, task.learning_rate_multipliers, config.schedule)
     wrapped, optimizer = fabric.setup(task, optimizer)
-    state = RunState(config, task, optimizer)
+    state = RunState(config, task, optimizer, config.schedule.batch * plan.micro_batches * plan.processes)
     first = 0 if saved is None else state.restore(saved)
     if fabric.global_rank == 0:
         state.clear(out)

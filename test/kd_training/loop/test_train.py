@@ -37,6 +37,7 @@ from kd_training.config.sections import (
 )
 from kd_training.evaluation.torch_engine import TorchEngine
 from kd_training.evaluation.validation import measured_accuracy, validation_metrics
+from kd_training.loop import train as train_module
 from kd_training.loop.forward_backward import TrainingError
 from kd_training.loop.train import kept_weights, train
 from kd_training.models.students import build_student
@@ -138,6 +139,14 @@ def test_weights_must_cover_the_model(finished, tmp_path):
     (tmp_path / "cut.safetensors").write_bytes((finished / WEIGHTS_FILE).read_bytes()[:1000])
     with pytest.raises(DataError, match="no readable safetensors"):
         load_weights(model, tmp_path / "cut.safetensors")
+
+
+def test_resume_refuses_another_number_of_samples_a_step(painted, finished, tmp_path, monkeypatch):
+    """Two processes would take twice as many; with schedule.total_batch they take the same."""
+    before, started = checkpoint_config(finished / WEIGHTS_FILE), train_module.plan_run
+    monkeypatch.setattr(train_module, "plan_run", lambda *args: started(*args)._replace(processes=2))
+    with pytest.raises(ConfigError, match=r"a step of this run took 1 samples, and would now take 2.*total_batch=1"):
+        train(before, finished, resume=True)
 
 
 def test_parts_that_start_anew_ignore_the_weights(finished, tmp_path):

@@ -95,6 +95,30 @@ def test_a_users_own_weights_load_without_their_classifier(kind, tmp_path):
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "model.img_backbone."])
+@pytest.mark.parametrize("key", ["", "state_dict", "model"])
+def test_weights_of_older_torchvision_ddp_and_frameworks(prefix, key, tmp_path):
+    """Without counters, under a prefix beside other parts, and in a dictionary with what is no weight."""
+    theirs, ours = build_backbone("resnet18"), build_backbone("resnet18")
+    weights = {name: value for name, value in with_classifier(theirs).items() if not name.endswith("batches_tracked")}
+    state = {f"{prefix}{name}": value for name, value in weights.items()}
+    if prefix:
+        state["head.weight"] = torch.zeros(3)
+    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "theirs.pth")
+    path = str(tmp_path / "theirs.pth")
+    load_backbone(ours, ModelConfig(name="test", backbone="resnet18", backbone_weights=path))
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
+
+
+def test_a_file_of_two_networks_names_both(tmp_path):
+    weights = build_backbone("resnet18").state_dict()
+    torch.save({f"{part}.{name}": value for part in ("student", "ema") for name, value in weights.items()},
+               tmp_path / "two.pth")  # fmt: skip
+    with pytest.raises(DataError, match=r"two.pth has the network more than once, under student\., ema\.; save one"):
+        config = ModelConfig(name="test", backbone="resnet18", backbone_weights=str(tmp_path / "two.pth"))
+        load_backbone(build_backbone("resnet18"), config)
+
+
 def test_weights_that_do_not_fit_are_one_sentence(tmp_path):
     def load(path: str, name: str = "resnet18") -> None:
         load_backbone(build_backbone(name), ModelConfig(name="test", backbone=name, backbone_weights=str(path)))
