@@ -33,6 +33,7 @@ def train(
     several processes.
     """
     from kd_training.config.experiment import TrainConfig, load_config
+    from kd_training.loop.before_start import check_start
     from kd_training.loop.train import train as run
     from kd_training.loop.train_teacher_first import train_missing_teacher
 
@@ -40,6 +41,7 @@ def train(
         raise typer.BadParameter("--weights starts a new run and --resume continues one; give only one of them")
     settings = load_config(config, overrides or [])
     folder = resume or out or Path("out/train") / config.stem
+    check_start(settings, folder)
     before = train_missing_teacher(settings, overrides or []) if isinstance(settings, TrainConfig) else None
     if not run(settings, folder, weights, resume=resume is not None):
         raise KeyboardInterrupt

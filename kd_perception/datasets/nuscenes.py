@@ -80,18 +80,24 @@ def open_nuscenes(dataroot: Path, version: str, anchor: str = "") -> "Tables":
     from kd_perception.datasets.tables import Tables
 
     dataroot = Path(dataroot)
-    if not dataroot.is_dir():
-        raise DataError(f"data root {dataroot} does not exist; give the folder that holds samples/ and {version}/")
-    tables = dataroot / version
-    if not tables.is_dir():
-        found = sorted(p.name for p in dataroot.iterdir() if (p / "sample.json").is_file())
-        raise DataError(f"{dataroot} has no version '{version}' (found: {', '.join(found) or 'none'}); pass --version")
+    tables = tables_folder(dataroot, version)
     try:
         return Tables(dataroot, version, anchor)
     except (AssertionError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             f"the nuScenes tables in {tables} cannot be read ({error}); restore the missing or damaged table"
         ) from error
+
+
+def tables_folder(dataroot: Path, version: str) -> Path:
+    """The folder of the tables; raises DataError naming a missing folder or version."""
+    if not dataroot.is_dir():
+        raise DataError(f"data root {dataroot} does not exist; give the folder that holds samples/ and {version}/")
+    tables = dataroot / version
+    if not tables.is_dir():
+        found = sorted(p.name for p in dataroot.iterdir() if (p / "sample.json").is_file())
+        raise DataError(f"{dataroot} has no version '{version}' (found: {', '.join(found) or 'none'}); pass --version")
+    return tables
 
 
 def scene_names(nusc: "Tables") -> list[str]:

@@ -150,6 +150,7 @@ def compare(
             raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
     kinds = chosen_classes(classes)
     nusc = open_nuscenes(dataroot, version)
+    check_foreign(nusc, results, kinds)
     console = Console()
     tallies = tally(nusc, results, tokens, kinds)
     thresholds = {name: counts.score_at(recall) if recall else score for name, counts in tallies.items()}
@@ -162,6 +163,24 @@ def compare(
         path = out / f"{number:02d}_{around.frame.scene}.jpg"
         write_bytes(path, encode_image(draw_comparison(around, shown)))
         console.print(f"wrote [bold]{path}[/bold] (sample {token})")
+
+
+def check_foreign(nusc: "Tables", results: Mapping[str, Results], classes: ClassList) -> None:
+    """Raise DataError naming the first sample that the tables lack, and the first class that the list lacks."""
+    known = {row["token"] for row in nusc.sample}
+    for name, rows_of in results.items():
+        unknown = [token for token in rows_of if token not in known]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(rows_of)} samples of {name} are not in {nusc.dataroot} {nusc.version}, the "
+                f"first is {unknown[0]}; give the data set and version that the file is of"
+            )
+        found = {row["detection_name"] for rows in rows_of.values() for row in rows} - set(classes.names)
+        if found:
+            raise DataError(
+                f"{name} has boxes of {', '.join(sorted(found))}, but the classes are {', '.join(classes.names)}; give "
+                "the file's class list with --classes"
+            )
 
 
 def common_samples(results: Mapping[str, Results]) -> list[str]:

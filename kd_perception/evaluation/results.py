@@ -5,6 +5,7 @@ The file's boxes are global, size (w, l, h), rotation quaternion (w, x, y, z), v
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.transforms import invert, make_transform, quaternion_from_yaw, yaw_of
 
+LEAST_QUATERNION = 1e-3  # length below which a rotation is none
 MAX_BOXES_PER_SAMPLE = 500  # the metric refuses more
 META = {"use_camera": True, "use_lidar": False, "use_radar": False, "use_map": False, "use_external": False}
 
@@ -82,8 +84,46 @@ def write_results(path: Path, results: Mapping[str, list[ResultRow]], meta: Mapp
 
 
 def read_results(path: Path) -> Results:
-    """Read a result file; raises DataError if it is absent or not one."""
-    return _read(path)["results"]
+    """Read a result file; raises DataError if it is absent or not one, naming the sample and box that is wrong."""
+    results = _read(path)["results"]
+    for token, rows in results.items():
+        if not isinstance(rows, list):
+            raise DataError(
+                f"{path}: sample {token} has {json.dumps(rows)[:40]}; give a list of boxes, empty where nothing was "
+                "detected"
+            )
+        for number, row in enumerate(rows):
+            if fault := _fault(row):
+                raise DataError(f"{path}: box {number} of sample {token} {fault}")
+    return results
+
+
+def _fault(row: object) -> str:
+    """What is wrong with a box of a result file, with the remedy; empty if nothing is."""
+    if not isinstance(row, dict):
+        return f"is {json.dumps(row)[:40]}; write it again with kd eval"
+    if "detection_name" not in row and "tracking_name" in row:
+        return "has a tracking_name: it is a tracking result; give detections"
+    for key, count in (("translation", 3), ("size", 3), ("rotation", 4), ("velocity", 2)):
+        if not _numbers(row.get(key), count):
+            remedy = "give [0, 0] where it is unknown" if key == "velocity" else "write the file again"
+            return f"has {key} {json.dumps(row.get(key))[:60]} in place of {count} numbers; {remedy}"
+    if not all(map(math.isfinite, (*row["translation"], *row["size"], *row["rotation"]))) or min(row["size"]) <= 0.0:
+        return (
+            f"has translation {row['translation']}, size {row['size']} and rotation {row['rotation']}: all are finite, "
+            "and size is above 0; write the file again"
+        )
+    if math.hypot(*row["rotation"]) < LEAST_QUATERNION:
+        return "has a rotation of zero, which is no quaternion; give [1, 0, 0, 0] where it does not turn"
+    if not isinstance(row.get("detection_name"), str):
+        return f"has detection_name {json.dumps(row.get('detection_name'))}; name its class"
+    if not _numbers([row.get("detection_score")], 1) or not math.isfinite(row["detection_score"]):
+        return f"has detection_score {json.dumps(row.get('detection_score'))}; give a number from 0 to 1"
+    return ""
+
+
+def _numbers(values: object, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(type(value) in (int, float) for value in values)
 
 
 def read_meta(path: Path) -> dict[str, bool]:

@@ -164,6 +164,8 @@ def _check_schedule(schedule: ScheduleConfig, where: str) -> None:
         raise ConfigError(
             f"{where}: schedule.precision is '{schedule.precision}'; it is one of {', '.join(PRECISIONS)}"
         )
+    if not 0 <= schedule.seed < 2**32:
+        raise ConfigError(f"{where}: schedule.seed is {schedule.seed}; give a whole number from 0 to {2**32 - 1}")
     if schedule.batch < 1 or schedule.total_batch < 0:
         raise ConfigError(f"{where}: schedule.batch is at least 1 and schedule.total_batch at least 0")
 

@@ -21,6 +21,7 @@ from kd_training.config.experiment import AnyConfig
 from kd_training.config.sections import ScheduleConfig
 from kd_training.data.first_look import check_boxes
 from kd_training.data.frames import what_is_masked
+from kd_training.loop.before_start import check_start
 from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.loading import batches_of_workers, dead_workers_told
 from kd_training.loop.malloc import tune_malloc
@@ -54,9 +55,10 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     """Train into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
 
     `weights` initialises the model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
-    TrainingError with a sentence; what was saved stays.
+    TrainingError with a sentence, OSError where the disk refuses files; what was saved stays.
     """
     tune_malloc()
+    check_start(config, out)
     run = open_run(config, out, weights, resume=resume)
     notes = [*check_boxes(run.task.frames, run.task.grid), *what_is_masked(run.task.frames)]
     steps, schedule = run.plan.steps, config.schedule

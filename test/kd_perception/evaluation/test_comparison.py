@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 from kd_perception.cli import app
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.errors import ConfigError, DataError
-from kd_perception.evaluation.comparison import Tally, common_samples, counted_ground_truth, match
+from kd_perception.evaluation.comparison import Tally, check_foreign, common_samples, counted_ground_truth, match
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.geometry.boxes import Boxes
-from kd_perception.geometry.classes import CLASSES
+from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.images.decoding import decode_image
 
 
@@ -84,3 +84,12 @@ def test_files_are_counted_and_drawn_side_by_side(tmp_path) -> None:
 def test_files_of_different_samples_are_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="result files a, b have no sample in common"):
         common_samples({"a": {"x": []}, "b": {"y": []}})
+
+
+def test_files_of_another_data_set_or_class_list_are_named(tmp_path) -> None:
+    nusc = open_nuscenes(write_dataset(tmp_path / "data", samples=1, sweeps=False), VERSION)
+    token = nusc.sample[0]["token"]
+    with pytest.raises(DataError, match=r"1 of 2 samples of theirs are not in .*painted, the first is other; give"):
+        check_foreign(nusc, {"ours": {token: []}, "theirs": {token: [], "other": []}}, NUSCENES)
+    with pytest.raises(DataError, match="theirs has boxes of tram, but the classes are car, .* with --classes"):
+        check_foreign(nusc, {"theirs": {token: [{"detection_name": "tram"}]}}, NUSCENES)

@@ -101,3 +101,40 @@ def test_a_file_that_is_none_is_named(tmp_path, content) -> None:
         read_results(path)
     with pytest.raises(DataError, match="does not exist"):
         read_results(tmp_path / "absent.json")
+
+
+GOOD = {"translation": [1, 2, 3], "size": [1, 2, 1], "rotation": [1, 0, 0, 0], "velocity": [0, 0.0],
+        "detection_name": "car", "detection_score": 0.5}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"velocity": None}, r"velocity null in place of 2 numbers; give \[0, 0\] where it is unknown"),
+        ({"velocity": [0, None]}, "velocity .* in place of 2 numbers"),
+        ({"translation": None}, "translation null in place of 3 numbers"),
+        ({"translation": [0, 0, float("nan")]}, "all are finite"),
+        ({"size": [1, 0, 1]}, "size is above 0"),
+        ({"rotation": [0, 0, 0, 0]}, "a rotation of zero, which is no quaternion"),
+        ({"rotation": [1, 0, 0]}, "rotation .* in place of 4 numbers"),
+        ({"detection_name": None}, "detection_name null; name its class"),
+        ({"detection_score": "high"}, 'detection_score "high"; give a number'),
+    ],
+)
+def test_a_wrong_box_is_named(tmp_path, change, message) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"results": {"a": [], "b": [GOOD, {**GOOD, **change}]}}))
+    with pytest.raises(DataError, match=f"r.json: box 1 of sample b has {message}|r.json: box 1 .*{message}"):
+        read_results(path)
+
+
+def test_foreign_files_are_named(tmp_path) -> None:
+    path = tmp_path / "r.json"
+    tracked = {**GOOD, "tracking_name": "car"}
+    del tracked["detection_name"]
+    for rows, message in (([tracked], "tracking result; give detections"), (None, "sample a has null"), (["x"], "is")):
+        path.write_text(json.dumps({"results": {"a": rows}}))
+        with pytest.raises(DataError, match=message):
+            read_results(path)
+    path.write_text(json.dumps({"results": {"a": [{**GOOD, "velocity": [float("nan"), 0.0]}]}}))
+    assert read_results(path)["a"][0]["detection_name"] == "car"
