@@ -5,7 +5,7 @@ which the robot moves (odom, map, world); ego is `base_link`. Compressed images 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import check_format
 from kd_perception.images.jpeg import is_jpeg
-from kd_perception.imports.bag_labels import BagLabel, BagLabels
+from kd_perception.imports.bag_labels import BagLabels
 from kd_perception.rig_check.recording import CameraRecord, Recording, read_recording
 from kd_perception.rig_check.topics import COMPRESSED
 from kd_perception.ros.cdr import read_header
@@ -96,11 +96,13 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
         _check_upright(recording, wanted.base_frame, frame, moments[0])
     for record in recording.cameras:
         recording.camera(record, wanted.base_frame, record.stamps_ns[0] if record.stamps_ns else 0)
-    writer = _Writer(recording, wanted, world)
     boxes = [_boxes_at(place, wanted.labels, stamp) for stamp in moments]
+    writer = _Writer(recording, wanted, world, boxes)
     plan = _plan(recording, moments, keyframes_only=wanted.keyframes_only)
-    files, points = writer.write_files(plan, progress)
-    keyframes = [_keyframe(stamp, files[index], boxes[index], points.get(index)) for index, stamp in enumerate(moments)]
+    files = writer.write_files(plan, progress)
+    keyframes = [
+        WrittenKeyframe(stamp // MICROSECOND, files.get(index, ()), boxes[index]) for index, stamp in enumerate(moments)
+    ]
     tables = WrittenTables(wanted.bag.stem)
     tables.add_scene(wanted.bag.stem, [frame for frame in keyframes if frame.files])
     tables.write(wanted.out, BAG_VERSION)
@@ -118,20 +120,19 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
 
 
 class _Writer:
-    """Writes the files of sensors, and says where they were measured from."""
+    """Writes the files of sensors, and counts the points in the boxes of each keyframe."""
 
-    def __init__(self, recording: Recording, wanted: BagImport, world: str) -> None:
+    def __init__(self, recording: Recording, wanted: BagImport, world: str, boxes: list[Sequence[LabelledBox]]) -> None:
         self._recording, self._wanted = recording, wanted
-        self._world = world
+        self._world, self._boxes = world, boxes
         self._lidar = _channel(recording.cloud_topic)
         self.result = ImportedBag(problems=[*recording.problems, *recording.tf_problems])
 
     def write_files(
         self, plan: Mapping[tuple[str, int], _Measurement], progress: Callable[[int, int], None] | None
-    ) -> tuple[dict[int, list[SensorFile]], dict[int, np.ndarray]]:
-        """Second pass over the bag: files by keyframe, and the keyframes' clouds in global."""
+    ) -> dict[int, list[SensorFile]]:
+        """Second pass over the bag: files by keyframe."""
         files: dict[int, list[SensorFile]] = {entry.keyframe: [] for entry in plan.values()}
-        points: dict[int, np.ndarray] = {}
         refused: list[str] = []
         topics = {topic for topic, _ in plan}
         left = dict(plan)
@@ -144,10 +145,7 @@ class _Writer:
                 entry = left.pop((topic, read_header(cdr)[0]), None) if topic in topics else None
                 if entry is not None:
                     try:
-                        file, cloud = self._write(entry, cdr)
-                        files[entry.keyframe].append(file)
-                        if entry.is_key and cloud is not None:
-                            points[entry.keyframe] = cloud
+                        files[entry.keyframe].append(self._write(entry, cdr))
                     except (DataError, CalibrationError) as error:
                         refused.append(str(error))
                 if progress is not None:
@@ -160,9 +158,9 @@ class _Writer:
         self.result.files = sum(map(len, files.values()))
         if not self.result.files:
             raise DataError(f"no message of {self._wanted.bag} can be used: {'; '.join(self.result.problems)}")
-        return files, points
+        return files
 
-    def _write(self, entry: _Measurement, cdr: bytes) -> tuple[SensorFile, np.ndarray | None]:
+    def _write(self, entry: _Measurement, cdr: bytes) -> SensorFile:
         pose = _pose(self._recording, self._world or self._wanted.base_frame, self._wanted.base_frame, entry.stamp_ns)
         stamp_us = entry.stamp_ns // MICROSECOND
         folder = "samples" if entry.is_key else "sweeps"
@@ -172,9 +170,9 @@ class _Writer:
         data, suffix = _encoded(cdr, entry.record)
         filename = f"{folder}/{camera.name}/{stamp_us}{suffix}"
         write_bytes(self._wanted.out / filename, data)
-        return SensorFile(camera, filename, stamp_us, pose, entry.is_key), None
+        return SensorFile(camera, filename, stamp_us, pose, entry.is_key)
 
-    def _write_cloud(self, entry: _Measurement, cdr: bytes, pose: np.ndarray) -> tuple[SensorFile, np.ndarray]:
+    def _write_cloud(self, entry: _Measurement, cdr: bytes, pose: np.ndarray) -> SensorFile:
         points, columns = finite_points(deserialise(cdr, PointCloud2), ("intensity", "ring"))
         frame = self._recording.cloud_frame.lstrip("/")
         mounting = self._recording.transforms.lookup(self._wanted.base_frame, frame, entry.stamp_ns)
@@ -182,8 +180,10 @@ class _Writer:
         filename = f"{folder}/{self._lidar}/{entry.stamp_ns // MICROSECOND}.bin"
         write_bytes(self._wanted.out / filename, points.tobytes())
         sensor = MountedLidar(self._lidar, mounting, columns)
-        file = SensorFile(sensor, filename, entry.stamp_ns // MICROSECOND, pose, entry.is_key)
-        return file, apply(pose @ mounting, points[:, :3].astype(np.float64))
+        if entry.is_key:
+            in_world = apply(pose @ mounting, points[:, :3].astype(np.float64))
+            self._boxes[entry.keyframe] = _counted(self._boxes[entry.keyframe], in_world)
+        return SensorFile(sensor, filename, entry.stamp_ns // MICROSECOND, pose, entry.is_key)
 
 
 def _moments(recording: Recording, labels: BagLabels | None) -> list[int]:
@@ -228,11 +228,10 @@ def _plan(recording: Recording, moments: Sequence[int], *, keyframes_only: bool)
     return plan
 
 
-def _boxes_at(place: Callable, labels: BagLabels | None, stamp_ns: int) -> list[tuple[BagLabel, np.ndarray, float]]:
-    """The labels of a moment with centre (3,) and yaw in global."""
-    chosen = [label for label in labels.boxes if label.stamp_ns == stamp_ns] if labels else []
+def _boxes_at(place: Callable, labels: BagLabels | None, stamp_ns: int) -> list[LabelledBox]:
+    """The labels of a moment in global; no points counted yet."""
     placed = []
-    for label in chosen:
+    for label in labels.at(stamp_ns) if labels else ():
         box = Boxes(
             np.array([label.center]),
             np.array([label.size]),
@@ -241,23 +240,17 @@ def _boxes_at(place: Callable, labels: BagLabels | None, stamp_ns: int) -> list[
             np.zeros(1, np.int64),
             np.ones(1),
         ).transformed(place(label.frame, stamp_ns))
-        placed.append((label, box.center[0], float(box.yaw[0])))
+        placed.append(LabelledBox(label.kind, box.center[0], box.size[0], float(box.yaw[0]), None, track=label.track))
     return placed
 
 
-def _keyframe(
-    stamp_ns: int, files: Sequence[SensorFile], placed: Sequence[tuple], points: np.ndarray | None
-) -> WrittenKeyframe:
-    counts: Sequence[int | None] = [None] * len(placed)
-    if points is not None and placed:
-        centers, yaws = np.array([center for _, center, _ in placed]), np.array([yaw for *_, yaw in placed])
-        sizes = np.array([label.size for label, *_ in placed])
-        counts = [int(count) for count in count_points_in_boxes(points, centers, sizes, yaws)]
-    boxes = [
-        LabelledBox(label.kind, center, np.array(label.size), yaw, count, track=label.track)
-        for (label, center, yaw), count in zip(placed, counts, strict=True)
-    ]
-    return WrittenKeyframe(stamp_ns // MICROSECOND, files, boxes)
+def _counted(boxes: Sequence[LabelledBox], points: np.ndarray) -> list[LabelledBox]:
+    """The boxes with the number of points (N, 3) that each holds."""
+    if not boxes:
+        return []
+    center, size, yaw = (np.array([getattr(box, name) for box in boxes]) for name in ("center", "size", "yaw"))
+    counts = count_points_in_boxes(points, center, size, yaw)
+    return [replace(box, points=int(count)) for box, count in zip(boxes, counts, strict=True)]
 
 
 def _pose(recording: Recording, target: str, source: str, stamp_ns: int) -> np.ndarray:

@@ -10,6 +10,7 @@ velocity. `without_objects`: stamps of keyframes that were looked at and hold no
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -49,6 +50,17 @@ class BagLabels:
 
     boxes: tuple[BagLabel, ...]
     stamps_ns: tuple[int, ...]
+
+    @cached_property
+    def _by_stamp(self) -> dict[int, list[BagLabel]]:
+        moments: dict[int, list[BagLabel]] = {stamp: [] for stamp in self.stamps_ns}
+        for label in self.boxes:
+            moments[label.stamp_ns].append(label)
+        return moments
+
+    def at(self, stamp_ns: int) -> list[BagLabel]:
+        """The boxes of a moment."""
+        return self._by_stamp[stamp_ns]
 
 
 def read_bag_labels(path: Path) -> BagLabels:
