@@ -8,6 +8,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from kd_perception.data_check.calibration import check_calibrations
 from kd_perception.data_check.files import check_categories, check_duplicates, check_files, check_gaps
 from kd_perception.data_check.labels import LabelArrays, read_label_arrays
 from kd_perception.data_check.motion import check_headings, check_velocities
@@ -73,11 +74,13 @@ def examine(nusc: "Tables", classes: ClassList = NUSCENES, other: "Tables | None
     """All checks of a data set, errors first, and pictures with its boxes."""
     samples = [sample for scene in scene_names(nusc) for sample in scene_samples(nusc, scene)]
     labels = read_label_arrays(nusc, samples)
-    hit = count_returns(nusc, _evenly([token for token in samples if nusc.get("sample", token)["anns"]]))
+    hit, unread = count_returns(nusc, _evenly([token for token in samples if nusc.get("sample", token)["anns"]]))
     findings = [
         *check_files(nusc, samples),
+        *unread,
         *check_gaps(nusc),
         *check_categories(labels, classes),
+        *check_calibrations(nusc),
         *(check_duplicates(nusc, other) if other is not None else ()),
     ]
     findings += _check_boxes(labels, hit)

@@ -14,6 +14,7 @@ import numpy as np
 from kd_perception.data_check.labels import LabelArrays, read_label_arrays
 from kd_perception.data_check.motion import FEWEST, MAJORITY, motion_known
 from kd_perception.datasets.nuscenes import ego_pose, load_frame, read_lidar, sensor_transform
+from kd_perception.errors import DataError
 from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
@@ -54,18 +55,25 @@ class HitBoxes:
         return self.points[reading] >= HIT
 
 
-def count_returns(nusc: "Tables", samples: Sequence[str]) -> HitBoxes | None:
-    """Count the clouds of the samples in their boxes; None where no sample has boxes and a cloud."""
-    counted = [_count(nusc, sample) for sample in samples if _has_cloud(nusc, sample)]
+def count_returns(nusc: "Tables", samples: Sequence[str]) -> tuple[HitBoxes | None, list[Finding]]:
+    """Count the clouds of the samples in their boxes, None where no sample has both; findings tell of
+    clouds that cannot be read."""
+    counted, unread = [], []
+    for sample in (sample for sample in samples if _has_cloud(nusc, sample)):
+        try:
+            counted.append(_count(nusc, sample))
+        except DataError as error:
+            unread.append(str(error))
     counted = [part for part in counted if len(part)]
+    findings = [Finding(Severity.error, f"{len(unread)} clouds cannot be read: {unread[0]}")] if unread else []
     if not counted:
-        return None
+        return None, findings
     readings = set.intersection(*(set(part.points) for part in counted))
     merged = [np.concatenate([getattr(part, name) for part in counted]) for name in ("distance", "upright", "turned")]
     points = {name: np.concatenate([part.points[name] for part in counted]) for name in readings}
     names = [field.name for field in fields(LabelArrays)]
     labels = LabelArrays(*(np.concatenate([getattr(part.labels, name) for part in counted]) for name in names))
-    return HitBoxes(labels, merged[0], points, merged[1], merged[2])
+    return HitBoxes(labels, merged[0], points, merged[1], merged[2]), findings
 
 
 def check_frames(hit: HitBoxes) -> list[Finding]:

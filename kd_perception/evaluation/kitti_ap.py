@@ -30,17 +30,17 @@ class KittiLevel:
 
 @dataclass(frozen=True)
 class KittiClass:
-    """A class of the benchmark: the IoU above which a box is found, and the class that is like it, if any."""
+    """A class of the benchmark: the IoU above which a box is found, and the classes that are like it."""
 
     name: str
     overlap: float
-    neighbour: str | None = None
+    neighbours: tuple[str, ...] = ()
 
 
 LEVELS = (KittiLevel("easy", 40, 0, 0.15), KittiLevel("moderate", 25, 1, 0.30), KittiLevel("hard", 25, 2, 0.50))
 CLASSES = (
-    KittiClass("Car", 0.7, "Van"),
-    KittiClass("Pedestrian", 0.5, "Person_sitting"),
+    KittiClass("Car", 0.7, ("Van",)),
+    KittiClass("Pedestrian", 0.5, ("Person_sitting",)),
     KittiClass("Cyclist", 0.5),
 )
 
@@ -80,15 +80,18 @@ class ScoredKittiFrame:
 
 def kitti_ap(frames: Sequence[ScoredKittiFrame]) -> list[KittiScore]:
     """AP of every class by every measure and level, over all frames together."""
-    return [score for kind in CLASSES for score in _class_scores(frames, kind)]
+    return [
+        KittiScore(kind, measure, tuple(_level_score(frames, kind, level, measure) for level in LEVELS))
+        for kind in CLASSES
+        for measure in MEASURES
+    ]
 
 
 @dataclass(frozen=True, eq=False)
 class _Contest:
     """What one frame is to a class, level and measure; rows that are foreign to them are left out.
 
-    overlap (D, G), 0 where it is too little; score (D,); excused (D,) bool; counts (D,) and wanted (G,) bool: which are
-    not ignored.
+    overlap (D, G); score (D,); excused (D,) bool; counts (D,) and wanted (G,) bool: which are not ignored.
     """
 
     overlap: np.ndarray
@@ -130,19 +133,11 @@ class _Contest:
         return np.stack([found, (left & self.counts & ~self.excused).sum(axis=1)])
 
 
-def _class_scores(frames: Sequence[ScoredKittiFrame], kind: KittiClass) -> list[KittiScore]:
-    contests = [[_contests(frame, kind, level) for frame in frames] for level in LEVELS]
-    return [
-        KittiScore(kind, measure, tuple(_level_score([frame[measure] for frame in level]) for level in contests))
-        for measure in MEASURES
-    ]
-
-
-def _level_score(contests: Sequence[_Contest]) -> LevelScore:
+def _level_score(frames: Sequence[ScoredKittiFrame], kind: KittiClass, level: KittiLevel, measure: str) -> LevelScore:
+    contests = [_contest(frame, kind, level, measure) for frame in frames]
     objects = sum(int(contest.wanted.sum()) for contest in contests)
     if not objects:
         return LevelScore(np.nan, 0)
-    contests = [contest for contest in contests if contest.counts.any()]  # others have neither true nor false positives
     found = [score for contest in contests for score in contest.found_scores()]
     thresholds = _thresholds(np.array(found), objects)
     true, false = sum((contest.count(thresholds) for contest in contests), np.zeros((2, len(thresholds)), np.int64))
@@ -152,18 +147,18 @@ def _level_score(contests: Sequence[_Contest]) -> LevelScore:
     return LevelScore(100.0 * float(best_from_here_on[1:].mean()), objects)
 
 
-def _contests(frame: ScoredKittiFrame, kind: KittiClass, level: KittiLevel) -> dict[str, _Contest]:
-    """A frame's contest by measure."""
+def _contest(frame: ScoredKittiFrame, kind: KittiClass, level: KittiLevel, measure: str) -> _Contest:
     roles, wanted = _detection_roles(frame.detections, kind, level), _label_roles(frame.labels, kind, level)
-    taking_part, labelled = np.flatnonzero(roles != FOREIGN), np.flatnonzero(wanted != FOREIGN)
-    score, excused = frame.detections.score[taking_part], frame.excused[taking_part] > kind.overlap
-    counts, wanted = roles[taking_part] == COUNTS, wanted[labelled] == COUNTS
-    contests = {}
-    for measure in MEASURES:
-        overlap = frame.overlaps[measure][taking_part[:, None], labelled]
-        found = np.where(overlap > kind.overlap, overlap, 0.0)
-        contests[measure] = _Contest(found, score, excused & (measure == "2D"), counts, wanted)
-    return contests
+    taking_part, labelled = roles != FOREIGN, wanted != FOREIGN
+    overlap = frame.overlaps[measure][np.ix_(taking_part, labelled)]
+    excused = (frame.excused > kind.overlap) & (measure == "2D")
+    return _Contest(
+        np.where(overlap > kind.overlap, overlap, 0.0),
+        frame.detections.score[taking_part],
+        excused[taking_part],
+        roles[taking_part] == COUNTS,
+        wanted[labelled] == COUNTS,
+    )
 
 
 def _label_roles(labels: KittiColumns, kind: KittiClass, level: KittiLevel) -> np.ndarray:
@@ -173,7 +168,7 @@ def _label_roles(labels: KittiColumns, kind: KittiClass, level: KittiLevel) -> n
         | (labels.truncated > level.truncated)
         | (labels.box[:, 3] - labels.box[:, 1] <= level.height)
     )
-    like = labels.kind == kind.neighbour
+    like = np.isin(labels.kind.astype(str), kind.neighbours)
     return np.where(own & ~hard, COUNTS, np.where(own | like, IGNORED, FOREIGN))
 
 

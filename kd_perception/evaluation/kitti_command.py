@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from kd_perception.datasets.kitti_labels import read_names
 from kd_perception.evaluation.kitti_files import print_scores, score_folders
@@ -20,7 +19,4 @@ def kitti_command(
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """KITTI's AP of result files: easy, moderate and hard, in the picture, on the ground and in space."""
-    names = read_names(frames) if frames else ()
-    with Console(stderr=True).status("scoring"):
-        scores = score_folders(labels, results, names)
-    print_scores(scores, out)
+    print_scores(score_folders(labels, results, read_names(frames) if frames else ()), out)

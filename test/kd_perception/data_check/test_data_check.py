@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 from support.planted import in_lidar_frame, planted, stated_velocities, swap_width_and_length, turn_yaw
 from support.real_data import real_data
+from support.rig_bag import rendered_bag
 from support.small_street import VERSION, write_street
 from support.synthetic import small_set
+from support.two_scenes import twice
 from typer.testing import CliRunner
 
+from kd_perception.data_check.calibration import check_calibrations
 from kd_perception.data_check.command import app, examine
 from kd_perception.data_check.report import LABEL_COLUMNS, PAGE
 from kd_perception.datasets.nuscenes import open_nuscenes
 from kd_perception.datasets.versions import KITTI_VERSION
 from kd_perception.geometry.classes import read_classes
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw, quaternion_of
 from kd_perception.imports.kitti import import_kitti
 from kd_perception.rig_check.finding import Severity
 from kd_synthetic.dataset.tables import SYNTHETIC_VERSION
@@ -105,12 +109,15 @@ def test_stated_velocities_are_compared_with_displacement(streets, tmp_path, fac
 
 def test_missing_files_gaps_and_strange_categories_are_named(tmp_path):
     root = write_street(tmp_path / "street", category="thing")
-    next((root / "samples" / "LIDAR_TOP").iterdir()).unlink()
+    missing, cut, *_ = sorted((root / "samples" / "LIDAR_TOP").iterdir())
+    missing.unlink()
+    cut.write_bytes(cut.read_bytes()[:-7])
     path = root / VERSION / "sample.json"
     rows = json.loads(path.read_text())
     rows[-1]["timestamp"] += 5_000_000
     path.write_text(json.dumps(rows))
-    missing, categories, gap = sentences(root)
+    missing, unread, categories, gap = sentences(root)
+    assert "1 clouds cannot be read: " in unread and cut.name in unread
     assert "1 of 8 files are missing, 1 of keyframes (1 of LIDAR_TOP), the first is samples/LIDAR_TOP" in missing
     assert "no category belongs to a class (thing): give the list that names them with --classes" in categories
     assert "5.5 s without a keyframe after sample" in gap
@@ -170,3 +177,31 @@ def test_classes_of_ones_own_are_known(streets, tmp_path):
         "groups: [{nms_radius: 1.0, classes: [{name: t, color: [1, 2, 3], range: 9, categories: [thing]}]}]"
     )
     assert sentences(streets / "foreign", classes=read_classes(path)) == []
+
+
+def test_a_cameras_calibration_of_another_scene_is_named(request, tmp_path):
+    source = rendered_bag(request).parent / "data"
+    sensors = json.loads((source / SYNTHETIC_VERSION / "sensor.json").read_text())
+    front = next(row["token"] for row in sensors if row["channel"] == "CAM_FRONT")
+
+    def other_rig(row):
+        """Another vehicle's: every camera turned by three degrees, and of another focal length."""
+        if row["camera_intrinsic"]:
+            turn = make_transform(quaternion_from_yaw(np.radians(3.0)), np.zeros(3))
+            row["rotation"] = quaternion_of(turn @ make_transform(np.array(row["rotation"]), np.zeros(3))).tolist()
+            row["camera_intrinsic"][0][0] *= 1.08
+
+    def one_camera(row):
+        if row["sensor_token"] == front:
+            other_rig(row)
+
+    def findings(**scenes):
+        root = twice(source, tmp_path / "-".join(scenes), scenes)
+        return [finding.sentence for finding in check_calibrations(open_nuscenes(root, SYNTHETIC_VERSION))]
+
+    assert findings(a=lambda row: None, b=lambda row: None) == []
+    (named,) = findings(right=lambda row: None, wrong=one_camera)
+    assert "camera 'CAM_FRONT' in scene 'wrong' has the calibration of another scene" in named
+    assert "that of 'right' fits by" in named
+    lent = findings(lender=other_rig, borrower=one_camera)
+    assert any("'CAM_FRONT' in scene 'borrower'" in text and "it is that of 'lender'" in text for text in lent)
