@@ -128,7 +128,10 @@ def _check_names(rig: SceneRig, scene: str) -> None:
 def _sensor_rows(nusc: "Tables", scene: str, rig: SceneRig, *, keyframes_only: bool) -> list[dict]:
     """sample_data rows of the scene's cameras and LiDARs by time, their files present (DataError otherwise)."""
     wanted, channels = set(scene_samples(nusc, scene)), (*rig.cameras, *rig.lidars)
-    rows = [row for row in nusc.sample_data if row["sample_token"] in wanted and row["channel"] in channels]
+    token = scene_row(nusc, scene)["token"]
+    numbers = np.sort(np.concatenate([nusc.exposures(token, channel) for channel in channels]))
+    rows = [nusc.sample_data[int(number)] for number in numbers]
+    rows = [row for row in rows if row["sample_token"] in wanted]
     rows = [row for row in rows if row["is_key_frame"] or not keyframes_only]
     anchored = {row["sample_token"] for row in rows if row["channel"] == rig.anchor and row["is_key_frame"]}
     if anchored != wanted:

@@ -5,14 +5,15 @@ traceback or, worse, in velocities of millions.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from kd_perception.datasets.json_rows import JsonRows, RowsByToken
 from kd_perception.errors import DataError
 
-Rows = list[dict]
+Rows = Sequence[dict]
 
 LINKS = (  # (table, key, table that has it)
     ("sample", "scene_token", "scene"),
@@ -31,7 +32,10 @@ LATEST_US = 1e17  # the year 5138; later stamps are in nanoseconds
 def check_tables(tables: Mapping[str, Rows], folder: Path) -> None:
     """Raise DataError for the first thing that is wrong with tables as their JSON files have them."""
     _check_tokens(tables, folder)
-    by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()}
+    by_token = {
+        name: RowsByToken(rows) if isinstance(rows, JsonRows) else {row["token"]: row for row in rows}
+        for name, rows in tables.items()
+    }
     for name, key, target in LINKS:
         for row in tables[name]:
             if row.get(key) not in by_token[target]:
@@ -45,7 +49,9 @@ def check_tables(tables: Mapping[str, Rows], folder: Path) -> None:
 
 def _check_tokens(tables: Mapping[str, Rows], folder: Path) -> None:
     for name, rows in tables.items():
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        if not isinstance(rows, JsonRows) and not (
+            isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+        ):
             raise DataError(f"{folder / name}.json is not a list of rows; restore it")
         seen = set()
         for row in rows:

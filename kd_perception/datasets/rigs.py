@@ -14,8 +14,6 @@ from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.transforms import make_transform
 
 if TYPE_CHECKING:
-    from nuscenes import NuScenes
-
     from kd_perception.datasets.tables import Tables
 
 ANCHOR = "CAM_FRONT"  # nuScenes' anchor; a rig without it has the camera that looks ahead
@@ -40,29 +38,24 @@ class SceneRig:
         """The camera that gives a frame its time."""
         return self.cameras[0]
 
-    def keyframe_rows(self, nusc: "NuScenes", sample_token: str) -> list[dict]:
+    def keyframe_rows(self, nusc: "Tables", sample_token: str) -> list[dict]:
         """The sample_data rows of a keyframe's sensors that are there: cameras in order, then LiDARs."""
-        data = nusc.get("sample", sample_token)["data"]
-        return [nusc.get("sample_data", data[name]) for name in (*self.cameras, *self.lidars) if name in data]
+        rows = nusc.key_rows(sample_token)
+        return [nusc.sample_data[rows[name]] for name in (*self.cameras, *self.lidars) if name in rows]
 
-    def lidar_rows(self, nusc: "NuScenes", sample_token: str) -> list[dict]:
+    def lidar_rows(self, nusc: "Tables", sample_token: str) -> list[dict]:
         """The sample_data rows of a keyframe's LiDARs that are there; the first gives the cloud its time."""
-        return [row for row in self.keyframe_rows(nusc, sample_token) if row["sensor_modality"] == "lidar"]
+        rows = nusc.key_rows(sample_token)
+        return [nusc.sample_data[rows[name]] for name in self.lidars if name in rows]
 
 
-def scene_rigs(nusc: "NuScenes", anchor: str = "") -> dict[str, SceneRig]:
+def scene_rigs(nusc: "Tables", anchor: str = "") -> dict[str, SceneRig]:
     """The rig of every scene, by scene token.
 
     `anchor`: the camera that is the anchor of those scenes that have it. Without it the anchor is CAM_FRONT, or else
     the camera whose optical axis is nearest to ego's x. Raises DataError for a scene of too many cameras.
     """
-    scene_of_sample = {row["token"]: row["scene_token"] for row in nusc.sample}
-    seen: dict[str, dict[str, dict]] = {scene["token"]: {} for scene in nusc.scene}
-    for row in nusc.sample_data:
-        scene = scene_of_sample.get(row["sample_token"])
-        if scene in seen:
-            seen[scene].setdefault(row["channel"], row)
-    return {scene: _rig(nusc, scene, rows, anchor) for scene, rows in seen.items()}
+    return {scene: _rig(nusc, scene, rows, anchor) for scene, rows in nusc.first_rows().items()}
 
 
 def check_anchor(anchor: str, data_sets: Collection["Tables"]) -> None:
@@ -74,7 +67,7 @@ def check_anchor(anchor: str, data_sets: Collection["Tables"]) -> None:
         )
 
 
-def _rig(nusc: "NuScenes", scene: str, rows: Mapping[str, dict], anchor: str) -> SceneRig:
+def _rig(nusc: "Tables", scene: str, rows: Mapping[str, dict], anchor: str) -> SceneRig:
     axes = {name: _optical_axis(nusc, row) for name, row in rows.items() if row["sensor_modality"] == "camera"}
     lidars = [name for name, row in rows.items() if row["sensor_modality"] == "lidar"]
     if len(axes) > MOST_CAMERAS:
@@ -89,7 +82,7 @@ def _rig(nusc: "NuScenes", scene: str, rows: Mapping[str, dict], anchor: str) ->
     )
 
 
-def _optical_axis(nusc: "NuScenes", row: dict) -> np.ndarray:
+def _optical_axis(nusc: "Tables", row: dict) -> np.ndarray:
     """Direction (3,) in ego of a camera's optical axis."""
     calibration = nusc.get("calibrated_sensor", row["calibrated_sensor_token"])
     return make_transform(np.asarray(calibration["rotation"]), np.zeros(3))[:3, 2]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
 
 TOLERANCE_US = 60_000  # an exposure further from the anchor's belongs to another moment
+MASKED = -1
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class CameraTimeline:
     """The moments of one scene, oldest first: exposures of the anchor, and keyframes that lack it.
 
     stamps_us (F,) int64; samples (F): token of the sample that the moment belongs to; is_keyframe (F,) bool; exposures
-    (F): sample_data tokens in rig order, '' of cameras without one near enough.
+    (F, cameras): numbers of sample_data rows in rig order, MASKED of cameras without one near enough.
     """
 
     nusc: "Tables" = field(repr=False)
@@ -31,7 +32,7 @@ class CameraTimeline:
     stamps_us: np.ndarray = field(repr=False)
     samples: tuple[str, ...] = field(repr=False)
     is_keyframe: np.ndarray = field(repr=False)
-    exposures: tuple[tuple[str, ...], ...] = field(repr=False)
+    exposures: np.ndarray = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -43,9 +44,8 @@ class CameraTimeline:
 
     def frame(self, index: int) -> Frame:
         """The moment's images and poses; between keyframes `sample_token` is ''."""
-        return make_frame(
-            self.nusc, self.samples[index], self.exposures[index], is_keyframe=bool(self.is_keyframe[index])
-        )
+        tokens = _tokens(self.nusc, self.exposures[index])
+        return make_frame(self.nusc, self.samples[index], tokens, is_keyframe=bool(self.is_keyframe[index]))
 
     def earlier(self, timestamp_us: int, shortest_s: float, longest_s: float) -> np.ndarray:
         """Indices of the moments `shortest_s` to `longest_s` seconds before `timestamp_us` (2 ms of slack)."""
@@ -54,56 +54,52 @@ class CameraTimeline:
 
 
 def camera_timelines(nusc: "Tables", scenes: Sequence[str]) -> dict[str, CameraTimeline]:
-    """The timeline of each of the named scenes; one pass over the tables, by time stamps (links may be missing).
+    """The timeline of each of the named scenes; raises DataError for a scene that is not there."""
+    return {scene: camera_timeline(nusc, scene) for scene in scenes}
 
-    Raises DataError for a scene that is not there.
+
+def camera_timeline(nusc: "Tables", scene: str) -> CameraTimeline:
+    """The timeline of a scene, by time stamps (links may be missing); raises DataError if it is not there."""
+    token = scene_row(nusc, scene)["token"]
+    stamp_of, is_key = nusc.index["sample_data.stamp"], nusc.index["sample_data.key"]
+    rows = {channel: nusc.exposures(token, channel) for channel in nusc.rigs[token].cameras}
+    anchors = next(iter(rows.values()), np.zeros(0, np.int32))
+    nearest = np.stack([_nearest(stamp_of[anchors], own, stamp_of[own]) for own in rows.values()] or [anchors], axis=1)
+    nearest[:, 0] = anchors
+    keys = is_key[anchors]
+    owners = [nusc.sample[number]["token"] for number in nusc.index["sample_data.sample"][anchors]]
+    for place in np.flatnonzero(keys):
+        nearest[place] = _keyframe(nusc, owners[place], rows)
+    stamps, keyed = stamp_of[anchors], {owners[place] for place in np.flatnonzero(keys)}
+    for sample in nusc.samples_of(token):
+        if sample not in keyed:
+            own = _keyframe(nusc, sample, rows)
+            stamp = make_frame(nusc, sample, _tokens(nusc, own)).timestamp_us
+            stamps, keys, owners = np.append(stamps, stamp), np.append(keys, True), [*owners, sample]
+            nearest = np.concatenate([nearest, own[None]])
+    order = np.argsort(stamps, kind="stable")
+    samples = tuple(owners[place] for place in order)
+    return CameraTimeline(nusc, scene, stamps[order], samples, keys[order], nearest[order])
+
+
+def _keyframe(nusc: "Tables", sample: str, channels: Iterable[str]) -> np.ndarray:
+    rows = nusc.key_rows(sample)
+    return np.array([rows.get(channel, MASKED) for channel in channels], np.int32)
+
+
+def _tokens(nusc: "Tables", rows: np.ndarray) -> list[str]:
+    return ["" if row == MASKED else nusc.sample_data.token(int(row)) for row in rows]
+
+
+def _nearest(anchors: np.ndarray, rows: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+    """Of each anchor's time (F,) the row whose stamp is nearest, MASKED where it belongs to another moment.
+
+    rows (n,) with their stamps (n,), oldest first; of equally near ones the first counts.
     """
-    names = {scene_row(nusc, scene)["token"]: scene for scene in scenes}
-    rows: dict[str, dict[str, list[dict]]] = {
-        token: {channel: [] for channel in nusc.rigs[token].cameras} for token in names
-    }
-    samples: dict[str, list[str]] = {token: [] for token in names}
-    scene_of_sample = {row["token"]: row["scene_token"] for row in nusc.sample if row["scene_token"] in names}
-    for sample, scene in scene_of_sample.items():
-        samples[scene].append(sample)
-    for row in nusc.sample_data:
-        scene = scene_of_sample.get(row["sample_token"])
-        if scene is not None and row["channel"] in rows[scene]:
-            rows[scene][row["channel"]].append(row)
-    return {names[token]: _timeline(nusc, names[token], rows[token], samples[token]) for token in names}
-
-
-def _timeline(nusc: "Tables", scene: str, exposures: dict[str, list[dict]], samples: Sequence[str]) -> CameraTimeline:
-    anchor = next(iter(exposures), "")
-    for rows in exposures.values():
-        rows.sort(key=lambda row: row["timestamp"])
-    stamps = {channel: np.array([row["timestamp"] for row in rows], np.int64) for channel, rows in exposures.items()}
-    moments = []
-    for row in exposures.get(anchor, ()):
-        is_keyframe = bool(row["is_key_frame"])
-        tokens = _keyframe(nusc, row["sample_token"], exposures) if is_keyframe else _nearest(row, exposures, stamps)
-        moments.append((row["timestamp"], row["sample_token"], is_keyframe, tokens))
-    anchored = {sample for _, sample, is_keyframe, _ in moments if is_keyframe}
-    for sample in samples:
-        if sample not in anchored:
-            tokens = _keyframe(nusc, sample, exposures)
-            moments.append((make_frame(nusc, sample, tokens).timestamp_us, sample, True, tokens))
-    moments.sort(key=lambda moment: moment[0])
-    times, owners, keys, tokens = zip(*moments, strict=True) if moments else ((), (), (), ())
-    return CameraTimeline(nusc, scene, np.array(times, np.int64), owners, np.array(keys, bool), tokens)
-
-
-def _keyframe(nusc: "Tables", sample: str, channels: Iterable[str]) -> tuple[str, ...]:
-    data = nusc.get("sample", sample)["data"]
-    return tuple(data.get(channel, "") for channel in channels)
-
-
-def _nearest(anchor: dict, exposures: dict[str, list[dict]], stamps: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Of each camera the exposure nearest to the anchor's, '' if it belongs to another moment."""
-    tokens = []
-    for channel, times in stamps.items():
-        nearest = int(np.abs(times - anchor["timestamp"]).argmin()) if len(times) else -1
-        near = nearest >= 0 and abs(times[nearest] - anchor["timestamp"]) <= TOLERANCE_US
-        own = channel == anchor["channel"]
-        tokens.append(anchor["token"] if own else exposures[channel][nearest]["token"] if near else "")
-    return tuple(tokens)
+    if not len(rows):
+        return np.full(len(anchors), MASKED, np.int32)
+    after = np.minimum(np.searchsorted(stamps, anchors), len(stamps) - 1)
+    before = np.searchsorted(stamps, stamps[np.maximum(after - 1, 0)])
+    nearest = np.where(np.abs(stamps[before] - anchors) <= np.abs(stamps[after] - anchors), before, after)
+    near = np.abs(stamps[nearest] - anchors) <= TOLERANCE_US
+    return np.where(near, rows[nearest], MASKED).astype(np.int32)

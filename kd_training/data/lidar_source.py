@@ -13,8 +13,8 @@ from kd_perception.geometry.grid import BevGrid
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.data.camera_returns import CameraReturns, project_returns
 from kd_training.data.frames import TrainingFrame
+from kd_training.data.older_sweeps import older_sweeps
 from kd_training.data.points import augment_points, merge_sweeps
-from kd_training.data.sweep_index import SweepIndex
 from kd_training.data.virtual_points import virtual_points
 
 
@@ -28,7 +28,6 @@ class LidarSource:
     def __init__(self, cache_bytes: int, teacher: TeacherModelConfig | None = None) -> None:
         self.teacher = teacher
         self._cache: LRUCache = LRUCache(cache_bytes, getsizeof=_nbytes)
-        self._sweeps = SweepIndex()
         self._last: _OwnSweep | None = None
 
     @property
@@ -49,7 +48,7 @@ class LidarSource:
         configured, the cloud has fewer.
         """
         own, config = self._own(frame), self.teacher.points
-        older = [(row, read_lidar(frame.nusc, row)) for row in self._sweeps.before(frame, config.sweeps - 1)]
+        older = [(row, read_lidar(frame.nusc, row)) for row in older_sweeps(frame, config.sweeps - 1)]
         points = merge_sweeps(frame, [*zip(frame.lidars, own.points, strict=True), *older], self.teacher)
         if config.virtual.per_instance:
             added = virtual_points(frame, own.returns, config.virtual)

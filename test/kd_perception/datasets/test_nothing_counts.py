@@ -21,7 +21,20 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def nusc(root) -> Tables:
-    return open_nuscenes(root, VERSION)
+    """Tables whose annotations and samples can be changed in memory."""
+    nusc = open_nuscenes(root, VERSION)
+    nusc.sample_annotation = EditableRows(nusc.sample_annotation)
+    return nusc
+
+
+class EditableRows(list):
+    """All rows of a table, which stay what they are made into."""
+
+    def number(self, token: str) -> int:
+        return next(number for number, row in enumerate(self) if row["token"] == token)
+
+    def token(self, number: int) -> str:
+        return self[number]["token"]
 
 
 @pytest.fixture(params=REACHES)
