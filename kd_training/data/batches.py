@@ -83,7 +83,7 @@ class StepBatches(torch.utils.data.Dataset):
     def __init__(
         self,
         spec: StudentSpec,
-        frames: tuple[TrainingFrame, ...],
+        frames: Sequence[TrainingFrame],
         config: TrainConfig,
         plan: RunPlan,
         lidar: LidarSource,

@@ -6,19 +6,20 @@ from kd_perception.datasets.nothing_counts import grid_reach, why_nothing_counts
 from kd_perception.datasets.nuscenes import read_lidar
 from kd_perception.errors import DataError
 from kd_perception.geometry.grid import BevGrid
-from kd_training.data.frames import TrainingFrame
+from kd_training.data.frames import TrainingFrame, facts_of
 
 SCENES_READ = 64  # whose first clouds are read: a format goes for a whole recording
 
 
 def check_first_clouds(frames: Sequence[TrainingFrame]) -> None:
     """Read the first cloud of every LiDAR of some scenes; raises DataError for a file that is none."""
-    first: dict[tuple[str, str, str], tuple[TrainingFrame, dict]] = {}
-    for frame in frames:
-        for row in frame.lidars:
-            first.setdefault((frame.nusc.dataroot, frame.frame.scene, row["channel"]), (frame, row))
-    for frame, row in list(first.values())[:: max(1, len(first) // SCENES_READ)]:
-        read_lidar(frame.nusc, row)
+    first: dict[tuple[str, str, str], tuple[int, str]] = {}
+    for place, facts in enumerate(facts_of(frames)):
+        for channel in facts.lidars:
+            first.setdefault((facts.data_set, facts.scene, channel), (place, channel))
+    for place, channel in list(first.values())[:: max(1, len(first) // SCENES_READ)]:
+        frame = frames[place]
+        read_lidar(frame.nusc, next(row for row in frame.lidars if row["channel"] == channel))
 
 
 def check_boxes(frames: Sequence[TrainingFrame], grid: BevGrid) -> list[str]:
@@ -27,13 +28,13 @@ def check_boxes(frames: Sequence[TrainingFrame], grid: BevGrid) -> list[str]:
     Otherwise returns a sentence for each data set that has none: there a run learns only what is no object.
     """
     sentences, data_sets = [], {}
-    for frame in frames:
-        data_sets.setdefault((frame.nusc.dataroot, frame.nusc.version), []).append(frame)
+    for place, facts in enumerate(facts_of(frames)):
+        data_sets.setdefault(facts.data_set, []).append(place)
     for mine in data_sets.values():
-        if any(grid.holds(frame.boxes.center[:, :2]).any() for frame in mine):
+        if any(grid.holds(frames[place].boxes.center[:, :2]).any() for place in mine):
             continue
-        tokens = [frame.frame.sample_token for frame in mine]
-        sentences.append(why_nothing_counts(mine[0].nusc, tokens, mine[0].boxes.classes, grid_reach(grid)))
+        first, tokens = frames[mine[0]], [frames[place].frame.sample_token for place in mine]
+        sentences.append(why_nothing_counts(first.nusc, tokens, first.boxes.classes, grid_reach(grid)))
     if len(sentences) == len(data_sets):
         raise DataError(sentences[0])
     return sentences

@@ -1,12 +1,16 @@
-"""Training frames: what a nuScenes-format data set says about a keyframe, read once; files are opened when a sample is
-made."""
+"""Training frames: what a nuScenes-format data set says about a keyframe, read when it is asked for; files are opened
+when a sample is made."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
+from typing import overload
 
 import numpy as np
+from cachetools import LRUCache
 from nuscenes.utils.splits import create_splits_scenes
 
 from kd_perception.datasets.nuscenes import (
@@ -16,19 +20,22 @@ from kd_perception.datasets.nuscenes import (
     load_frame,
     open_nuscenes,
     scene_names,
+    scene_row,
     scene_samples,
 )
 from kd_perception.datasets.rigs import check_anchor
 from kd_perception.datasets.tables import Tables
-from kd_perception.datasets.timeline import CameraTimeline, camera_timelines
+from kd_perception.datasets.timeline import CameraTimeline, camera_timeline
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.student.spec import MemorySpec
 from kd_training.config.sections import DataRoot
+from kd_training.data.frame_facts import FrameFacts, scene_facts
 
 INTERVAL_TOLERANCE_S = 0.1
+KEPT_FRAMES = 128  # in memory per process; a frame with its boxes takes about 30 kB
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,14 @@ class TrainingFrame:
         """The rig, in order."""
         return [image.camera for image in self.frame.images]
 
+    @property
+    def facts(self) -> FrameFacts:
+        """What a run asks of all its frames."""
+        present = np.bincount(self.boxes.label, minlength=len(self.boxes.classes)) > 0
+        lidars = tuple(row["channel"] for row in self.lidars)
+        data_set = f"{self.nusc.dataroot}/{self.nusc.version}"
+        return FrameFacts(self.key, data_set, self.frame.scene, lidars, self.frame.masked, present)
+
     def earlier(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Frame | None:
         """One of the same scene's moments, drawn evenly, that lie so many seconds before; None without one."""
         indices = self.timeline.earlier(self.frame.timestamp_us, shortest_s, longest_s)
@@ -70,13 +85,87 @@ class TrainingFrame:
         return at_anchor(frame) if self.camera_motion else frame
 
 
+class KeyFrames(Sequence[TrainingFrame]):
+    """Keyframes that are made when they are asked for; the last KEPT_FRAMES stay in memory.
+
+    A slice is a tuple. Of all of them there are only facts and, by scene, time lines.
+    """
+
+    def __init__(self, data_sets: Iterable["Dataset"]) -> None:
+        self._places = [
+            (data_set, scene, token)
+            for data_set in data_sets
+            for scene in data_set.scenes
+            for token in scene_samples(data_set.nusc, scene)
+        ]
+        self._kept: LRUCache = LRUCache(KEPT_FRAMES)
+        self._timelines: dict[tuple[int, str], CameraTimeline] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingFrame: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[TrainingFrame, ...]: ...
+    def __getitem__(self, index: int | slice) -> TrainingFrame | tuple[TrainingFrame, ...]:
+        """A frame, or the frames of a slice."""
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(len(self))[index])
+        index = range(len(self))[index]
+        if index not in self._kept:
+            self._kept[index] = self._made(*self._places[index])
+        return self._kept[index]
+
+    @cached_property
+    def facts(self) -> list[FrameFacts]:
+        """Of each frame."""
+        facts: list[FrameFacts] = []
+        for _, places in groupby(self._places, key=lambda place: (id(place[0]), place[1])):
+            data_sets, scenes, tokens = zip(*places, strict=True)
+            facts += scene_facts(data_sets[0].nusc, scenes[0], tokens, data_sets[0].classes)
+        return facts
+
+    @property
+    def moments(self) -> list[tuple[CameraTimeline, np.ndarray]]:
+        """The time line of each scene, and the times (F,) of its keyframes in microseconds."""
+        scenes = {(id(data_set), scene): (data_set, scene) for data_set, scene, _ in self._places}
+        lines = [self._timeline(*place) for place in scenes.values()]
+        return [(line, line.stamps_us[line.is_keyframe]) for line in lines]
+
+    def _timeline(self, data_set: "Dataset", scene: str) -> CameraTimeline:
+        place = id(data_set), scene
+        if place not in self._timelines:
+            self._timelines[place] = camera_timeline(data_set.nusc, scene)
+        return self._timelines[place]
+
+    def _made(self, data_set: "Dataset", scene: str, token: str) -> TrainingFrame:
+        nusc, frame = data_set.nusc, load_frame(data_set.nusc, token)
+        boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, data_set.classes)
+        lidars = tuple(nusc.rig_of(token).lidar_rows(nusc, token))
+        frame = at_anchor(frame) if data_set.camera_motion else frame
+        timeline = self._timeline(data_set, scene)
+        return TrainingFrame(frame, boxes[points != 0], lidars, nusc, timeline, data_set.camera_motion)
+
+
+def facts_of(frames: Sequence[TrainingFrame]) -> Sequence[FrameFacts]:
+    """Facts of frames, without making them where they are made on demand."""
+    return frames.facts if isinstance(frames, KeyFrames) else [frame.facts for frame in frames]
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """One opened data set: its tables, the scenes used, and all their keyframes."""
+    """One opened data set: its tables, the scenes used, and how its keyframes are read."""
 
     nusc: Tables = field(repr=False)
     scenes: tuple[str, ...]
-    frames: tuple[TrainingFrame, ...]
+    classes: ClassList = field(repr=False)
+    camera_motion: bool = False
+
+    @cached_property
+    def frames(self) -> KeyFrames:
+        """All keyframes."""
+        return KeyFrames([self])
 
 
 def open_dataset(
@@ -90,13 +179,15 @@ def open_dataset(
         raise ConfigError("a data set has no folder; give data.root=FOLDER, or a root for every entry of data.roots")
     nusc = open_nuscenes(Path(source.root), source.version, anchor)
     scenes = _chosen_scenes(nusc, source)
-    timelines = camera_timelines(nusc, scenes)
-    frames = tuple(
-        _training_frame(nusc, token, timelines[scene], classes, camera_motion=camera_motion)
-        for scene in scenes
-        for token in scene_samples(nusc, scene)
-    )
-    return Dataset(nusc, scenes, frames)
+    for scene in scenes:
+        _check_cameras(nusc, scene)
+    return Dataset(nusc, scenes, classes, camera_motion)
+
+
+def _check_cameras(nusc: Tables, scene: str) -> None:
+    """Raise DataError for a scene that is not there, or has no camera."""
+    if not nusc.rigs[scene_row(nusc, scene)["token"]].cameras:
+        raise DataError(f"scene '{scene}' of {nusc.dataroot} has no camera; choose scenes with cameras")
 
 
 def _chosen_scenes(nusc: Tables, source: DataRoot) -> tuple[str, ...]:
@@ -116,11 +207,11 @@ def _chosen_scenes(nusc: Tables, source: DataRoot) -> tuple[str, ...]:
 
 def open_frames(
     sources: Sequence[DataRoot], classes: ClassList = NUSCENES, *, camera_motion: bool = False, anchor: str = ""
-) -> tuple[TrainingFrame, ...]:
+) -> KeyFrames:
     """All keyframes of several data sets; raises DataError without any, ConfigError if no scene has the anchor."""
     data_sets = [open_dataset(source, classes, camera_motion=camera_motion, anchor=anchor) for source in sources]
     check_anchor(anchor, [data_set.nusc for data_set in data_sets])
-    frames = tuple(frame for data_set in data_sets for frame in data_set.frames)
+    frames = KeyFrames(data_sets)
     if not frames:
         raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
     return frames
@@ -128,9 +219,9 @@ def open_frames(
 
 def check_clouds(frames: Sequence[TrainingFrame]) -> None:
     """Raise DataError if a keyframe has no LiDAR: a teacher sees nothing else."""
-    without = [frame for frame in frames if not frame.lidars]
+    without = [number for number, facts in enumerate(facts_of(frames)) if not facts.lidars]
     if without:
-        first = without[0]
+        first = frames[without[0]]
         raise DataError(
             f"{len(without)} of {len(frames)} keyframes of data.roots have no LiDAR in their tables, which a teacher "
             f"needs; the first is sample {first.frame.sample_token} of scene '{first.frame.scene}' in "
@@ -140,7 +231,7 @@ def check_clouds(frames: Sequence[TrainingFrame]) -> None:
 
 def check_depth_labels(frames: Sequence[TrainingFrame]) -> None:
     """Raise ConfigError if no keyframe has a LiDAR, which gives a student its depth labels."""
-    if not any(frame.lidars for frame in frames):
+    if not any(facts.lidars for facts in facts_of(frames)):
         raise ConfigError(
             "no keyframe of data.roots has a LiDAR, so there are no depth labels; set loss.depth=0 for a camera-only "
             "data set"
@@ -149,12 +240,12 @@ def check_depth_labels(frames: Sequence[TrainingFrame]) -> None:
 
 def what_is_masked(frames: Sequence[TrainingFrame]) -> list[str]:
     """Sentences that count what keyframes lack: images of cameras, which are masked, and LiDARs."""
-    sentences = []
-    masked = Counter(name for frame in frames for name in frame.frame.masked)
+    sentences, known = [], facts_of(frames)
+    masked = Counter(name for facts in known for name in facts.masked)
     if masked:
         counts = ", ".join(f"{name} in {count}" for name, count in sorted(masked.items()))
         sentences.append(f"the tables lack images, their cameras are masked (of {len(frames)} keyframes): {counts}")
-    if without := sum(not frame.lidars for frame in frames):
+    if without := sum(not facts.lidars for facts in known):
         sentences.append(f"{without} of {len(frames)} keyframes have no LiDAR and therefore no depth labels")
     return sentences
 
@@ -163,9 +254,10 @@ def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None
     """Raise ConfigError if the data has no pairs near the shortest or the longest interval: a student's file must not
     claim intervals that it was not trained on."""
     ages = [
-        (frame.frame.timestamp_us - frame.timeline.stamps_us[index]) / 1e6
-        for frame in frames
-        for index in frame.timeline.earlier(frame.frame.timestamp_us, memory.shortest_s, memory.longest_s)
+        (stamp - line.stamps_us[index]) / 1e6
+        for line, stamps in _moments(frames)
+        for stamp in stamps
+        for index in line.earlier(stamp, memory.shortest_s, memory.longest_s)
     ]
     if not ages:
         raise ConfigError(
@@ -179,11 +271,8 @@ def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None
         )
 
 
-def _training_frame(
-    nusc: Tables, token: str, timeline: CameraTimeline, classes: ClassList, *, camera_motion: bool
-) -> TrainingFrame:
-    frame = load_frame(nusc, token)
-    boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, classes)
-    lidars = tuple(nusc.rig_of(token).lidar_rows(nusc, token))
-    frame = at_anchor(frame) if camera_motion else frame
-    return TrainingFrame(frame, boxes[points != 0], lidars, nusc, timeline, camera_motion)
+def _moments(frames: Sequence[TrainingFrame]) -> list[tuple[CameraTimeline, np.ndarray]]:
+    """Time lines, and the times (F,) of keyframes in them."""
+    if isinstance(frames, KeyFrames):
+        return frames.moments
+    return [(frame.timeline, np.array([frame.frame.timestamp_us])) for frame in frames]

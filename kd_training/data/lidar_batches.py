@@ -1,5 +1,7 @@
 """A teacher's batches as a function of the step: the same seed and step give the same batch, as for students."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -32,7 +34,7 @@ class LidarBatches(torch.utils.data.Dataset):
     sampler."""
 
     def __init__(
-        self, frames: tuple[TrainingFrame, ...], config: TeacherTrainConfig, plan: RunPlan, lidar: LidarSource
+        self, frames: Sequence[TrainingFrame], config: TeacherTrainConfig, plan: RunPlan, lidar: LidarSource
     ) -> None:
         self.config, self.plan, self.lidar = config, plan, lidar
         self.sampler = FrameSampler(frames, config.schedule.seed, balance=config.data.balance_classes)

@@ -18,7 +18,7 @@ from kd_perception.geometry.box_geometry import Rectangles, rectangles_overlap
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
 from kd_training.config.teacher import PasteConfig
-from kd_training.data.frames import TrainingFrame
+from kd_training.data.frames import TrainingFrame, facts_of
 from kd_training.data.held_points import inside
 from kd_training.data.lidar_source import LidarSource
 
@@ -112,6 +112,8 @@ def cut_objects(frames: Sequence[TrainingFrame], lidar: LidarSource, config: Pas
     points: list[np.ndarray] = []
     order = np.random.default_rng(0).permutation(len(frames))
     for place in track(order, description="cutting objects to paste", transient=True):
+        if not room.any():
+            break
         frame = frames[place]
         if not room[frame.boxes.label].any():
             continue
@@ -136,8 +138,8 @@ def _digest(frames: Sequence[TrainingFrame], lidar: LidarSource, config: PasteCo
     facts = [asdict(teacher.points), teacher.pillar_size, config.least_points, config.per_class, sorted(config.counts)]
     facts.append(frames[0].boxes.classes.names)
     digest = hashlib.sha256(json.dumps(facts).encode())
-    for frame in frames:
-        digest.update(frame.key.encode())
+    for facts in facts_of(frames):
+        digest.update(facts.key.encode())
     return digest.hexdigest()
 
 

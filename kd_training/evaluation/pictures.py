@@ -36,10 +36,10 @@ def write_comparisons(out: Path) -> Path | None:
     teacher = None
     if is_student and config.distill.teacher:
         teacher = TeacherDetector(load_teacher(Path(config.distill.teacher)))
-    frame_of = {frame.frame.sample_token: frame for frame in dataset.frames}
+    place_of = {facts.key: place for place, facts in enumerate(dataset.frames.facts)}
     folder = out / PICTURES_FOLDER
     for number, token in enumerate(spread(list(results), FRAMES)):
-        frame = frame_of[token]
+        frame = dataset.frames[place_of[f"{dataset.nusc.dataroot}/{dataset.nusc.version}/{token}"]]
         boxes = {} if teacher is None else {"teacher": teacher.detect(frame)}
         boxes["student" if is_student else "teacher"] = boxes_of_result(
             results[token], frame.frame.global_from_ego, classes

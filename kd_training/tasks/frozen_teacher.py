@@ -1,6 +1,7 @@
 """A frozen teacher's outputs for a student's batches; kept in memory where augmentation repeats itself."""
 
 import hashlib
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kd_training.batches.point_batch import PointBatch
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.sections import AugmentConfig
 from kd_training.data.batches import Batch
-from kd_training.data.frames import TrainingFrame
+from kd_training.data.frames import TrainingFrame, facts_of
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.points import collate_points
 from kd_training.data.samples import ShownFrame
@@ -53,12 +54,12 @@ class KeptOutputs:
         self,
         teacher: FrozenTeacher,
         layers: frozenset[str],
-        frames: tuple[TrainingFrame, ...],
+        frames: Sequence[TrainingFrame],
         lidar: LidarSource,
         cache_bytes: int,
     ) -> None:
         self.teacher, self.layers, self.lidar = teacher, layers, lidar
-        self.frame_of = {frame.key: frame for frame in frames}
+        self.frames, self.place_of = frames, {facts.key: place for place, facts in enumerate(facts_of(frames))}
         self._cache: LRUCache = LRUCache(cache_bytes, getsizeof=_nbytes)
 
     def outputs(self, batch: Batch) -> DetectorOutputs:
@@ -74,7 +75,7 @@ class KeptOutputs:
 
     @cachedmethod(attrgetter("_cache"), key=lambda self, shown, device: _key(shown))
     def _one(self, shown: ShownFrame, device: torch.device) -> DetectorOutputs:
-        cloud = self.lidar.augmented(self.frame_of[shown.key], shown.target_from_ego)
+        cloud = self.lidar.augmented(self.frames[self.place_of[shown.key]], shown.target_from_ego)
         outputs = self.teacher.outputs(collate_points([cloud]).to(device), 1)
         kept = outputs._replace(features={name: outputs.features[name] for name in sorted(self.layers)})
         return kept.map(lambda value: value.to("cpu", torch.bfloat16))

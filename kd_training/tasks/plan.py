@@ -3,12 +3,10 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from kd_perception.errors import ConfigError
 from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import AnyConfig
-from kd_training.data.frames import TrainingFrame
+from kd_training.data.frames import TrainingFrame, facts_of
 
 
 def plan_run(config: AnyConfig, frames: Sequence[TrainingFrame], rank: int, processes: int) -> RunPlan:
@@ -33,5 +31,4 @@ def epoch_samples(frames: Sequence[TrainingFrame], *, balanced: bool) -> int:
     (arXiv:1908.09492) draws: the keyframes of each class, added up (nuScenes: 4.4 times the keyframes)."""
     if not balanced:
         return len(frames)
-    present = [len(np.unique(frame.boxes.label)) for frame in frames]
-    return max(len(frames), int(sum(present)))
+    return max(len(frames), sum(int(facts.present.sum()) for facts in facts_of(frames)))

@@ -1,7 +1,7 @@
 """What the training loop wants of a task: a module that turns batches into losses, and the batches by step."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -53,7 +53,7 @@ class Task(nn.Module, ABC):
     name: str
     model: nn.Module
     learning_rate_multipliers: Mapping[str, float]
-    frames: tuple[TrainingFrame, ...]
+    frames: Sequence[TrainingFrame]
 
     @property
     @abstractmethod

@@ -1,0 +1,42 @@
+"""What a run asks of all its keyframes before it starts: little of each, so that it fits for any number of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kd_perception.datasets.nuscenes import scene_row
+from kd_perception.geometry.classes import ClassList
+
+if TYPE_CHECKING:
+    from kd_perception.datasets.tables import Tables
+
+
+@dataclass(frozen=True)
+class FrameFacts:
+    """A keyframe's name among all data sets, the folder of its data set and its scene; channels of its LiDARs, and of
+    cameras that it lacks; present (classes,) bool: which classes its boxes have."""
+
+    key: str
+    data_set: str
+    scene: str
+    lidars: tuple[str, ...]
+    masked: tuple[str, ...]
+    present: np.ndarray
+
+
+def scene_facts(nusc: "Tables", scene: str, samples: Sequence[str], classes: ClassList) -> list[FrameFacts]:
+    """Facts of samples of a scene, from the index alone."""
+    rig, data_set = nusc.rigs[scene_row(nusc, scene)["token"]], f"{nusc.dataroot}/{nusc.version}"
+    label_of = np.array([classes.label_of_category.get(row["name"], -1) for row in nusc.category], np.int64)
+    facts = []
+    for sample in samples:
+        rows, sensors = nusc.sample_rows("sample_annotation", sample), nusc.key_rows(sample)
+        counts = nusc.index["sample_annotation.points"][rows] != 0
+        labels = label_of[nusc.index["sample_annotation.category"][rows[counts]]]
+        present = np.bincount(labels[labels >= 0], minlength=len(classes)) > 0
+        lidars = tuple(name for name in rig.lidars if name in sensors)
+        masked = tuple(name for name in rig.cameras if name not in sensors)
+        facts.append(FrameFacts(f"{data_set}/{sample}", data_set, scene, lidars, masked, present))
+    return facts
