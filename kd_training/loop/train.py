@@ -142,12 +142,13 @@ def kept_weights(out: Path, step: int) -> Path:
 
 
 def make_fabric(schedule: ScheduleConfig, out: Path) -> Fabric:
-    """One process, or as many as torchrun started."""
+    """One process, or as many as torchrun started on one machine or several."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))  # torchrun sets both; on each machine as many
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     logger = TensorBoardLogger(root_dir=out, name="events", version="")
     fabric = Fabric(
-        accelerator=accelerator, devices=processes, strategy="ddp" if processes > 1 else "auto",
+        accelerator=accelerator, devices=here, num_nodes=processes // here, strategy="ddp" if processes > 1 else "auto",
         precision=schedule.precision, loggers=logger,
     )  # fmt: skip
     fabric.launch()

@@ -49,21 +49,25 @@ def configs(data, teacher) -> dict[str, TrainConfig]:
 
 @pytest.fixture(scope="module")
 def of_two(configs, tmp_path_factory) -> Path:
-    """A folder with what each of two processes had."""
+    """A folder with what each of two processes had, which torchrun started as if on two machines."""
     out = tmp_path_factory.mktemp("two")
     for name, config in configs.items():
         (out / f"{name}.yaml").write_text(to_yaml(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    common |= {"PYTHONPATH": str(ROOT / "test"), "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "support.ddp_worker", str(out)]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'test'}", "CUDA_VISIBLE_DEVICES": ""}
+    meeting = ["--nnodes=2", "--nproc_per_node=1", "--master_addr=127.0.0.1", f"--master_port={port}"]
     running = [
-        subprocess.Popen(command, env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, cwd=ROOT)
-        for rank in range(2)
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", *meeting, f"--node_rank={node}"]
+            + ["-m", "support.ddp_worker", str(out)],
+            env=environment,
+            cwd=ROOT,
+        )
+        for node in range(2)
     ]
-    assert [process.wait(timeout=120) for process in running] == [0, 0]
+    assert [process.wait(timeout=240) for process in running] == [0, 0]
     return out
 
 
