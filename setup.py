@@ -77,6 +77,7 @@ setup(
             "rigs = kd_bench.other_rigs:rigs",
             "rigcheck = kd_bench.rig_check.cli:rigcheck",
             "steps = kd_bench.steps:steps",
+            "tables = kd_bench.large_tables.command:tables",
             "transfer = kd_bench.transfer:transfer",
             "distill = kd_bench.distill.cli:distill",
             "report = kd_bench.distill.cli:report",

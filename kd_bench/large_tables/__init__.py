@@ -1,0 +1,1 @@
+"""`kd bench tables`: opening a data set of nuScenes' size."""
