@@ -5,9 +5,10 @@ import signal
 
 import pytest
 
-# A shell ignores SIGINT for what it runs in the background, and programs that a test starts would inherit that:
-# tests of Ctrl-C would wait for ever.
+# A shell ignores SIGINT for what it runs in the background, nohup ignores SIGHUP, and programs that a test starts would
+# inherit that: tests of Ctrl-C and of closed terminals would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Each test process, and what it starts, has one core: `make test` runs one process a core. Before numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

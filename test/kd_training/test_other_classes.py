@@ -10,7 +10,7 @@ import yaml
 from support.nuscenes_tables import VERSION, write_dataset
 from support.tiny_runs import distilled_run, teacher_run
 
-from kd_perception.errors import ConfigError
+from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.comparison import compare
 from kd_perception.evaluation.offline import evaluate
 from kd_perception.geometry.classes import NUSCENES, ClassList, read_classes
@@ -99,7 +99,7 @@ def test_the_student_file_carries_them_to_the_robot_and_to_evaluation(data, trai
     assert len(list((tmp_path / "compared").glob("*.jpg"))) == 1
     source = open_source(out, data, VERSION, spec.classes)
     assert {frame.predictions.classes.names for frame in source.frames(FrameChoice(most=2))} == {NAMES}
-    with pytest.raises(ConfigError, match="is no class; they are car, truck"):
+    with pytest.raises(DataError, match="boxes of fence, large, small, but the classes are car, truck.*--classes"):
         compare(files=[f"own={out / 'results_nusc.json'}"], dataroot=data, version=VERSION, out=tmp_path / "compared")
 
 
