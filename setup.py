@@ -16,8 +16,8 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 
 def pinned(name: str) -> list[str]:
-    """The requirements of requirements/<name>.txt, without its comments."""
-    lines = Path("requirements", f"{name}.txt").read_text().splitlines()
+    """The requirements of requirements/<name>.txt, without its comments; colcon runs a link to this file elsewhere."""
+    lines = (Path(__file__).resolve().parent / "requirements" / f"{name}.txt").read_text().splitlines()
     return [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
 
 

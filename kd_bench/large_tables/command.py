@@ -19,7 +19,7 @@ from kd_perception.datasets.nuscenes import open_nuscenes
 VERSION = "v1.0-made"
 HEADINGS = ("opening", "keyframes", "seconds", "processor s", "peak MB")
 TABLES, FRAMES = "tables", "training's keyframes"
-METHOD = """Each line is a process of its own. Peak memory is that of the whole process, in the last line with PyTorch.
+METHOD = """Each line is a process of its own; peak memory is that of the whole process, PyTorch included.
 The first start checks the tables and makes the index; later ones read it."""
 
 

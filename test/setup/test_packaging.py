@@ -113,6 +113,13 @@ def test_installed_entry_points_are_those_of_setup_py():
     assert {(entry.group, f"{entry.name} = {entry.value}") for entry in installed} == set(declared_entry_points())
 
 
+def test_set_up_runs_through_a_link_in_another_folder(tmp_path):
+    """As `colcon build --symlink-install` runs it."""
+    (tmp_path / "setup.py").symlink_to(ROOT / "setup.py")
+    result = subprocess.run([sys.executable, "setup.py", "--name"], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.strip() == "kd_perception", result.stderr
+
+
 def test_shared_files_keep_their_folders(tmp_path):
     """launch, config and models land under share/kd_perception as they lie in the checkout."""
     result = subprocess.run(
