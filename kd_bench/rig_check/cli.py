@@ -130,7 +130,7 @@ def _rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
 
 
 def _write(report: Path, results: Sequence[Result], facts: dict[str, str]) -> None:
-    """The report, and every case beside it as a line of JSON."""
+    """The report, and every case next to it as a line of JSON."""
     parts = {
         "Rendered streets that no threshold was chosen on": [r for r in results if not (r.real or r.chosen_on)],
         "Real frames": [r for r in results if r.real],

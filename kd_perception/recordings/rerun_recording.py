@@ -194,7 +194,7 @@ class RerunRecording:
 
 
 def picture_path(camera: Camera) -> str:
-    """Where a camera's picture is: in the 3D scene, or beside it if no pinhole describes its lens."""
+    """Where a camera's picture is: in the 3D scene, or next to it if no pinhole describes its lens."""
     name = camera.name.strip("/").replace("/", "_").replace(" ", "_")
     return f"{PICTURES if camera.distortion_model == FISHEYE else SCENE}/{name}"
 

@@ -19,7 +19,7 @@ from kd_perception.images.jpeg import is_jpeg
 class ViewedImage:
     """An exposure: its calibration, the JPEG or PNG file as it is, and its stamp.
 
-    Raises DataError if it is neither, or not of the size that was calibrated: boxes would be drawn beside the objects.
+    Raises DataError if it is neither, or not of the size that was calibrated: boxes would be drawn next to the objects.
     """
 
     camera: Camera

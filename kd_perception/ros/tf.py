@@ -4,6 +4,7 @@ Both refuse and report the same: values that are not finite, quaternions that ar
 """
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +52,7 @@ def open_transforms(node: "Node", on_problem: Callable[[str], None], history_s: 
     return Tf2Transforms(node, on_problem, history_s)
 
 
-class _Listening:
+class _Listening(ABC):
     """Two subscriptions to tf, relative to the node's namespace, where tf2's own listener has absolute names."""
 
     def __init__(self, node: "Node") -> None:
@@ -69,9 +70,9 @@ class _Listening:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
 
+    @abstractmethod
     def _receive(self, message: "TFMessage", *, static: bool) -> None:
-        """A message of either topic has come."""
-        raise NotImplementedError
+        """Take a message of either topic."""
 
 
 class OwnTransforms(_Listening):

@@ -56,7 +56,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(path: Path, state: object) -> dict[str, Tensor]:
-    """The weights themselves, or the only ones under a key beside other things, as frameworks save them."""
+    """The weights themselves, or the only ones under a key next to other things, as frameworks save them."""
     if _is_weights(state):
         return state
     inner = [key for key, value in state.items() if _is_weights(value)] if isinstance(state, dict) else []

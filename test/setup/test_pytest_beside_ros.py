@@ -1,4 +1,4 @@
-"""The tests start beside a sourced ROS 2, whose pytest plugins are written for older versions of pytest."""
+"""The tests start next to a sourced ROS 2, whose pytest plugins are written for older versions of pytest."""
 
 import os
 import subprocess

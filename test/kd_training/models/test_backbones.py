@@ -98,7 +98,7 @@ def test_a_users_own_weights_load_without_their_classifier(kind, tmp_path):
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "model.img_backbone."])
 @pytest.mark.parametrize("key", ["", "state_dict", "model"])
 def test_weights_of_older_torchvision_ddp_and_frameworks(prefix, key, tmp_path):
-    """Without counters, under a prefix beside other parts, and in a dictionary with what is no weight."""
+    """Without counters, under a prefix next to other parts, and in a dictionary with what is no weight."""
     theirs, ours = build_backbone("resnet18"), build_backbone("resnet18")
     weights = {name: value for name, value in with_classifier(theirs).items() if not name.endswith("batches_tracked")}
     state = {f"{prefix}{name}": value for name, value in weights.items()}

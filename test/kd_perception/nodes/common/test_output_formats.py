@@ -15,7 +15,7 @@ from kd_perception.ros import live
 
 @pytest.fixture
 def other_installations():
-    """Message classes are looked up anew, before and after."""
+    """Message classes are looked up again, before and after."""
     live._class_of.cache_clear()
     yield
     live._class_of.cache_clear()
