@@ -119,6 +119,11 @@ class LossConfig(DetectionLossConfig):
 
     depth: float = 0.5  # cross-entropy of the range bins at LiDAR returns
 
+    @property
+    def depth_alone(self) -> bool:
+        """Whether depth is all that is learnt: it needs no labels, and no BEV half."""
+        return self.depth > 0 and self.heatmap == self.box == 0
+
 
 @dataclass
 class ScheduleConfig:

@@ -7,9 +7,10 @@ from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.result_folder import METRICS_FOLDER, read_summary
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_model, load_teacher
-from kd_training.config.experiment import TeacherTrainConfig
+from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
+from kd_training.evaluation.depth import DepthAccuracy, evaluate_depth
 from kd_training.evaluation.student import evaluate_model
 from kd_training.evaluation.teacher import evaluate_teacher
 
@@ -33,6 +34,21 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
             student, motion = load_model(weights), config.data.camera_motion
             dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
             yield source, evaluate_model(student, dataset, folder)
+
+
+def learnt_depth_alone(out: Path) -> bool:
+    """Whether a finished run has no detections to score: it learnt nothing but depth."""
+    config = checkpoint_config(out / WEIGHTS_FILE)
+    return isinstance(config, TrainConfig) and config.loss.depth_alone
+
+
+def validation_depth(out: Path) -> Iterator[tuple[DataRoot, DepthAccuracy]]:
+    """The depth accuracy of a student's run on each of its validation sets; files go where metrics go."""
+    student, config = load_model(out / WEIGHTS_FILE), checkpoint_config(out / WEIGHTS_FILE)
+    motion, anchor = config.data.camera_motion, config.data.anchor
+    for index, source in enumerate(config.data.validation):
+        dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
+        yield source, evaluate_depth(student, dataset, metrics_folder(out, index))
 
 
 def metrics_folder(out: Path, index: int) -> Path:

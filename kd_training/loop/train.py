@@ -60,7 +60,8 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     tune_malloc()
     check_start(config, out)
     run = open_run(config, out, weights, resume=resume)
-    notes = [*check_boxes(run.task.frames, run.task.grid), *what_is_masked(run.task.frames)]
+    notes = check_boxes(run.task.frames, run.task.grid) if run.task.learns_boxes else []
+    notes += what_is_masked(run.task.frames)
     steps, schedule = run.plan.steps, config.schedule
     run.fabric.print(
         f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "

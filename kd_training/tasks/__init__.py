@@ -1,6 +1,7 @@
-"""What a run trains: a student, a student with a teacher, or a teacher."""
+"""What a run trains: a student, its image half on depth alone, a student with a teacher, or a teacher."""
 
 from kd_training.config.experiment import AnyConfig, TeacherTrainConfig
+from kd_training.tasks.depth import DepthTask
 from kd_training.tasks.distilled import DistillTask
 from kd_training.tasks.student import StudentTask
 from kd_training.tasks.task import Task
@@ -14,4 +15,6 @@ def build_task(config: AnyConfig) -> Task:
     """
     if isinstance(config, TeacherTrainConfig):
         return TeacherTask(config)
-    return DistillTask(config) if config.distill.teacher else StudentTask(config)
+    if config.distill.teacher:
+        return DistillTask(config)
+    return DepthTask(config) if config.loss.depth_alone else StudentTask(config)

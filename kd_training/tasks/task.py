@@ -48,12 +48,14 @@ class Task(nn.Module, ABC):
     """A run's subject, which DDP wraps as a whole: its parameters are all that trains.
 
     `model` is what ships; `learning_rate_multipliers` are of parts of the model, by name, that learn at another rate.
+    `learns_boxes`: whether keyframes without any box are a mistake.
     """
 
     name: str
     model: nn.Module
     learning_rate_multipliers: Mapping[str, float]
     frames: Sequence[TrainingFrame]
+    learns_boxes: bool = True
 
     @property
     @abstractmethod

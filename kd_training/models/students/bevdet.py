@@ -19,6 +19,8 @@ from kd_training.models.center_head import SHARED, CenterHead
 from kd_training.models.necks import DepthContext, PyramidNeck
 from kd_training.models.view import build_view, sum_terms
 
+IMAGE_HALF = ("backbone", "neck", "depth_context")  # the parts before the view transform
+
 
 class BevDet(nn.Module):
     """The student. `forward` is what the student file computes, `train_forward` the same for a batch of rigs.
