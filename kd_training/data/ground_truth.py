@@ -25,16 +25,30 @@ class ObjectCells(NamedTuple):
         return regression[self.rig, self.group, :, self.row, self.column]
 
 
+class Trust(NamedTuple):
+    """What unlabelled ground truth counts: cells (B, classes, rows, columns), 0 in doubt, and objects (K,)."""
+
+    cells: Tensor
+    objects: Tensor
+
+    @property
+    def known(self) -> Tensor:
+        """Cells (B, classes, rows, columns) that are not in doubt; 1 or 0."""
+        return (self.cells > 0.0).float()
+
+
 class GroundTruth(NamedTuple):
     """Of B rigs: heatmap (B, classes, rows, columns); `objects` K; codes (K, 10), NaN = unknown; boxes (B).
 
-    The boxes are those whose centre is inside the grid, augmented as the rig is, on the host.
+    The boxes are those whose centre is inside the grid, augmented as the rig is, on the host. `trust` is None where all
+    was labelled.
     """
 
     heatmap: Tensor
     objects: ObjectCells
     codes: Tensor
     boxes: tuple[Boxes, ...]
+    trust: Trust | None = None
 
     @property
     def classes(self) -> ClassList:
@@ -44,7 +58,8 @@ class GroundTruth(NamedTuple):
     def to(self, device: torch.device) -> "GroundTruth":
         """The same on a device; boxes stay on the host."""
         objects = ObjectCells(*(part.to(device) for part in self.objects))
-        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes)
+        trust = None if self.trust is None else Trust(*(part.to(device) for part in self.trust))
+        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes, trust)
 
 
 def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
@@ -61,4 +76,17 @@ def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
         objects=objects,
         codes=torch.from_numpy(np.concatenate([entry.codes for entry in targets])),
         boxes=tuple(entry.boxes for entry in targets),
+        trust=_trust(targets, rig),
     )
+
+
+def _trust(targets: Sequence[DetectionTargets], rig: np.ndarray) -> Trust | None:
+    """The trust in the targets of several rigs; `rig` (K,) of each object."""
+    if all(entry.doubt is None and entry.weight == 1.0 for entry in targets):
+        return None
+    weight = np.array([entry.weight for entry in targets], np.float32)
+    cells = np.broadcast_to(weight[:, None, None, None], (len(targets), *targets[0].heatmap.shape)).copy()
+    for entry, of_rig in zip(targets, cells, strict=True):
+        if entry.doubt is not None:
+            of_rig[entry.doubt] = 0.0
+    return Trust(torch.from_numpy(cells), torch.from_numpy(weight[rig]))

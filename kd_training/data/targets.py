@@ -1,7 +1,7 @@
 """CenterPoint's targets (arXiv:2006.11275): Gaussian class heatmaps and box codes at object centres; and LiDAR depth
 labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,11 @@ NO_DEPTH = -1  # label of feature pixels without a return
 @dataclass(frozen=True)
 class DetectionTargets:
     """heatmap (classes, rows, columns) in [0, 1]; of the N objects inside the grid: group, row, column (N,), boxes and
-    codes (N, 10), NaN = unknown."""
+    codes (N, 10), NaN = unknown.
+
+    What is less than certain: `doubt`, bool as the heatmap, marks cells without an object that may have one, None where
+    all is known; `weight` is what the targets count in the losses.
+    """
 
     heatmap: np.ndarray
     group: np.ndarray
@@ -29,6 +33,12 @@ class DetectionTargets:
     column: np.ndarray
     codes: np.ndarray
     boxes: Boxes
+    doubt: np.ndarray | None = None
+    weight: float = 1.0
+
+    def doubted(self, doubt: np.ndarray, weight: float = 1.0) -> "DetectionTargets":
+        """The same with cells (classes, rows, columns) in doubt; those around an object of the class are certain."""
+        return replace(self, doubt=doubt & (self.heatmap == 0.0), weight=weight)
 
 
 def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:

@@ -34,11 +34,13 @@ def detection_losses(
     """Weighted scalar terms heatmap and box.
 
     They are normalised by the number of objects of each head group, in the batches of all processes, and added over the
-    groups, so that a rare group counts as much as a common one.
+    groups, so that a rare group counts as much as a common one. What nobody labelled counts as truth.trust says.
     """
     count = object_counts(truth, processes)
+    cells = None if truth.trust is None else truth.trust.cells
+    heatmap = heatmap_loss(outputs.heatmap, truth.heatmap, of_classes(count, truth.classes), cells)
     return {
-        "heatmap": config.heatmap * heatmap_loss(outputs.heatmap, truth.heatmap, of_classes(count, truth.classes)),
+        "heatmap": config.heatmap * heatmap,
         "box": config.box * box_loss(outputs.regression, truth, config.velocity, count),
     }
 
@@ -53,14 +55,15 @@ def of_classes(count: Tensor, classes: ClassList) -> Tensor:
     return count[torch.from_numpy(classes.group_of_label).to(count.device)]
 
 
-def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
+def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor, cells: Tensor | None = None) -> Tensor:
     """Gaussian focal loss (CornerNet, arXiv:1808.01244): logits, target (B, classes, rows, columns); count
-    (classes,) of the objects of each class's group."""
+    (classes,) of the objects of each class's group; `cells`, as the logits: what each counts, None: 1."""
     logits = logits.float()
     log_p, log_q = functional.logsigmoid(logits), functional.logsigmoid(-logits)
     positive = (target == 1.0).float()
     loss = -positive * log_q.exp() ** FOCAL_POWER * log_p
     loss = loss - (1.0 - positive) * (1.0 - target) ** NEGATIVE_POWER * log_p.exp() ** FOCAL_POWER * log_q
+    loss = loss if cells is None else loss * cells
     return (loss.sum(dim=(0, 2, 3)) / count).sum()
 
 
@@ -71,7 +74,8 @@ def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, cou
     error = torch.where(known, (predicted - torch.nan_to_num(truth.codes)).abs(), 0.0)
     weight = torch.ones(len(REGRESSION_CODES), device=error.device)
     weight[-2:] = velocity_weight
-    return ((error * weight).sum(dim=1) / count[truth.objects.group]).sum()
+    loss = (error * weight).sum(dim=1) / count[truth.objects.group]
+    return (loss if truth.trust is None else loss * truth.trust.objects).sum()
 
 
 def depth_loss(logits: Tensor, labels: Tensor, processes: TrainingProcesses = ALONE) -> Tensor:

@@ -48,6 +48,8 @@ class FeatureTerm:
         wrong = None
         if self.config.false_positives and self.pair.student == self.pair.teacher and self.pair.student in HEAD_LAYERS:
             probability = torch.sigmoid(batch.teacher.heatmap.float())
+            if batch.truth.trust is not None:  # where the truth is in doubt nobody is wrong
+                probability = probability * batch.truth.trust.known
             wrong = false_positives(probability, batch.truth.heatmap, footprints.inside, self.config.threshold)
         return region_weights(footprints, wrong, self.config)
 

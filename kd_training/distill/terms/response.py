@@ -15,7 +15,8 @@ from kd_training.losses.detection import box_loss
 class HeatmapTerm:
     """L = weight  sum_cells,classes |p - t|^2 BCE(p, t) / objects of the class's group.
 
-    The target t is the teacher's probability H_T, or with `within_truth` its product with the true heatmap H_GT.
+    The target t is the teacher's probability H_T, or with `within_truth` its product with the true heatmap H_GT. Cells
+    in doubt (Trust) do not count.
     """
 
     config: ResponseConfig
@@ -26,7 +27,10 @@ class HeatmapTerm:
         target = torch.sigmoid(batch.teacher.heatmap.float())
         if self.config.within_truth:
             target = target * batch.truth.heatmap
-        return TermValue(self.config.heatmap * heatmap_response(batch.student.heatmap, target, batch.class_counts))
+        trust = batch.truth.trust
+        known = None if trust is None else trust.known
+        loss = heatmap_response(batch.student.heatmap, target, batch.class_counts, known)
+        return TermValue(self.config.heatmap * loss)
 
 
 @dataclass(frozen=True)
@@ -39,18 +43,19 @@ class BoxTerm:
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
         codes = batch.truth.objects.of(batch.teacher.regression).float()
-        truth = batch.truth._replace(codes=codes)
+        truth = batch.truth._replace(codes=codes, trust=None)
         loss = box_loss(batch.student.regression, truth, self.config.velocity, batch.object_counts)
         return TermValue(self.config.boxes * loss)
 
 
-def heatmap_response(logits: Tensor, target: Tensor, count: Tensor) -> Tensor:
+def heatmap_response(logits: Tensor, target: Tensor, count: Tensor, cells: Tensor | None = None) -> Tensor:
     """|p - t|^2 BCE(p, t) of heatmap logits and target probabilities t, both (B, classes, rows, columns).
 
-    `count` (classes,) is that of the heatmap's own loss. The minimum lies at p = t; a Gaussian focal loss with soft
-    targets has it at 0.
+    `count` (classes,) and `cells` are those of the heatmap's own loss. The minimum lies at p = t; a Gaussian focal loss
+    with soft targets has it at 0.
     """
     logits = logits.float()
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     loss = (torch.sigmoid(logits) - target).square() * entropy
+    loss = loss if cells is None else loss * cells
     return (loss.sum(dim=(0, 2, 3)) / count).sum()
