@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_perception.datasets.json_rows import JsonRows, RowsByToken
+from kd_perception.datasets.json_rows import RowsByToken
 from kd_perception.errors import DataError
 
 Rows = Sequence[dict]
@@ -29,13 +29,13 @@ SMALLEST = 1e-6  # of a quaternion's largest part: below, it is no rotation
 LATEST_US = 1e17  # the year 5138; later stamps are in nanoseconds
 
 
-def check_tables(tables: Mapping[str, Rows], folder: Path) -> None:
-    """Raise DataError for the first thing that is wrong with tables as their JSON files have them."""
-    _check_tokens(tables, folder)
-    by_token = {
-        name: RowsByToken(rows) if isinstance(rows, JsonRows) else {row["token"]: row for row in rows}
-        for name, rows in tables.items()
-    }
+def check_tables(tables: Mapping[str, Rows], large: Mapping[str, RowsByToken], folder: Path) -> None:
+    """Raise DataError for the first thing that is wrong with tables as their JSON files have them.
+
+    Every row of `tables` is looked at; of the `large` ones by name, all rows, `tables` has those in doubt.
+    """
+    check_tokens(tables, folder)
+    by_token = {name: {row["token"]: row for row in rows} for name, rows in tables.items()} | dict(large)
     for name, key, target in LINKS:
         for row in tables[name]:
             if row.get(key) not in by_token[target]:
@@ -47,11 +47,10 @@ def check_tables(tables: Mapping[str, Rows], folder: Path) -> None:
     _check_annotations(tables["sample_annotation"], by_token, folder)
 
 
-def _check_tokens(tables: Mapping[str, Rows], folder: Path) -> None:
+def check_tokens(tables: Mapping[str, Rows], folder: Path) -> None:
+    """Raise DataError for a table that is no list of rows, or a row without a token of its own."""
     for name, rows in tables.items():
-        if not isinstance(rows, JsonRows) and not (
-            isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
-        ):
+        if isinstance(rows, str) or not (isinstance(rows, Sequence) and all(isinstance(row, dict) for row in rows)):
             raise DataError(f"{folder / name}.json is not a list of rows; restore it")
         seen = set()
         for row in rows:
@@ -190,7 +189,7 @@ def _check_stamp(folder: Path, name: str, row: dict) -> None:
 
 
 def _are_finite(values: object, count: int) -> bool:
-    """Whether they are so many finite numbers. Tables have millions of rows: NumPy would take ten times as long."""
+    """Whether they are so many finite numbers. Rows may be many: NumPy would take ten times as long."""
     try:
         return isinstance(values, list) and len(values) == count and math.isfinite(sum(values))
     except TypeError:

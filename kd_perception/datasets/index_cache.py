@@ -17,7 +17,7 @@ import numpy as np
 
 from kd_perception.atomic import atomic_path
 
-FORMAT = 1  # of the arrays; another number makes every index again
+FORMAT = 2  # of the arrays; another number makes every index again
 KEPT_ABOVE = 1 << 26  # bytes of tables; smaller ones are searched faster than a file is worth
 FOLDER = ".kd_index"
 

@@ -1,16 +1,16 @@
 """What is looked up all over a data set's large tables, as arrays: rows by token, by sample and by sensor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from kd_perception.datasets.checks import check_tables
-from kd_perception.datasets.json_rows import JsonRows, find_rows
+from kd_perception.datasets.checks import check_tables, check_tokens
+from kd_perception.datasets.json_rows import JsonRows, RowsByToken
+from kd_perception.datasets.large_tables import LARGE, TokenIndex, read_large, rows_in_doubt
+from kd_perception.datasets.row_types import UNKNOWN_POINTS, Columns, SmallNumbers
 
-LARGE = ("instance", "ego_pose", "sample_data", "sample_annotation")  # tables that are not held in memory
 PLACES = ("start", "length", "hash", "order")
-UNKNOWN_POINTS = -1  # what the devkit takes for "not counted": its filter keeps such boxes
 
 
 def large_rows(
@@ -34,14 +34,18 @@ def build_index(folder: Path, small: Mapping[str, Sequence[dict]]) -> dict[str, 
     sensor. sample_annotation: category (n,), points (n,) of LiDAR and RADAR, UNKNOWN_POINTS where nobody counted.
     Raises DataError as check_tables, OSError for a table that is missing, ValueError for a file that is none.
     """
-    arrays = {
-        f"{table}.{name}": array for table in LARGE for name, array in find_rows(folder / f"{table}.json").items()
-    }
+    check_tokens(small, folder)
+    numbers = SmallNumbers.of(small)
+    tables = read_large(folder, numbers)
+    by_token = {name: TokenIndex(tables[name].pop("hash")) for name in LARGE}
+    arrays = {f"{name}.{place}": tables[name].pop(place) for name in LARGE for place in ("start", "length")}
+    for name, index in by_token.items():
+        arrays |= {f"{name}.hash": index.hashes, f"{name}.order": index.order}
     large = large_rows(folder, arrays, {})
-    check_tables({**small, **large}, folder)
-    number = {name: {row["token"]: place for place, row in enumerate(small[name])} for name in small}
-    arrays |= _of_sample_data(large["sample_data"], small, number)
-    arrays |= _of_annotations(large, number)
+    doubt = {name: _Picked(large[name], rows) for name, rows in rows_in_doubt(tables, by_token, small).items()}
+    check_tables({**small, **doubt}, {name: RowsByToken(rows) for name, rows in large.items()}, folder)
+    arrays |= _of_sample_data(tables["sample_data"], large["sample_data"], small, numbers)
+    arrays |= _of_annotations(tables, by_token["instance"], large, numbers)
     for table in ("sample_data", "sample_annotation"):
         arrays |= _by_sample(table, arrays[f"{table}.sample"], len(small["sample"]))
     arrays["sample_data.first"] = _first_of_scenes(arrays, small)
@@ -49,26 +53,51 @@ def build_index(folder: Path, small: Mapping[str, Sequence[dict]]) -> dict[str, 
     return arrays
 
 
+class _Picked(Sequence[dict]):
+    """Some of a table's rows, decoded when asked for."""
+
+    def __init__(self, rows: JsonRows, numbers: np.ndarray) -> None:
+        self._rows, self._numbers = rows, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: int) -> dict:
+        return self._rows[int(self._numbers[place])]
+
+
 def _of_sample_data(
-    rows: JsonRows, small: Mapping[str, Sequence[dict]], number: Mapping[str, Mapping[str, int]]
+    columns: Columns, rows: JsonRows, small: Mapping[str, Sequence[dict]], numbers: SmallNumbers
 ) -> dict[str, np.ndarray]:
-    sensor_of = {row["token"]: number["sensor"][row["sensor_token"]] for row in small["calibrated_sensor"]}
-    found = np.empty(len(rows), [("sample", np.int32), ("sensor", np.int16), ("stamp", np.int64), ("key", bool)])
-    for place, row in enumerate(rows):
-        sample = number["sample"].get(row["sample_token"], -1)
-        found[place] = sample, sensor_of[row["calibrated_sensor_token"]], row["timestamp"], row["is_key_frame"]
-    return {f"sample_data.{name}": np.ascontiguousarray(found[name]) for name in found.dtype.names}
+    sensors = {row["token"]: number for number, row in enumerate(small["sensor"])}
+    sensor_of = np.array([sensors[row["sensor_token"]] for row in small["calibrated_sensor"]], np.int16)
+    for number, row in _odd(columns, rows):
+        columns["sample"][number] = numbers.sample.get(row["sample_token"], -1)
+        columns["calibration"][number] = numbers.calibrated_sensor[row["calibrated_sensor_token"]]
+        columns["stamp"][number], columns["key"][number] = row["timestamp"], row["is_key_frame"]
+    found = {name: columns[name] for name in ("sample", "stamp", "key")} | {"sensor": sensor_of[columns["calibration"]]}
+    return {f"sample_data.{name}": array for name, array in found.items()}
 
 
-def _of_annotations(large: Mapping[str, JsonRows], number: Mapping[str, Mapping[str, int]]) -> dict[str, np.ndarray]:
-    category_of = {row["token"]: number["category"][row["category_token"]] for row in large["instance"]}
-    rows = large["sample_annotation"]
-    found = np.empty(len(rows), [("sample", np.int32), ("category", np.int16), ("points", np.int32)])
-    for place, row in enumerate(rows):
+def _of_annotations(
+    tables: Mapping[str, Columns], instances: TokenIndex, large: Mapping[str, JsonRows], numbers: SmallNumbers
+) -> dict[str, np.ndarray]:
+    columns, category_of = tables["sample_annotation"], tables["instance"]["category"]
+    for number, row in _odd(tables["instance"], large["instance"]):
+        category_of[number] = numbers.category[row["category_token"]]
+    found = {"sample": columns["sample"], "points": columns["points"]}
+    found["category"] = category_of[instances.find(columns["instance"])].astype(np.int16)
+    for number, row in _odd(columns, large["sample_annotation"]):
         lidar, radar = row.get("num_lidar_pts"), row.get("num_radar_pts") or 0
-        points = UNKNOWN_POINTS if lidar is None else lidar + radar
-        found[place] = number["sample"][row["sample_token"]], category_of[row["instance_token"]], points
-    return {f"sample_annotation.{name}": np.ascontiguousarray(found[name]) for name in found.dtype.names}
+        found["points"][number] = UNKNOWN_POINTS if lidar is None else lidar + radar
+        found["sample"][number] = numbers.sample[row["sample_token"]]
+        found["category"][number] = category_of[large["instance"].number(row["instance_token"])]
+    return {f"sample_annotation.{name}": array for name, array in found.items()}
+
+
+def _odd(columns: Columns, rows: JsonRows) -> Iterator[tuple[int, dict]]:
+    """Numbers and rows that are not of their table's type, so that columns do not have them yet."""
+    return ((int(number), rows[int(number)]) for number in np.flatnonzero(columns["odd"]))
 
 
 def _by_sample(table: str, sample: np.ndarray, samples: int) -> dict[str, np.ndarray]:

@@ -11,8 +11,10 @@ from nuscenes import NuScenes
 
 from kd_perception.datasets.index_cache import indexed
 from kd_perception.datasets.json_rows import RowNumbers
+from kd_perception.datasets.large_tables import LARGE
 from kd_perception.datasets.rigs import SceneRig, scene_rigs
-from kd_perception.datasets.table_index import LARGE, UNKNOWN_POINTS, build_index, large_rows
+from kd_perception.datasets.row_types import UNKNOWN_POINTS
+from kd_perception.datasets.table_index import build_index, large_rows
 
 
 class Tables(NuScenes):
