@@ -1,158 +1,167 @@
-"""Arms, each a distillation configuration or none, and the suites that compare them.
+"""Suites: arms that are compared, each a way to train one student; and the order in which their runs are done.
 
-The recipe was chosen on another seed and split than the reported ones. There the teacher's heatmap as a target, and its
-task heads as a start, brought more than its features. The ablation shows what each part brings.
+A suite's arms share start, data, steps, batches and seeds with its baseline. What an arm imitates was fixed beforehand:
+the suite `terms` compares terms on the split `tune`, and `CHOSEN` names the one that the other suites report on `val`.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 
+from kd_bench.distill.splits import REPORTED, TUNED
 from kd_training.config.distill import (
     AttentionConfig,
     BlendingConfig,
-    BlendingMethod,
     DistillConfig,
     FeatureConfig,
-    LayerPair,
-    RelationConfig,
     ResponseConfig,
 )
 
-BASELINE = "none"
-CENTERPOINT, MVP = "centerpoint", "mvp"
+TENTH = 10  # every tenth scene is labelled
+CENTERPOINT, CENTERPOINT_TENTH = "centerpoint", "centerpoint_tenth"
+TEACHERS = {CENTERPOINT: 1, CENTERPOINT_TENTH: TENTH}  # which scenes each has seen the labels of: all, or every n-th
+TUNING_SEED = 100  # the first one on the tuning split: not among the reported ones
+WHOLE_LENGTH, TWO_THIRDS, HALF = 1.0, 2.0 / 3.0, 0.5
+
 NO_FEATURES, NO_IMITATION = FeatureConfig(weight=0.0), AttentionConfig(weight=0.0)
-RESPONSE, RELATION = ResponseConfig(heatmap=1.0), RelationConfig(weight=1.0)
-RECIPE = DistillConfig(feature=NO_FEATURES, attention=NO_IMITATION, response=RESPONSE)  # under automatic blending
-DISTILLBEV = DistillConfig()  # arXiv:2309.15109, under automatic blending
-HEADS_READ = LayerPair("shared", "shared")
-GRID_SCALES = (0.25, 1.0, 4.0)
-RESCALED = (2.0**-6, 2.0**6)
+ANSWERS = DistillConfig(
+    feature=NO_FEATURES, attention=NO_IMITATION, response=ResponseConfig(heatmap=1.0, within_truth=True)
+)
+PLAIN = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
 
 
-def label_of(arm: str, teacher: str) -> str:
-    """An arm's name in options and tables."""
-    return f"{arm}/{teacher}" if teacher else arm
+class Start(Enum):
+    """What every arm of a suite begins with: an image half trained on LiDAR depth alone, or ImageNet's backbone."""
+
+    depth = "depth"
+    imagenet = "imagenet"
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train: a teacher by name and how it is imitated; without a teacher `distill` is not used."""
+    """One way to train; without a teacher `distill` is not used.
+
+    `seeds`: how many; `labelled`: every n-th scene's labels are used; `length`: share of the suite's steps.
+    """
 
     name: str
     teacher: str = ""
     distill: DistillConfig = field(default_factory=DistillConfig)
-
-    @property
-    def label(self) -> str:
-        """Name and teacher: unique within a suite."""
-        return label_of(self.name, self.teacher)
-
-
-@dataclass(frozen=True)
-class GridArm:
-    """The best of `points` on the tuning split: the result of a search over fixed weights."""
-
-    name: str
-    points: tuple[Arm, ...]
-
-    @property
-    def teacher(self) -> str:
-        """The teacher of all points."""
-        return self.points[0].teacher
-
-    @property
-    def label(self) -> str:
-        """See Arm.label."""
-        return label_of(self.name, self.teacher)
+    seeds: int = 3
+    labelled: int = 1
+    length: float = WHOLE_LENGTH
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Arms for each student; with `curve` every arm is scored after each part of its run, not only at the end."""
+    """Arms of one student; `baseline` names the one that the others are compared with.
+
+    `depth_loss`: whether LiDAR depth supervises every arm, as it does unless a comparison is to start without LiDAR;
+    `length`: share of the common number of steps.
+    """
 
     name: str
     title: str
-    students: tuple[str, ...]
-    arms: tuple[Arm | GridArm, ...]
-    curve: bool = False
+    student: str
+    arms: tuple[Arm, ...]
+    baseline: str
+    start: Start = Start.depth
+    depth_loss: bool = True
+    split: str = REPORTED
+    length: float = WHOLE_LENGTH
+
+    @property
+    def first_seed(self) -> int:
+        """The seeds of the tuning split are not among the reported ones."""
+        return TUNING_SEED if self.split == TUNED else 0
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; KeyError without it."""
+        return {arm.name: arm for arm in self.arms}[name]
 
 
-def blended(name: str, method: BlendingMethod, scale: float = 1.0) -> Arm:
-    """The recipe under another blending method, every term's weight times `scale`."""
-    named = name if scale == 1.0 else scaled_name(name, scale)
-    return Arm(named, CENTERPOINT, replace(rescaled(RECIPE, scale), blending=BlendingConfig(method=method)))
+@dataclass(frozen=True)
+class Slice:
+    """A part of a plan: arms of a suite, by name, with their first `seeds` seeds."""
+
+    suite: Suite
+    arms: tuple[str, ...]
+    seeds: int
+
+    def pieces(self) -> Iterable[tuple[Suite, Arm, int]]:
+        """Suite, arm and seed of each run: seed by seed, so that the table is balanced whenever it ends."""
+        for number in range(self.seeds):
+            for name in self.arms:
+                arm = self.suite.arm(name)
+                if number < arm.seeds:
+                    yield self.suite, arm, self.suite.first_seed + number
 
 
-def scaled_name(name: str, scale: float) -> str:
-    """The name of an arm whose losses are all multiplied by `scale`."""
-    return f"{name}_x{scale:g}"
+def _taught(name: str, distill: DistillConfig, seeds: int = 3) -> Arm:
+    return Arm(name, CENTERPOINT, distill, seeds)
 
 
-def rescaled(config: DistillConfig, scale: float) -> DistillConfig:
-    """The weight of every term times `scale`."""
-    return replace(
-        config,
-        feature=replace(config.feature, weight=scale * config.feature.weight),
-        attention=replace(config.attention, weight=scale * config.attention.weight),
-        response=replace(config.response, heatmap=scale * config.response.heatmap, boxes=scale * config.response.boxes),
-        relation=replace(config.relation, weight=scale * config.relation.weight),
-    )
+def _with_features(feature: FeatureConfig) -> DistillConfig:
+    return replace(ANSWERS, feature=feature)
 
 
-def _features(name: str, **parts: bool) -> Arm:
-    """Features alone, with some of their parts switched on: regions, attention, scale, false_positives."""
-    switched_off = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
-    feature = replace(switched_off, **parts)
-    return Arm(name, CENTERPOINT, replace(DISTILLBEV, feature=feature, attention=NO_IMITATION))
+NONE = Arm("none")
+NONE_SHORT = Arm("none_two_thirds", seeds=1, length=TWO_THIRDS)  # is the baseline trained to the end?
+NONE_TENTH = Arm("none_tenth", labelled=TENTH)
+HEADS = _taught("heads", replace(ANSWERS, blending=BlendingConfig(kappa=0.0)))  # inherited heads, no term
 
+TERM_SEEDS = 2
+TERMS = Suite(
+    "terms", "Terms on top of the teacher's answers", "bevdet4d",
+    (
+        _taught("answers", ANSWERS, TERM_SEEDS),
+        _taught("answers_everywhere", replace(ANSWERS, response=ResponseConfig(heatmap=1.0)), TERM_SEEDS),
+        _taught("plain_features", _with_features(PLAIN), TERM_SEEDS),
+        _taught("distillbev_features", _with_features(FeatureConfig()), TERM_SEEDS),
+    ),
+    baseline="answers", split=TUNED, length=HALF,
+)  # fmt: skip
+FEATURES = ("plain_features", "distillbev_features")  # arms of TERMS that imitate features beside the answers
+CHOSEN = "answers"  # the best of TERMS on the tuning split
+BEST = replace(TERMS.arm(CHOSEN), seeds=5)
 
-def _layers(name: str, *pairs: tuple[str, str]) -> Arm:
-    layers = [LayerPair(*pair) for pair in pairs]
-    return Arm(name, CENTERPOINT, replace(DISTILLBEV, attention=NO_IMITATION, layers=layers))
-
-
-NONE = Arm(BASELINE)
-DISTILL = Arm("distill", CENTERPOINT, RECIPE)
-GRID = GridArm("fixed_grid3", tuple(blended("fixed", BlendingMethod.fixed, scale) for scale in GRID_SCALES))
 MAIN = Suite(
-    "main", "Students, teachers, and blending against a grid of fixed weights", ("bevdet", "bevdet4d"),
-    (NONE, DISTILL, replace(DISTILL, teacher=MVP), GRID),
-)  # fmt: skip
-ABLATION = Suite(
-    "ablation", "What each part brings", ("bevdet",),
+    "main", "With a teacher and without", "bevdet4d",
     (
-        NONE,
-        _features("mse"),
-        _features("regions", regions=True),
-        _features("regions_attention", regions=True, attention=True),
-        _features("regions_attention_scale", regions=True, attention=True, scale=True),
-        _features("features", regions=True, attention=True, scale=True, false_positives=True),
-        Arm("distillbev", CENTERPOINT, DISTILLBEV),
-        _layers("layers_head", ("pre_head", "pre_head")),
-        _layers("layers_quarter_head", ("quarter", "block2"), ("pre_head", "pre_head")),
-        DISTILL,
-        Arm("head", CENTERPOINT, replace(RECIPE, blending=BlendingConfig(kappa=0.0))),  # inherited heads, no term
-        Arm("distill_within_truth", CENTERPOINT, replace(RECIPE, response=replace(RESPONSE, within_truth=True))),
-        Arm("distill_own_head", CENTERPOINT, replace(RECIPE, inherit_head=False)),
-        Arm("distill_features", CENTERPOINT, replace(DISTILLBEV, attention=NO_IMITATION, response=RESPONSE)),
-        Arm("distill_shared", CENTERPOINT, replace(RECIPE, feature=FeatureConfig(), layers=[HEADS_READ])),
-        Arm("distill_relation", CENTERPOINT, replace(RECIPE, relation=RELATION)),
-        Arm("relation", CENTERPOINT, replace(RECIPE, response=ResponseConfig(), relation=RELATION)),
+        replace(NONE, seeds=5), BEST, HEADS, NONE_SHORT,
+        *(() if CHOSEN == "answers" else (replace(TERMS.arm("answers"), seeds=3),)),
     ),
+    baseline="none",
 )  # fmt: skip
-BLENDING = Suite(
-    "blending", "Blending methods", ("bevdet",),
-    (
-        NONE,
-        DISTILL,
-        blended("pcgrad", BlendingMethod.pcgrad),
-        blended("uncertainty", BlendingMethod.uncertainty),
-        *(blended("agb", BlendingMethod.agb, scale) for scale in RESCALED),
-        blended("fixed", BlendingMethod.fixed),
-        *(blended("fixed", BlendingMethod.fixed, scale) for scale in RESCALED),
-        GRID,
-    ),
+PUBLISHED = Suite(
+    "published", "A baseline that LiDAR never taught depth", "bevdet4d", (NONE, replace(BEST, seeds=3)),
+    baseline="none", start=Start.imagenet, depth_loss=False,
 )  # fmt: skip
-CONVERGENCE = Suite(
-    "convergence", "Steps to the baseline's final mAP", ("bevdet",), (NONE, DISTILL), curve=True
+SINGLE = Suite("single", "Without memory", "bevdet", (NONE, replace(BEST, seeds=3)), baseline="none")
+LABELS = Suite(
+    "labels", "A tenth of the labels", "bevdet4d",
+    (NONE_TENTH, Arm("answers_tenth", CENTERPOINT_TENTH, ANSWERS, labelled=TENTH), NONE),
+    baseline="none_tenth",
 )  # fmt: skip
-SUITES = (MAIN, ABLATION, BLENDING, CONVERGENCE)
+CEILING = "none"  # of LABELS: all labels, no teacher
+SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS)
+
+
+def whole(suite: Suite) -> Slice:
+    """All arms of a suite with all their seeds."""
+    return Slice(suite, tuple(arm.name for arm in suite.arms), max(arm.seeds for arm in suite.arms))
+
+
+# What decides most comes first: is the baseline trained, is there room between a tenth and all of the labels, which
+# terms are worth it; then three pairs everywhere, and the last seeds.
+PLAN: Sequence[Slice] = (
+    Slice(MAIN, (NONE.name, NONE_SHORT.name), 1),
+    Slice(LABELS, (NONE_TENTH.name,), 1),
+    whole(TERMS),
+    Slice(MAIN, (NONE.name, BEST.name), 3),
+    whole(LABELS),
+    Slice(MAIN, (NONE.name, BEST.name, HEADS.name), 3),
+    whole(PUBLISHED),
+    whole(MAIN),
+    whole(SINGLE),
+)

@@ -11,20 +11,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kd_bench.distill.arms import CENTERPOINT, MVP, SUITES, Suite
+from kd_bench.distill.arms import CENTERPOINT, PLAN, SUITES, TEACHERS, Slice, whole
 from kd_bench.distill.ledger import read_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import RunContext, execute, folder_of
+from kd_bench.distill.runner import RunContext, execute, missing
 from kd_bench.distill.splits import PLANS, REPORTED, Split, open_splits, render_missing
-from kd_bench.distill.suite_runs import Given, Settings, SuitePlan, suite_config, teacher_run
+from kd_bench.distill.suite_runs import Given, Planner, Settings, suite_config
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource
-from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
 
-LEDGER, REPORT = Path("docs/benchmarks/distill.jsonl"), Path("docs/benchmarks/distill.md")
+LEDGER, REPORT = Path("docs/benchmarks/distillation.jsonl"), Path("docs/benchmarks/distillation.md")
+START, START_RECIPE = "models/depth_pretrain_demo.safetensors", "config/training/depth_pretrain_demo.yaml"
 DEFAULTS = Settings()
-CONTINUED_RATE = 6e-4
+EVERYTHING = "all"
 
 
 class TimeUpError(Exception):
@@ -33,49 +33,35 @@ class TimeUpError(Exception):
 
 def distill(
     *,
-    suite: Annotated[str, typer.Option(help=f"One of {', '.join(suite.name for suite in SUITES)}.")] = "main",
-    student: Annotated[
-        list[str] | None,
-        typer.Option(help="bevdet, bevdet4d or bevdepth; repeat for more. Default: the suite's own."),
-    ] = None,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help=f"One of {', '.join(suite.name for suite in SUITES)}; {EVERYTHING}: what decides most comes first."
+        ),
+    ] = EVERYTHING,
     arm: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this arm, e.g. none or distill/mvp; repeat for more. Default: all."),
+        list[str] | None, typer.Option(help="Only this arm, e.g. none; repeat for more. Default: all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=0, help="At most so many seeds of an arm; 0: as many as it has.")] = 0,
+    start: Annotated[
+        Path | None, typer.Option(help=f"Weights that every student begins with, of {START_RECIPE}. Default: shipped.")
     ] = None,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: weights of the teacher centerpoint or mvp. Default: shipped, or trained first."),
+        typer.Option(help=f"NAME=FILE: weights of {' or '.join(TEACHERS)}. Default: shipped, or trained first."),
     ] = None,
-    start: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=FILE: weights that every arm of a student starts from. Default: models/NAME_demo."),
-    ] = None,
-    data: Annotated[Path, typer.Option(help="Folder of the splits train, val and tune.")] = Path(
-        "out/bench/distill/data"
-    ),
+    data: Annotated[Path, typer.Option(help="Folder of the splits train, val and tune.")] = Path("out/synthetic"),
     render: Annotated[bool, typer.Option(help="Render what the splits lack, or take them as they are.")] = True,
     work: Annotated[Path, typer.Option(help="Folder of the runs: logs, states, weights, detections.")] = Path(
-        "out/bench/distill/runs"
+        "out/bench/distillation"
     ),
     ledger: Annotated[Path, typer.Option(help="JSON lines of finished runs, which are not repeated.")] = LEDGER,
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Run every arm once on the split tune, with a seed of its own.")
-    ] = False,
     budget: Annotated[
         float, typer.Option(min=0.0, help="Minutes after which to stop; the same command continues. 0: no limit.")
     ] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of every arm.")] = DEFAULTS.seeds,
-    steps: Annotated[int, typer.Option(min=6, help="Steps of every run.")] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(min=3, help="Steps of a whole run.")] = DEFAULTS.steps,
     batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = DEFAULTS.batch,
-    rate: Annotated[
-        float,
-        typer.Option(
-            min=0.0, help=f"Learning rate; 0 means {DEFAULTS.learning_rate}, or {CONTINUED_RATE} with --continued."
-        ),
-    ] = 0.0,
-    continued: Annotated[
-        bool, typer.Option("--continued", help="Continue the whole trained student; keep its BEV half.")
-    ] = False,
+    rate: Annotated[float, typer.Option(min=0.0, help="Learning rate.")] = DEFAULTS.learning_rate,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; 1 on a GPU.")] = 2,
     threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0: PyTorch chooses.")] = 1,
 ) -> None:
@@ -87,27 +73,24 @@ def distill(
     torn = read_ledger(ledger).torn
     if torn:
         console.print(f"[yellow]{ledger} ends in the middle of a line; that run will be repeated:[/yellow] {torn[:60]}")
-    chosen = chosen_suite(suite, arm)
-    configs = {name: suite_config(name) for name in student or chosen.students}
-    given_starts = weights_by_name(start, list(configs), "--start")
-    starts = {name: given_starts.get(name) or _shipped_start(name) for name in configs}
-    teachers = _shipped_teachers() | weights_by_name(teacher, (CENTERPOINT, MVP), "--teacher")
-    rate = rate or (CONTINUED_RATE if continued else DEFAULTS.learning_rate)
-    settings = replace(
-        DEFAULTS, steps=steps, batch=batch, learning_rate=rate, seeds=seeds, continued=continued,
-        warmup_steps=min(DEFAULTS.warmup_steps, steps // 2),
-    )  # fmt: skip
+    slices = chosen_slices(suite, arm, seeds)
+    settings = replace(DEFAULTS, steps=steps, batch=batch, learning_rate=rate)
+    teachers = _shipped_teacher() | weights_by_name(teacher, list(TEACHERS), "--teacher")
+    students = {entry.suite.student: suite_config(entry.suite.student) for entry in slices}
     began = time.monotonic()
     deadline = began + 60.0 * budget if budget else math.inf
-    context = RunContext(work, ledger, jobs, threads, deadline=deadline, report=console.print)
     try:
-        given = Given(_splits(data, context, render=render), teachers, configs, starts)
-        done = _carry_out(SuitePlan(chosen, settings, given), context, tune=tune)
+        splits = _splits(data, deadline, console, render=render)
     except TimeUpError:
-        done = False
+        console.print("time is up; the same command continues")
+        return
+    planner = Planner(settings, Given(splits, students, start_weights(start), teachers, work))
+    context = RunContext(planner.folder_of, ledger, jobs, threads, deadline=deadline, report=console.print)
+    done = execute(lambda records: planner.runs(slices, records), context)
+    left = len(missing(lambda records: planner.runs(slices, records), context))
     minutes = (time.monotonic() - began) / 60.0
-    state = "complete" if done else "not complete; the same command continues"
-    console.print(f"suite {chosen.name}: {state} ({minutes:.0f} minutes); kd bench report writes the tables")
+    state = "complete" if done else f"not complete, {left} planned runs are left; the same command continues"
+    console.print(f"{suite}: {state} ({minutes:.0f} minutes); kd bench report writes the tables")
 
 
 def report(
@@ -124,80 +107,64 @@ def report(
         console.print(f"wrote [bold]{path}[/bold]")
 
 
-def _splits(data: Path, context: RunContext, *, render: bool) -> dict[str, Split]:
+def _splits(data: Path, deadline: float, console: Console, *, render: bool) -> dict[str, Split]:
     """The splits, described on the terminal; with `render` missing scenes are rendered first. Raises TimeUpError."""
 
     def on_scene(name: str, done: int, total: int) -> None:
-        if not context.time_left:
+        if time.monotonic() >= deadline:
             raise TimeUpError
         if done < total:
-            context.report(f"{name}: {done} of {total} scenes are rendered")
+            console.print(f"{name}: {done} of {total} scenes are rendered")
 
     if render:
         render_missing(data, PLANS, len(os.sched_getaffinity(0)), on_scene)
     splits = open_splits(data, PLANS)
     for name, split in splits.items():
-        context.report(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
+        console.print(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
     reported = splits[REPORTED]
     boxes = ", ".join(f"{name} {count}" for name, count in reported.boxes.items())
-    context.report(f"boxes in {REPORTED}: {boxes}")
+    console.print(f"boxes in {REPORTED}: {boxes}")
     for shortage in reported.shortages():
-        context.report(f"[yellow]{REPORTED} is too small to conclude from:[/yellow] {shortage}")
+        console.print(f"[yellow]{REPORTED} is too small to conclude from:[/yellow] {shortage}")
     return splits
 
 
-def _carry_out(plan: SuitePlan, context: RunContext, *, tune: bool) -> bool:
-    """Train or score the teachers, then the students; False if time was up."""
-    given = plan.given
-    wanted = sorted({arm.teacher for arm in plan.suite.arms if arm.teacher})
-    runs = {name: teacher_run(name, given.teachers.get(name), _recipe(name), given.splits) for name in wanted}
-    if not execute(lambda _: runs.values(), context):
-        return False
-    weights = {name: given.teachers.get(name) or folder_of(run, context) / WEIGHTS_FILE for name, run in runs.items()}
-    for name, path in weights.items():
-        if not path.is_file():
-            raise ConfigError(f"the ledger knows teacher {name}, but {path} does not exist; give --teacher {name}=FILE")
-    plan = replace(plan, given=replace(given, teachers=weights))
-    return execute((lambda _: plan.tuning_runs()) if tune else plan.reported_runs, context)
+def chosen_slices(suite: str, arms: Sequence[str] | None, seeds: int) -> list[Slice]:
+    """What is to be run of a suite or of all, reduced to these arms, if any, and to so many seeds, unless 0.
+
+    Raises ConfigError for an unknown name.
+    """
+    known = {entry.name: [whole(entry)] for entry in SUITES} | {EVERYTHING: list(PLAN)}
+    if suite not in known:
+        raise ConfigError(f"suite '{suite}' is unknown; choose one of {', '.join(known)}")
+    names = list(dict.fromkeys(arm.name for entry in known[suite] for arm in entry.suite.arms))
+    for name in arms or ():
+        if name not in names:
+            raise ConfigError(f"--arm '{name}' is not in suite {suite}; choose from: {', '.join(names)}")
+    return [
+        replace(
+            entry,
+            arms=tuple(name for name in entry.arms if name in (arms or names)),
+            seeds=min(entry.seeds, seeds or entry.seeds),
+        )
+        for entry in known[suite]
+    ]
 
 
-def chosen_suite(name: str, arms: Sequence[str] | None) -> Suite:
-    """The suite, reduced to the arms of these labels, if any; raises ConfigError for an unknown name or label."""
-    known = {suite.name: suite for suite in SUITES}
-    if name not in known:
-        raise ConfigError(f"suite '{name}' is unknown; choose one of {', '.join(known)}")
-    labels = [arm.label for arm in known[name].arms]
-    for label in arms or ():
-        if label not in labels:
-            raise ConfigError(f"--arm '{label}' is not in suite {name}; choose from: {', '.join(labels)}")
-    return replace(known[name], arms=tuple(arm for arm in known[name].arms if arm.label in (arms or labels)))
-
-
-def _shipped_start(student: str) -> Path:
-    """The shipped trained baseline; raises ConfigError where none ships."""
+def start_weights(given: Path | None) -> Path:
+    """The weights that students begin with: given, or shipped; ConfigError, with the command, without any."""
+    if given is not None and not given.is_file():
+        raise ConfigError(f"--start {given} does not exist; give weights that kd train {START_RECIPE} wrote")
     try:
-        return resource(f"models/{student}_demo.safetensors")
+        return (given or resource(START)).resolve()
     except DataError as error:
         raise ConfigError(
-            f"no trained {student} ships; train one (kd train config/training/{student}_demo.yaml) and give its "
-            f"weights with --start {student}=FILE"
+            f"no trained image half ships; kd train {START_RECIPE}, and give --start its weights"
         ) from error
 
 
-def _shipped_teachers() -> dict[str, Path]:
-    """Weights of the teachers that ship; the suite trains the others by their recipes."""
-    found = {}
-    for name in (CENTERPOINT, MVP):
-        try:
-            found[name] = resource(f"models/{name}_demo.safetensors")
-        except DataError:
-            continue
-    return found
-
-
-def _recipe(teacher: str) -> str:
-    """The shipped configuration that trains a teacher."""
-    return f"config/teacher/{teacher}_demo.yaml"
+def _shipped_teacher() -> dict[str, Path]:
+    return {CENTERPOINT: resource(f"models/{CENTERPOINT}_demo.safetensors")}
 
 
 def weights_by_name(given: Sequence[str] | None, known: Sequence[str], option: str) -> dict[str, Path]:

@@ -1,105 +1,99 @@
-"""One student under one protocol of the ledger: figures by arm and seed, and each arm compared with the baseline."""
+"""One student under one protocol of the ledger: figures by arm and seed, and arms compared seed by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from kd_bench.distill.arms import BASELINE, label_of
+from kd_bench.distill.arms import CEILING, MAIN, NONE, NONE_SHORT, Suite
 from kd_bench.distill.intervals import Estimate, estimate, paired
 from kd_bench.distill.ledger import Record
-from kd_bench.distill.splits import REPORTED, TUNED
-from kd_bench.distill.suite_runs import CONTINUED, PARTS, START, TEACHER_SUITE, TRAINED_PART, part_step
+from kd_bench.distill.suite_runs import TEACHER
 
-TRAINED_GAIN = 0.01  # mAP that the baseline's last third may still bring
-FIGURES = ("mAP", "NDS", "mATE", "mAOE", "mAVE")
+TRAINED_GAIN = 0.01  # mAP that the last third of a whole schedule may still bring
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Records of one student whose runs share data, start, steps and batch; those on the reported split count."""
+    """A suite's records of runs that share data, start, steps and batch, of its split."""
 
-    student: str
-    steps: int
-    batch: int
-    protocol: str
+    suite: Suite
     records: tuple[Record, ...]
 
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """Arms that have a finished run on the reported split."""
-        return tuple(
-            dict.fromkeys(label_of(record.arm, record.teacher) for record in self._reported if record.finished)
-        )
+    @property
+    def steps(self) -> int:
+        """Of a whole run."""
+        return max(record.steps for record in self.records)
 
     @property
-    def continued(self) -> bool:
-        """Whether the runs continue the whole student that they start from."""
-        return self.records[0].begins == CONTINUED
+    def batch(self) -> int:
+        """Samples of a step."""
+        return self.records[0].batch
 
     @property
-    def _reported(self) -> list[Record]:
-        return [record for record in self.records if record.split == REPORTED]
+    def labels(self) -> list[str]:
+        """The suite's arms that have a finished run."""
+        there = {record.arm for record in self.records}
+        return [arm.name for arm in self.suite.arms if arm.name in there]
 
-    def by_seed(self, label: str, figure: str, step: int | None = None) -> dict[int, float]:
-        """A figure (a field of Record, or 'AP class') of an arm by seed, at its end or after a step."""
-        return {
-            record.seed: _figure(record, figure)
-            for record in self._reported
-            if label_of(record.arm, record.teacher) == label and record.step == (self.steps if step is None else step)
-        }
+    def by_seed(self, label: str, figure: str) -> dict[int, float]:
+        """A figure (a field of Record, or 'AP class') of an arm by seed; seeds without it are left out."""
+        found = {record.seed: _figure(record, figure) for record in self.records if record.arm == label}
+        return {seed: value for seed, value in found.items() if value is not None}
 
-    def mean(self, label: str, figure: str) -> Estimate:
-        """Over an arm's seeds; ValueError if it has none."""
-        return estimate(self.by_seed(label, figure))
+    def mean(self, label: str, figure: str) -> Estimate | None:
+        """Over an arm's seeds; None if it has none."""
+        values = self.by_seed(label, figure)
+        return estimate(values) if values else None
 
-    def gain(self, label: str, figure: str) -> Estimate | None:
-        """An arm minus the baseline, seed by seed; None if no seed has both."""
-        return paired(self.by_seed(label, figure), self.by_seed(BASELINE, figure))
+    def gain(self, label: str, figure: str, over: str = "") -> Estimate | None:
+        """An arm minus another (the baseline), seed by seed; None if no seed has both."""
+        return paired(self.by_seed(label, figure), self.by_seed(over or self.suite.baseline, figure))
 
-    def curves(self, label: str) -> dict[int, dict[int, float]]:
-        """mAP by seed and step, of the seeds that have every step scored."""
-        steps = [part_step(self.steps, part) for part in range(1, PARTS)] + [self.steps]
-        scores = {step: self.by_seed(label, "mAP", step) for step in steps}
-        whole = sorted(set.intersection(*(set(values) for values in scores.values())))
-        return {seed: {step: scores[step][seed] for step in steps} for seed in whole}
+    def share_of_ceiling(self, label: str) -> Estimate | None:
+        """An arm's mAP divided by that of the arm with all labels, seed by seed."""
+        most = self.by_seed(CEILING, "mAP")
+        shares = {seed: value / most[seed] for seed, value in self.by_seed(label, "mAP").items() if most.get(seed)}
+        return estimate(shares) if shares else None
 
     def last_third_gain(self) -> float | None:
-        """mAP that the baseline gained in the last third of its steps, seed 0; None if it was not scored there."""
-        before = self.by_seed(BASELINE, "mAP", part_step(self.steps, TRAINED_PART)).get(0)
-        after = self.by_seed(BASELINE, "mAP").get(0)
-        return None if before is None or after is None else after - before
-
-    def tuning(self, labels: Sequence[str]) -> list[Record]:
-        """Finished runs of these arms on the tuning split."""
-        found = [record for record in self.records if record.split == TUNED and record.finished]
-        return [record for record in found if label_of(record.arm, record.teacher) in labels]
+        """mAP of the baseline minus that of one whose whole schedule is two thirds as long, seed 0; None without it."""
+        gain = self.gain(NONE.name, "mAP", NONE_SHORT.name)
+        return None if gain is None else gain.mean
 
 
-def steps_to(curve: dict[int, float], start: float, target: float) -> float | None:
-    """The step at which a learning curve (linear between its points, from `start` at step 0) first reaches `target`."""
-    before_step, before = 0, start
-    if before >= target:
-        return 0.0
-    for step, value in sorted(curve.items()):
-        if value >= target:
-            return before_step + (step - before_step) * (target - before) / (value - before)
-        before_step, before = step, value
-    return None
-
-
-def comparisons(records: Sequence[Record]) -> list[Comparison]:
-    """Students in the order of the ledger, the largest protocol of each first."""
-    students = [record for record in records if record.suite != TEACHER_SUITE and record.arm != START]
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in students:
-        groups.setdefault((record.student, record.protocol), []).append(record)
+def comparisons(suite: Suite, records: Sequence[Record]) -> list[Comparison]:
+    """One for each protocol that the suite has runs under, the one with most of them first."""
+    arms = {arm.name for arm in suite.arms}
+    protocols = dict.fromkeys(
+        record.protocol for record in records if record.suite == suite.name and record.student == suite.student
+    )
     found = [
-        Comparison(student, group[0].steps, group[0].batch, protocol, tuple(group))
-        for (student, protocol), group in groups.items()
+        Comparison(
+            suite,
+            tuple(
+                record
+                for record in records
+                if (record.protocol, record.split) == (protocol, suite.split) and record.arm in arms
+            ),
+        )
+        for protocol in protocols
     ]
-    order = list(dict.fromkeys(record.student for record in students))
-    return sorted(found, key=lambda entry: (order.index(entry.student), -len(entry.records)))
+    return sorted(found, key=lambda entry: -len(entry.records))
 
 
-def _figure(record: Record, figure: str) -> float:
-    return record.AP[figure.removeprefix("AP ")] if figure.startswith("AP ") else getattr(record, figure)
+def last_third_gain(records: Sequence[Record]) -> float | None:
+    """See Comparison, of the main suite's baseline."""
+    return next(
+        (gain for entry in comparisons(MAIN, records) if (gain := entry.last_third_gain()) is not None),
+        None,
+    )
+
+
+def teachers(records: Sequence[Record]) -> list[Record]:
+    """The scores of teachers."""
+    return [record for record in records if record.suite == TEACHER]
+
+
+def _figure(record: Record, figure: str) -> float | None:
+    if figure.startswith("AP "):
+        return record.AP.get(figure.removeprefix("AP "))
+    return getattr(record, figure)

@@ -19,6 +19,11 @@ class Estimate:
     count: int
 
     @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.mean - self.half_width
+
+    @property
     def clear(self) -> bool:
         """Whether the interval excludes 0."""
         return abs(self.mean) > self.half_width

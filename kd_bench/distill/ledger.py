@@ -1,4 +1,4 @@
-"""The ledger: a file of JSON lines, one for every scored step of every run. Its runs are never repeated."""
+"""The ledger: a file of JSON lines, one for every finished run. Its runs are never repeated."""
 
 import fcntl
 import json
@@ -13,6 +13,7 @@ from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import Metrics
 
 DECIMALS = 5
+FIGURES = {"mAP": "", "NDS": "", "mATE": "m", "mAOE": "rad", "mAVE": "m/s"}  # what reports show, with units
 ERRORS = {
     "mATE": "translation", "mASE": "scale", "mAOE": "orientation", "mAVE": "velocity", "mAAE": "attribute",
 }  # fmt: skip
@@ -20,12 +21,11 @@ ERRORS = {
 
 @dataclass(frozen=True)
 class Record:
-    """A run's accuracy on one split after `step` of its `steps` steps.
+    """A run's accuracy on one split at its end.
 
     mAP and NDS are in [0, 1], mATE in metres, mAOE in radians, mAVE in m/s; AP and truths (boxes that the metric
-    counts) are by class. `seconds` is the training time of the whole run. `start` is a digest of the weights it started
-    from; `begins` is "continued" if it kept all of them, "anew" if it re-initialised the BEV half. Runs of one
-    `protocol` share everything but teacher, arm and seed; `key` names this line.
+    counts) are by class. `seconds` is the time of the training. `start` is a digest of the weights it started from.
+    Runs of one `protocol` share everything but what their arms are about and the seed; `key` names this line.
     """
 
     suite: str
@@ -34,7 +34,6 @@ class Record:
     arm: str
     seed: int
     split: str
-    step: int
     steps: int
     batch: int
     mAP: float  # noqa: N815 - the field's own names
@@ -51,14 +50,8 @@ class Record:
     command: str
     commit: str
     start: str
-    begins: str
     protocol: str
     key: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether this is the run's end."""
-        return self.step == self.steps
 
 
 class Ledger(NamedTuple):

@@ -1,4 +1,4 @@
-"""Plots of the report: arms with their intervals, and learning curves."""
+"""The plot of a suite: its arms with their intervals."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -27,28 +27,5 @@ def draw_gains(gains: Mapping[str, Estimate], path: Path) -> None:
     axes.set_ylim(len(gains) - 0.5, -0.5)
     axes.set(xlabel="mAP x 100, difference to the baseline (seeds in brackets)")
     axes.grid(alpha=0.3)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
-
-
-def draw_curves(curves: Mapping[str, Mapping[int, Mapping[int, float]]], first: float, path: Path) -> None:
-    """mAP by step of every arm, from that of the common start: each seed thin, their mean thick."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for index, (label, seeds) in enumerate(curves.items()):
-        lines = [{0: first} | dict(curve) for curve in seeds.values()]
-        if not lines:
-            continue
-        steps = list(lines[0])
-        heights = [[100 * line[step] for step in steps] for line in lines]
-        for height in heights:
-            axes.plot(steps, height, color=f"C{index}", alpha=0.35, linewidth=0.8)
-        mean = [sum(values) / len(values) for values in zip(*heights, strict=True)]
-        axes.plot(steps, mean, "o-", color=f"C{index}", label=f"{label} ({len(lines)} seeds)")
-    axes.set(xlabel="steps", ylabel="mAP x 100")
-    axes.grid(alpha=0.3)
-    axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI)

@@ -1,146 +1,133 @@
-"""`distill.md`: the ledger as tables and plots; published figures stand at its end, apart from ours."""
+"""`distillation.md`: the ledger as tables and plots; published figures stand at its end, apart from ours."""
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_bench.distill.arms import BASELINE, CONVERGENCE, GRID, MAIN, SUITES, Arm, Suite, label_of
-from kd_bench.distill.blending_report import blending_parts
+from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE, SUITES, TERMS
 from kd_bench.distill.cells import gain_text, mean_text, number_text
-from kd_bench.distill.comparison import FIGURES, TRAINED_GAIN, Comparison, comparisons
-from kd_bench.distill.convergence_report import convergence_table
-from kd_bench.distill.distillbev_paper import published_tables
-from kd_bench.distill.ledger import Record
-from kd_bench.distill.plots import draw_curves, draw_gains
-from kd_bench.distill.splits import LEAST_BOXES, REPORTED, TUNED
-from kd_bench.distill.suite_runs import CONTINUED, START, TEACHER_SUITE, Settings
+from kd_bench.distill.comparison import Comparison, comparisons, teachers
+from kd_bench.distill.distillbev_paper import published_table
+from kd_bench.distill.gates import gates_table
+from kd_bench.distill.ledger import FIGURES, Record
+from kd_bench.distill.plots import draw_gains
+from kd_bench.distill.splits import LEAST_BOXES, REPORTED
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
 from kd_perception.geometry.classes import CLASSES
 
-UNITS = {"mAP": "", "NDS": "", "mATE": " m", "mAOE": " rad", "mAVE": " m/s"}
-METHOD = """Every arm of a student has the same start, data, steps, batches and seed, with a teacher or without. The
-image half of the start (backbone, neck, depth) is trained, from `models/STUDENT_demo.safetensors`, and its backbone is
-frozen. The BEV half (encoder, head, memory) is re-initialised from the seed; in sections titled *continued* it is that
-student's as well. Differences are paired: seed by seed, arm minus `none`. After ± stands half the 95 % interval of
-their mean (Student's t; none with one seed). **Bold**: the interval excludes 0. mAP and NDS are times 100; lower mATE,
-mAOE and mAVE are better. Weights are searched on the split `tune`, figures are of the split `val`; the scenes of all
-splits differ."""
+METHOD = f"""Every arm of a suite has the same start, data, steps, batches and seeds, with a teacher or without. The
+start is an image half (backbone, neck, depth) that LiDAR depth alone has taught, from
+`config/training/depth_pretrain_demo.yaml`: it has seen no label. In `published` it is ImageNet's backbone, and LiDAR
+depth supervises neither arm. Everything else begins anew from the seed. Which terms the teacher's lessons have was
+fixed on the split `tune`, with seeds of its own (suite `terms`; the choice is `{CHOSEN}`). All other figures are of the
+split `val`; the scenes of all splits differ.
+
+Differences are paired: seed by seed, arm minus baseline. After ± stands half the 95 % interval of their mean (Student's
+t; none with one seed). **Bold**: the interval excludes 0. mAP and NDS are times 100; lower errors are better. Whether
+the baseline is trained to the end is told by a second one whose whole schedule, down to a learning rate of 0, is two
+thirds as long: a score in the middle of a schedule would not tell, since the falling rate always gains."""
+SUMMARY = ((MAIN, BEST.name), (PUBLISHED, BEST.name), (SINGLE, BEST.name), (LABELS, ""))  # "": all taught arms
 
 
 def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
     """Write the report and its plots next to it; returns the files. Raises DataError for an empty ledger."""
     if not records:
         raise DataError("the ledger holds no runs yet; run kd bench distill first")
-    found = comparisons(records)
-    body = [f"# Distillation\n\n{METHOD}", _facts(records), _teachers(records)]
+    body = [f"# Distillation\n\n{METHOD}", _facts(records)]
+    body += [f"## In short\n\n{_summary(records)}", f"## What was wanted\n\n{gates_table(records)}", _teachers(records)]
     files = []
     for suite in SUITES:
-        parts = []
-        for compared in found:
-            labels = [arm.label for arm in suite.arms if arm.label in compared.labels]
-            if not _is_begun(suite, compared, labels):
-                continue
-            picture = path.with_name(f"{path.stem}_{suite.name}_{compared.student}_{compared.protocol[:6]}.png")
-            parts.append(_section(suite, compared, labels, records, picture))
+        parts = [f"## {suite.title}: `{suite.name}`"]
+        for number, compared in enumerate(comparisons(suite, records)):
+            picture = path.with_name(f"{path.stem}_{suite.name}{number or ''}.png")
+            parts.append(_section(compared, picture))
             files.append(picture)
-        if parts:
-            body.append("\n\n".join([f"## {suite.title}", *parts]))
-        else:
-            body.append(f"## {suite.title}\n\nNo run yet: `kd bench distill --suite {suite.name}`.")
-    body.append(published_tables())
+        body.append("\n\n".join(parts if len(parts) > 1 else [*parts, "No run yet."]))
+    body.append(published_table())
     write_text(path, "\n\n".join(part for part in body if part).strip() + "\n")
     return [path, *files]
 
 
-def _is_begun(suite: Suite, compared: Comparison, labels: list[str]) -> bool:
-    """Whether a suite has runs that the main one does not share."""
-    if suite == CONVERGENCE:
-        return bool(compared.curves(BASELINE))
-    shared = {BASELINE} if suite == MAIN else {arm.label for arm in MAIN.arms}
-    return not set(labels) <= shared
-
-
-def _section(suite: Suite, compared: Comparison, labels: list[str], records: Sequence[Record], picture: Path) -> str:
-    """One student in one suite."""
-    start = _start(records, compared)
-    title = f"### {compared.student}, {compared.steps} steps of {compared.batch} samples"
-    parts = [title + (f", {CONTINUED}" if compared.continued else ""), _trained(compared)]
-    parts.append(_arms_table(compared, labels, start))
-    if suite == CONVERGENCE:
-        first = start.mAP if start is not None and compared.continued else 0.0
-        draw_curves({label: compared.curves(label) for label in labels}, first, picture)
-        parts.append(convergence_table(compared, labels, first))
-    else:
-        gains = {label: compared.gain(label, "mAP") for label in labels if label != BASELINE}
-        draw_gains({label: gain for label, gain in gains.items() if gain is not None}, picture)
-    parts.append(f"![{suite.title}: {compared.student}]({picture.name})")
-    parts.append(_tuned(suite, compared))
-    if GRID in suite.arms:
-        parts += blending_parts(compared)
-    parts += [_by_class(compared, labels), _missing(suite, compared)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _arms_table(compared: Comparison, labels: list[str], start: Record | None) -> str:
+def _summary(records: Sequence[Record]) -> str:
+    """One row for each question: baseline, with a teacher, and the paired difference."""
     rows = []
-    if start is not None:
-        name = "*start, before these steps*" if compared.continued else "*the student that gave the image half*"
-        rows.append((name, "", *(number_text(getattr(start, name), name) for name in FIGURES)))
-    for label in labels:
-        cells = []
-        for name in FIGURES:
-            gain = None if label == BASELINE else compared.gain(label, name)
-            cells.append(mean_text(compared.mean(label, name), name) if gain is None else gain_text(gain, name))
-        rows.append((label, str(compared.mean(label, "mAP").count), *cells))
-    names = [f"{name}{UNITS[name]}" for name in FIGURES]
-    return markdown_table(("arm", "seeds", *names), rows)
+    for suite, only in SUMMARY:
+        for compared in comparisons(suite, records)[:1]:
+            for arm in suite.arms:
+                if arm.teacher and arm.name in compared.labels and arm.name == (only or arm.name):
+                    rows.append((f"{suite.title}, {suite.student}", arm.name, *_summary_cells(compared, arm.name)))
+    names = ("question", "arm", "seeds", "mAP, baseline", "mAP", "gain in mAP", "gain in NDS")
+    return markdown_table(names, rows) if rows else "No pair yet."
 
 
-def _trained(compared: Comparison) -> str:
-    gain = compared.last_third_gain()
-    if gain is None:
-        return (
-            "It is not known whether the baseline is trained to the end: its score at two thirds (seed 0) is missing."
-        )
-    verdict = "counts as trained" if gain < TRAINED_GAIN else "is NOT trained to the end"
+def _summary_cells(compared: Comparison, label: str) -> tuple[str, ...]:
+    gains = [compared.gain(label, figure) for figure in ("mAP", "NDS")]
+    means = [compared.mean(name, "mAP") for name in (compared.suite.baseline, label)]
     return (
-        f"The baseline {verdict}: its last third brought {100 * gain:+.2f} mAP (seed 0; less than "
-        f"{100 * TRAINED_GAIN:g} counts)."
+        str(gains[0].count if gains[0] else 0),
+        *("" if mean is None else mean_text(mean, "mAP") for mean in means),
+        *("" if gain is None else gain_text(gain, "mAP") for gain in gains),
     )
 
 
-def _tuned(suite: Suite, compared: Comparison) -> str:
-    """The scores that arms are chosen by: never those of the reported split."""
-    labels = [point.label for arm in suite.arms for point in ([arm] if isinstance(arm, Arm) else arm.points)]
-    rows = [
-        (label_of(record.arm, record.teacher), f"{100 * record.mAP:.1f}", f"{100 * record.NDS:.1f}",
-         f"{record.seconds:.0f}")
-        for record in compared.tuning(labels)
-    ]  # fmt: skip
-    if not rows:
-        return ""
-    title = f"Scores to choose by, on the split `{TUNED}` with a seed of its own:"
-    return f"{title}\n\n" + markdown_table(("arm", "mAP", "NDS", "seconds"), rows)
+def _section(compared: Comparison, picture: Path) -> str:
+    """One comparison of a suite."""
+    suite = compared.suite
+    gains = {label: compared.gain(label, "mAP") for label in compared.labels if label != suite.baseline}
+    draw_gains({label: gain for label, gain in gains.items() if gain is not None}, picture)
+    parts = [
+        f"### {suite.student}, {compared.steps} steps of {compared.batch} samples, split `{suite.split}`",
+        _arms_table(compared),
+        f"![{suite.title}]({picture.name})",
+        _by_class(compared),
+        _missing(compared),
+    ]
+    if suite == TERMS:
+        parts.insert(2, _choice(compared))
+    return "\n\n".join(part for part in parts if part)
 
 
-def _by_class(compared: Comparison, labels: list[str]) -> str:
+def _arms_table(compared: Comparison) -> str:
+    figures = [figure for figure in FIGURES if any(compared.by_seed(label, figure) for label in compared.labels)]
     rows = []
-    for name in CLASSES:
-        figure = f"AP {name}"
-        gains = [compared.gain(label, figure) for label in labels if label != BASELINE]
-        base = mean_text(compared.mean(BASELINE, figure), "mAP") if BASELINE in labels else ""
-        rows.append((name, base, *("" if gain is None else gain_text(gain, "mAP") for gain in gains)))
-    others = [label for label in labels if label != BASELINE]
-    return "AP by class:\n\n" + markdown_table(("class", BASELINE, *others), rows)
+    for label in compared.labels:
+        cells = [_cell(compared, label, figure) for figure in figures]
+        rows.append((label, str(len(compared.by_seed(label, "mAP"))), *cells))
+    names = [f"{figure} {unit}".strip() for figure, unit in FIGURES.items() if figure in figures]
+    return markdown_table(("arm", "seeds", *names), rows)
 
 
-def _missing(suite: Suite, compared: Comparison) -> str:
-    wanted = Settings().seeds
-    counts = {arm.label: len(compared.by_seed(arm.label, "mAP")) for arm in suite.arms}
-    lacking = [f"{label} {count} of {wanted}" for label, count in counts.items() if count < wanted]
-    return f"Missing from the suite (seeds there): {', '.join(lacking)}." if lacking else ""
+def _cell(compared: Comparison, label: str, figure: str) -> str:
+    """The baseline's mean, and every other arm's difference to it, or its own mean where no seed has both."""
+    gain = None if label == compared.suite.baseline else compared.gain(label, figure)
+    if gain is not None:
+        return gain_text(gain, figure)
+    mean = compared.mean(label, figure)
+    return "" if mean is None else mean_text(mean, figure)
+
+
+def _choice(compared: Comparison) -> str:
+    """Whether the other suites report what this one found best."""
+    gains = {label: gain.mean for label in compared.labels if (gain := compared.gain(label, "mAP")) is not None}
+    best = max(gains, key=lambda label: gains[label], default=CHOSEN)
+    if best == CHOSEN:
+        return f"The best here is `{best}`, which the other suites report."
+    return f"The best here is `{best}`; the other suites report `{CHOSEN}`."
+
+
+def _by_class(compared: Comparison) -> str:
+    base = compared.suite.baseline
+    labels = [label for label in compared.labels if label != base]
+    rows = [(name, *(_cell(compared, label, f"AP {name}") for label in (base, *labels))) for name in CLASSES]
+    return "AP by class:\n\n" + markdown_table(("class", base, *labels), rows)
+
+
+def _missing(compared: Comparison) -> str:
+    counts = [(arm, len(compared.by_seed(arm.name, "mAP"))) for arm in compared.suite.arms]
+    lacking = [f"{arm.name} {count} of {arm.seeds}" for arm, count in counts if count < arm.seeds]
+    return f"Missing (seeds there): {', '.join(lacking)}." if lacking else ""
 
 
 def _facts(records: Sequence[Record]) -> str:
@@ -150,8 +137,7 @@ def _facts(records: Sequence[Record]) -> str:
     boxes = ", ".join(f"{name} {count}" for name, count in truths.items())
     commands = sorted({_without_paths(record.command) for record in records})
     lines = [
-        f"- runs: {len({record.key.rsplit('-', 1)[0] for record in records})}, "
-        f"{sum(record.seconds for record in records if record.finished) / 3600:.1f} hours of training",
+        f"- runs: {len(records)}, {sum(record.seconds for record in records) / 3600:.1f} hours of training",
         f"- boxes in `{REPORTED}` that the metric counts: {boxes}"
         + (f"; FEWER than {LEAST_BOXES}: {', '.join(few)}" if few else ""),
         f"- devices: {'; '.join(sorted({record.device for record in records}))}",
@@ -162,19 +148,13 @@ def _facts(records: Sequence[Record]) -> str:
 
 
 def _teachers(records: Sequence[Record]) -> str:
+    figures = [figure for figure in FIGURES if any(getattr(record, figure) is not None for record in teachers(records))]
     rows = [
-        (record.teacher, *(number_text(getattr(record, name), name) for name in FIGURES), str(record.steps))
-        for record in records
-        if record.suite == TEACHER_SUITE
+        (record.teacher, *(number_text(getattr(record, figure), figure) for figure in figures), str(record.steps))
+        for record in teachers(records)
     ]
-    return "## Teachers\n\n" + markdown_table(("teacher", *FIGURES, "steps"), rows) if rows else ""
-
-
-def _start(records: Sequence[Record], compared: Comparison) -> Record | None:
-    """The score of the weights that the student's arms start from."""
-    found = [record for record in records if record.arm == START and record.split == REPORTED]
-    found = [record for record in found if record.start == compared.records[0].start]
-    return found[-1] if found else None
+    names = [f"{figure} {unit}".strip() for figure, unit in FIGURES.items() if figure in figures]
+    return "## Teachers\n\n" + markdown_table(("teacher", *names, "steps"), rows) if rows else ""
 
 
 def _without_paths(command: str) -> str:

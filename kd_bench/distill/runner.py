@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kd_bench.distill.ledger import Record, append, read_ledger
 from kd_bench.distill.suite_runs import Run
-from kd_bench.distill.worker import HELD, INTERRUPTED, Order, score_file, training_seconds, write_order
+from kd_bench.distill.worker import HELD, INTERRUPTED, TRAINED_FILE, Order, score_file, training_seconds, write_order
 from kd_bench.tables import command_line, device
 from kd_perception.commit import code_commit
 from kd_perception.errors import KdError
@@ -20,6 +20,7 @@ from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_training.config.experiment import to_yaml
 
 POLL_S = 0.5
+Planned = Callable[[tuple[Record, ...]], Iterable[Run]]
 LOG_FILE = "log.txt"
 
 
@@ -31,11 +32,11 @@ class RunError(KdError):
 class RunContext:
     """Where and how runs happen.
 
-    folder: holds a folder for each run; ledger: the file of records; jobs: runs at a time; threads: of each run (0:
+    folder_of: where a run is carried out; ledger: the file of records; jobs: runs at a time; threads: of each run (0:
     PyTorch chooses); deadline: the time.monotonic() to stop at; report: receives sentences about the progress.
     """
 
-    folder: Path
+    folder_of: Callable[[Run], Path]
     ledger: Path
     jobs: int
     threads: int
@@ -68,7 +69,7 @@ class Undone:
     elsewhere: set[str]
 
 
-def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: RunContext) -> bool:
+def execute(planned: Planned, context: RunContext) -> bool:
     """Carry out the runs of `planned(records)` that the ledger lacks, in order; it is called again after every run.
 
     Returns True when nothing is left. Returns False when time is up: running processes are stopped, and the next call
@@ -91,21 +92,21 @@ def execute(planned: Callable[[tuple[Record, ...]], Iterable[Run]], context: Run
 
 
 def _carry_out(
-    planned: Callable[[tuple[Record, ...]], Iterable[Run]],
+    planned: Planned,
     context: RunContext,
     running: list[Running],
     undone: Undone,
     interrupts: Interrupts,
 ) -> list[Run] | None:
     """Start runs until none is left that could be; returns those that the ledger lacks, or None when time is up."""
-    lacking = missing(planned, context.ledger)
+    lacking = missing(planned, context)
     while True:
         ended = [entry for entry in running if entry.process.poll() is not None]
         for entry in ended:
             running.remove(entry)
             _take_in(entry, context, undone)
         if ended:  # planning reads every file that a run depends on: not at every poll
-            lacking = missing(planned, context.ledger)
+            lacking = missing(planned, context)
         if not context.time_left:
             return None
         busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
@@ -120,26 +121,24 @@ def _carry_out(
         time.sleep(POLL_S)
 
 
-def missing(planned: Callable[[tuple[Record, ...]], Iterable[Run]], ledger: Path) -> list[Run]:
-    """Planned runs that lack a score in the ledger."""
-    records = read_ledger(ledger).records
+def missing(planned: Planned, context: RunContext) -> list[Run]:
+    """Planned runs that the ledger lacks, and teachers that it knows but whose weights are lost: others need them."""
+    records = read_ledger(context.ledger).records
     known = {record.key for record in records}
-    return [run for run in planned(records) if any(run.key(step) not in known for step in run.scored)]
-
-
-def folder_of(run: Run, context: RunContext) -> Path:
-    """A training's own folder; arms that ask for the same training share it."""
-    parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
-    return context.folder / "-".join(part for part in parts if part)
+    return [
+        run
+        for run in planned(records)
+        if run.key not in known or (run.makes_teacher and not (context.folder_of(run) / TRAINED_FILE).is_file())
+    ]
 
 
 def _start(run: Run, context: RunContext) -> Running:
-    folder = folder_of(run, context)
+    folder = context.folder_of(run)
     folder.mkdir(parents=True, exist_ok=True)
     config = "" if run.config is None else to_yaml(run.config)
     weights = "" if run.weights is None else str(run.weights)
     source = run.source
-    write_order(folder, Order(config, weights, run.scored, run.split, source.root, source.version, context.threads))
+    write_order(folder, Order(config, weights, run.split, source.root, source.version, context.threads))
     context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {folder / LOG_FILE})")
     threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
     with open(folder / LOG_FILE, "ab") as log:
@@ -155,11 +154,10 @@ def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
     """Collect what an ended process leaves: records, a failure, or the status that another process has the run."""
     run, status = entry.run, entry.process.returncode
     if status == 0:
-        found = _records(entry)
-        append(context.ledger, found)
-        last = found[-1]
+        found = _record(entry)
+        append(context.ledger, [found])
         context.report(
-            f"[bold]{run.name}[/bold]: mAP {last.mAP:.4f}, NDS {last.NDS:.4f} on {run.split}, {last.seconds:.0f} s"
+            f"[bold]{run.name}[/bold]: mAP {found.mAP:.4f}, NDS {found.NDS:.4f} on {run.split}, {found.seconds:.0f} s"
         )
     elif status == HELD:
         undone.elsewhere.add(run.digest)
@@ -173,19 +171,15 @@ def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
         context.report(undone.failed[run.digest])
 
 
-def _records(entry: Running) -> list[Record]:
-    """One record for every scored step."""
+def _record(entry: Running) -> Record:
+    """What an ended run tells the ledger."""
     run = entry.run
-    return [
-        Record(
-            suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
-            step=step, steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
-            command=command_line(), commit=code_commit(), start=run.start, begins=run.begins, protocol=run.protocol,
-            key=run.key(step),
-            **json.loads(score_file(entry.folder, run.split, step).read_text()),
-        )
-        for step in run.scored
-    ]  # fmt: skip
+    return Record(
+        suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
+        steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
+        command=command_line(), commit=code_commit(), start=run.start, protocol=run.protocol, key=run.key,
+        **json.loads(score_file(entry.folder, run.split).read_text()),
+    )  # fmt: skip
 
 
 def _stop(running: list[Running], context: RunContext, undone: Undone) -> None:

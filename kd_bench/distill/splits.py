@@ -17,7 +17,7 @@ from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 
 TRAIN, REPORTED, TUNED = "train", "val", "tune"
-LEAST_SCENES, LEAST_BOXES = 20, 100  # of the reported split: scenes, and boxes of every class
+LEAST_SCENES, LEAST_BOXES = 24, 100  # of the reported split: scenes, and boxes of every class
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
-"""From a suite to runs: which configuration, which start, which steps are scored, and what makes a run unique."""
+"""From suites to runs: which configuration, which start, and what makes a run unique."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from kd_bench.distill.arms import BASELINE, Arm, GridArm, Suite
+from kd_bench.distill.arms import TEACHERS, Arm, Slice, Start, Suite
 from kd_bench.distill.ledger import Record
-from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, Split
+from kd_bench.distill.splits import REPORTED, TRAIN, Split
+from kd_bench.distill.worker import TRAINED_FILE
 from kd_perception.resources import resource
-from kd_training.checkpoints.checkpoint import checkpoint_config
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import (
     AnyConfig,
@@ -19,61 +21,51 @@ from kd_training.config.experiment import (
     TrainConfig,
     load_config,
     student_config,
+    teacher_config,
 )
 from kd_training.config.sections import DataRoot
 
-TEACHER_SUITE, START = "teacher", "start"
+TEACHER = "teacher"  # suite and arm of a teacher's record
+TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
 DIGITS = 16  # of a digest
-TUNING_SEED = 100  # not among the reported ones
 # Keys that are younger than the ledgers, which hold digests without them.
 YOUNGER_KEYS = (("data", "anchor"), ("model", "classes"), ("teacher", "classes"))
-PARTS = 6  # the weights after each sixth of a run are kept, for learning curves
-TRAINED_PART = 4  # the baseline is also scored here: it counts as trained if it gains little after it
 KEYFRAMES_APART_S = 0.5
-WHOLE_BACKBONE = 7  # stages of an EfficientNet-Lite, frozen: a step is a fifth cheaper
-BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students
-ANEW, CONTINUED = "anew", "continued"
-ADAPTER_STEPS = 40  # until then the student does not imitate: adapters that have learnt nothing would mislead it
+BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all arms of a comparison share.
+    """What all arms of all suites share."""
 
-    The image half of every student, up to its depth network, is trained. Its BEV half is re-initialised from the seed,
-    or with `continued` trained as well.
-    """
-
-    steps: int = 200
+    steps: int = 1200
     batch: int = 8
     learning_rate: float = 2e-3
-    warmup_steps: int = 40
+    warmup_steps: int = 60
     ema_decay: float = 0.99
-    seeds: int = 5
-    continued: bool = False
-
-    @property
-    def begins(self) -> str:
-        """The ledger's word for how the BEV half begins."""
-        return CONTINUED if self.continued else ANEW
 
 
 @dataclass(frozen=True)
 class Given:
-    """The inputs: splits by name, weights of teachers by name, and each student's configuration and start."""
+    """The inputs.
+
+    Splits by name; each student's configuration; `start`: weights whose image half was trained on depth alone;
+    `teachers`: weights of those that are not to be trained here; `folder`: holds a folder for each run.
+    """
 
     splits: Mapping[str, Split]
-    teachers: Mapping[str, Path]
     configs: Mapping[str, TrainConfig]
-    starts: Mapping[str, Path]
+    start: Path
+    teachers: Mapping[str, Path]
+    folder: Path
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training, or without a configuration the scoring of existing weights; `scored`: after which steps.
+    """One training, or without a configuration the scoring of existing weights.
 
-    `start` is a digest of the weights it starts from, and `begins` says which part of them it keeps. `digest` stands
-    for the training, `protocol` for all that the run shares with the arms it is compared with.
+    `start` is a digest of the weights it starts from, empty for ImageNet's. `digest` stands for the training,
+    `protocol` for all that the run shares with the arms it is compared with.
     """
 
     suite: str
@@ -87,135 +79,113 @@ class Run:
     weights: Path | None
     steps: int
     batch: int
-    scored: tuple[int, ...]
     start: str
-    begins: str
     digest: str
     protocol: str
 
-    def key(self, step: int) -> str:
-        """The ledger's key of the score after that step."""
-        return f"{self.digest}-{self.arm}-{self.split}-{step}"
+    @property
+    def key(self) -> str:
+        """The ledger's key of its score."""
+        return f"{self.digest}-{self.arm}-{self.split}"
 
     @property
     def name(self) -> str:
-        """For folders and for the screen."""
+        """For the screen."""
         return "-".join(part for part in (self.student, self.teacher, self.arm, f"seed{self.seed}") if part)
+
+    @property
+    def makes_teacher(self) -> bool:
+        """Whether other runs need its weights."""
+        return self.suite == TEACHER and self.config is not None
 
 
 @dataclass(frozen=True)
-class SuitePlan:
-    """The runs of a suite: its arms under common settings, on what is given."""
+class Planner:
+    """Makes runs of suites under common settings, on what is given."""
 
-    suite: Suite
     settings: Settings
     given: Given
 
-    def tuning_runs(self) -> Iterator[Run]:
-        """Every arm once, on the split and with the seed that are not reported: to choose among arms beforehand."""
-        for student in self.given.configs:
-            yield self.start_run(student, TUNED)
-            for arm in self.suite.arms:
-                for point in [arm] if isinstance(arm, Arm) else arm.points:
-                    yield self.student_run(student, point, TUNING_SEED, TUNED)
+    def runs(self, slices: Iterable[Slice], records: Sequence[Record]) -> Iterator[Run]:
+        """Every run in order, each once, a teacher before its students.
 
-    def reported_runs(self, records: Sequence[Record]) -> Iterator[Run]:
-        """Every run of the suite in order: the students' starts, seed by seed every arm, then the grids.
-
-        The order keeps the table balanced whenever time is up. A grid's best point follows once the scores of all its
-        points are in `records`.
+        The students of a teacher that is yet to be trained are left out: they follow once `records` has it.
         """
-        for student in self.given.configs:
-            yield self.start_run(student, REPORTED)
-        arms = [arm for arm in self.suite.arms if isinstance(arm, Arm)]
-        for seed in range(self.settings.seeds):
-            for student in self.given.configs:
-                for arm in arms:
-                    yield self.student_run(student, arm, seed, REPORTED)
-        for grid in (arm for arm in self.suite.arms if isinstance(arm, GridArm)):
-            for student in self.given.configs:
-                yield from self._grid_runs(student, grid, records)
+        seen: set[str] = set()
+        known = {record.key for record in records}
+        for suite, arm, seed in (piece for entry in slices for piece in entry.pieces()):
+            runs = [self.teacher_run(arm.teacher)] if arm.teacher else []
+            if all(run.key in known and self._has_weights(run) for run in runs):
+                runs.append(self.student_run(suite, arm, seed))
+            for run in runs:
+                if run.key not in seen:
+                    seen.add(run.key)
+                    yield run
 
-    def _grid_runs(self, student: str, grid: GridArm, records: Sequence[Record]) -> Iterator[Run]:
-        """All points on the tuning split; then the best of them on the reported one."""
-        points = [self.student_run(student, arm, TUNING_SEED, TUNED) for arm in grid.points]
-        yield from points
-        best = best_point(points, records)
-        if best is not None:
-            chosen = replace(grid.points[best], name=grid.name)
-            for seed in range(self.settings.seeds):
-                yield self.student_run(student, chosen, seed, REPORTED)
+    def folder_of(self, run: Run) -> Path:
+        """A training's own folder; arms that ask for the same training share it."""
+        parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
+        return self.given.folder / "-".join(part for part in parts if part)
 
-    def start_run(self, student: str, split: str) -> Run:
-        """The score of the weights that every arm of a student starts from."""
-        start, source = self.given.starts[student], self.given.splits[split]
-        return _scoring(start, split, source, suite=self.suite.name, student=student, arm=START)
+    def weights_of(self, run: Run) -> Path:
+        """Where a run's weights are, once there are any."""
+        return run.weights if run.config is None else self.folder_of(run) / WEIGHTS_FILE
 
-    def student_run(self, student: str, arm: Arm, seed: int, split: str) -> Run:
-        """One arm of one student with one seed."""
-        settings, train = self.settings, self.given.splits[TRAIN]
-        config = self._config(student, arm, seed, split)
-        checked = [part_step(settings.steps, TRAINED_PART)] if arm.name == BASELINE and seed == 0 else []
-        scored = config.schedule.keep_steps if self.suite.curve else checked
-        shared = replace(config, distill=DistillConfig(), schedule=replace(config.schedule, seed=0))
-        start = self.given.starts[student]
+    def _has_weights(self, run: Run) -> bool:
+        return run.config is None or (self.folder_of(run) / TRAINED_FILE).is_file()
+
+    def teacher_run(self, name: str) -> Run:
+        """A teacher's training, or the score of given weights."""
+        splits = self.given.splits
+        if name in self.given.teachers:
+            return _scoring(self.given.teachers[name], name, splits[REPORTED])
+        recipe = resource(TEACHER_RECIPE)
+        config = teacher_config(load_config(recipe), str(recipe))
+        roots = [labelled(splits[TRAIN], TEACHERS[name])]
+        config = replace(config, data=replace(config.data, roots=roots, validation=[splits[REPORTED].source]))
+        schedule = config.schedule
         return Run(
-            suite=self.suite.name, student=student, teacher=arm.teacher, arm=arm.name, seed=seed, split=split,
-            source=self.given.splits[split].source, config=config, weights=start, steps=settings.steps,
-            batch=settings.batch, scored=(*scored, settings.steps), start=_file_digest(start)[:DIGITS],
-            begins=settings.begins, digest=_digest(config, start, train),
-            protocol=_digest(shared, start, train, self.given.splits[REPORTED].identity),
+            suite=TEACHER, student="", teacher=name, arm=TEACHER, seed=schedule.seed, split=REPORTED,
+            source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
+            start="", digest=_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
         )  # fmt: skip
 
-    def _config(self, student: str, arm: Arm, seed: int, split: str) -> TrainConfig:
-        """The training of an arm, with the weights kept after each part but the last."""
-        base, settings, splits = self.given.configs[student], self.settings, self.given.splits
-        teacher = str(self.given.teachers[arm.teacher]) if arm.teacher else ""
-        remembers = base.model.temporal.frames > 1
-        distill = replace(arm.distill, teacher=teacher) if teacher else DistillConfig()
-        if teacher and settings.continued:  # a trained head beats one that was made for other features
-            distill = replace(distill, inherit_head=False, adapter_steps=ADAPTER_STEPS)
+    def student_run(self, suite: Suite, arm: Arm, seed: int) -> Run:
+        """One arm of a suite with one seed."""
+        splits, train = self.given.splits, self.given.splits[TRAIN]
+        config, shared = self._config(suite, arm, seed), self._config(suite, Arm(""), 0)
+        start = self.given.start if suite.start == Start.depth else None
+        return Run(
+            suite=suite.name, student=suite.student, teacher=arm.teacher, arm=arm.name, seed=seed, split=suite.split,
+            source=splits[suite.split].source, config=config, weights=start, steps=config.schedule.steps,
+            batch=self.settings.batch, start=_file_digest(start)[:DIGITS] if start else "",
+            digest=_digest(config, start, train),
+            protocol=_digest(shared, start, train, splits[REPORTED].identity),
+        )  # fmt: skip
+
+    def _config(self, suite: Suite, arm: Arm, seed: int) -> TrainConfig:
+        """An arm's training."""
+        base, settings, splits = self.given.configs[suite.student], self.settings, self.given.splits
+        distill = DistillConfig()
+        if arm.teacher:
+            distill = replace(arm.distill, teacher=str(self.weights_of(self.teacher_run(arm.teacher))))
+        anew = [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
+        steps = round(settings.steps * suite.length * arm.length)
         schedule = replace(
             base.schedule,
-            steps=settings.steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed,
-            keep_steps=[part_step(settings.steps, part) for part in range(1, PARTS)],
-            learning_rate=settings.learning_rate, warmup_steps=settings.warmup_steps, ema_decay=settings.ema_decay,
-            freeze_stages=WHOLE_BACKBONE,
-            anew=[] if settings.continued else [*BEV_HALF, *(MEMORY if remembers else ())],
+            steps=steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed, keep_steps=[],
+            learning_rate=settings.learning_rate, warmup_steps=min(settings.warmup_steps, steps // 2),
+            ema_decay=settings.ema_decay, anew=anew if suite.start == Start.depth else [],
         )  # fmt: skip
-        data = replace(base.data, roots=[splits[TRAIN].source], validation=[splits[split].source])
-        return replace(base, distill=distill, data=data, schedule=schedule)
+        roots = [labelled(splits[TRAIN], arm.labelled)]
+        data = replace(base.data, roots=roots, validation=[splits[suite.split].source])
+        loss = base.loss if suite.depth_loss else replace(base.loss, depth=0.0)
+        return replace(base, distill=distill, data=data, loss=loss, schedule=schedule)
 
 
-def best_point(points: Sequence[Run], records: Sequence[Record]) -> int | None:
-    """Index of the grid's point with the highest mAP on the tuning split; None while one of them is missing."""
-    scores = {record.key: record.mAP for record in records}
-    keys = [run.key(run.steps) for run in points]
-    if any(key not in scores for key in keys):
-        return None
-    return max(range(len(keys)), key=lambda index: scores[keys[index]])
-
-
-def part_step(steps: int, part: int) -> int:
-    """The step at which `part` of PARTS parts of a run end."""
-    return round(steps * part / PARTS)
-
-
-def teacher_run(name: str, given_weights: Path | None, recipe: str, splits: Mapping[str, Split]) -> Run:
-    """A teacher's training by a shipped recipe, or the score of given weights."""
-    if given_weights is not None:
-        facts = {"suite": TEACHER_SUITE, "teacher": name, "arm": TEACHER_SUITE}
-        return _scoring(given_weights, REPORTED, splits[REPORTED], **facts)
-    config = load_config(resource(recipe))
-    data = replace(config.data, roots=[splits[TRAIN].source], validation=[splits[REPORTED].source])
-    config = replace(config, data=data)
-    schedule = config.schedule
-    digest = _digest(config, None, splits[TRAIN])
-    return Run(
-        suite=TEACHER_SUITE, student="", teacher=name, arm=TEACHER_SUITE, seed=schedule.seed, split=REPORTED,
-        source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-        scored=(schedule.steps,), start="", begins=ANEW, digest=digest, protocol=splits[REPORTED].identity,
-    )  # fmt: skip
+def labelled(train: Split, every: int) -> DataRoot:
+    """The training split with the labels of every n-th scene only."""
+    return replace(train.source, scenes=list(train.scenes[::every])) if every > 1 else train.source
 
 
 def suite_config(student: str) -> TrainConfig:
@@ -226,15 +196,13 @@ def suite_config(student: str) -> TrainConfig:
     return replace(config, model=replace(config.model, temporal=temporal))
 
 
-def _scoring(
-    weights: Path, split: str, data: Split, *, suite: str, arm: str, student: str = "", teacher: str = ""
-) -> Run:
-    """The score of existing weights on a split."""
+def _scoring(weights: Path, teacher: str, data: Split) -> Run:
+    """The score of a teacher's existing weights."""
     schedule, digest = checkpoint_config(weights).schedule, _file_digest(weights)[:DIGITS]
     return Run(
-        suite=suite, student=student, teacher=teacher, arm=arm, seed=schedule.seed, split=split,
-        source=data.source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch,
-        scored=(schedule.steps,), start=digest, begins=CONTINUED, digest=digest, protocol=data.identity,
+        suite=TEACHER, student="", teacher=teacher, arm=TEACHER, seed=schedule.seed, split=REPORTED,
+        source=data.source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch, start=digest,
+        digest=digest, protocol=data.identity,
     )  # fmt: skip
 
 
@@ -244,7 +212,8 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
     Files count by their content. Paths, times of saving and memory for caches do not count.
     """
     schedule = replace(config.schedule, save_minutes=0.0, log_steps=1, keep_steps=[])
-    data = replace(config.data, roots=[DataRoot(root=train.identity, version="")], validation=[], workers=0)
+    roots = [replace(source, root=train.identity, version="") for source in config.data.roots]
+    data = replace(config.data, roots=roots, validation=[], workers=0)
     changes = {"schedule": schedule, "data": data}
     if isinstance(config, TeacherTrainConfig):
         changes["data"] = replace(data, cache_bytes=0)
@@ -266,4 +235,10 @@ def _hashed_yaml(config: AnyConfig) -> str:
 
 
 def _file_digest(path: Path) -> str:
+    return _digest_of_content(path, path.stat().st_mtime_ns)
+
+
+@lru_cache
+def _digest_of_content(path: Path, _: int) -> str:
+    """Of a file as it was at one time: a plan asks for the same few files over and over."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -29,13 +29,12 @@ HELD = 69  # exit status (sysexits.h: unavailable): another worker has the folde
 class Order:
     """What a worker is to do.
 
-    config: YAML, or empty to score `weights` without training; scored: the steps whose weights are scored; root,
-    version, split: the data set to score on, and its name.
+    config: YAML, or empty to score `weights` without training; root, version, split: the data set to score on, and its
+    name.
     """
 
     config: str
     weights: str
-    scored: tuple[int, ...]
     split: str
     root: str
     version: str
@@ -47,9 +46,9 @@ def write_order(folder: Path, order: Order) -> None:
     write_text(folder / ORDER_FILE, json.dumps(asdict(order), indent=1))
 
 
-def score_file(folder: Path, split: str, step: int) -> Path:
-    """The file of the score after a step."""
-    return folder / f"scores_{split}" / f"{step}.json"
+def score_file(folder: Path, split: str) -> Path:
+    """The file of the score on a split."""
+    return folder / f"score_{split}.json"
 
 
 def training_seconds(folder: Path) -> float:
@@ -64,13 +63,13 @@ def work(folder: Path) -> bool:
 
     from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
     from kd_training.config.experiment import config_from_yaml
-    from kd_training.loop.train import kept_weights, train
+    from kd_training.loop.train import train
 
     order = Order(**json.loads((folder / ORDER_FILE).read_text()))
     torch.set_num_threads(order.threads)
     weights = Path(order.weights) if order.weights else None
     if not order.config:
-        score(weights, order, order.scored[-1], folder)
+        score(weights, order, folder)
         return True
     if not (folder / TRAINED_FILE).is_file():
         resume = (folder / STATE_FILE).is_file()
@@ -82,13 +81,11 @@ def work(folder: Path) -> bool:
             return False
         write_text(folder / TRAINED_FILE, "")
         (folder / STATE_FILE).unlink()  # as large as three times the weights, and no longer needed
-    for step in order.scored[:-1]:
-        score(kept_weights(folder, step), order, step, folder)
-    score(folder / WEIGHTS_FILE, order, order.scored[-1], folder)
+    score(folder / WEIGHTS_FILE, order, folder)
     return True
 
 
-def score(weights: Path, order: Order, step: int, folder: Path) -> None:
+def score(weights: Path, order: Order, folder: Path) -> None:
     """Write the accuracy of a student's or a teacher's weights, unless an earlier call did."""
     from kd_bench.distill.ledger import accuracy
     from kd_training.checkpoints.checkpoint import checkpoint_config
@@ -99,7 +96,7 @@ def score(weights: Path, order: Order, step: int, folder: Path) -> None:
     from kd_training.evaluation.student import evaluate_model
     from kd_training.evaluation.teacher import evaluate_teacher
 
-    target = score_file(folder, order.split, step)
+    target = score_file(folder, order.split)
     if target.is_file():
         return
     dataset = open_dataset(DataRoot(root=order.root, version=order.version))

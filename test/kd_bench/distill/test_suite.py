@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,25 +10,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.interrupts import interrupt_at
-from support.nuscenes_tables import VERSION, write_dataset
+from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
-from kd_bench.distill.arms import BASELINE, DISTILL, GRID, NONE, Arm, GridArm, Suite
+from kd_bench.distill.arms import ANSWERS, CENTERPOINT, CENTERPOINT_TENTH, NONE, NONE_SHORT, Arm, Start, Suite, whole
 from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import RunContext, RunError, execute, folder_of, missing
-from kd_bench.distill.splits import (
-    REPORTED,
-    TRAIN,
-    TUNED,
-    SplitPlan,
-    open_split,
-    open_splits,
-    render_missing,
-)
-from kd_bench.distill.suite_runs import START, Given, Run, Settings, SuitePlan
-from kd_bench.distill.suite_runs import teacher_run as plan_teacher
+from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
+from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
+from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, labelled
 from kd_bench.distill.worker import (
+    TRAINED_FILE,
     HeldError,
     Order,
     held,
@@ -44,13 +37,13 @@ from kd_training.config.experiment import to_yaml
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.teacher import evaluate_teacher
-from kd_training.loop.train import kept_weights, train
+from kd_training.loop.train import train
 
-STEPS = 6
-SETTINGS = Settings(steps=STEPS, batch=1, warmup_steps=2, seeds=1)
+SETTINGS = Settings(steps=6, batch=1, warmup_steps=2)
 LAYERS = [LayerPair("half", "block2"), LayerPair("pre_head", "pre_head")]
-TAUGHT = replace(DISTILL, distill=replace(DISTILL.distill, layers=LAYERS))
-TINY = Suite("main", "Tiny", ("tiny",), (NONE, TAUGHT))
+ALONE = replace(NONE, seeds=1)
+TAUGHT = Arm("answers", CENTERPOINT, replace(ANSWERS, layers=LAYERS), seeds=1)
+TINY = Suite("main", "Tiny", "tiny", (ALONE, TAUGHT, NONE_SHORT), "none")
 
 
 @pytest.fixture(scope="module")
@@ -62,61 +55,70 @@ def given(tmp_path_factory) -> Given:
     split = open_split(DataRoot(root=str(data), version=VERSION))
     return Given(
         splits=dict.fromkeys((TRAIN, REPORTED, TUNED), split),
-        teachers={"centerpoint": folder / "teacher" / WEIGHTS_FILE},
-        configs={"tiny": student_run(data, STEPS)},
-        starts={"tiny": folder / "student" / WEIGHTS_FILE},
+        configs={"tiny": student_run(data, 6)},
+        start=folder / "student" / WEIGHTS_FILE,
+        teachers={CENTERPOINT: folder / "teacher" / WEIGHTS_FILE},
+        folder=folder / "runs",
     )
 
 
-def run_context(folder: Path) -> RunContext:
-    return RunContext(folder / "runs", folder / "ledger.jsonl", 2, 1, time.monotonic() + 600.0, lambda text: None)
+def run_context(given: Given, folder: Path) -> RunContext:
+    planner = Planner(SETTINGS, replace(given, folder=folder / "runs"))
+    return RunContext(planner.folder_of, folder / "ledger.jsonl", 2, 1, time.monotonic() + 600.0, lambda text: None)
 
 
-def planned_run(given: Given, arm: Arm = NONE, seed: int = 0, settings: Settings = SETTINGS) -> Run:
-    return SuitePlan(TINY, settings, given).student_run("tiny", arm, seed, REPORTED)
+def planned_run(given: Given, arm: Arm = ALONE, seed: int = 0, suite: Suite = TINY, settings=SETTINGS) -> Run:
+    return Planner(settings, given).student_run(suite, arm, seed)
 
 
 def order_of(run: Run) -> Order:
-    return Order(to_yaml(run.config), str(run.weights), run.scored, run.split, run.source.root, run.source.version, 1)
+    return Order(to_yaml(run.config), str(run.weights), run.split, run.source.root, run.source.version, 1)
+
+
+def only(run: Run) -> Planned:
+    return lambda records: [run]
 
 
 def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
-    def planned(records: tuple[Record, ...]) -> list[Run]:
-        return list(SuitePlan(TINY, SETTINGS, given).reported_runs(records))
+    planner = Planner(SETTINGS, replace(given, folder=tmp_path / "runs"))
 
-    context = run_context(tmp_path)
+    def planned(records: Sequence[Record]) -> list[Run]:
+        return list(planner.runs([whole(TINY)], records))
+
+    context = run_context(given, tmp_path)
     assert execute(planned, context)
     records = read_ledger(context.ledger).records
-    scored = {(record.arm, record.step) for record in records}
-    assert scored == {(START, 1), (BASELINE, 4), (BASELINE, STEPS), ("distill", STEPS)}
-    students = [record for record in records if record.arm in (BASELINE, "distill")]
+    assert {(record.arm, record.steps) for record in records} == {
+        (TEACHER, 1), ("none", 6), ("none_two_thirds", 4), ("answers", 6)
+    }  # fmt: skip
+    students = [record for record in records if record.suite != TEACHER]
     assert len({record.protocol for record in students}) == 1 and all(record.seconds > 0 for record in students)
-    assert not missing(planned, context.ledger)
-    files = write_distill_report(records, tmp_path / "distill.md")
+    assert not missing(planned, context)
+    files = write_distill_report([replace(record, student="bevdet4d") for record in records], tmp_path / "report.md")
     text = files[0].read_text()
-    assert "| distill/centerpoint | 1 |" in text and "Missing from the suite" in text and all(map(Path.is_file, files))
+    assert "| answers | 1 |" in text and "Missing (seeds there): none 1 of 5" in text and all(map(Path.is_file, files))
 
 
 def test_a_given_teacher_is_scored_as_it_is(given, tmp_path):
-    run = plan_teacher("centerpoint", given.teachers["centerpoint"], "", given.splits)
-    write_order(tmp_path, Order("", str(run.weights), run.scored, run.split, run.source.root, run.source.version, 1))
+    run = Planner(SETTINGS, given).teacher_run(CENTERPOINT)
+    write_order(tmp_path, Order("", str(run.weights), run.split, run.source.root, run.source.version, 1))
     assert work(tmp_path)
     expected = evaluate_teacher(load_teacher(run.weights), open_dataset(run.source), tmp_path / "again")
     assert run.steps == 1
-    assert json.loads(score_file(tmp_path, REPORTED, 1).read_text()) == json.loads(json.dumps(accuracy(expected)))
+    assert json.loads(score_file(tmp_path, REPORTED).read_text()) == json.loads(json.dumps(accuracy(expected)))
 
 
 def test_time_that_is_up_starts_nothing(given, tmp_path):
-    context = replace(run_context(tmp_path), deadline=time.monotonic())
-    assert not execute(lambda records: [SuitePlan(TINY, SETTINGS, given).start_run("tiny", REPORTED)], context)
-    assert not context.folder.exists()
+    context = replace(run_context(given, tmp_path), deadline=time.monotonic())
+    assert not execute(only(planned_run(given)), context)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_failed_run_is_named_and_leaves_no_record(given, tmp_path):
     broken = replace(planned_run(given), weights=tmp_path / "absent.safetensors")
-    context = run_context(tmp_path)
+    context = run_context(given, tmp_path)
     with pytest.raises(RunError, match="run tiny-none-seed0 failed .*absent.safetensors does not exist"):
-        execute(lambda records: [broken], context)
+        execute(only(broken), context)
     assert not read_ledger(context.ledger).records
 
 
@@ -129,81 +131,87 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
     with monkeypatch.context() as patch:
         interrupt_at(patch, 2)
         assert not work(stopped)
-    assert (stopped / STATE_FILE).is_file() and not score_file(stopped, REPORTED, STEPS).exists()
+    assert (stopped / STATE_FILE).is_file() and not score_file(stopped, REPORTED).exists()
     first_session = training_seconds(stopped)
     assert work(stopped)
     assert training_seconds(stopped) > first_session > 0 and not (stopped / STATE_FILE).exists()
-    for name in (WEIGHTS_FILE, kept_weights(Path(), 4).name):
-        expected, found = load_file(straight / name), load_file(stopped / name)
-        assert all(torch.equal(expected[key], found[key]) for key in expected)
-    for step in run.scored:
-        assert score_file(straight, REPORTED, step).read_text() == score_file(stopped, REPORTED, step).read_text()
+    expected, found = load_file(straight / WEIGHTS_FILE), load_file(stopped / WEIGHTS_FILE)
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert score_file(straight, REPORTED).read_text() == score_file(stopped, REPORTED).read_text()
 
 
 def test_a_run_that_another_process_has_taken_is_left_to_it(given, tmp_path):
-    context, run = run_context(tmp_path), planned_run(given)
-    folder = folder_of(run, context)
+    context, run = run_context(given, tmp_path), planned_run(given)
+    folder = context.folder_of(run)
     folder.mkdir(parents=True)
     with held(folder), pytest.raises(HeldError, match="another process works in"), held(folder):
         pass
     with held(folder):
-        assert not execute(lambda records: [run], context)
+        assert not execute(only(run), context)
     assert not read_ledger(context.ledger).records
     with held(folder):
         pass
 
 
 def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_path):
+    """Arms and seeds share the protocol; another start, other losses or other lengths do not."""
     run = planned_run(given)
     moved = tmp_path / "moved.safetensors"
-    moved.write_bytes(given.starts["tiny"].read_bytes())
+    moved.write_bytes(given.start.read_bytes())
     base = given.configs["tiny"]
     elsewhere = replace(
         given,
-        starts={"tiny": moved},
+        start=moved,
         configs={"tiny": replace(base, schedule=replace(base.schedule, save_minutes=9.0, log_steps=50))},
     )
-    assert planned_run(elsewhere).key(STEPS) == run.key(STEPS)
+    assert planned_run(elsewhere).key == run.key
     deeper = {"tiny": replace(base, loss=replace(base.loss, depth=0.0))}
     others = [
-        planned_run(given, seed=1), planned_run(given, TAUGHT),
+        planned_run(given, seed=1), planned_run(given, TAUGHT), planned_run(given, NONE_SHORT),
+        planned_run(given, replace(ALONE, labelled=2)),
         planned_run(replace(given, configs=deeper)),
-        planned_run(replace(given, starts={"tiny": given.teachers["centerpoint"]})),
+        planned_run(replace(given, start=given.teachers[CENTERPOINT])),
         planned_run(given, settings=replace(SETTINGS, steps=7)),
     ]  # fmt: skip
-    assert len({run.key(6), *(other.key(6) for other in others)}) == 1 + len(others)
-    assert [other.protocol == run.protocol for other in others] == [True, True, False, False, False]
+    assert len({run.key, *(other.key for other in others)}) == 1 + len(others)
+    assert [other.protocol == run.protocol for other in others] == [True, True, True, True, False, False, False]
 
 
-def test_the_bev_half_is_reinitialised_or_continued(given):
-    """Alike for every arm of a seed; where it goes on, the head is kept and adapters learn first."""
+def test_the_bev_half_begins_anew_or_everything_behind_imagenet(given):
+    """Alike for every arm of a seed; the published baseline never saw LiDAR."""
     anew, taught = planned_run(given), planned_run(given, TAUGHT)
     assert anew.config.schedule.anew == taught.config.schedule.anew == ["encoder", "head"]
-    assert taught.config.distill.inherit_head and taught.config.distill.adapter_steps == 0
-    onward = replace(SETTINGS, continued=True)
-    going, led = planned_run(given, settings=onward), planned_run(given, TAUGHT, settings=onward)
-    assert going.config.schedule.anew == led.config.schedule.anew == []
-    assert not led.config.distill.inherit_head and led.config.distill.adapter_steps > 0
-    assert (anew.begins, going.begins) == ("anew", "continued") and anew.protocol != going.protocol
+    assert anew.weights == given.start and taught.config.distill.inherit_head
+    bare = replace(TINY, start=Start.imagenet, depth_loss=False)
+    run = planned_run(given, suite=bare)
+    assert (run.weights, run.start, run.config.schedule.anew, run.config.loss.depth) == (None, "", [], 0.0)
+    assert run.protocol != anew.protocol
 
 
-def test_runs_come_seed_by_seed_and_a_grid_waits_for_its_points(given):
-    points = tuple(replace(TAUGHT, name=f"fixed_{index}") for index in range(2))
-    points = (points[0], replace(points[1], distill=replace(points[1].distill, inherit_head=False)))
-    suite = replace(TINY, arms=(NONE, TAUGHT, GridArm(GRID.name, points)))
-    settings = replace(SETTINGS, seeds=2)
-    plan = SuitePlan(suite, settings, given)
-    waiting = list(plan.reported_runs(()))
-    order = [(run.arm, run.seed, run.split) for run in waiting]
-    assert order[:5] == [
-        (START, 0, REPORTED), (BASELINE, 0, REPORTED), ("distill", 0, REPORTED), (BASELINE, 1, REPORTED),
-        ("distill", 1, REPORTED),
-    ]  # fmt: skip
-    assert [entry[0::2] for entry in order[5:]] == [("fixed_0", TUNED), ("fixed_1", TUNED)]
-    scores = [_record(run, mean_ap) for run, mean_ap in zip(waiting[5:], (0.1, 0.2), strict=True)]
-    chosen = list(plan.reported_runs(scores))[7:]
-    assert [(run.arm, run.seed, run.split) for run in chosen] == [(GRID.name, 0, REPORTED), (GRID.name, 1, REPORTED)]
-    assert not any(run.config.distill.inherit_head for run in chosen)
+def test_every_nth_scene_is_labelled_for_student_and_teacher_alike(given):
+    split = given.splits[TRAIN]
+    assert labelled(split, 1).scenes == [] and labelled(split, 2).scenes == [SCENES[0]]
+    assert planned_run(given, replace(ALONE, labelled=2)).config.data.roots[0].scenes == [SCENES[0]]
+    teacher = Planner(SETTINGS, given).teacher_run(CENTERPOINT_TENTH)
+    assert teacher.config.data.roots[0].scenes == [SCENES[0]] and teacher.makes_teacher
+
+
+def test_a_trained_teacher_comes_before_its_students_and_is_trained_again_if_its_weights_are_lost(given, tmp_path):
+    planner = Planner(SETTINGS, replace(given, folder=tmp_path))
+    tenth = whole(replace(TINY, arms=(ALONE, replace(TAUGHT, teacher=CENTERPOINT_TENTH))))
+    teacher, alone = list(planner.runs([tenth, tenth], ()))[::-1]
+    assert (teacher.teacher, alone.arm) == (CENTERPOINT_TENTH, "none")
+    known = [_record(teacher), _record(alone)]
+    context = run_context(given, tmp_path)
+    context.ledger.write_text("".join(json.dumps(vars(record)) + "\n" for record in known))
+    context = replace(context, folder_of=planner.folder_of)
+    assert missing(lambda records: planner.runs([tenth], records), context) == [teacher]
+    folder = planner.folder_of(teacher)
+    folder.mkdir()
+    (folder / WEIGHTS_FILE).write_bytes(given.teachers[CENTERPOINT].read_bytes())
+    assert len(list(planner.runs([tenth], known))) == 2  # weights of a training that has not ended
+    (folder / TRAINED_FILE).touch()
+    assert [run.arm for run in planner.runs([tenth], known)] == ["none", TEACHER, "answers"]
 
 
 def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
@@ -211,16 +219,15 @@ def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
     render_missing(tmp_path, plans, 1, lambda name, done, total: None)
     split = open_splits(tmp_path, plans)[TRAIN]
     assert split.keyframes == 1 and split.scenes == ("synth-1-0000",)
-    assert len(split.shortages()) == 2 and "only 1 of 20 scenes" in split.shortages()
+    assert len(split.shortages()) == 2 and "only 1 of 24 scenes" in split.shortages()
     (tmp_path / REPORTED).symlink_to(tmp_path / TRAIN)
     with pytest.raises(DataError, match="scene synth-1-0000 is in two of train, val"):
         open_splits(tmp_path, (TRAIN, REPORTED))
 
 
-def _record(run: Run, mean_ap: float) -> Record:
+def _record(run: Run) -> Record:
     return Record(
         suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
-        step=run.steps, steps=run.steps, batch=run.batch, mAP=mean_ap, NDS=mean_ap, mATE=1.0, mASE=1.0, mAOE=1.0,
-        mAVE=1.0, mAAE=1.0, AP={}, truths={}, seconds=1.0, device="", command="", commit="", start=run.start,
-        begins=run.begins, protocol=run.protocol, key=run.key(run.steps),
+        steps=run.steps, batch=run.batch, mAP=0.1, NDS=0.1, mATE=1.0, mASE=1.0, mAOE=1.0, mAVE=1.0, mAAE=1.0, AP={},
+        truths={}, seconds=1.0, device="", command="", commit="", start=run.start, protocol=run.protocol, key=run.key,
     )  # fmt: skip
