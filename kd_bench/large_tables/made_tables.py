@@ -1,6 +1,7 @@
-"""Tables of any number of scenes with nuScenes' sensors, rates and counts of boxes, and no sensor files.
+"""Tables of any number of scenes with nuScenes' sensors, rates and counts of boxes.
 
-Rows are written one by one: the tables of full nuScenes are 3 GB of text.
+Rows are written one by one: the tables of full nuScenes are 2 GB of text. All exposures of a sensor are one file, so
+that samples can be read without millions of files.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from kd_perception.geometry.classes import NUSCENES
@@ -27,6 +29,8 @@ RADARS = ("RADAR_FRONT", "RADAR_FRONT_LEFT", "RADAR_FRONT_RIGHT", "RADAR_BACK_LE
 MODALITY = dict.fromkeys(YAW_DEGREES, "camera") | {"LIDAR_TOP": "lidar"} | dict.fromkeys(RADARS, "radar")
 CATEGORIES = tuple(kind.categories[0] for kind in NUSCENES.classes)
 INTRINSICS = [[1266.4, 0.0, 816.2], [0.0, 1266.4, 491.5], [0.0, 0.0, 1.0]]
+SIZE = (1600, 900)  # of a picture
+POINTS = 34_000  # of a cloud
 NO_TURN = [1.0, 0.0, 0.0, 0.0]
 
 
@@ -114,13 +118,13 @@ def _boxes(name: tuple[str, str, int], length: int, rng: random.Random, keyframe
 
 
 def _file_row(name: tuple[str, str], index: int, count: int, stamp_us: int) -> dict:
-    scene, channel = name
+    _, channel = name
     is_camera = channel in YAW_DEGREES
     return {
         "token": _token(*name, index), "ego_pose_token": _token(*name, index),
         "calibrated_sensor_token": _token("mounted", *name), "timestamp": stamp_us,
-        "fileformat": "jpg" if is_camera else "pcd", "width": 1600 * is_camera, "height": 900 * is_camera,
-        "filename": f"sweeps/{channel}/{scene}__{channel}__{stamp_us}.{'jpg' if is_camera else 'pcd.bin'}",
+        "fileformat": "jpg" if is_camera else "pcd", "width": SIZE[0] * is_camera, "height": SIZE[1] * is_camera,
+        "filename": file_name(channel),
         **_neighbours(count, index, *name),
     }  # fmt: skip
 
@@ -134,6 +138,26 @@ def _calibration(scene: str, channel: str) -> dict:
         "rotation": quaternion_of(axes).tolist() if is_camera else NO_TURN,
         "camera_intrinsic": INTRINSICS if is_camera else [],
     }  # fmt: skip
+
+
+def file_name(channel: str) -> str:
+    """The file of a sensor, as long a name as nuScenes gives each of its own."""
+    return f"sweeps/{channel}/scene-0000__{channel}__{START_US}.{'jpg' if channel in YAW_DEGREES else 'pcd.bin'}"
+
+
+def write_sensor_files(dataroot: Path, seed: int) -> None:
+    """A picture of coarse noise for each camera and a cloud for the LiDAR; RADARs have none."""
+    rng = np.random.default_rng(seed)
+    cloud = rng.uniform([-50, -50, -2, 0, 0], [50, 50, 4, 255, 32], (POINTS, 5)).astype(np.float32)
+    cloud[:, 4] = np.floor(cloud[:, 4])
+    for channel, kind in MODALITY.items():
+        path = dataroot / file_name(channel)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "camera":
+            picture = cv2.resize(rng.integers(0, 256, (SIZE[1] // 50, SIZE[0] // 50, 3), np.uint8), SIZE)
+            cv2.imwrite(str(path), picture)
+        elif kind == "lidar":
+            path.write_bytes(cloud.tobytes())
 
 
 def _stamp_us(scene: int, keyframe: float) -> int:
