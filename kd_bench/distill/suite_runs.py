@@ -13,6 +13,7 @@ from kd_bench.distill.ledger import Record
 from kd_bench.distill.splits import REPORTED, TRAIN, Split
 from kd_bench.distill.worker import TRAINED_FILE
 from kd_perception.resources import resource
+from kd_perception.student.box_codes import Heading
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import (
@@ -28,8 +29,14 @@ from kd_training.config.sections import DataRoot
 TEACHER = "teacher"  # suite and arm of a teacher's record
 TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
 DIGITS = 16  # of a digest
-# Keys that are younger than the ledgers, which hold digests without them.
-YOUNGER_KEYS = (("data", "anchor"), ("model", "classes"), ("teacher", "classes"))
+# Keys that are younger than the ledgers, which hold digests without them, and the value that all runs before had.
+YOUNGER_KEYS = (
+    ("data", "anchor", ""),
+    ("model", "classes", {}),
+    ("teacher", "classes", {}),
+    ("model", "heading", Heading.vector),
+    ("teacher", "heading", Heading.vector),
+)
 KEYFRAMES_APART_S = 0.5
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
 
@@ -226,10 +233,10 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
 
 
 def _hashed_yaml(config: AnyConfig) -> str:
-    """All keys that ledgers hash: those that are younger than the ledgers only where they are set."""
+    """All keys that ledgers hash: those that are younger than the ledgers only where they have another value."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
-    for section, name in YOUNGER_KEYS:
-        if section in keys and not keys[section][name]:
+    for section, name, before in YOUNGER_KEYS:
+        if section in keys and keys[section][name] == before:
             del keys[section][name]
     return OmegaConf.to_yaml(OmegaConf.create(keys))
 

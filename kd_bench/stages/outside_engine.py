@@ -32,7 +32,6 @@ from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.pipeline import HEATMAP_OUTPUT, REGRESSION_OUTPUT, Pipeline
 from kd_perception.runtime.synchroniser import Synchroniser
-from kd_perception.student.decode import REGRESSION_CODES
 from kd_perception.student.spec import MEMORY_OUTPUT, Student, StudentSpec
 
 BASE, ODOM = "base_link", "odom"
@@ -82,7 +81,7 @@ class IdleEngine:
         rows, columns = spec.grid.shape
         self._outputs = {
             HEATMAP_OUTPUT: np.zeros((len(CLASSES), rows, columns), np.float32),
-            REGRESSION_OUTPUT: np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), rows, columns), np.float32),
+            REGRESSION_OUTPUT: np.zeros((len(NUSCENES.groups), len(spec.coding.names), rows, columns), np.float32),
             MEMORY_OUTPUT: np.zeros(spec.memory_shape, np.float32),
         }
 

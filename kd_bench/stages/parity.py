@@ -91,7 +91,14 @@ def count_matches(
     """
     spec = student.spec
     sides = [
-        decode(side["heatmap"], side["regression"], spec.grid, SCORE_THRESHOLD - SCORE_TOLERANCE, classes=spec.classes)
+        decode(
+            side["heatmap"],
+            side["regression"],
+            spec.grid,
+            SCORE_THRESHOLD - SCORE_TOLERANCE,
+            classes=spec.classes,
+            coding=spec.coding,
+        )
         for side in (first, second)
     ]
     detections = matched = 0

@@ -237,4 +237,4 @@ class Pipeline:
         """Boxes of the engine's raw outputs, at this pipeline's score threshold."""
         spec = self.student.spec
         heatmap, regression = outputs[HEATMAP_OUTPUT], outputs[REGRESSION_OUTPUT]
-        return decode(heatmap, regression, spec.grid, self.score_threshold, classes=spec.classes)
+        return decode(heatmap, regression, spec.grid, self.score_threshold, classes=spec.classes, coding=spec.coding)

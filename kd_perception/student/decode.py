@@ -8,15 +8,7 @@ import numpy as np
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.geometry.grid import BevGrid
-
-# Channels of `regression` (groups, 10, rows, columns), in order:
-#   dx, dy              box centre minus cell centre, in cells
-#   z                   height of the box centre above base_link, metres
-#   log_l, log_w, log_h logarithm of the size in metres
-#   sin, cos            of the yaw
-#   vx, vy              velocity over ground in base_link's axes, metres per second
-REGRESSION_CODES = ("dx", "dy", "z", "log_l", "log_w", "log_h", "sin", "cos", "vx", "vy")
-MAX_LOG_SIZE = 4.0  # e^4 = 55 m: an untrained or broken regression must not overflow
+from kd_perception.student.box_codes import AXIS, BoxCoding
 
 
 def decode(
@@ -26,13 +18,19 @@ def decode(
     score_threshold: float,
     *,
     classes: ClassList = NUSCENES,
+    coding: BoxCoding = AXIS,
     max_boxes: int = 500,
 ) -> Boxes:
     """Boxes in base_link, best score first.
 
-    heatmap (classes, rows, columns) in [0, 1]; regression (groups, 10, rows, columns) as REGRESSION_CODES. A box is a
-    3x3 local maximum of its class, not below `score_threshold` and outside its group's NMS radius of better boxes.
+    heatmap (classes, rows, columns) in [0, 1]; regression (groups, codes, rows, columns) as `coding` names them. A box
+    is a 3x3 local maximum of its class, not below `score_threshold` and outside its group's NMS radius of better boxes.
+    Raises ValueError for another number of codes.
     """
+    if regression.shape[1] != len(coding.names):
+        raise ValueError(
+            f"regression has {regression.shape[1]} codes, but the coding '{coding.heading}' has {len(coding.names)}"
+        )
     peaks = heatmap * (heatmap >= _neighbour_maximum(heatmap)) * (heatmap >= score_threshold)
     label, row, column = np.nonzero(peaks)
     score = peaks[label, row, column]
@@ -40,26 +38,16 @@ def decode(
     label, row, column, score = label[best], row[best], column[best], score[best]
     group = classes.group_of_label[label]
     codes = regression[group, :, row, column].astype(np.float64)
-    xy = grid.to_metres(np.stack([column + 0.5 + codes[:, 0], row + 0.5 + codes[:, 1]], axis=1))
     boxes = Boxes(
-        center=np.column_stack([xy, codes[:, 2]]),
-        size=np.exp(np.clip(codes[:, 3:6], -MAX_LOG_SIZE, MAX_LOG_SIZE)),
-        yaw=np.arctan2(codes[:, 6], codes[:, 7]),
-        velocity=codes[:, 8:10],
+        center=coding.center(codes, row, column, grid),
+        size=coding.size(codes),
+        yaw=coding.yaw(codes),
+        velocity=coding.velocity(codes),
         label=label.astype(np.int64),
         score=score.astype(np.float64),
         classes=classes,
     )
     return boxes[_circle_nms(boxes.center[:, :2], group, classes)]
-
-
-def encode(boxes: Boxes, rows: np.ndarray, columns: np.ndarray, grid: BevGrid) -> np.ndarray:
-    """Regression codes (N, 10) of boxes at the given cells; the inverse of what `decode` reads there."""
-    cells = grid.to_cells(boxes.center[:, :2])
-    return np.column_stack([
-        cells[:, 0] - columns - 0.5, cells[:, 1] - rows - 0.5, boxes.center[:, 2], np.log(boxes.size),
-        np.sin(boxes.yaw), np.cos(boxes.yaw), boxes.velocity,
-    ])  # fmt: skip
 
 
 def _neighbour_maximum(heatmap: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,
     `camera_params` (cameras, K) float32, if the spec's `camera_params` is K and not 0 (`student.camera_params`);
     the geometry tables of the view transform (`student.view_tables`). Tables and parameters are computed at run
     time from the calibration (`student.geometry_inputs`).
-Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, 10, rows, columns) float32,
-    the codes that `kd_perception.student.decode` names.
+Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, codes, rows, columns)
+    float32, box codes that the spec's `heading` chooses (`student.box_codes`): "vector" has 10 codes, "axis" 12.
 A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (channels, rows, columns)
     float32, the `bev_feature` of an earlier frame, on the grid of that frame; `bev_warp` (rows, columns, 2) float32,
     where each cell lies in it (`runtime.bev_memory.warp_table`); `memory_valid` (1,) float32, 0 without an earlier
@@ -25,6 +25,7 @@ from kd_perception.errors import ConfigError, StudentError
 from kd_perception.geometry.classes import NUSCENES, ClassList, unknown_key
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import student_path
+from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_perception.student.camera_params import CAMERA_PARAMS
 
 METADATA_KEY = "kd_student"
@@ -35,7 +36,9 @@ OUTPUTS = ("heatmap", "regression")
 MEMORY_INPUT = "bev_memory"
 MEMORY_INPUTS = (MEMORY_INPUT, "bev_warp", "memory_valid", "memory_interval")
 MEMORY_OUTPUT = "bev_feature"
-FORMAT_VERSION = 2  # format 1 only names its classes: always the ten of nuScenes
+# Format 1 only names its classes: always the ten of nuScenes. Formats 1 and 2 do not say how headings are coded: always
+# as Heading.vector.
+FORMAT_VERSION, KNOWN_FORMATS = 3, (1, 2, 3)
 VIEW_TRANSFORMS = ("pull", "splat")
 
 
@@ -101,9 +104,15 @@ class StudentSpec:
     memory: MemorySpec | None = None  # of a student of two frames
     camera_params: int = 0  # length of a camera's row in the input of that name; 0: the file has no such input
     classes: ClassList = NUSCENES
+    heading: Heading = Heading.axis
     provenance: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def coding(self) -> BoxCoding:
+        """What the channels of the file's regression mean."""
+        return coding_of(self.heading)
 
     @property
     def feature_size(self) -> tuple[int, int]:
@@ -142,14 +151,16 @@ class StudentSpec:
         """Parse and check metadata; StudentError names `where` and the field that is missing, unknown or unfit."""
         try:
             version = msgspec.json.decode(text, type=_Format).format
-            if version not in (1, FORMAT_VERSION):
+            if version not in KNOWN_FORMATS:
                 raise StudentError(
-                    f"{where}: student format {version} is not 1 or {FORMAT_VERSION}; export it again with kd export"
+                    f"{where}: student format {version} is not 1, 2 or 3; export it again with kd export"
                 )
             fields = msgspec.json.decode(text, type=dict[str, Any])
             del fields["format"]
             if version == 1:
                 _refuse_other_names(fields.pop("classes", list(NUSCENES.names)), where)
+            if version < 3:
+                fields["heading"] = Heading.vector.value
             spec = msgspec.convert(fields, StudentSpec)
             if unknown := unknown_key(fields, msgspec.to_builtins(spec)):
                 raise msgspec.ValidationError(f"Object contains unknown field `{unknown}`")

@@ -7,8 +7,9 @@ from torch import Tensor
 
 
 class DetectorOutputs(NamedTuple):
-    """Of B rigs: heatmap logits (B, 10, rows, columns), regression (B, groups, 10, rows, columns), BEV features by name
-    (B, channels, rows', columns'), each over the whole extent of the grid; depth_logits (N, D, h, w) of students.
+    """Of B rigs: heatmap logits (B, classes, rows, columns), regression (B, groups, codes, rows, columns), BEV features
+    by name (B, channels, rows', columns'), each over the whole extent of the grid; depth_logits (N, D, h, w) of
+    students.
 
     Students name "enter", "half", "quarter" and "pre_head" (kd_training.models.bev_encoder), and "shared"
     (kd_training.models.center_head).

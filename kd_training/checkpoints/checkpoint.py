@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
-from kd_training.config.experiment import AnyConfig, config_from_yaml, to_yaml
+from kd_training.config.experiment import AnyConfig, config_from_yaml, configured_coding, to_yaml
+from kd_training.models.recoding import recoded_weights
 
 CONFIG_KEY = "kd_config"
 WEIGHTS_FILE = "weights.safetensors"
@@ -54,6 +55,8 @@ def load_weights(
 ) -> None:
     """Fill the model; raises DataError if a tensor is missing, unknown or of another shape.
 
+    From a file of another coding of boxes come the codes that both have (`recoding`).
+
     `may_lack` names groups of modules, by prefix, that add nothing at first: a file without tensors of a group leaves
     the group as it is. `reinitialised` names parts of the model that keep their values, whatever the file holds;
     ConfigError if the model has no such part.
@@ -62,8 +65,10 @@ def load_weights(
     for part in reinitialised:
         if part not in parts:
             raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
-    given, _ = read_weights(path)
+    given, text = read_weights(path)
     given = without_prefix(path, given, model.state_dict())
+    if text is not None:
+        given = recoded_weights(given, configured_coding(config_from_yaml(text, str(path))), model)
     given = {name: value for name, value in given.items() if not _within(name, reinitialised)}
     wanted = {name: value for name, value in model.state_dict().items() if not _within(name, reinitialised)}
     for group in may_lack:

@@ -69,7 +69,7 @@ class ResponseConfig:
 
     heatmap: float = 0.0  # weight of the quality focal loss
     boxes: float = 0.0  # weight of the box codes' L1 at true centres
-    velocity: float = 0.2  # code weight within the boxes' term
+    velocity: float = 0.2  # weight of an error of 1 m/s within the boxes' term
     within_truth: bool = False  # imitate the product of the teacher's and the true heatmap
 
 

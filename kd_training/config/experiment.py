@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import read_classes
+from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_training.config.distill import DistillConfig
 from kd_training.config.sections import (
     DataConfig,
@@ -88,8 +89,20 @@ def teacher_config(config: AnyConfig, where: str) -> TeacherTrainConfig:
 
 
 def config_from_yaml(text: str, where: str) -> AnyConfig:
-    """The configuration that `to_yaml` wrote."""
-    return _structured(OmegaConf.create(text), where)
+    """The configuration that `to_yaml` wrote.
+
+    Older versions wrote no `heading`: their models code it as Heading.vector.
+    """
+    given = OmegaConf.create(text)
+    for section in CLASSIFIERS:
+        if section in given and "heading" not in given[section]:
+            given[section].heading = Heading.vector.value
+    return _structured(given, where)
+
+
+def configured_coding(config: AnyConfig) -> BoxCoding:
+    """How the model of a configuration codes boxes."""
+    return coding_of(config.teacher.heading if isinstance(config, TeacherTrainConfig) else config.model.heading)
 
 
 def to_yaml(config: AnyConfig) -> str:

@@ -28,6 +28,7 @@ def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float,
         memory=memory_spec(config),
         camera_params=CAMERA_PARAMS if config.camera_aware else 0,
         classes=configured_classes(config.classes, f"model {config.name}"),
+        heading=config.heading,
     )
     spec.check(f"model {config.name}")
     return spec

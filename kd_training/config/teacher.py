@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from kd_perception.student.box_codes import Heading
 from kd_training.config.sections import DataRoot, GridConfig
 
 
@@ -53,6 +54,7 @@ class TeacherModelConfig:
     head_shared: int = 64
     head_hidden: int = 32
     classes: dict[str, Any] = field(default_factory=dict)  # as a student's
+    heading: Heading = Heading.axis  # as a student's
     grid: GridConfig = field(default_factory=GridConfig)
     points: PointsConfig = field(default_factory=PointsConfig)
 

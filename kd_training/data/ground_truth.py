@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
+from kd_perception.student.box_codes import BoxCoding
 from kd_training.data.targets import DetectionTargets
 
 
@@ -38,16 +39,18 @@ class Trust(NamedTuple):
 
 
 class GroundTruth(NamedTuple):
-    """Of B rigs: heatmap (B, classes, rows, columns); `objects` K; codes (K, 10), NaN = unknown; boxes (B).
+    """Of B rigs: heatmap (B, classes, rows, columns); `objects` K; codes (K, codes) as BoxCoding's targets, NaN where
+    there is nothing to learn; boxes (B).
 
-    The boxes are those whose centre is inside the grid, augmented as the rig is, on the host. `trust` is None where all
-    was labelled.
+    All rigs have one coding. The boxes are those whose centre is inside the grid, augmented as the rig is, on the host.
+    `trust` is None where all was labelled.
     """
 
     heatmap: Tensor
     objects: ObjectCells
     codes: Tensor
     boxes: tuple[Boxes, ...]
+    coding: BoxCoding
     trust: Trust | None = None
 
     @property
@@ -59,7 +62,7 @@ class GroundTruth(NamedTuple):
         """The same on a device; boxes stay on the host."""
         objects = ObjectCells(*(part.to(device) for part in self.objects))
         trust = None if self.trust is None else Trust(*(part.to(device) for part in self.trust))
-        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes, trust)
+        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes, self.coding, trust)
 
 
 def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
@@ -76,6 +79,7 @@ def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
         objects=objects,
         codes=torch.from_numpy(np.concatenate([entry.codes for entry in targets])),
         boxes=tuple(entry.boxes for entry in targets),
+        coding=targets[0].coding,
         trust=_trust(targets, rig),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from kd_perception.student.box_codes import coding_of
 from kd_training.batches.point_batch import PointBatch
 from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import TeacherTrainConfig
@@ -37,6 +38,7 @@ class LidarBatches(torch.utils.data.Dataset):
         self, frames: Sequence[TrainingFrame], config: TeacherTrainConfig, plan: RunPlan, lidar: LidarSource
     ) -> None:
         self.config, self.plan, self.lidar = config, plan, lidar
+        self.coding = coding_of(config.teacher.heading)
         self.sampler = FrameSampler(frames, config.schedule.seed, balance=config.data.balance_classes)
         self.paste = build_paste(frames, lidar, config.data.paste)
         self.paste_until = config.data.paste.until * (plan.steps * plan.micro_batches)
@@ -51,5 +53,5 @@ class LidarBatches(torch.utils.data.Dataset):
                 cloud, boxes = self.paste(cloud, boxes, rng)
             augmentation = draw_bev_augmentation(rng, self.config.data.augment)
             clouds.append(augment_points(cloud, augmentation.matrix, self.lidar.grid))
-            targets.append(detection_targets(augmentation.boxes(boxes), self.lidar.grid))
+            targets.append(detection_targets(augmentation.boxes(boxes), self.lidar.grid, self.coding))
         return LidarBatch(len(clouds), collate_points(clouds), join_ground_truth(targets))

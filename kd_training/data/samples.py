@@ -63,7 +63,7 @@ class SampleReader:
         return TrainingSample(
             rig=rig,
             depth=self._depth(frame, rig),
-            targets=detection_targets(frame.boxes.transformed(target_from_ego), self.spec.grid),
+            targets=detection_targets(frame.boxes.transformed(target_from_ego), self.spec.grid, self.spec.coding),
             shown=ShownFrame(frame.key, target_from_ego),
             previous=None if previous is None else self._previous(frame.frame, rig, previous, augmentation),
             cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),

@@ -8,7 +8,7 @@ import numpy as np
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
-from kd_perception.student.decode import encode
+from kd_perception.student.box_codes import AXIS, BoxCoding, Heading
 from kd_perception.student.spec import StudentSpec
 from kd_perception.student.view_tables.depth import bin_of_range
 from kd_training.data.camera_returns import CameraReturns
@@ -21,7 +21,7 @@ NO_DEPTH = -1  # label of feature pixels without a return
 @dataclass(frozen=True)
 class DetectionTargets:
     """heatmap (classes, rows, columns) in [0, 1]; of the N objects inside the grid: group, row, column (N,), boxes and
-    codes (N, 10), NaN = unknown.
+    codes (N, codes) as BoxCoding's targets, NaN where there is nothing to learn.
 
     What is less than certain: `doubt`, bool as the heatmap, marks cells without an object that may have one, None where
     all is known; `weight` is what the targets count in the losses.
@@ -33,6 +33,7 @@ class DetectionTargets:
     column: np.ndarray
     codes: np.ndarray
     boxes: Boxes
+    coding: BoxCoding
     doubt: np.ndarray | None = None
     weight: float = 1.0
 
@@ -41,7 +42,7 @@ class DetectionTargets:
         return replace(self, doubt=doubt & (self.heatmap == 0.0), weight=weight)
 
 
-def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
+def detection_targets(boxes: Boxes, grid: BevGrid, coding: BoxCoding = AXIS) -> DetectionTargets:
     """Targets of ground-truth boxes in base_link; boxes whose centre is outside the grid are left out."""
     boxes = boxes[grid.holds(boxes.center[:, :2])]
     column, row = np.floor(grid.to_cells(boxes.center[:, :2])).astype(np.int64).T
@@ -50,7 +51,20 @@ def detection_targets(boxes: Boxes, grid: BevGrid) -> DetectionTargets:
         radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))
         draw_gaussian(heatmap[boxes.label[index]], row[index], column[index], radius)
     group = boxes.classes.group_of_label[boxes.label]
-    return DetectionTargets(heatmap, group, row, column, encode(boxes, row, column, grid).astype(np.float32), boxes)
+    codes = _learnable(coding.encode(boxes, row, column, grid), boxes, coding)
+    return DetectionTargets(heatmap, group, row, column, codes.astype(np.float32), boxes, coding)
+
+
+def _learnable(codes: np.ndarray, boxes: Boxes, coding: BoxCoding) -> np.ndarray:
+    """Codes (N, codes) without the directions and headings that the class does not define, NaN there.
+
+    Heading.vector keeps them: its channels were always trained on all.
+    """
+    if coding.heading is Heading.axis:
+        defined = np.array([kind.heading for kind in boxes.classes.classes])[boxes.label]
+        codes[defined != "full", coding.directions] = np.nan
+        codes[defined == "none", coding.headings] = np.nan
+    return codes
 
 
 def gaussian_radius(length: float, width: float, overlap: float) -> float:

@@ -31,6 +31,7 @@ def check_fit(config: DistillConfig, student: Side, teacher: Side) -> None:
     _check_classes(student, teacher)
     _check_layers(config, student, teacher)
     _check_terms(config)
+    _check_codings(config, student, teacher)
     if config.inherit_head:
         _check_heads(student, teacher)
 
@@ -116,16 +117,34 @@ def _check_terms(config: DistillConfig) -> None:
         raise ConfigError(f"distill.relation.points is {config.relation.points}; set it to 2 or more points a side")
 
 
+def _check_codings(config: DistillConfig, student: Side, teacher: Side) -> None:
+    ours, theirs = (side.head.coding.heading for side in (student, teacher))
+    if ours is not theirs and config.response.boxes > 0:
+        raise ConfigError(
+            f"distill.response.boxes compares box codes, but {student.name} codes headings as '{ours}' and "
+            f"{teacher.name} as '{theirs}'; train the teacher again, or set model.heading={theirs} or "
+            "distill.response.boxes=0"
+        )
+
+
 def _check_heads(student: Side, teacher: Side) -> None:
-    sources = task_heads(teacher.head)
-    for name, module in task_heads(student.head).items():
-        wanted, given = ({key: tuple(v.shape) for key, v in m.state_dict().items()} for m in (module, sources[name]))
-        if wanted != given:
-            sizes = [f"{side.head.shared_channels} and {_hidden(side.head)}" for side in (student, teacher)]
-            raise ConfigError(
-                f"the task heads of {student.name} (head_shared and head_hidden {sizes[0]}) cannot start as those of "
-                f"{teacher.name} ({sizes[1]}); give both the same sizes or set distill.inherit_head=false"
-            )
+    wanted, given = (_sizes(side.head) for side in (student, teacher))
+    if wanted != given:
+        sizes = [f"{side.head.shared_channels} and {_hidden(side.head)}" for side in (student, teacher)]
+        raise ConfigError(
+            f"the task heads of {student.name} (head_shared and head_hidden {sizes[0]}) cannot start as those of "
+            f"{teacher.name} ({sizes[1]}); give both the same sizes or set distill.inherit_head=false"
+        )
+
+
+def _sizes(head: CenterHead) -> dict[str, tuple[int, ...]]:
+    """Shapes of the task heads' weights by name; codes, which differ between codings, do not count."""
+    shapes = {
+        f"{part}.{name}": tuple(value.shape)
+        for part, module in task_heads(head).items()
+        for name, value in module.state_dict().items()
+    }
+    return {name: shape[1:] if name in head.code_rows else shape for name, shape in shapes.items()}
 
 
 def _hidden(head: CenterHead) -> int:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from kd_training.models.center_head import CenterHead
+from kd_training.models.recoding import recoded_weights
 
 
 def task_heads(head: CenterHead) -> dict[str, nn.Module]:
@@ -11,7 +12,9 @@ def task_heads(head: CenterHead) -> dict[str, nn.Module]:
 
 
 def inherit_head(student: CenterHead, teacher: CenterHead) -> None:
-    """Copy the weights and norm statistics of the teacher's task heads; `check_fit` ensures equal sizes."""
-    sources = task_heads(teacher)
-    for name, module in task_heads(student).items():
-        module.load_state_dict(sources[name].state_dict())
+    """Copy the weights and norm statistics of the teacher's task heads; `check_fit` ensures equal sizes.
+
+    From a teacher that codes boxes otherwise come the codes that both have.
+    """
+    given = {name: value for name, value in teacher.state_dict().items() if name.split(".")[0] in task_heads(teacher)}
+    student.load_state_dict(recoded_weights(given, teacher.coding, student), strict=False)

@@ -26,10 +26,11 @@ class TeacherDetector:
 
     def detect(self, frame: TrainingFrame) -> Boxes:
         """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""
-        return decode(*self.outputs(frame), self.model.grid, SCORE_THRESHOLD, classes=self.model.classes)
+        model = self.model
+        return decode(*self.outputs(frame), model.grid, SCORE_THRESHOLD, classes=model.classes, coding=model.coding)
 
     def outputs(self, frame: TrainingFrame) -> tuple[np.ndarray, np.ndarray]:
-        """heatmap (classes, rows, columns) in [0, 1] and regression (groups, 10, rows, columns); raises as `detect`."""
+        """heatmap (classes, rows, columns) in [0, 1], regression (groups, codes, rows, columns); raises as `detect`."""
         cloud = self.lidar.augmented(frame, np.eye(4))
         heatmap, regression = self.model.detect(collate_points([cloud]))
         return heatmap.cpu().numpy(), regression.cpu().numpy()

@@ -1,4 +1,4 @@
-"""The student's loss terms: Gaussian focal loss and L1 box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
+"""The student's loss terms: Gaussian focal loss and box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
 supervision)."""
 
 import torch
@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from kd_perception.geometry.classes import ClassList
-from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.processes import ALONE, TrainingProcesses
 from kd_training.config.sections import DetectionLossConfig, LossConfig
 from kd_training.data.batches import Batch
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.data.targets import NO_DEPTH
+from kd_training.losses.box_codes import code_errors
 
 FOCAL_POWER = 2.0
 NEGATIVE_POWER = 4.0
@@ -68,13 +68,11 @@ def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor, cells: Tensor | 
 
 
 def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor) -> Tensor:
-    """L1 of the codes at object centres; unknown (NaN) velocities do not count; count (groups,) of objects."""
-    predicted = truth.objects.of(regression).float()
-    known = torch.isfinite(truth.codes)
-    error = torch.where(known, (predicted - torch.nan_to_num(truth.codes)).abs(), 0.0)
-    weight = torch.ones(len(REGRESSION_CODES), device=error.device)
-    weight[-2:] = velocity_weight
-    loss = (error * weight).sum(dim=1) / count[truth.objects.group]
+    """Errors of the codes at object centres; unknown (NaN) ones do not count; count (groups,) of objects."""
+    errors = code_errors(truth.objects.of(regression), truth.codes, truth.coding)
+    weight = torch.ones(errors.shape[1], device=errors.device)
+    weight[truth.coding.velocities] = velocity_weight
+    loss = (errors * weight).sum(dim=1) / count[truth.objects.group]
     return (loss if truth.trust is None else loss * truth.trust.objects).sum()
 
 

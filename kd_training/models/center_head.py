@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_perception.geometry.classes import ClassList
-from kd_perception.student.decode import REGRESSION_CODES
+from kd_perception.student.box_codes import BoxCoding
 from kd_training.models.necks import ConvNormRelu
 
 PRE_HEAD, SHARED = "pre_head", "shared"  # the features before the head, and those that its task heads read
@@ -17,18 +17,19 @@ class CenterHead(nn.Module):
     In training the shared block's features are named SHARED.
     """
 
-    def __init__(self, incoming: int, shared: int, hidden: int, classes: ClassList) -> None:
+    def __init__(self, incoming: int, shared: int, hidden: int, classes: ClassList, coding: BoxCoding) -> None:
         super().__init__()
+        self.coding = coding
         self.shared = ConvNormRelu(incoming, shared)
         self.heatmap = nn.ModuleList(_branch(shared, hidden, len(group.classes)) for group in classes.groups)
-        self.regression = nn.ModuleList(_branch(shared, hidden, len(REGRESSION_CODES)) for _ in classes.groups)
+        self.regression = nn.ModuleList(_branch(shared, hidden, len(coding.names)) for _ in classes.groups)
         for branch in self.heatmap:
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 
     def forward(self, bev: Tensor) -> tuple[Tensor, Tensor]:
         """BEV features (B, incoming, rows, columns) -> heatmap logits (B, classes, rows, columns), regression.
 
-        The regression holds box codes (B, groups, 10, rows, columns).
+        The regression holds box codes (B, groups, codes, rows, columns).
         """
         return self.predict({PRE_HEAD: bev})
 
@@ -36,6 +37,11 @@ class CenterHead(nn.Module):
     def shared_channels(self) -> int:
         """Channels of the shared block's features."""
         return self.shared[0].out_channels
+
+    @property
+    def code_rows(self) -> list[str]:
+        """Names of the parameters that have a row for each box code."""
+        return [f"regression.{group}.1.{name}" for group in range(len(self.regression)) for name in ("weight", "bias")]
 
     def predict(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """As `forward`, from the features PRE_HEAD; adds SHARED to `features`."""

@@ -49,10 +49,10 @@ class MemoryFusion(nn.Module):
 class MotionHead(nn.Module):
     """What memory adds to the velocity codes.
 
-    Two aligned frames show a displacement in metres; velocity is that divided by the interval. The network predicts
-    the displacement, and the division happens outside: the same motion is then right at 2 Hz and at 10 Hz by
-    construction. The interval is also an input of the fusion, since a displacement over a short one says less. What
-    stands at a cell moves one way whatever its class, so one field serves all groups.
+    Two aligned frames show a displacement; velocity is that divided by the interval. The network predicts the
+    displacement, in units of the velocity codes times seconds, and the division happens outside: the same motion is
+    then right at 2 Hz and at 10 Hz by construction. The interval is also an input of the fusion, since a displacement
+    over a short one says less. What stands at a cell moves one way whatever its class, so one field serves all groups.
     """
 
     def __init__(self, incoming: int, hidden: int) -> None:
@@ -63,6 +63,6 @@ class MotionHead(nn.Module):
         nn.init.zeros_(self.displacement.bias)
 
     def forward(self, bev: Tensor, valid: Tensor, interval: Tensor) -> Tensor:
-        """BEV features (B, incoming, rows, columns), valid, interval (B,) -> velocity (B, 1, 2, rows, columns), m/s."""
+        """BEV features (B, incoming, rows, columns), valid, interval (B,) -> velocity codes (B, 1, 2, rows, ...)."""
         rate = (valid / interval).reshape(-1, 1, 1, 1)
         return (self.displacement(self.hidden(bev)).float() * rate).unsqueeze(1)

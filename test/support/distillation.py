@@ -8,6 +8,7 @@ import torch
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.box_codes import AXIS, BoxCoding
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.targets import detection_targets
@@ -47,9 +48,9 @@ def make_ground_truth(boxes: Sequence[Boxes]) -> GroundTruth:
     return join_ground_truth([detection_targets(entry, GRID) for entry in boxes])
 
 
-def side(name: str, channels: dict[str, int], shared: int = 8, hidden: int = 4, grid: BevGrid = GRID) -> Side:
+def side(name: str, channels: dict[str, int], shared: int = 8, hidden: int = 4, coding: BoxCoding = AXIS) -> Side:
     """A detector whose head is a fresh one."""
-    return Side(name, grid, NUSCENES, channels, CenterHead(channels["pre_head"], shared, hidden, NUSCENES))
+    return Side(name, GRID, NUSCENES, channels, CenterHead(channels["pre_head"], shared, hidden, NUSCENES, coding))
 
 
 def random_outputs(seed: int, rigs: int, channels: dict[str, int], gradient: bool = False) -> DetectorOutputs:
@@ -61,7 +62,7 @@ def random_outputs(seed: int, rigs: int, channels: dict[str, int], gradient: boo
         for name, count in channels.items()
     }
     heatmap = torch.randn(rigs, len(CLASSES), rows, columns, generator=generator) - 4.0
-    regression = torch.randn(rigs, 6, 10, rows, columns, generator=generator)
+    regression = torch.randn(rigs, 6, len(AXIS.names), rows, columns, generator=generator)
     for tensor in (heatmap, regression, *features.values()):
         tensor.requires_grad_(gradient)
     return DetectorOutputs(heatmap, regression, features)

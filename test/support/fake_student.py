@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
-from kd_perception.student.decode import REGRESSION_CODES
+from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import (
     MEMORY_INPUTS,
     MEMORY_OUTPUT,
@@ -164,7 +164,7 @@ def write_fake_student(path: Path, spec: StudentSpec = SPEC) -> Path:
         ],
         [
             value("heatmap", TensorProto.FLOAT, [len(CLASSES), rows, columns]),
-            value("regression", TensorProto.FLOAT, [len(NUSCENES.groups), len(REGRESSION_CODES), rows, columns]),
+            value("regression", TensorProto.FLOAT, [len(NUSCENES.groups), len(AXIS.names), rows, columns]),
             *memory_outputs,
         ],
         [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
@@ -196,5 +196,6 @@ def _memory_nodes() -> list[onnx.NodeProto]:
 
 def _regression_codes(rows: int, columns: int) -> np.ndarray:
     """The same box in every cell: centred, SIZE, HEIGHT, YAW, standing still; classes of a group share it."""
-    code = np.array([0.0, 0.0, HEIGHT, *np.log(SIZE), np.sin(YAW), np.cos(YAW), 0.0, 0.0], np.float32)
+    heading = (np.sin(2.0 * YAW), np.cos(2.0 * YAW), np.cos(YAW), np.sin(YAW))
+    code = np.array([0.0, 0.0, HEIGHT, *np.log(SIZE), *heading, 0.0, 0.0], np.float32)
     return np.broadcast_to(code[None, :, None, None], (len(NUSCENES.groups), len(code), rows, columns)).copy()

@@ -1,4 +1,4 @@
-"""Imitation of predictions: a quality focal loss on heatmaps (arXiv:2006.04388), L1 on box codes at true centres."""
+"""Imitation of predictions: a quality focal loss on heatmaps (arXiv:2006.04388), box codes at true centres."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from kd_training.config.distill import ResponseConfig
 from kd_training.distill.terms.term import ComparedBatch, TermValue
+from kd_training.losses.box_codes import as_targets
 from kd_training.losses.detection import box_loss
 
 
@@ -35,15 +36,18 @@ class HeatmapTerm:
 
 @dataclass(frozen=True)
 class BoxTerm:
-    """L = weight  L1 of the box codes to the teacher's at true centres / objects of the group."""
+    """L = weight  errors of the box codes from the teacher's at true centres / objects of the group."""
 
     config: ResponseConfig
     name = "response/boxes"
 
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
-        codes = batch.truth.objects.of(batch.teacher.regression).float()
-        truth = batch.truth._replace(codes=codes, trust=None)
+        truth = batch.truth
+        codes = as_targets(truth.objects.of(batch.teacher.regression).float(), truth.coding)
+        headings = truth.coding.headings  # NaN where the class has none: nobody taught the teacher one
+        codes[:, headings] = torch.where(truth.codes[:, headings].isnan(), torch.nan, codes[:, headings])
+        truth = truth._replace(codes=codes, trust=None)
         loss = box_loss(batch.student.regression, truth, self.config.velocity, batch.object_counts)
         return TermValue(self.config.boxes * loss)
 

@@ -41,7 +41,8 @@ class BevDet(nn.Module):
         self.depth_context = self.make_depth_context(config)
         self.view = build_view(self.spec.grid, self.spec.view)
         self.encoder = BevEncoder(config.context_channels, config.bev_channels, config.bev_blocks)
-        self.head = CenterHead(config.bev_channels, config.head_shared, config.head_hidden, self.spec.classes)
+        classes, coding = self.spec.classes, self.spec.coding
+        self.head = CenterHead(config.bev_channels, config.head_shared, config.head_hidden, classes, coding)
 
     def make_depth_context(self, config: ModelConfig) -> nn.Module:
         """The network behind the neck, which `lift` calls."""

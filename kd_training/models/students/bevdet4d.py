@@ -8,15 +8,12 @@ twice. The fusion adds to the current features. The interval may be any in a ran
 import torch
 from torch import Tensor
 
-from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.student_inputs import PreviousFrames, StudentInputs
 from kd_training.config.sections import ModelConfig
 from kd_training.models.center_head import PRE_HEAD
 from kd_training.models.memory import MemoryFusion, MotionHead
 from kd_training.models.students.bevdet import BevDet
-
-STATIC_CODES = len(REGRESSION_CODES) - 2  # all but the velocity's, which are last
 
 
 class BevDet4d(BevDet):
@@ -62,6 +59,6 @@ class BevDet4d(BevDet):
         """Heatmap logits and regression, each with a batch axis, and features."""
         features = self.encoder.refine(feature + self.fusion(feature, memory, warp, valid, interval))
         heatmap, regression = self.head.predict(features)
-        static, velocity = regression.split([STATIC_CODES, 2], dim=2)
+        static, velocity = regression.split([self.spec.coding.velocities.start, 2], dim=2)
         velocity = velocity + self.motion(features[PRE_HEAD], valid, interval)
         return heatmap, torch.cat([static, velocity], dim=2), features

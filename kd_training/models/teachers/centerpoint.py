@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
+from kd_perception.student.box_codes import coding_of
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.point_batch import PointBatch
 from kd_training.config.student_spec import bev_grid, configured_classes
@@ -38,7 +39,8 @@ class CenterPoint(nn.Module):
         self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=virtual)
         self.backbone = SecondBackbone(config.pillar_channels, config.block_channels, config.block_layers)
         self.neck = SecondNeck(config.block_channels, config.neck_channels)
-        self.head = CenterHead(config.neck_channels * blocks, config.head_shared, config.head_hidden, self.classes)
+        self.coding, incoming = coding_of(config.heading), config.neck_channels * blocks
+        self.head = CenterHead(incoming, config.head_shared, config.head_hidden, self.classes, self.coding)
 
     @property
     def feature_channels(self) -> dict[str, int]:
@@ -55,7 +57,7 @@ class CenterPoint(nn.Module):
 
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:
-        """One rig's cloud -> heatmap (classes, rows, columns) probabilities, regression (groups, 10, rows, columns)."""
+        """One rig's cloud -> heatmap (classes, rows, columns) probabilities, regression (groups, codes, rows, ...)."""
         device = self.head.shared[0].weight.device
         outputs = self.train_forward(PointBatch(*(part.to(device) for part in points)), 1)
         return torch.sigmoid(outputs.heatmap[0].float()), outputs.regression[0].float()

@@ -17,7 +17,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
-from kd_perception.student.decode import REGRESSION_CODES, encode
+from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import load_student
 
 RENDERED, FRAMES = 3, 7
@@ -45,10 +45,10 @@ def boxes(count: int = 3) -> Boxes:
 
 def outputs(truth: Boxes) -> dict[str, np.ndarray]:
     heatmap = np.zeros((10, *GRID.shape), np.float32)
-    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(AXIS.names), *GRID.shape), np.float32)
     columns, rows = np.floor(GRID.to_cells(truth.center[:, :2])).astype(int).T
     heatmap[truth.label, rows, columns] = truth.score
-    regression[NUSCENES.group_of_label[truth.label], :, rows, columns] = encode(truth, rows, columns, GRID)
+    regression[NUSCENES.group_of_label[truth.label], :, rows, columns] = AXIS.encode(truth, rows, columns, GRID)
     return {"heatmap": heatmap, "regression": regression}
 
 

@@ -13,6 +13,7 @@ from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import MemorySpec, Student
 
 TEMPORAL = replace(SPEC, temporal_frames=2, memory=MemorySpec(4, 0.5, 0.1, 1.0))
@@ -31,7 +32,7 @@ class CountingEngine:
         self.seen: list[tuple[float, float, float]] = []  # memory, valid, interval
         self._outputs = {
             "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
-            "regression": np.zeros((len(NUSCENES.groups), 10, rows, columns), np.float32),
+            "regression": np.zeros((len(NUSCENES.groups), len(AXIS.names), rows, columns), np.float32),
             "bev_feature": np.zeros((4, rows, columns), np.float32),
         }
 

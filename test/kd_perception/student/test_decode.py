@@ -9,7 +9,8 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import wrap_angle
-from kd_perception.student.decode import REGRESSION_CODES, decode, encode
+from kd_perception.student.box_codes import AXIS
+from kd_perception.student.decode import decode
 
 GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)
 
@@ -17,10 +18,10 @@ GRID = BevGrid(-51.2, 51.2, -51.2, 51.2, 0.8)
 def maps(boxes: Boxes) -> tuple[np.ndarray, np.ndarray]:
     """A perfect student's outputs: each box's score and codes in the cell that holds its centre."""
     heatmap = np.zeros((len(CLASSES), *GRID.shape), np.float32)
-    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(AXIS.names), *GRID.shape), np.float32)
     columns, rows = np.floor(GRID.to_cells(boxes.center[:, :2])).astype(int).T
     heatmap[boxes.label, rows, columns] = boxes.score
-    regression[NUSCENES.group_of_label[boxes.label], :, rows, columns] = encode(boxes, rows, columns, GRID)
+    regression[NUSCENES.group_of_label[boxes.label], :, rows, columns] = AXIS.encode(boxes, rows, columns, GRID)
     return heatmap, regression
 
 
@@ -111,7 +112,8 @@ def test_every_group_s_radius_is_a_hard_edge(group: int):
             heatmap, regression = maps(boxes[:1])
             row, column = np.argwhere(heatmap[boxes.label[0]] > 0)[0]
             heatmap[boxes.label[0], row, column + 2] = 0.8
-            regression[group, :, row, column + 2] = encode(boxes[1:], np.array([row]), np.array([column + 2]), GRID)[0]
+            second = AXIS.encode(boxes[1:], np.array([row]), np.array([column + 2]), GRID)[0]
+            regression[group, :, row, column + 2] = second
         assert len(decode(heatmap, regression, GRID, 0.1)) == expected
 
 
@@ -128,7 +130,7 @@ def test_only_local_maxima_above_the_threshold_count():
 def test_peaks_at_the_border_count_and_max_boxes_keeps_the_best():
     heatmap = np.zeros((len(CLASSES), *GRID.shape), np.float32)
     heatmap[0, [0, 0, -1, -1], [0, -1, 0, -1]] = [0.3, 0.4, 0.5, 0.6]
-    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape), np.float32)
+    regression = np.zeros((len(NUSCENES.groups), len(AXIS.names), *GRID.shape), np.float32)
     np.testing.assert_allclose(decode(heatmap, regression, GRID, 0.1).score, [0.6, 0.5, 0.4, 0.3], atol=1e-6)
     np.testing.assert_allclose(decode(heatmap, regression, GRID, 0.1, max_boxes=2).score, [0.6, 0.5], atol=1e-6)
 

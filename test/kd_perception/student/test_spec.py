@@ -194,10 +194,11 @@ def test_feature_size_follows_the_stride():
 
 
 @pytest.mark.parametrize("file", [SHIPPED_STUDENT, SHIPPED_SINGLE_FRAME_STUDENT])
-def test_shipped_metadata_of_format_1_is_read_and_written_as_format_2(file: str):
+def test_shipped_metadata_of_format_1_is_read_and_written_as_format_3(file: str):
     text = next(entry.value for entry in onnx.load(resource(file)).metadata_props if entry.key == METADATA_KEY)
     written = json.loads(StudentSpec.from_json(text, file).to_json())
-    assert class_list(written.pop("classes"), file) == NUSCENES and written.pop("format") == 2
+    assert class_list(written.pop("classes"), file) == NUSCENES and written.pop("format") == 3
+    assert written.pop("heading") == "vector"  # the ten codes that files had before they said so
     before = json.loads(text)
     assert before.pop("classes") == list(CLASSES) and before.pop("format") == 1 and written == before
 

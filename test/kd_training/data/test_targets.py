@@ -7,7 +7,8 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.grid import BevGrid
-from kd_perception.student.decode import REGRESSION_CODES, decode
+from kd_perception.student.box_codes import AXIS, VECTOR
+from kd_perception.student.decode import decode
 from kd_perception.student.spec import DepthBins, StudentSpec, ViewSpec
 from kd_training.data.camera_returns import CameraReturns
 from kd_training.data.targets import NO_DEPTH, depth_labels, detection_targets, draw_gaussian, gaussian_radius
@@ -31,12 +32,22 @@ def make_boxes() -> Boxes:
 def test_targets_decode_back_to_the_boxes():
     boxes = make_boxes()
     targets = detection_targets(boxes, GRID)
-    regression = np.zeros((len(NUSCENES.groups), len(REGRESSION_CODES), *GRID.shape))
+    regression = np.zeros((len(NUSCENES.groups), len(AXIS.names), *GRID.shape))
     regression[targets.group, :, targets.row, targets.column] = targets.codes
     found = decode(targets.heatmap, regression, GRID, 0.9)
     order = np.argsort(found.label)
-    for name in ("center", "size", "yaw", "velocity", "label"):
+    for name in ("center", "size", "velocity", "label"):
         np.testing.assert_allclose(getattr(found[order], name), getattr(boxes, name), atol=1e-5, err_msg=name)
+    whole = np.array([kind.heading == "full" for kind in NUSCENES.classes])
+    np.testing.assert_allclose(found[order].yaw[whole], boxes.yaw[whole], atol=1e-5)
+
+
+def test_headings_that_a_class_does_not_define_are_not_learnt():
+    targets = detection_targets(make_boxes(), GRID)
+    unknown = {NUSCENES.names[label]: np.isnan(row).sum() for label, row in enumerate(targets.codes)}
+    assert unknown == {name: {"barrier": 2, "traffic_cone": 4}.get(name, 0) for name in NUSCENES.names}
+    assert np.isfinite(targets.codes[NUSCENES.names.index("barrier"), 6:8]).all()  # a barrier has an axis
+    assert np.isfinite(detection_targets(make_boxes(), GRID, VECTOR).codes).all()  # as it always was
 
 
 def test_boxes_outside_the_grid_are_left_out():

@@ -7,6 +7,7 @@ import torch
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES
+from kd_perception.student.box_codes import VECTOR
 from kd_training.batches.processes import TrainingProcesses
 from kd_training.data.ground_truth import GroundTruth, ObjectCells
 from kd_training.losses.detection import box_loss, depth_loss, heatmap_loss, object_counts, of_classes
@@ -19,7 +20,7 @@ def make_ground_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
     count = len(group)
     rig, cell = torch.zeros(count, dtype=torch.int64), torch.arange(count)
     objects = ObjectCells(rig, torch.tensor(group), cell, cell)
-    return GroundTruth(torch.zeros(0), objects, codes, boxes=(Boxes.empty(),))
+    return GroundTruth(torch.zeros(0), objects, codes, boxes=(Boxes.empty(),), coding=VECTOR)
 
 
 def test_focal_loss_of_one_positive_and_one_negative():

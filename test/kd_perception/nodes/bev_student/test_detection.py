@@ -26,6 +26,7 @@ from kd_perception.ros.stamps import to_time
 from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import Student
 
 S = 1_000_000_000
@@ -218,7 +219,7 @@ class BlindEngine:
         rows, columns = SPEC.grid.shape
         return {
             "heatmap": np.zeros((len(CLASSES), rows, columns), np.float32),
-            "regression": np.zeros((len(NUSCENES.groups), 10, rows, columns), np.float32),
+            "regression": np.zeros((len(NUSCENES.groups), len(AXIS.names), rows, columns), np.float32),
         }
 
 

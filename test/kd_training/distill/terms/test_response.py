@@ -7,6 +7,7 @@ import torch
 from support.distillation import STUDENT_CHANNELS, TEACHER_CHANNELS, make_ground_truth, random_boxes, random_outputs
 from torch import Tensor
 
+from kd_perception.student.box_codes import AXIS
 from kd_training.batches.processes import ALONE
 from kd_training.config.distill import ResponseConfig
 from kd_training.data.ground_truth import GroundTruth
@@ -74,14 +75,14 @@ def test_boxes_are_compared_at_true_centres_only():
     assert box_term(STUDENT.regression) > 1.0
     alike = STUDENT.regression.clone()
     alike[where] = TEACHER.regression[where]
-    assert box_term(alike) == 0.0
+    assert box_term(alike) == pytest.approx(0.0, abs=1e-5)
     faster = alike.clone()
-    faster[where] += torch.tensor([0.0] * 8 + [1.0, 1.0])
+    faster[where] += torch.tensor([0.0] * 10 + [1.0 / AXIS.velocity_unit] * 2)
     groups_there = len(set(TRUTH.objects.group.tolist()))
     assert box_term(faster) == pytest.approx(2 * ResponseConfig().velocity * groups_there, rel=1e-4)
 
 
 def test_unknown_true_velocities_do_not_matter():
     codes = TRUTH.codes.clone()
-    codes[:, 8:] = float("nan")
+    codes[:, AXIS.velocities] = float("nan")
     assert box_term(STUDENT.regression) == box_term(STUDENT.regression, TRUTH._replace(codes=codes)) > 1.0

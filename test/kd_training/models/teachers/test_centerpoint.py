@@ -44,7 +44,7 @@ def test_features_have_their_names_channels_and_sizes(config, names):
     outputs = model.train_forward(points, 2)
     assert {name: (value.shape[1], value.shape[2]) for name, value in outputs.features.items()} == names
     assert model.feature_channels == {name: channels for name, (channels, _) in names.items()}
-    assert outputs.heatmap.shape == (2, 10, 32, 32) and outputs.regression.shape == (2, 6, 10, 32, 32)
+    assert outputs.heatmap.shape == (2, 10, 32, 32) and outputs.regression.shape == (2, 6, 12, 32, 32)
     assert model.grid.shape == (32, 32) and outputs.depth_logits is None
 
 
