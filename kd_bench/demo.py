@@ -19,6 +19,7 @@ from rich.table import Table
 from kd_bench.options import EngineName, StudentFile
 from kd_bench.progress import progress_bars
 from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
+from kd_perception.bringup.domains import held_domain
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.engines.base import open_engine
@@ -113,12 +114,13 @@ class DemoReplay:
     def replay(self, bag: Path, out: Path, *, lockstep: bool) -> GraphRun:
         """One bag through the graph; a spinner shows the nodes' last log line."""
         step, how = ("3", "in lockstep") if lockstep else ("4", "in real time")
-        with self.console.status(f"replaying {bag.name} {how}: starting the nodes") as status:
+        starting = f"replaying {bag.name} {how}: starting the nodes"
+        with held_domain() as domain, self.console.status(starting) as status:
             run = replay_bag(
                 ReplayOptions(bag=bag, lockstep=lockstep),
                 DetectorOptions(model=self.student, engine=self.engine),
                 out,
-                domain_id=_domain_id(),
+                domain_id=domain,
                 timeout_s=REPLAY_TIMEOUT_S,
                 echo=lambda line: status.update(f"replaying {bag.name} {how}: [dim]{line[-90:]}[/dim]"),
             )
@@ -164,8 +166,3 @@ def summary_table(metrics: Metrics, report: RunReport, lockstep: GraphRun) -> Ta
     for stage, times in report.latency_ms.items():
         table.add_row(stage, f"{times['p50']:.1f} ms median, {times['p95']:.1f} ms 95 %")
     return table
-
-
-def _domain_id() -> int:
-    """A ROS domain of this process's own, which keeps other graphs on the machine out."""
-    return 1 + os.getpid() % 100

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from kd_perception.shared_memory import remove_orphaned_segments
+
 # A shell ignores SIGINT for what it runs in the background, nohup ignores SIGHUP, and programs that a test starts would
 # inherit that: tests of Ctrl-C and of closed terminals would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -18,3 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests go first, or one process would still be at them when the other has nothing left."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_sessionfinish() -> None:
+    """Nodes that a test or a time-out has killed leave shared memory behind."""
+    remove_orphaned_segments()

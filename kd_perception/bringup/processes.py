@@ -17,6 +17,7 @@ from kd_perception.bringup.graph import Graph, GraphError, NodeSpec
 from kd_perception.bringup.lifecycle_client import LifecycleClient, TransitionError
 from kd_perception.interrupts import Interrupts, handled_interrupts
 from kd_perception.resources import use_middleware_profile
+from kd_perception.shared_memory import remove_orphaned_segments
 
 POLL_S = 0.05
 STOP_GRACE_S = 5.0
@@ -159,3 +160,4 @@ def _stop(nodes: Sequence[NodeProcess], interrupts: Interrupts) -> None:
     for node in nodes:
         node.signal(signal.SIGKILL)
         node.finish()
+    remove_orphaned_segments()  # of those that were killed

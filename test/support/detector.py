@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float64
 
 from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_perception.bringup.domains import held_domain
 from kd_perception.bringup.graph import bev_student_graph
 from kd_perception.bringup.processes import GraphProcesses, running
 from kd_perception.options.detector import DetectorOptions
@@ -17,7 +18,6 @@ from kd_perception.options.graph import GraphOptions
 from kd_perception.options.option import Value
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.student.spec import StudentSpec
-from support.domains import held_domain
 from support.fake_student import SPEC, write_fake_student
 from support.graph import PaintedRig, Peer
 

@@ -63,7 +63,9 @@ class BevStudent(ManagedNode[DetectorOptions]):
     def activate(self, ending: ExitStack) -> None:
         """Start listening, once the expected subscribers are there."""
         p, outputs, reporter = self.settings, self._reports.outputs, self._reports.reporter
-        problem = wait_for_subscribers(p.wait_for_subscribers, outputs.named, p.subscriber_timeout_s, lambda: False)
+        problem = wait_for_subscribers(
+            self, p.wait_for_subscribers, outputs.named, p.subscriber_timeout_s, lambda: False
+        )
         if problem:
             raise DataError(problem)
         ending.enter_context(self._reports.health.active())

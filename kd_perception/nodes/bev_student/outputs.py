@@ -14,6 +14,7 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.messages.detections import DetectionFormat, Detections
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.clocks import latency_ms
+from kd_perception.ros.listeners import has_listeners
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.message_types import message_class
 from kd_perception.ros.outcomes import NUMBERS
@@ -62,7 +63,7 @@ class Outputs:
 
     def wanted(self) -> bool:
         """Whether anybody listens to a result."""
-        return any(publisher.get_subscription_count() for publisher in self.named.values())
+        return any(has_listeners(self._node, publisher) for publisher in self.named.values())
 
     def restart(self) -> None:
         """Frames are counted from here."""
@@ -73,9 +74,9 @@ class Outputs:
         """Publish what was found, in each chosen format that somebody listens to."""
         found = Detections(boxes, stamp_ns, self._frame_id, self._model)
         for kind, publisher in self._objects:
-            if publisher.get_subscription_count():
+            if has_listeners(self._node, publisher):
                 publish(self._node, publisher, kind.build(LIVE, found))
-        if self._markers.get_subscription_count():
+        if has_listeners(self._node, self._markers):
             publish(self._node, self._markers, MarkerFrame(LIVE, self._frame_id, stamp_ns).detections(boxes))
 
     def status(self, record: FrameRecord) -> None:

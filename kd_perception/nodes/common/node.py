@@ -6,30 +6,27 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import rclpy
 from rclpy.client import Client
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 
 from kd_perception.errors import ConfigError
 from kd_perception.interrupts import ignore_all, stop_signals
 from kd_perception.nodes.common.parameter_files import unreadable_parameters
 from kd_perception.resources import use_middleware_profile
+from kd_perception.ros.listeners import Listeners
+from kd_perception.shared_memory import remove_orphaned_segments
 
 POLL_S = 0.02
 SPIN_S = 0.1  # how soon a signal is noticed
 CALL_POLL_S = 0.1
-
-
-class HasSubscribers(Protocol):
-    """A publisher that counts its subscribers."""
-
-    def get_subscription_count(self) -> int:
-        """Number of matched subscriptions."""
 
 
 class ProcessNode(LifecycleNode):
@@ -50,6 +47,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
     listen_to_signals()
     use_middleware_profile()
+    remove_orphaned_segments()
     node = None
     code = 1
     try:
@@ -94,24 +92,25 @@ def listen_to_signals() -> None:
 
 
 def wait_for_subscribers(
+    node: Node,
     wanted: Sequence[str],
-    publishers: dict[str, HasSubscribers],
+    publishers: dict[str, Publisher],
     timeout_s: float,
     give_up: Callable[[], bool],
 ) -> str:
-    """Block until each publisher named in 'topic=count' entries has that many matched subscriptions.
+    """Block until each publisher of `node` named in 'topic=count' entries has that many matched subscriptions.
 
     Returns '' or, after `timeout_s` or when `give_up()` turns true, a sentence that names the topics without enough
     subscribers. Discovery runs in threads of the middleware, so this may block a callback. Topics that `publishers`
     lacks are ignored: a bag need not have them. Raises ConfigError if an entry is written otherwise.
     """
-    counts = _counts(wanted)
+    counts, listeners = _counts(wanted), Listeners(node)
     deadline = time.monotonic() + timeout_s
     while True:
         missing = [
-            f"{topic} ({publishers[topic].get_subscription_count()} of {count})"
+            f"{topic} ({found} of {count})"
             for topic, count in counts.items()
-            if topic in publishers and publishers[topic].get_subscription_count() < count
+            if topic in publishers and (found := listeners.count(publishers[topic])) < count
         ]
         if not missing:
             return ""

@@ -23,6 +23,7 @@ class CollectedFrames:
         self.samples: dict[int, tuple[str, str]] = {}  # stamp -> scene, sample token
         self._detections: dict[int, _LocatedBoxes] = {}
         self._refusals: dict[int, str] = {}
+        self._reported: set[int] = set()  # stamps of the frames whose status came
 
     def add_sample(self, stamp_ns: int, scene: str, token: str) -> None:
         """Add a keyframe, which must have detections."""
@@ -32,9 +33,11 @@ class CollectedFrames:
         """Add detections of the frame with this stamp; they count if a sample has it. The first ones stay."""
         self._detections.setdefault(stamp_ns, _LocatedBoxes(frame_id, boxes))
 
-    def add_refusal(self, stamp_ns: int, reason: str) -> None:
-        """Note that the detector reports why it has no detections for this frame."""
-        self._refusals[stamp_ns] = reason
+    def add_status(self, stamp_ns: int, refusal: str = "") -> None:
+        """Note that the detector has reported this frame: answered, or why it has no detections for it."""
+        self._reported.add(stamp_ns)
+        if refusal:
+            self._refusals[stamp_ns] = refusal
 
     def unlocated(self) -> list[tuple[int, str]]:
         """Stamp and tf frame of the samples' detections that have no global pose yet."""
@@ -53,10 +56,8 @@ class CollectedFrames:
         self._detections[stamp_ns].problem = sentence
 
     def open_samples(self) -> list[str]:
-        """Tokens of samples whose detections may still come."""
-        return [
-            token for stamp, (_, token) in self.samples.items() if self._reason(stamp) and stamp not in self._refusals
-        ]
+        """Tokens of samples whose detections may still come, or the status that follows them where there are any."""
+        return [token for stamp, (_, token) in self.samples.items() if self._open(stamp)]
 
     def missing(self) -> dict[str, str]:
         """Sample token -> why it has no detections."""
@@ -75,6 +76,10 @@ class CollectedFrames:
     def scenes(self) -> list[str]:
         """Names of the scenes that had samples."""
         return sorted({scene for scene, _ in self.samples.values()})
+
+    def _open(self, stamp_ns: int) -> bool:
+        unanswered = self._reason(stamp_ns) and stamp_ns not in self._refusals
+        return bool(unanswered or (self._reported and stamp_ns not in self._reported))
 
     def _reason(self, stamp_ns: int) -> str:
         found = self._detections.get(stamp_ns)

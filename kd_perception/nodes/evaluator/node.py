@@ -139,8 +139,8 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
 
     def _receive_status(self, message: FrameStatus, stamp_ns: int) -> None:
         self._statuses.append(_status_row(stamp_ns, message).to_json())
-        if message.outcome != FrameStatus.ANSWERED:
-            self._frames.add_refusal(stamp_ns, message.reason)
+        answered = message.outcome == FrameStatus.ANSWERED
+        self._frames.add_status(stamp_ns, "" if answered else message.reason or "the detector gave no reason")
 
     def _record(self, topic: str, message: Message, stamp_ns: int) -> None:
         self._health.count(topic.strip("/"))

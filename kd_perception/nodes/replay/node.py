@@ -130,7 +130,7 @@ class Replay(ManagedNode[ReplayOptions]):
         p = self.settings
         try:
             problem = wait_for_subscribers(
-                p.wait_for_subscribers, self._by_any_name(), p.subscriber_timeout_s, self._stop.is_set
+                self, p.wait_for_subscribers, self._by_any_name(), p.subscriber_timeout_s, self._stop.is_set
             )
             if problem:
                 raise DataError(problem)

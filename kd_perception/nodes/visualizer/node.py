@@ -31,6 +31,7 @@ from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.ros.camera_topics import camera_topics
 from kd_perception.ros.detections import from_detection_array
 from kd_perception.ros.images import from_image, to_image
+from kd_perception.ros.listeners import has_listeners
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.publishing import publish
@@ -134,7 +135,7 @@ class Visualizer(ManagedNode[VisualizerOptions]):
         stamp_ns = to_nanoseconds(message.header.stamp)
         boxes = from_detection_array(message, self._classes)
         boxes = boxes[boxes.score >= self.settings.score_threshold]
-        if self._markers.get_subscription_count():
+        if has_listeners(self, self._markers):
             publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))
         if time.monotonic() - self._last_s >= 1.0 / self.settings.rate_hz:
             self._last_s = time.monotonic()
@@ -143,18 +144,18 @@ class Visualizer(ManagedNode[VisualizerOptions]):
 
     def _draw(self, boxes: Boxes, message: Detection3DArray) -> None:
         stamp_ns = to_nanoseconds(message.header.stamp)
-        if self._bev.get_subscription_count():
+        if has_listeners(self, self._bev):
             points = self._points(stamp_ns)
             picture = draw_bev(boxes, points=points, extent=self.settings.bev_extent, size=self.settings.bev_size)
             self._publish(self._bev, picture, message)
-        if any(publisher.get_subscription_count() for publisher in self._overlays):
+        if any(has_listeners(self, publisher) for publisher in self._overlays):
             for index, images in enumerate(self._images):
                 image = images.nearest(stamp_ns)
                 if image is not None:
                     self._rig_source.set_image_frame(index, image[1].header.frame_id)
             rig = self._rig_source.rig(stamp_ns)
             for index, publisher in enumerate(self._overlays):
-                if publisher.get_subscription_count():
+                if has_listeners(self, publisher):
                     self._draw_overlay(index, boxes, rig, message)
 
     def _points(self, stamp_ns: int) -> np.ndarray | None:

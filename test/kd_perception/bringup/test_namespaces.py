@@ -4,12 +4,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from support.domains import held_domain
 from support.fake_student import write_fake_student
 from support.graph import PaintedRig, Peer
 
 from kd_msgs.msg import Detection3DArray
 from kd_perception.bringup import namesakes
+from kd_perception.bringup.domains import held_domain
 from kd_perception.bringup.graph import Graph, bev_student_graph, replay_evaluate_graph
 from kd_perception.bringup.lifecycle_client import DEACTIVATE, LifecycleClient, NamesakeError
 from kd_perception.bringup.processes import node_command, running
