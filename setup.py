@@ -16,9 +16,11 @@ def shared_files(*folders: str) -> list[tuple[str, list[str]]]:
 
 
 def pinned(name: str) -> list[str]:
-    """The requirements of requirements/<name>.txt, without its comments; colcon runs a link to this file elsewhere."""
+    """The requirements of requirements/<name>.txt and those it names; colcon runs a link to this file elsewhere."""
     lines = (Path(__file__).resolve().parent / "requirements" / f"{name}.txt").read_text().splitlines()
-    return [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
+    given = [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
+    others = [line.removeprefix("-r ").removesuffix(".txt") for line in given if line.startswith("-r ")]
+    return [line for line in given if not line.startswith("-r ")] + [line for other in others for line in pinned(other)]
 
 
 setup(
@@ -40,6 +42,7 @@ setup(
     extras_require={
         "test": ["pytest"],  # colcon looks for pytest here before it runs any test
         "viewer": pinned("viewer"),  # `kd view`
+        "av2": pinned("av2"),  # `kd import av2`, and reading what it wrote
     },
     zip_safe=True,
     entry_points={

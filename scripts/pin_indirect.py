@@ -27,7 +27,9 @@ def direct_names() -> set[str]:
         for line in path.read_text().splitlines()
     ]
     return {
-        normalised(re.split(r"[=<>~!;\s]", line, maxsplit=1)[0]) for line in lines if line and not line.startswith("#")
+        normalised(re.split(r"[=<>~!;\s]", line, maxsplit=1)[0])
+        for line in lines
+        if line and not line.startswith(("#", "-r "))
     }
 
 

@@ -56,7 +56,7 @@ make_environment() {
         echo "$ROOT $python" > "$VENV/made-at"
     fi
     for file in "${files[@]}"; do arguments+=(--requirement "requirements/$file.txt"); done
-    say "requirements: ${files[*]} (2.4 GB on disk; minutes the first time)"
+    say "requirements: ${files[*]} (2.5 GB on disk; minutes the first time)"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --constraint requirements/indirect.txt \
         "${arguments[@]}" || fail "pip could not install the requirements; its message is above"
     if ! ros_is_sourced; then "$VENV/bin/python" scripts/repair_ros_wheels.py; fi

@@ -2,7 +2,8 @@
 
 nuScenes' files have no head, so any other file would be read as points, too. What cannot be such rows is refused with
 what it looks like instead. A sample_data row may declare other rows by two fields of our own: `columns`, the names of
-the numbers of a point (KITTI has four), and `column_type`, float32 or float64. A .pcd names its columns itself.
+the numbers of a point (KITTI has four), and `column_type`, float32 or float64. A .pcd and a .feather name their columns
+themselves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_perception.datasets.feather import MAGIC, feather_columns
 from kd_perception.datasets.pcd import is_pcd, read_pcd
 from kd_perception.errors import DataError
 
 NUSCENES_COLUMNS = ("x", "y", "z", "intensity", "ring")  # metres in the LiDAR's frame, 0-255, number of the beam
 KITTI_COLUMNS = ("x", "y", "z", "reflectance")  # reflectance is intensity from 0 to 1
+ARGOVERSE_COLUMNS = ("x", "y", "z", "intensity", "laser_number")  # the beam, counted over two LiDARs
+RINGS = {"laser_number": "ring"}  # other names of nuScenes' columns
 FULL_INTENSITY = 255.0
 COLUMN_TYPES = ("float32", "float64")
 FARTHEST = 2000.0  # metres; no LiDAR of a vehicle measures further
@@ -26,7 +30,6 @@ _FOREIGN = {
     b"\x93NUMPY": "a NumPy array (.npy)",
     b"PK\x03\x04": "a NumPy archive (.npz) or another ZIP file",
     b"\x1f\x8b": "a gzip file",
-    b"ARROW1": "an Arrow (.feather) file",
     b"version https://git-lfs": "a pointer of Git LFS (fetch the file itself)",
 }
 _TEXT = 200  # printable bytes at the beginning: no numbers look like that
@@ -54,8 +57,9 @@ def read_cloud(path: Path, columns: Sequence[str] = NUSCENES_COLUMNS, column_typ
         raise DataError(f"point cloud {path} is missing; restore it or choose a scene whose files are there") from error
     if not data:
         raise DataError(f"point cloud {path} is empty; restore it or choose scenes whose files are there")
-    if is_pcd(data):
-        points = _as_nuscenes(read_pcd(data, f"point cloud {path}"), path)
+    if is_pcd(data) or data.startswith(MAGIC):
+        read = read_pcd if is_pcd(data) else feather_columns
+        points = _as_nuscenes(read(data, f"point cloud {path}"), path)
         if fault := _fault(points):
             raise DataError(f"point cloud {path} holds no cloud in metres: {fault}; write it again")
         return points
@@ -105,7 +109,8 @@ def _as_nuscenes(found: Mapping[str, np.ndarray], path: Path) -> np.ndarray:
         )
     points = np.zeros((len(found["x"]), len(NUSCENES_COLUMNS)), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):  # such values are told by `_fault`
-        for name, values in found.items():
+        for given, values in found.items():
+            name = RINGS.get(given, given)
             if name == "reflectance":
                 points[:, 3] = values * FULL_INTENSITY
             elif name in NUSCENES_COLUMNS:

@@ -44,8 +44,8 @@ class LabelledBox:
     """One object of a keyframe, in global: geometric centre (3,), size (length, width, height), metres, and yaw.
 
     track: a name that boxes of the same object share within a scene, '' for an object of one keyframe. points: LiDAR
-    points inside, None where nothing measured. visibility: a key of VISIBILITIES, or '' where unknown. extra: fields
-    of the row that nuScenes' schema lacks.
+    points inside, None where nothing measured. visibility: a key of VISIBILITIES, or '' where unknown. attributes:
+    names, the one that the metric takes first. extra: fields of the row that nuScenes' schema lacks.
     """
 
     category: str
@@ -55,6 +55,7 @@ class LabelledBox:
     points: int | None
     track: str = ""
     visibility: str = ""
+    attributes: Sequence[str] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -78,7 +79,9 @@ class WrittenTables:
         self._rows["visibility"] = [
             {"token": key, "level": level, "description": ""} for key, level in VISIBILITIES.items()
         ]
-        self._by_token: dict[str, dict[str, dict]] = {"sensor": {}, "calibrated_sensor": {}, "category": {}}
+        self._by_token: dict[str, dict[str, dict]] = {
+            name: {} for name in ("sensor", "calibrated_sensor", "category", "attribute")
+        }
 
     def add_scene(self, name: str, keyframes: Sequence[WrittenKeyframe], description: str = "") -> None:
         """Add a scene of at least one keyframe, in time order."""
@@ -109,7 +112,6 @@ class WrittenTables:
         tables = self._rows | {name: list(rows.values()) for name, rows in self._by_token.items()}
         logs = [row["token"] for row in tables["log"]]
         tables["map"] = [_row("map") | {"log_tokens": logs, "category": "semantic_prior", "filename": ""}]
-        tables["attribute"] = []
         tables |= {name: list(rows) for name, rows in (extra or {}).items()}
         for name in sorted(tables, key=lambda name: name == "scene"):
             write_text(out / version / f"{name}.json", json.dumps(tables[name]))
@@ -154,10 +156,10 @@ class WrittenTables:
                 track = f"{box.category}/{box.track}" if box.track else f"{sample['token']}/{index}"
                 row = _row(scene, "annotation", sample["token"], index) | _box_fields(box)
                 row |= {"sample_token": sample["token"], "instance_token": table_token(scene, "instance", track)}
+                row["attribute_tokens"] = [self._named("attribute", name) for name in box.attributes]
                 tracks.setdefault((track, box.category), []).append(row)
         for (track, category), rows in tracks.items():
-            token = table_token("category", category)
-            self._by_token["category"].setdefault(token, {"token": token, "name": category, "description": ""})
+            token = self._named("category", category)
             self._rows["instance"].append(
                 _row(scene, "instance", track)
                 | {
@@ -168,6 +170,12 @@ class WrittenTables:
                 }
             )
             self._rows["sample_annotation"] += _linked(rows)
+
+    def _named(self, table: str, name: str) -> str:
+        """The token of a category or attribute, whose row is added where it is new."""
+        token = table_token(table, name)
+        self._by_token[table].setdefault(token, {"token": token, "name": name, "description": ""})
+        return token
 
 
 def table_token(*parts: object) -> str:
@@ -207,7 +215,6 @@ def _box_fields(box: LabelledBox) -> dict:
     length, width, height = (float(value) for value in box.size)
     return {
         "visibility_token": box.visibility,
-        "attribute_tokens": [],
         "translation": [float(value) for value in box.center],
         "size": [width, length, height],
         "rotation": quaternion_from_yaw(box.yaw).tolist(),

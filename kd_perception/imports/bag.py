@@ -5,7 +5,7 @@ which the robot moves (odom, map, world); ego is `base_link`. Compressed images 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import check_format
 from kd_perception.images.jpeg import is_jpeg
 from kd_perception.imports.bag_labels import BagLabels
+from kd_perception.imports.moments import belonging, thinned
+from kd_perception.imports.written import WrittenData
 from kd_perception.rig_check.recording import CameraRecord, Recording, read_recording
 from kd_perception.rig_check.topics import COMPRESSED
 from kd_perception.ros.cdr import read_header
@@ -59,16 +61,6 @@ class BagImport:
     keyframes_only: bool = False
 
 
-@dataclass
-class ImportedBag:
-    """What was written: keyframes, boxes and files, and sentences on what was left out."""
-
-    keyframes: int = 0
-    boxes: int = 0
-    files: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class _Measurement:
     """A message of a camera (a record) or the LiDAR (None): its stamp, and the keyframe that it belongs to."""
@@ -79,7 +71,7 @@ class _Measurement:
     is_key: bool
 
 
-def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = None) -> ImportedBag:
+def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = None) -> WrittenData:
     """Write the data set BAG_VERSION into `wanted.out`.
 
     Raises DataError or CalibrationError for a bag, labels or calibration that cannot be used, before anything is
@@ -126,7 +118,7 @@ class _Writer:
         self._recording, self._wanted = recording, wanted
         self._world, self._boxes = world, boxes
         self._lidar = _channel(recording.cloud_topic)
-        self.result = ImportedBag(problems=[*recording.problems, *recording.tf_problems])
+        self.result = WrittenData(problems=[*recording.problems, *recording.tf_problems])
 
     def write_files(
         self, plan: Mapping[tuple[str, int], _Measurement], progress: Callable[[int, int], None] | None
@@ -192,11 +184,7 @@ def _moments(recording: Recording, labels: BagLabels | None) -> list[int]:
     if not stamps:
         raise DataError(f"bag {recording.path} has no image and no cloud to make keyframes of")
     if labels is None:
-        chosen = [stamps[0]]
-        for stamp in stamps:
-            if stamp - chosen[-1] >= INTERVAL_NS - TOLERANCE_NS // 2:
-                chosen.append(stamp)
-        return chosen
+        return thinned(stamps, INTERVAL_NS)
     known = np.array(sorted({*stamps, *(ns for record in recording.cameras for ns in record.stamps_ns)}))
     late = [stamp for stamp in labels.stamps_ns if np.abs(known - stamp).min() > TOLERANCE_NS]
     if late:
@@ -216,15 +204,9 @@ def _plan(recording: Recording, moments: Sequence[int], *, keyframes_only: bool)
     plan = {}
     for record, topic, given in streams:
         stamps = np.array(sorted(set(given)), np.int64)
-        keys = {}
-        for index, moment in enumerate(moments):
-            nearest = int(np.abs(stamps - moment).argmin()) if len(stamps) else -1
-            if nearest >= 0 and abs(stamps[nearest] - moment) <= TOLERANCE_NS:
-                keys.setdefault(int(stamps[nearest]), index)
-        for stamp in stamps.tolist():
-            owner = keys.get(stamp, int(np.searchsorted(moments, stamp, side="right")) - 1)
-            if stamp in keys or (owner >= 0 and not keyframes_only):
-                plan[topic, stamp] = _Measurement(record, stamp, owner, stamp in keys)
+        for stamp, owner, own in zip(stamps.tolist(), *belonging(stamps, moments, TOLERANCE_NS), strict=True):
+            if own or (owner >= 0 and not keyframes_only):
+                plan[topic, stamp] = _Measurement(record, stamp, int(owner), bool(own))
     return plan
 
 

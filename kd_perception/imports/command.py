@@ -11,15 +11,20 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from kd_perception.datasets.kitti_labels import read_names
-from kd_perception.datasets.versions import BAG_VERSION, KITTI_VERSION
+from kd_perception.datasets.versions import AV2_VERSION, BAG_VERSION, KITTI_VERSION, T4_VERSION
+from kd_perception.imports.av2 import RING, STEREO, import_av2
 from kd_perception.imports.bag_labels import read_bag_labels
 from kd_perception.imports.kitti import import_kitti
+from kd_perception.imports.t4 import import_t4
+from kd_perception.imports.written import LogImport, WrittenData
 from kd_perception.printable import printable
 
 app = typer.Typer(no_args_is_help=True, help="Turn recordings of other formats into nuScenes-format data sets.")
 
 Out = Annotated[Path, typer.Option(help="Folder of the new data set.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy the sensors' files instead of linking to them.")]
+
+KeyframesOnly = Annotated[bool, typer.Option("--keyframes-only", help="Leave out images and clouds between keyframes.")]
 
 
 @app.callback()
@@ -58,9 +63,7 @@ def bag(
     ] = None,
     cloud: Annotated[str, typer.Option(help="Topic of the point cloud; default: found by type and name.")] = "",
     base_frame: Annotated[str, typer.Option(help="The robot's frame, x forward, y left, z up.")] = "base_link",
-    keyframes_only: Annotated[
-        bool, typer.Option("--keyframes-only", help="Leave out images and clouds between keyframes.")
-    ] = False,
+    keyframes_only: KeyframesOnly = False,
 ) -> None:
     """Import a bag with images, CameraInfo, tf and, if it has them, clouds; it becomes one scene."""
     from kd_perception.imports.bag import BagImport, import_bag  # needs ROS messages, which KITTI does not
@@ -70,10 +73,49 @@ def bag(
     wanted = BagImport(source, out, boxes, camera or (), cloud, base_frame, keyframes_only)
     with _progress(console, "messages") as progress:
         written = import_bag(wanted, progress)
+    _tell(console, out, BAG_VERSION, written)
+
+
+@app.command()
+def av2(
+    *,
+    source: Annotated[Path, typer.Argument(help="Folder of a log, or of a split that holds logs.")],
+    out: Out,
+    keyframe_hz: Annotated[float, typer.Option(help="Keyframes a second, of the 10 that are labelled; 0: all.")] = 2.0,
+    stereo: Annotated[bool, typer.Option("--stereo", help="The two grey stereo cameras, too.")] = False,
+    keyframes_only: KeyframesOnly = False,
+    copy: Copy = False,
+) -> None:
+    """Import sensor logs of Argoverse 2: seven ring cameras, both LiDARs and boxes. Each log becomes a scene."""
+    console = Console(stderr=True)
+    wanted = LogImport(source, out, keyframe_hz, keyframes_only, copy)
+    with _progress(console, "files") as progress:
+        written = import_av2(wanted, (*RING, *STEREO) if stereo else RING, progress)
+    _tell(console, out, AV2_VERSION, written)
+
+
+@app.command()
+def t4(
+    *,
+    source: Annotated[Path, typer.Argument(help="Folder of a T4 data set (annotation/ and data/), or of several.")],
+    out: Out,
+    keyframe_hz: Annotated[float, typer.Option(help="Keyframes a second; 0: every sample.")] = 0.0,
+    keyframes_only: KeyframesOnly = False,
+    copy: Copy = False,
+) -> None:
+    """Import T4 data sets of Autoware's tools: cameras, LiDARs and boxes. Each data set becomes a scene."""
+    console = Console(stderr=True)
+    with _progress(console, "files") as progress:
+        written = import_t4(LogImport(source, out, keyframe_hz, keyframes_only, copy), progress)
+    _tell(console, out, T4_VERSION, written)
+
+
+def _tell(console: Console, out: Path, version: str, written: WrittenData) -> None:
+    """What was written, and what was left out."""
     for problem in written.problems:
         console.print(f"[yellow]warning[/]: {escape(printable(problem))}", soft_wrap=True, highlight=False)
     console.print(
-        f"wrote [bold]{out}[/bold], version {BAG_VERSION}: {written.keyframes} keyframes, {written.boxes} boxes, "
+        f"wrote [bold]{out}[/bold], version {version}: {written.keyframes} keyframes, {written.boxes} boxes, "
         f"{written.files} files",
         soft_wrap=True,
     )

@@ -5,8 +5,6 @@ with its own rig, an invented time stamp and the identity for its pose. Regions 
 place in 3D; they become rows of `ignored_region.json`, a table of our own: pixels of a sample_data row.
 """
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +35,7 @@ from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply
-from kd_perception.images.decoding import encoded_size
+from kd_perception.imports.written import picture_size, place_file
 
 CAMERAS = (2, 3)  # the colour cameras of the benchmark; boxes in pictures are camera 2's
 LIDAR = "velodyne"
@@ -45,7 +43,6 @@ CATEGORIES = {"Car": "vehicle.car", "Truck": "vehicle.truck", "Pedestrian": "hum
 VISIBILITY_OF_OCCLUSION = {0: "4", 1: "2", 2: "1"}  # fully visible, partly and largely occluded; 3 is unknown
 FIRST_US = 1_317_000_000_000_000  # the recordings are of autumn 2011
 SPACING_US = 10_000_000
-HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class KittiFrame:
     def cameras(self) -> list[Camera]:
         """The cameras whose pictures are there."""
         return [
-            self.calibration.camera(number, *_picture_size(self.file(f"image_{number}")))
+            self.calibration.camera(number, *picture_size(self.file(f"image_{number}")))
             for number in CAMERAS
             if self.file(f"image_{number}").is_file() and number in self.calibration.projections
         ]
@@ -164,16 +161,6 @@ def _sensor_file(
     return SensorFile(sensor, filename, stamp_us, np.eye(4))
 
 
-def place_file(source: Path, target: Path, *, copy: bool) -> None:
-    """Link or copy a file; what an earlier import left there is replaced."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    if copy:
-        shutil.copyfile(source, target)
-    else:
-        os.symlink(source.resolve(), target)
-
-
 def _frames_folder(source: Path) -> Path:
     for folder in (source, source / "training"):
         if (folder / "image_2").is_dir():
@@ -203,10 +190,3 @@ def _check(frames: Sequence[KittiFrame], out: Path) -> None:
             f"{len(missing)} files are missing in {folder}, the first is {missing[0]}; restore them, or name the "
             "frames that are whole with --frames"
         )
-
-
-def _picture_size(path: Path) -> tuple[int, int]:
-    """Width and height, without the picture itself."""
-    with path.open("rb") as stream:
-        height, width = encoded_size(stream.read(HEADER_BYTES), str(path))
-    return width, height

@@ -12,7 +12,7 @@ from support.checkout import ROOT
 
 OTHER_PACKAGES = {"kd_training", "kd_synthetic", "kd_bench"}
 OF_THE_MACHINE = {"tensorrt"}  # imported on use; NVIDIA's installation brings it
-EXTRAS = {"rerun"}  # imported on use; the extra `viewer` brings it
+EXTRAS = {"rerun", "pyarrow"}  # imported on use; the extras `viewer` and `av2` bring them
 ROSDEP = {  # keys of rosdistro's rosdep/python.yaml for Debian and Ubuntu, and the distribution that each brings
     "python3-numpy": "numpy",
     "python3-opencv": "opencv-python-headless",
