@@ -20,7 +20,7 @@ from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDEN
 from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import load_student
 
-RENDERED, FRAMES = 3, 7
+RENDERED, FRAMES = 2, 4
 GRID = BevGrid(-32.0, 32.0, -32.0, 32.0, 1.0)
 
 
