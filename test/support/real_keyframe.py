@@ -9,6 +9,7 @@ from kd_training.evaluation.validation import validation_metrics
 from support.real_data import real_data
 
 SHIPPED = "models/bevdet_demo.safetensors"
+SHIPPED_TEACHER = "models/centerpoint_demo.safetensors"
 
 
 def on_real_data(name: str) -> AnyConfig:

@@ -40,6 +40,7 @@ def nusc(rich: SynthConfig):
     return open_nuscenes(rich.out, SYNTHETIC_VERSION)
 
 
+@pytest.mark.slow  # rendering
 def test_lidar_points_agree_with_the_depth_picture(nusc, rich: SynthConfig) -> None:
     """Every point, seen from a camera, is as far as the picture says, unless something covers it from there."""
     frame = load_frame(nusc, nusc.sample[0]["token"])

@@ -36,6 +36,7 @@ def table(folder: Path, name: str) -> dict[str, dict]:
     return {row["token"]: row for row in json.loads((folder / SYNTHETIC_VERSION / f"{name}.json").read_text())}
 
 
+@pytest.mark.slow  # rendering
 def test_tokens_poses_and_calibration_stay(config: RerenderConfig) -> None:
     for name in ("sample", "scene", "category", "attribute", "sensor", "log"):
         assert table(config.out, name) == table(config.dataroot, name)

@@ -31,6 +31,7 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_goes_on(tmp_path):
     config = student_run(write_dataset(tmp_path / "data"), steps=STEPS, batch=1, save_minutes=0.0)
