@@ -58,6 +58,7 @@ setup(
             "demo = kd_bench.demo:demo",
             "synth = kd_synthetic.cli:synth",
             "train = kd_training.cli:train",
+            "label = kd_training.unlabelled.command:label",
             "eval = kd_perception.evaluation.offline:evaluate",
             "kitti-ap = kd_perception.evaluation.kitti_command:kitti_command",
             "compare = kd_perception.evaluation.comparison:compare",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from kd_training.config.experiment import (
     student_config,
     teacher_config,
 )
-from kd_training.config.sections import DataRoot
+from kd_training.config.sections import DataRoot, PseudoConfig
 
 TEACHER = "teacher"  # suite and arm of a teacher's record
 TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
@@ -32,6 +32,8 @@ DIGITS = 16  # of a digest
 # Keys that are younger than the ledgers, which hold digests without them, and the value that all runs before had.
 YOUNGER_KEYS = (
     ("data", "anchor", ""),
+    ("data", "unlabelled", []),
+    ("data", "pseudo", asdict(PseudoConfig())),
     ("model", "classes", {}),
     ("teacher", "classes", {}),
     ("model", "heading", Heading.vector),
@@ -219,24 +221,29 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
     Files count by their content. Paths, times of saving and memory for caches do not count.
     """
     schedule = replace(config.schedule, save_minutes=0.0, log_steps=1, keep_steps=[])
-    roots = [replace(source, root=train.identity, version="") for source in config.data.roots]
-    data = replace(config.data, roots=roots, validation=[], workers=0)
+    data = replace(config.data, roots=_by_content(config.data.roots, train), validation=[], workers=0)
     changes = {"schedule": schedule, "data": data}
     if isinstance(config, TeacherTrainConfig):
         changes["data"] = replace(data, cache_bytes=0)
     else:
-        changes["data"] = replace(data, root="", cloud_cache_bytes=0)
+        unlabelled, pseudo = _by_content(data.unlabelled, train), replace(data.pseudo, folder=PseudoConfig().folder)
+        changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
         teacher = _file_digest(Path(config.distill.teacher)) if config.distill.teacher else ""
         changes["distill"] = replace(config.distill, teacher=teacher, teacher_recipe="", cache_bytes=0)
     parts = (_hashed_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
 
 
+def _by_content(sources: Sequence[DataRoot], train: Split) -> list[DataRoot]:
+    """Parts of the training split, wherever it lies."""
+    return [replace(source, root=train.identity, version="") for source in sources]
+
+
 def _hashed_yaml(config: AnyConfig) -> str:
     """All keys that ledgers hash: those that are younger than the ledgers only where they have another value."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
     for section, name, before in YOUNGER_KEYS:
-        if section in keys and keys[section][name] == before:
+        if name in keys.get(section, {}) and keys[section][name] == before:
             del keys[section][name]
     return OmegaConf.to_yaml(OmegaConf.create(keys))
 

@@ -40,10 +40,12 @@ LEAST_PANELS = 3  # below a row of three cameras
 
 
 class Match(NamedTuple):
-    """Which ground-truth boxes (T,) were found, and which detections (N,) found one; bool."""
+    """Which ground-truth boxes (T,) were found, and which detections (N,) found one; bool. partner (N,): the box that
+    each found, -1 for none."""
 
     found: np.ndarray
     hits: np.ndarray
+    partner: np.ndarray
 
 
 def match(detections: Boxes, ground_truth: Boxes) -> Match:
@@ -52,14 +54,15 @@ def match(detections: Boxes, ground_truth: Boxes) -> Match:
     Best score first, each detection takes the nearest free box of its class whose centre is nearer than FOUND_M on the
     ground.
     """
-    found, hits = np.zeros(len(ground_truth), bool), np.zeros(len(detections), bool)
+    found, partner = np.zeros(len(ground_truth), bool), np.full(len(detections), -1)
     distance = np.linalg.norm(detections.center[:, None, :2] - ground_truth.center[None, :, :2], axis=-1)
     distance[detections.label[:, None] != ground_truth.label[None]] = np.inf
     for index in np.argsort(-detections.score, kind="stable"):
         free = np.where(found, np.inf, distance[index])
         if len(free) and free.min() < FOUND_M:
-            found[free.argmin()] = hits[index] = True
-    return Match(found, hits)
+            partner[index] = free.argmin()
+            found[partner[index]] = True
+    return Match(found, partner >= 0, partner)
 
 
 def counted_ground_truth(

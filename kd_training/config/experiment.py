@@ -23,6 +23,7 @@ from kd_training.config.sections import (
     DetectionLossConfig,
     LossConfig,
     ModelConfig,
+    PseudoConfig,
     ScheduleConfig,
     StudentScheduleConfig,
 )
@@ -157,9 +158,12 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
         key = getattr(error, "full_key", None) or "a value"
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{where}: {key}: {reason}") from error
-    for source in (*config.data.roots, *config.data.validation):
+    unlabelled = [*config.data.unlabelled, *config.data.pseudo.calibration] if isinstance(config, TrainConfig) else []
+    for source in (*config.data.roots, *config.data.validation, *unlabelled):
         source.root = source.root or config.data.root
     _check_schedule(config.schedule, where)
+    if isinstance(config, TrainConfig):
+        _check_pseudo(config.data.pseudo, where)
     return config
 
 
@@ -181,6 +185,16 @@ def _check_schedule(schedule: ScheduleConfig, where: str) -> None:
         raise ConfigError(f"{where}: schedule.seed is {schedule.seed}; give a whole number from 0 to {2**32 - 1}")
     if schedule.batch < 1 or schedule.total_batch < 0:
         raise ConfigError(f"{where}: schedule.batch is at least 1 and schedule.total_batch at least 0")
+
+
+def _check_pseudo(pseudo: PseudoConfig, where: str) -> None:
+    for name in ("precision", "recall"):
+        if not 0.0 < getattr(pseudo, name) <= 1.0:
+            raise ConfigError(f"{where}: data.pseudo.{name} is {getattr(pseudo, name):g}; give a share from 0 to 1")
+    if not 0.0 <= pseudo.share < 1.0:
+        raise ConfigError(f"{where}: data.pseudo.share is {pseudo.share:g}; give a share from 0 to below 1")
+    if not pseudo.weight > 0.0 or pseudo.tracked < 1:
+        raise ConfigError(f"{where}: data.pseudo.weight is above 0 and data.pseudo.tracked at least 1")
 
 
 def _check_keys(given: object, schema: type, prefix: str, where: str) -> None:

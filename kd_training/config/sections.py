@@ -93,11 +93,27 @@ class AugmentConfig:
 
 
 @dataclass
+class PseudoConfig:
+    """How a teacher labels data.unlabelled, and what its labels count: see kd_training.unlabelled."""
+
+    folder: str = "out/labels"  # the teacher's answers and labels, of one teacher
+    thresholds: str = ""  # thresholds.json that kd label wrote for this teacher; empty: calibrated
+    calibration: list[DataRoot] = field(default_factory=list)  # labelled scenes for that; empty: data.roots
+    precision: float = 0.9  # share of true boxes from the threshold on, at 2 m
+    recall: float = 0.95  # share of the boxes that the teacher finds, from where on cells are in doubt
+    tracked: int = 3  # keyframes in a row that confirm a box
+    share: float = 0.0  # of the samples that are unlabelled; 0: as many as their keyframes are
+    weight: float = 1.0  # of their detection losses
+
+
+@dataclass
 class DataConfig:
     """What is trained and evaluated on."""
 
     root: str = ""  # folder of the entries below that name none
     roots: list[DataRoot] = MISSING
+    unlabelled: list[DataRoot] = field(default_factory=list)  # a teacher labels these; their own labels are not read
+    pseudo: PseudoConfig = field(default_factory=PseudoConfig)
     validation: list[DataRoot] = field(default_factory=list)
     balance_classes: bool = True
     camera_motion: bool = False  # place each camera where it was at its own exposure (runtime.camera_motion)

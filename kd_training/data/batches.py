@@ -20,7 +20,7 @@ from kd_training.data.lidar_source import LidarSource
 from kd_training.data.points import collate_points
 from kd_training.data.rig_images import join_rigs
 from kd_training.data.samples import PreviousSample, SampleReader, ShownFrame, TrainingSample
-from kd_training.data.sampling import FrameSampler
+from kd_training.data.sampling import FrameSampler, MixedSampler
 
 
 class Batch:
@@ -73,6 +73,14 @@ def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None])
     )
 
 
+def build_sampler(frames: Sequence[TrainingFrame], config: TrainConfig) -> FrameSampler | MixedSampler:
+    """What draws a student's frames: all alike, or a share of them unlabelled."""
+    seed, balance, share = config.schedule.seed, config.data.balance_classes, config.data.pseudo.share
+    if config.data.unlabelled and share > 0:
+        return MixedSampler(frames, seed, share, balance=balance)
+    return FrameSampler(frames, seed, balance=balance)
+
+
 class StepBatches(torch.utils.data.Dataset):
     """Maps a micro-batch's index to this process's batch; use with a DataLoader of batch_size None and the indices as
     sampler.
@@ -90,8 +98,9 @@ class StepBatches(torch.utils.data.Dataset):
     ) -> None:
         self.spec, self.config, self.plan = spec, config, plan
         with_clouds = config.distill.teacher and not config.distill.cache_bytes
-        self.reader = SampleReader(spec, lidar if config.loss.depth > 0 else None, lidar if with_clouds else None)
-        self.sampler = FrameSampler(frames, config.schedule.seed, balance=config.data.balance_classes)
+        depth_from, cloud_from = lidar if config.loss.depth > 0 else None, lidar if with_clouds else None
+        self.reader = SampleReader(spec, depth_from, cloud_from, config.data.pseudo.weight)
+        self.sampler = build_sampler(frames, config)
 
     def __getitem__(self, index: int) -> Batch:
         positions = self.plan.positions(index, self.config.schedule.batch)

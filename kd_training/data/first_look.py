@@ -23,18 +23,20 @@ def check_first_clouds(frames: Sequence[TrainingFrame]) -> None:
 
 
 def check_boxes(frames: Sequence[TrainingFrame], grid: BevGrid) -> list[str]:
-    """Raise DataError, with the cause, if no keyframe has a box to learn on the grid.
+    """Raise DataError, with the cause, if no labelled keyframe has a box to learn on the grid.
 
-    Otherwise returns a sentence for each data set that has none: there a run learns only what is no object.
+    Otherwise returns a sentence for each data set that has none: there a run learns only what is no object. What a
+    teacher labels was looked at when it did.
     """
     sentences, data_sets = [], {}
     for place, facts in enumerate(facts_of(frames)):
-        data_sets.setdefault(facts.data_set, []).append(place)
+        if facts.labelled:
+            data_sets.setdefault(facts.data_set, []).append(place)
     for mine in data_sets.values():
         if any(grid.holds(frames[place].boxes.center[:, :2]).any() for place in mine):
             continue
         first, tokens = frames[mine[0]], [frames[place].frame.sample_token for place in mine]
         sentences.append(why_nothing_counts(first.nusc, tokens, first.boxes.classes, grid_reach(grid)))
-    if len(sentences) == len(data_sets):
+    if data_sets and len(sentences) == len(data_sets):
         raise DataError(sentences[0])
     return sentences

@@ -2,8 +2,8 @@
 when a sample is made."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -32,7 +32,9 @@ from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_perception.student.spec import MemorySpec
 from kd_training.config.sections import DataRoot
+from kd_training.data.doubt import DoubtfulCells
 from kd_training.data.frame_facts import FrameFacts, scene_facts
+from kd_training.data.pseudo_labels import PseudoLabelFolder, PseudoLabels
 
 INTERVAL_TOLERANCE_S = 0.1
 KEPT_FRAMES = 128  # in memory per process; a frame with its boxes takes about 30 kB
@@ -44,6 +46,7 @@ class TrainingFrame:
 
     lidars: sample_data rows of its LiDARs, the first gives the cloud its time; none in a camera-only recording.
     With `camera_motion` each camera stands where it was at its own exposure, in this frame and in earlier ones.
+    `labelled` is False where a teacher found the boxes. `doubt`: where an object may be that nobody labelled.
     """
 
     frame: Frame
@@ -52,6 +55,8 @@ class TrainingFrame:
     nusc: Tables = field(repr=False)
     timeline: CameraTimeline = field(repr=False)
     camera_motion: bool = False
+    labelled: bool = True
+    doubt: DoubtfulCells | None = None
 
     @property
     def lidar(self) -> dict:
@@ -74,7 +79,7 @@ class TrainingFrame:
         present = np.bincount(self.boxes.label, minlength=len(self.boxes.classes)) > 0
         lidars = tuple(row["channel"] for row in self.lidars)
         data_set = f"{self.nusc.dataroot}/{self.nusc.version}"
-        return FrameFacts(self.key, data_set, self.frame.scene, lidars, self.frame.masked, present)
+        return FrameFacts(self.key, data_set, self.frame.scene, lidars, self.frame.masked, present, self.labelled)
 
     def earlier(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Frame | None:
         """One of the same scene's moments, drawn evenly, that lie so many seconds before; None without one."""
@@ -123,7 +128,8 @@ class KeyFrames(Sequence[TrainingFrame]):
         facts: list[FrameFacts] = []
         for _, places in groupby(self._places, key=lambda place: (id(place[0]), place[1])):
             data_sets, scenes, tokens = zip(*places, strict=True)
-            facts += scene_facts(data_sets[0].nusc, scenes[0], tokens, data_sets[0].classes)
+            data_set, scene = data_sets[0], scenes[0]
+            facts += scene_facts(data_set.nusc, scene, tokens, data_set.classes, data_set.labels_of(scene))
         return facts
 
     @property
@@ -141,11 +147,17 @@ class KeyFrames(Sequence[TrainingFrame]):
 
     def _made(self, data_set: "Dataset", scene: str, token: str) -> TrainingFrame:
         nusc, frame = data_set.nusc, load_frame(data_set.nusc, token)
-        boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, data_set.classes)
         lidars = tuple(nusc.rig_of(token).lidar_rows(nusc, token))
+        labels = data_set.labels_of(scene)
+        if labels is None:
+            boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, data_set.classes)
+            boxes, doubt = boxes[points != 0], None
+        else:
+            boxes, doubt = labels[token].boxes, labels[token].doubt
         frame = at_anchor(frame) if data_set.camera_motion else frame
         timeline = self._timeline(data_set, scene)
-        return TrainingFrame(frame, boxes[points != 0], lidars, nusc, timeline, data_set.camera_motion)
+        motion = data_set.camera_motion
+        return TrainingFrame(frame, boxes, lidars, nusc, timeline, motion, labelled=labels is None, doubt=doubt)
 
 
 def facts_of(frames: Sequence[TrainingFrame]) -> Sequence[FrameFacts]:
@@ -155,12 +167,29 @@ def facts_of(frames: Sequence[TrainingFrame]) -> Sequence[FrameFacts]:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One opened data set: its tables, the scenes used, and how its keyframes are read."""
+    """One opened data set: its tables, the scenes used, and how its keyframes are read.
+
+    `labels`: a teacher's, which take the place of the tables' annotations; those are not looked at.
+    """
 
     nusc: Tables = field(repr=False)
     scenes: tuple[str, ...]
     classes: ClassList = field(repr=False)
     camera_motion: bool = False
+    labels: PseudoLabelFolder | None = None
+
+    @property
+    def name(self) -> str:
+        """FOLDER/VERSION."""
+        return f"{self.nusc.dataroot}/{self.nusc.version}"
+
+    def only(self, scene: str) -> "Dataset":
+        """The same with one of its scenes."""
+        return replace(self, scenes=(scene,))
+
+    def labels_of(self, scene: str) -> Mapping[str, PseudoLabels] | None:
+        """A teacher's labels of a scene by sample token; None where the annotations count."""
+        return None if self.labels is None else self.labels.of(self.name, scene)
 
     @cached_property
     def frames(self) -> KeyFrames:
@@ -217,15 +246,15 @@ def open_frames(
     return frames
 
 
-def check_clouds(frames: Sequence[TrainingFrame]) -> None:
+def check_clouds(frames: Sequence[TrainingFrame], where: str = "data.roots") -> None:
     """Raise DataError if a keyframe has no LiDAR: a teacher sees nothing else."""
     without = [number for number, facts in enumerate(facts_of(frames)) if not facts.lidars]
     if without:
         first = frames[without[0]]
         raise DataError(
-            f"{len(without)} of {len(frames)} keyframes of data.roots have no LiDAR in their tables, which a teacher "
+            f"{len(without)} of {len(frames)} keyframes of {where} have no LiDAR in their tables, which a teacher "
             f"needs; the first is sample {first.frame.sample_token} of scene '{first.frame.scene}' in "
-            f"{first.nusc.dataroot}; choose other scenes (data.roots[].scenes)"
+            f"{first.nusc.dataroot}; choose other scenes ({where}[].scenes)"
         )
 
 

@@ -47,11 +47,12 @@ class TrainingSample:
 @dataclass(frozen=True)
 class SampleReader:
     """Reads samples of a student; `depth_from` and `cloud_from` say where depth labels and clouds come from, None where
-    the samples have none."""
+    the samples have none; `unlabelled_weight`: what a teacher's boxes count as truth."""
 
     spec: StudentSpec
     depth_from: LidarSource | None = None
     cloud_from: LidarSource | None = None
+    unlabelled_weight: float = 1.0
 
     def read(self, frame: TrainingFrame, augmentation: Augmentation, previous: Frame | None = None) -> TrainingSample:
         """A frame's files as arrays; `previous` is an earlier moment of the same scene under the same augmentation.
@@ -63,11 +64,19 @@ class SampleReader:
         return TrainingSample(
             rig=rig,
             depth=self._depth(frame, rig),
-            targets=detection_targets(frame.boxes.transformed(target_from_ego), self.spec.grid, self.spec.coding),
+            targets=self._targets(frame, target_from_ego),
             shown=ShownFrame(frame.key, target_from_ego),
             previous=None if previous is None else self._previous(frame.frame, rig, previous, augmentation),
             cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
         )
+
+    def _targets(self, frame: TrainingFrame, target_from_ego: np.ndarray) -> DetectionTargets:
+        grid = self.spec.grid
+        targets = detection_targets(frame.boxes.transformed(target_from_ego), grid, self.spec.coding)
+        if frame.doubt is None:
+            return targets
+        doubt = frame.doubt.mask(target_from_ego, grid, len(targets.heatmap))
+        return targets.doubted(doubt, 1.0 if frame.labelled else self.unlabelled_weight)
 
     def _depth(self, frame: TrainingFrame, rig: RigImages) -> np.ndarray:
         """Depth labels (N, h, w); NO_DEPTH everywhere of a masked camera, and without a LiDAR."""

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from kd_perception.interrupts import stop_signals
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
-from kd_training.config.experiment import AnyConfig
+from kd_training.config.experiment import AnyConfig, TrainConfig
 from kd_training.config.sections import ScheduleConfig
 from kd_training.data.first_look import check_boxes
 from kd_training.data.frames import what_is_masked
@@ -31,6 +31,7 @@ from kd_training.loop.state import RunState
 from kd_training.tasks import build_task
 from kd_training.tasks.plan import plan_run
 from kd_training.tasks.task import DeviceBatch, Losses, Task
+from kd_training.unlabelled.labelling import label_missing
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
 def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool) -> TrainingRun:
     """Set up everything that `train` needs, from `weights`, the state in `out`, or the beginning."""
     fabric = make_fabric(config.schedule, out)
+    with fabric.rank_zero_first():
+        note = label_missing(config) if isinstance(config, TrainConfig) else None
+    for sentence in note.sentences() if note else ():
+        fabric.print(sentence)
     fabric.seed_everything(config.schedule.seed, verbose=False)
     saved = load_state(out, config) if resume else None
     task = build_task(config)

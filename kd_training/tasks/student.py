@@ -13,8 +13,9 @@ from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.first_look import check_first_clouds
-from kd_training.data.frames import check_depth_labels, check_intervals, open_frames
+from kd_training.data.frames import check_depth_labels, check_intervals
 from kd_training.data.lidar_source import LidarSource
+from kd_training.data.unlabelled_sets import open_student_frames
 from kd_training.losses.detection import student_losses
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
 from kd_training.models.students import build_student
@@ -31,12 +32,7 @@ class StudentTask(Task):
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_frames(
-            config.data.roots,
-            self.model.spec.classes,
-            camera_motion=config.data.camera_motion,
-            anchor=config.data.anchor,
-        )
+        self.frames = open_student_frames(config.data, self.model.spec.classes)
         if config.loss.depth > 0:
             check_depth_labels(self.frames)
             check_first_clouds(self.frames)

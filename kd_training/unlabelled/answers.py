@@ -1,0 +1,144 @@
+"""What a teacher answers on the keyframes of a scene, kept in a file: it runs once, whatever is made of it later."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from kd_perception.atomic import atomic_path
+from kd_perception.datasets.nuscenes import scene_samples
+from kd_perception.errors import DataError
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import ClassList
+from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.decode import decode
+from kd_training.data.frames import Dataset, TrainingFrame
+from kd_training.data.pseudo_labels import BOX_COLUMNS, pack_boxes, scene_file, split, unpack_boxes
+from kd_training.evaluation.teacher import TeacherDetector
+
+LEAST_SCORE = 0.05  # what scores less is forgotten
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class KeyframeAnswer:
+    """A teacher's answer on one keyframe: boxes in its ego, and the cells of the heatmap from LEAST_SCORE on, as
+    class, row, column (N, 3) and their values (N,). The cloud is of `stamp_us`, its ego at `global_from_ego` (4, 4)."""
+
+    sample: str
+    stamp_us: int
+    global_from_ego: np.ndarray
+    boxes: Boxes
+    cells: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class SceneAnswers:
+    """The answers on all keyframes of a scene, in time order, on the teacher's grid."""
+
+    grid: BevGrid
+    keyframes: tuple[KeyframeAnswer, ...]
+
+
+def answer(detector: TeacherDetector, frame: TrainingFrame) -> KeyframeAnswer:
+    """Run the teacher on a keyframe; raises DataError naming a cloud that is missing or damaged."""
+    heatmap, regression = detector.outputs(frame)
+    boxes = decode(heatmap, regression, detector.model.grid, LEAST_SCORE, classes=detector.model.classes)
+    cells = np.argwhere(heatmap >= LEAST_SCORE)
+    moment = frame.frame
+    return KeyframeAnswer(
+        moment.sample_token, frame.lidar["timestamp"], moment.global_from_ego, boxes, cells, heatmap[tuple(cells.T)]
+    )
+
+
+@dataclass(frozen=True)
+class AnsweringTeacher:
+    """A teacher, by the SHA-256 of its weights, that answers on scenes and keeps its answers in a folder."""
+
+    detector: TeacherDetector
+    digest: str
+    folder: Path
+
+    def answers(self, dataset: Dataset, scene: str, on_keyframe: Callable[[], None]) -> SceneAnswers:
+        """The answers on a scene: kept ones if they are this teacher's on these clouds.
+
+        Raises DataError for a file of answers that is broken, or a cloud.
+        """
+        path, wanted = self.folder / scene_file(dataset.name, scene), scene_identity(dataset, scene, self.digest)
+        answers = read_answers(path, wanted, dataset.classes) if path.is_file() else None
+        if answers is None:
+            found = []
+            for frame in dataset.only(scene).frames:
+                found.append(answer(self.detector, frame))
+                on_keyframe()
+            answers = SceneAnswers(self.detector.model.grid, tuple(found))
+            write_answers(path, wanted, answers)
+        else:
+            for _ in answers.keyframes:
+                on_keyframe()
+        return answers
+
+
+def scene_identity(dataset: Dataset, scene: str, teacher: str) -> str:
+    """A digest of the teacher, a scene's keyframes, the times of their clouds, and the first cloud's bytes, which stand
+    for all: a set that was made anew has others."""
+    nusc, digest = dataset.nusc, hashlib.sha256(f"{FORMAT} {teacher}".encode())
+    first = True
+    for token in scene_samples(nusc, scene):
+        rows = nusc.rig_of(token).lidar_rows(nusc, token)
+        digest.update(f"{token} {[(row['channel'], row['timestamp']) for row in rows]}".encode())
+        if first and rows:
+            path = Path(nusc.dataroot) / rows[0]["filename"]
+            digest.update(path.read_bytes() if path.is_file() else b"")
+            first = False
+    return digest.hexdigest()[:16]
+
+
+def write_answers(path: Path, identity: str, answers: SceneAnswers) -> None:
+    """Write a scene's file, whole or not at all."""
+    frames = answers.keyframes
+    boxes, cells = [len(frame.boxes) for frame in frames], [len(frame.cells) for frame in frames]
+    with atomic_path(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            identity=np.array(identity),
+            grid=np.array(list(asdict(answers.grid).values())),
+            samples=np.array([frame.sample for frame in frames]),
+            stamps_us=np.array([frame.stamp_us for frame in frames], np.int64),
+            poses=np.array([frame.global_from_ego for frame in frames]).reshape(-1, 4, 4),
+            box_counts=np.array(boxes, np.int64),
+            boxes=np.concatenate([np.zeros((0, BOX_COLUMNS)), *(pack_boxes(frame.boxes) for frame in frames)]),
+            labels=np.concatenate([np.zeros(0, np.int64), *(frame.boxes.label for frame in frames)]),
+            cell_counts=np.array(cells, np.int64),
+            cells=np.concatenate([np.zeros((0, 3), np.int16), *(frame.cells for frame in frames)]).astype(np.int16),
+            values=np.concatenate([np.zeros(0), *(frame.values for frame in frames)]).astype(np.float16),
+        )
+
+
+def read_answers(path: Path, identity: str, classes: ClassList) -> SceneAnswers | None:
+    """A scene's file; None if it is of other keyframes or clouds. Raises DataError if it is broken."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["identity"]) != identity:
+                return None
+            arrays = {name: stored[name] for name in stored.files}
+        boxes = split(arrays["boxes"], arrays["box_counts"])
+        labels = split(arrays["labels"], arrays["box_counts"])
+        cells, values = (split(arrays[name], arrays["cell_counts"]) for name in ("cells", "values"))
+        frames = [
+            KeyframeAnswer(
+                str(sample), int(stamp), pose, unpack_boxes(boxes[k], labels[k], classes), cells[k], values[k]
+            )
+            for k, (sample, stamp, pose) in enumerate(
+                zip(arrays["samples"], arrays["stamps_us"], arrays["poses"], strict=True)
+            )
+        ]
+        return SceneAnswers(BevGrid(*map(float, arrays["grid"])), tuple(frames))
+    except (OSError, ValueError, KeyError, EOFError, IndexError, TypeError, BadZipFile) as error:
+        raise DataError(
+            f"{path} holds no readable answers of a teacher ({error}); delete it, and the teacher answers again"
+        ) from error

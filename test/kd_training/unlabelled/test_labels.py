@@ -1,0 +1,82 @@
+"""Labels of a scene from made-up answers: truth, doubt around what is unsure, velocities, and files of both."""
+
+import numpy as np
+import pytest
+from support.distillation import GRID, box
+
+from kd_perception.errors import ConfigError, DataError
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import CLASSES, NUSCENES
+from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
+from kd_training.data.pseudo_labels import read_pseudo_labels, write_pseudo_labels
+from kd_training.unlabelled.answers import KeyframeAnswer, SceneAnswers, read_answers, write_answers
+from kd_training.unlabelled.labels import labels_of
+from kd_training.unlabelled.thresholds import NEVER, ClassThresholds, Thresholds
+
+CAR, BUS, CONE = (CLASSES.index(name) for name in ("car", "bus", "traffic_cone"))
+UNSURE_CELL = (CAR, 5, 7)
+
+
+def scene(keyframes: int = 3) -> SceneAnswers:
+    """An ego that turns; a car that goes 4 m/s in global, of which the teacher says nothing true; a bus seen once."""
+    answers = []
+    for k in range(keyframes):
+        global_from_ego = make_transform(quaternion_from_yaw(0.3 * k), np.array([100.0 + k, 50.0, 0.0]))
+        boxes = box(102.0 + 2.0 * k, 51.0, 4.0, 2.0).transformed(np.linalg.inv(global_from_ego))
+        boxes.velocity[:] = 0.5
+        boxes.score[:] = 0.6
+        if k == 1:
+            boxes = Boxes.concatenate([boxes, box(-8.0, 3.0, 10.0, 3.0, label=BUS)])
+            boxes.score[1] = 0.6
+        cells, values = np.array([UNSURE_CELL, (CAR, 20, 20), (CONE, 2, 2)]), np.array([0.3, 0.1, 0.3])
+        answers.append(KeyframeAnswer(f"sample {k}", 500_000 * k, global_from_ego, boxes, cells, values))
+    return SceneAnswers(GRID, tuple(answers))
+
+
+def thresholds(**changes: ClassThresholds) -> Thresholds:
+    plain = dict.fromkeys(CLASSES, ClassThresholds(0.2, 0.5, 0.7))
+    return Thresholds("t", 3, plain | changes)
+
+
+def test_tracked_boxes_are_truth_with_the_tracks_velocity_in_ego():
+    labels = labels_of(scene(), thresholds())
+    for k, entry in enumerate(labels.values()):
+        assert entry.boxes.label.tolist() == [CAR]
+        np.testing.assert_allclose(entry.boxes.velocity[0], [4 * np.cos(0.3 * k), -4 * np.sin(0.3 * k)], atol=1e-9)
+
+
+def test_a_box_without_a_track_must_be_surer_and_its_velocity_is_unknown():
+    sure = thresholds(bus=ClassThresholds(0.2, 0.5, 0.55))
+    boxes = labels_of(scene(), sure)["sample 1"].boxes
+    assert boxes.label.tolist() == [CAR, BUS] and np.isnan(boxes.velocity[1]).all()
+    told = thresholds(bus=ClassThresholds(0.2, 0.5, 0.55, velocity_from_track=False))
+    assert np.isfinite(labels_of(scene(), told)["sample 1"].boxes.velocity).all()
+
+
+def test_cells_from_low_on_are_in_doubt_with_their_neighbours_and_an_untrusted_class_everywhere():
+    never = thresholds(traffic_cone=ClassThresholds(0.2, NEVER, NEVER))
+    doubt = labels_of(scene(), never)["sample 0"].doubt
+    expected = np.zeros((len(CLASSES), *GRID.shape), bool)
+    expected[CAR, 4:7, 6:9] = True
+    expected[CONE] = True
+    np.testing.assert_array_equal(doubt.mask(np.eye(4), GRID, len(CLASSES)), expected)
+
+
+def test_files_give_back_what_was_written_and_name_what_is_wrong(tmp_path):
+    answers, path = scene(), tmp_path / "answers.npz"
+    write_answers(path, "this", answers)
+    back = read_answers(path, "this", NUSCENES)
+    assert read_answers(path, "other", NUSCENES) is None and back.grid == GRID
+    labels = [labels_of(given, thresholds()) for given in (answers, back)]
+    write_pseudo_labels(tmp_path / "labels.npz", labels[0])
+    for found in (labels[1], read_pseudo_labels(tmp_path / "labels.npz", NUSCENES)):
+        for sample, entry in labels[0].items():
+            for name, values in entry.boxes.arrays.items():
+                np.testing.assert_allclose(getattr(found[sample].boxes, name), values, err_msg=name)
+            masks = [one.doubt.mask(np.eye(4), GRID, len(CLASSES)) for one in (entry, found[sample])]
+            np.testing.assert_array_equal(*masks)
+    with pytest.raises(ConfigError, match="run kd label first"):
+        read_pseudo_labels(tmp_path / "absent.npz", NUSCENES)
+    (tmp_path / "labels.npz").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="no readable labels"):
+        read_pseudo_labels(tmp_path / "labels.npz", NUSCENES)
