@@ -9,8 +9,10 @@ def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
     schedule = config.schedule
     length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs:g} epochs"
     samples = f"{schedule.total_batch} samples" if schedule.total_batch else f"{schedule.batch} samples per process"
+    sources = [f"{source.root} {source.version}" for source in config.data.roots]
+    sources += [f"{source.root} {source.version} (labels by the teacher)" for source in config.data.unlabelled]
     facts = {
-        "data": data or ", ".join(f"{source.root} {source.version}" for source in config.data.roots),
+        "data": data or ", ".join(sources),
         "training": f"{length} of {samples}, seed {schedule.seed}, {schedule.precision}",
         "commit": code_commit(),
     }
