@@ -47,7 +47,8 @@ class SceneAnswers:
 def answer(detector: TeacherDetector, frame: TrainingFrame) -> KeyframeAnswer:
     """Run the teacher on a keyframe; raises DataError naming a cloud that is missing or damaged."""
     heatmap, regression = detector.outputs(frame)
-    boxes = decode(heatmap, regression, detector.model.grid, LEAST_SCORE, classes=detector.model.classes)
+    model = detector.model
+    boxes = decode(heatmap, regression, model.grid, LEAST_SCORE, classes=model.classes, coding=model.coding)
     cells = np.argwhere(heatmap >= LEAST_SCORE)
     moment = frame.frame
     return KeyframeAnswer(

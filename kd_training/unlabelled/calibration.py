@@ -33,7 +33,7 @@ def calibrate(judged: JudgedAnswers, teacher: str, config: PseudoConfig) -> Thre
 
     `low` is the highest score from which on the teacher finds config.recall of what it finds at all. Among boxes that
     a track confirms, and among the others, `confident` and `sure` are the lowest scores from which on the share of true
-    ones is at least config.precision.
+    ones is at least config.precision, chance counted in.
     """
     classes = judged.boxes.classes
     found = {name: _calibrated(judged, label, config) for label, name in enumerate(classes.names)}
@@ -79,7 +79,8 @@ def _calibrated(judged: JudgedAnswers, label: int, config: PseudoConfig) -> Clas
     note = "" if min(confident, sure) < NEVER else (
         f"no score makes {config.precision:.0%} of the teacher's boxes true: all of it is in doubt on unlabelled ones"
     )  # fmt: skip
-    return ClassThresholds(low, confident, sure, _track_is_better(judged, mine), truths, answers, note=note)
+    better = _track_is_better(judged, mine & confirmed & (score >= min(confident, 1.0)))
+    return ClassThresholds(low, confident, sure, better, truths, answers, note=note)
 
 
 def _defaults(note: str) -> ClassThresholds:
@@ -87,10 +88,13 @@ def _defaults(note: str) -> ClassThresholds:
 
 
 def _least_score(score: np.ndarray, true: np.ndarray, precision: float) -> float:
-    """The lowest score from which on that share of the boxes (N,) is true; NEVER if there is none."""
+    """The lowest score from which on that share of the boxes (N,) is true, counting chance in: the lower bound of the
+    share, at one standard error (Wilson, 1927), must reach it. NEVER if there is none."""
     order = np.argsort(-score, kind="stable")
-    share = np.cumsum(true[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero((share >= precision) & (np.arange(1, len(order) + 1) >= LEAST_BOXES))
+    count = np.arange(1, len(order) + 1)
+    share = np.cumsum(true[order]) / count
+    bound = (share + 0.5 / count - np.sqrt(share * (1.0 - share) / count + 0.25 / count**2)) / (1.0 + 1.0 / count)
+    enough = np.flatnonzero((bound >= precision) & (count >= LEAST_BOXES))
     return float(score[order][enough[-1]]) if len(enough) else NEVER
 
 
@@ -101,9 +105,10 @@ def _low(judged: JudgedAnswers, label: int, recall: float) -> float:
     return float(np.quantile(scores, 1.0 - recall, method="lower")) if len(scores) else LEAST_SCORE
 
 
-def _track_is_better(judged: JudgedAnswers, mine: np.ndarray) -> bool:
-    """Whether tracks have the smaller mean error where both are known; yes where nothing is."""
-    both = mine & np.isfinite(judged.teacher_error) & np.isfinite(judged.track_error)
+def _track_is_better(judged: JudgedAnswers, chosen: np.ndarray) -> bool:
+    """Whether tracks have the smaller mean error of the chosen boxes (N,), where both are known; yes where nothing
+    is."""
+    both = chosen & np.isfinite(judged.teacher_error) & np.isfinite(judged.track_error)
     return not both.any() or bool(judged.track_error[both].mean() <= judged.teacher_error[both].mean())
 
 

@@ -9,7 +9,6 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.student.decode import REGRESSION_CODES
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.targets import detection_targets
 from kd_training.evaluation.teacher import TeacherDetector
@@ -48,10 +47,11 @@ class PaintedTeacher:
             raise KeyboardInterrupt
         self.asked.append(frame.frame.sample_token)
         grid: BevGrid = detector.model.grid
-        targets = detection_targets(things_in_ego(frame), grid)
+        targets = detection_targets(things_in_ego(frame), grid, detector.model.coding)
         heatmap = targets.heatmap.copy()
         for name, score in SCORES.items():
             heatmap[CLASSES.index(name)] *= score * self.scores
-        regression = np.zeros((len(targets.boxes.classes.groups), len(REGRESSION_CODES), *grid.shape), np.float32)
-        regression[targets.group, :, targets.row, targets.column] = targets.codes
+        codes = np.nan_to_num(targets.codes)
+        regression = np.zeros((len(targets.boxes.classes.groups), codes.shape[1], *grid.shape), np.float32)
+        regression[targets.group, :, targets.row, targets.column] = codes
         return heatmap, regression

@@ -52,11 +52,18 @@ def graded(count: int = 100) -> tuple[np.ndarray, np.ndarray]:
     return 0.99 - 0.009 * index, (index < count // 2) | (index % 2 == 0)
 
 
+def bound(hits: int, count: int) -> float:
+    """The share p whose chance of as many hits is one standard error away: p + sqrt(p (1 - p) / n) = hits / n."""
+    shares = np.linspace(0.0, 1.0, 100_001)
+    return shares[np.abs(shares + np.sqrt(shares * (1.0 - shares) / count) - hits / count).argmin()]
+
+
 def test_thresholds_are_the_lowest_that_are_precise_enough():
     score, true = graded()
     thresholds = calibrate(judged(CAR, score, true, length=2, missed=25), "t", CONFIG)
     entry = thresholds.classes["car"]
-    last = max(k for k in range(10, 101) if true[:k].mean() >= 0.8)
+    last = max(k for k in range(10, 101) if bound(true[:k].sum(), k) >= 0.8)
+    assert true[:last].mean() > 0.8 + 0.9 * (0.8 * 0.2 / last) ** 0.5
     assert entry.confident == pytest.approx(score[last - 1]) and entry.sure == NEVER
     assert entry.precision == pytest.approx(true[:last].mean()) and entry.precision >= 0.8
     assert entry.recall == pytest.approx(true[:last].sum() / (true.sum() + 25))
