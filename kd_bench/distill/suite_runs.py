@@ -40,6 +40,7 @@ YOUNGER_KEYS = (
     ("teacher", "heading", Heading.vector),
 )
 KEYFRAMES_APART_S = 0.5
+HELD_BACK = 4  # one in so many of few labelled scenes is kept from a teacher
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
 
 
@@ -150,7 +151,7 @@ class Planner:
             return _scoring(self.given.teachers[name], name, splits[REPORTED])
         recipe = resource(TEACHER_RECIPE)
         config = teacher_config(load_config(recipe), str(recipe))
-        roots = [labelled(splits[TRAIN], TEACHERS[name])]
+        roots = [shown_to_teacher(splits[TRAIN], TEACHERS[name])]
         config = replace(config, data=replace(config.data, roots=roots, validation=[splits[REPORTED].source]))
         schedule = config.schedule
         return Run(
@@ -195,6 +196,19 @@ class Planner:
 def labelled(train: Split, every: int) -> DataRoot:
     """The training split with the labels of every n-th scene only."""
     return replace(train.source, scenes=list(train.scenes[::every])) if every > 1 else train.source
+
+
+def shown_to_teacher(train: Split, every: int) -> DataRoot:
+    """The scenes that a teacher learns from: all, or of every n-th all but a quarter, see `held_back`."""
+    source, kept = labelled(train, every), held_back(train, every).scenes
+    return replace(source, scenes=[scene for scene in source.scenes if scene not in kept])
+
+
+def held_back(train: Split, every: int) -> DataRoot:
+    """Labelled scenes that say how far such a teacher's answers can be trusted: on its own it is always sure."""
+    source = labelled(train, every)
+    count = len(source.scenes) // HELD_BACK
+    return replace(source, scenes=source.scenes[len(source.scenes) - count :])
 
 
 def suite_config(student: str) -> TrainConfig:

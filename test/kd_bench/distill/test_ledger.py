@@ -10,6 +10,7 @@ from kd_bench.distill.cli import chosen_slices, start_weights, weights_by_name
 from kd_bench.distill.intervals import estimate, paired
 from kd_bench.distill.ledger import append, read_ledger
 from kd_perception.errors import ConfigError, DataError
+from kd_perception.resources import resource
 
 
 def test_what_is_written_is_read_and_the_same_key_is_kept_once(tmp_path):
@@ -74,6 +75,8 @@ def test_options_that_fit_nothing_are_named(tmp_path):
         chosen_slices("main", ["mvp"], 0)
     with pytest.raises(ConfigError, match="--start .*absent does not exist"):
         start_weights(Path(tmp_path / "absent"))
+    with pytest.raises(ConfigError, match="bevdet_demo.safetensors has learnt from labels"):
+        start_weights(resource("models/bevdet_demo.safetensors"))
     with pytest.raises(ConfigError, match="--teacher 'mvp' is not NAME=FILE"):
         weights_by_name(["mvp"], ("mvp",), "--teacher")
     with pytest.raises(ConfigError, match="--teacher mvp: .*absent does not exist"):

@@ -18,7 +18,7 @@ from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
-from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, labelled
+from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, held_back, labelled, shown_to_teacher
 from kd_bench.distill.worker import (
     TRAINED_FILE,
     HeldError,
@@ -192,6 +192,11 @@ def test_every_nth_scene_is_labelled_for_student_and_teacher_alike(given):
     split = given.splits[TRAIN]
     assert labelled(split, 1).scenes == [] and labelled(split, 2).scenes == [SCENES[0]]
     assert planned_run(given, replace(ALONE, labelled=2)).config.data.roots[0].scenes == [SCENES[0]]
+    many = replace(split, scenes=tuple(f"scene {number}" for number in range(80)))
+    assert labelled(many, 10).scenes == [f"scene {number}" for number in range(0, 80, 10)]
+    assert held_back(many, 10).scenes == ["scene 60", "scene 70"]
+    assert shown_to_teacher(many, 10).scenes == labelled(many, 10).scenes[:6]
+    assert shown_to_teacher(many, 1).scenes == held_back(many, 1).scenes == []
     teacher = Planner(SETTINGS, given).teacher_run(CENTERPOINT_TENTH)
     assert teacher.config.data.roots[0].scenes == [SCENES[0]] and teacher.makes_teacher
 

@@ -7,8 +7,8 @@ import pytest
 from support.synthetic import small_set
 
 from kd_bench.options import EngineChoice
-from kd_bench.other_rigs import CASES, DATA, FRONT, RigBench, RigCase, score_of
 from kd_bench.progress import silent
+from kd_bench.shifts.rigs import CASES, DATA, FRONT, RigBench, RigCase, score_of
 from kd_perception.datasets.nuscenes import ground_truth_boxes, load_frame, open_nuscenes
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.results import Results, sample_result, write_results

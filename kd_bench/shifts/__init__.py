@@ -1,0 +1,1 @@
+"""How much a student loses on what it was not trained for: other rigs, cities, light and weather."""
