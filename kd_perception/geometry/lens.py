@@ -6,7 +6,7 @@ into the image. Every lens here ends at that angle: what lies beyond is not visi
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +34,7 @@ class Lens(Protocol):
         """Image coordinates (N, 2) -> unit rays (N, 3) in the camera frame; NaN where no visible point comes from."""
 
 
+@lru_cache(maxsize=256)  # its field of view takes longer to find than a rig to project, and samples share their lenses
 def make_lens(model: str, coefficients: tuple[float, ...]) -> Lens:
     """The lens of a distortion model; raises CalibrationError if it is unknown or has a wrong number of coefficients.
 

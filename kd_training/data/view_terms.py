@@ -13,7 +13,10 @@ from kd_perception.student.view_tables.splat import splat_cells
 
 @dataclass(frozen=True)
 class ViewTerms:
-    """K terms of the sums: cell, pixel and depth (K,) int64 indices as in the tables, weight (K,) float32."""
+    """K terms of the sums: cell, pixel and depth (K,) int64 indices as in the tables, weight (K,) float32.
+
+    Cells ascend, so that a sum finds its terms behind each other.
+    """
 
     cell: np.ndarray
     pixel: np.ndarray
@@ -29,10 +32,12 @@ def view_terms(spec: StudentSpec, cameras: Sequence[Camera], network_from_image:
         depth = np.flatnonzero(cell >= 0)
         pixels = spec.feature_size[0] * spec.feature_size[1]
         pixel = depth // (pixels * spec.view.depth.count) * pixels + depth % pixels
+        order = np.argsort(cell[depth], kind="stable")
+        pixel, depth = pixel[order], depth[order]
         cell, weight = cell[depth], np.ones(len(depth), np.float32)
     else:
         tables = build_tables(spec, cameras, network_from_image)
-        used = np.flatnonzero(tables["weight"])
-        cell = used % cells  # the tables are (source, height, cell)
+        cell, layer = np.nonzero(tables["weight"].reshape(-1, cells).T)  # the tables are (source, height, cell)
+        used = layer * cells + cell
         pixel, depth, weight = (tables[name].ravel()[used] for name in ("pixel_index", "depth_index", "weight"))
     return ViewTerms(cell, pixel.astype(np.int64), depth.astype(np.int64), weight)

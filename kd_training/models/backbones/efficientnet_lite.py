@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
+from kd_training.models.backbones.depthwise import DepthwiseConv2d
 
 NORM_EPSILON = 1e-3  # of the batch norms that are folded into the ImageNet weights
 
@@ -125,20 +126,6 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, incoming, h, w) -> (N, outgoing, h / stride, w / stride)."""
         return x + self.layers(x) if self.residual else self.layers(x)
-
-
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under CPU autocast.
-
-    The backward pass of the bfloat16 kernels is up to 30 times slower.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As nn.Conv2d; the result has the input's type."""
-        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            return super().forward(x.float()).to(x.dtype)
 
 
 def _scaled_width(channels: int, width: float) -> int:

@@ -164,3 +164,27 @@ def test_training_form_equals_file_form(kind):
     gradients = torch.autograd.grad((bev * weight).sum(), (logits, context))
     for got, expected in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 500])
+def test_sums_are_those_of_adding_term_by_term(count):
+    """Values and gradients against the plain formula, with cells and pixels that have no term and others with many."""
+    generator = torch.Generator().manual_seed(count)
+    cell = torch.randint(0, 40, (count,), generator=generator).sort().values
+    terms = {
+        "cell": cell,
+        "pixel": torch.randint(2, 30, (count,), generator=generator),
+        "depth": torch.randint(5, 90, (count,), generator=generator),
+        "weight": torch.rand(count, generator=generator),
+    }
+    probability = torch.rand(100, generator=generator, requires_grad=True)
+    context = torch.randn(32, 16, generator=generator, requires_grad=True)
+    factor = torch.randn(50, 16, generator=generator)
+
+    term = (probability[terms["depth"]] * terms["weight"])[:, None] * context[terms["pixel"]]
+    plain = torch.zeros(50, 16).index_add(0, cell, term)
+    sums = sum_terms(probability, context, terms, 50)
+    torch.testing.assert_close(sums, plain, rtol=1e-6, atol=1e-6)
+    expected = torch.autograd.grad((plain * factor).sum(), (probability, context))
+    gradients = torch.autograd.grad((sums * factor).sum(), (probability, context))
+    torch.testing.assert_close(gradients, expected, rtol=1e-5, atol=1e-5)
