@@ -21,11 +21,15 @@ class DepthwiseConv2d(nn.Conv2d):
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
             wide = x.to(self.weight.dtype)
-            in_parts = self.weight.requires_grad and self.kernel_size == (5, 5) and self.stride == (1, 1)
-            in_parts = in_parts and x.shape[3] >= MIN_COLUMNS
-            if torch.is_grad_enabled() and in_parts:
+            if self._in_parts(wide):
                 return _WideKernel.apply(wide, self.weight, self.bias).to(x.dtype)
             return super().forward(wide).to(x.dtype)
+
+    def _in_parts(self, x: Tensor) -> bool:
+        """Whether the gradient of the weights will be wanted and is better found in parts."""
+        if not (torch.is_grad_enabled() and self.weight.requires_grad) or torch.jit.is_tracing():
+            return False
+        return self.kernel_size == (5, 5) and self.stride == (1, 1) and x.shape[3] >= MIN_COLUMNS
 
 
 class _WideKernel(torch.autograd.Function):
@@ -36,7 +40,7 @@ class _WideKernel(torch.autograd.Function):
         """x (N, C, h, w), weight (C, 1, 5, 5), bias (C,) or None -> (N, C, h, w)."""
         ctx.save_for_backward(x, weight)
         ctx.biased = bias is not None
-        return functional.conv2d(x, weight, bias, padding=2, groups=len(weight))
+        return functional.conv2d(x, weight, bias, padding=2, groups=weight.shape[0])
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
@@ -44,7 +48,7 @@ class _WideKernel(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient, padding=2, groups=len(weight))
+            of_x = torch.nn.grad.conv2d_input(x.shape, weight, gradient, padding=2, groups=weight.shape[0])
         middle = _weight_gradient(x, gradient, columns=3, padding=1)
         first = _weight_gradient(x, functional.pad(gradient[..., 2:], (0, 2)), columns=1, padding=0)
         last = _weight_gradient(x, functional.pad(gradient[..., :-2], (2, 0)), columns=1, padding=0)
