@@ -41,7 +41,8 @@ class Start(Enum):
 class Arm:
     """One way to train; without a teacher `distill` is not used.
 
-    `seeds`: how many; `labelled`: every n-th scene's labels are used; `length`: share of the suite's steps.
+    `seeds`: how many; `labelled`: every n-th scene's labels are used; `unlabelled`: share of the samples that come from
+    the other scenes, which the teacher labels; `length`: share of the suite's steps.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Arm:
     distill: DistillConfig = field(default_factory=DistillConfig)
     seeds: int = 3
     labelled: int = 1
+    unlabelled: float = 0.0
     length: float = WHOLE_LENGTH
 
 
@@ -140,7 +142,12 @@ PUBLISHED = Suite(
 SINGLE = Suite("single", "Without memory", "bevdet", (NONE, replace(BEST, seeds=3)), baseline="none")
 LABELS = Suite(
     "labels", "A tenth of the labels", "bevdet4d",
-    (NONE_TENTH, Arm("answers_tenth", CENTERPOINT_TENTH, ANSWERS, labelled=TENTH), NONE),
+    (
+        NONE_TENTH,
+        Arm("answers_tenth", CENTERPOINT_TENTH, ANSWERS, labelled=TENTH),
+        Arm("answers_unlabelled", CENTERPOINT_TENTH, ANSWERS, labelled=TENTH, unlabelled=0.75),
+        NONE,
+    ),
     baseline="none_tenth",
 )  # fmt: skip
 CEILING = "none"  # of LABELS: all labels, no teacher

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from kd_bench.distill.arms import TEACHERS, Arm, Slice, Start, Suite
+from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.splits import REPORTED, TRAIN, Split
 from kd_bench.distill.worker import TRAINED_FILE
@@ -24,7 +25,7 @@ from kd_training.config.experiment import (
     student_config,
     teacher_config,
 )
-from kd_training.config.sections import DataRoot, PseudoConfig
+from kd_training.config.sections import DataConfig, DataRoot, PseudoConfig
 
 TEACHER = "teacher"  # suite and arm of a teacher's record
 TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
@@ -40,7 +41,7 @@ YOUNGER_KEYS = (
     ("teacher", "heading", Heading.vector),
 )
 KEYFRAMES_APART_S = 0.5
-HELD_BACK = 4  # one in so many of few labelled scenes is kept from a teacher
+PSEUDO_FOLDER = "labels"  # in the folder of the teacher that made them
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
 
 
@@ -175,7 +176,7 @@ class Planner:
 
     def _config(self, suite: Suite, arm: Arm, seed: int) -> TrainConfig:
         """An arm's training."""
-        base, settings, splits = self.given.configs[suite.student], self.settings, self.given.splits
+        base, settings = self.given.configs[suite.student], self.settings
         distill = DistillConfig()
         if arm.teacher:
             distill = replace(arm.distill, teacher=str(self.weights_of(self.teacher_run(arm.teacher))))
@@ -187,28 +188,25 @@ class Planner:
             learning_rate=settings.learning_rate, warmup_steps=min(settings.warmup_steps, steps // 2),
             ema_decay=settings.ema_decay, anew=anew if suite.start == Start.depth else [],
         )  # fmt: skip
-        roots = [labelled(splits[TRAIN], arm.labelled)]
-        data = replace(base.data, roots=roots, validation=[splits[suite.split].source])
         loss = base.loss if suite.depth_loss else replace(base.loss, depth=0.0)
-        return replace(base, distill=distill, data=data, loss=loss, schedule=schedule)
+        return replace(base, distill=distill, data=self._data(suite, arm), loss=loss, schedule=schedule)
 
-
-def labelled(train: Split, every: int) -> DataRoot:
-    """The training split with the labels of every n-th scene only."""
-    return replace(train.source, scenes=list(train.scenes[::every])) if every > 1 else train.source
-
-
-def shown_to_teacher(train: Split, every: int) -> DataRoot:
-    """The scenes that a teacher learns from: all, or of every n-th all but a quarter, see `held_back`."""
-    source, kept = labelled(train, every), held_back(train, every).scenes
-    return replace(source, scenes=[scene for scene in source.scenes if scene not in kept])
-
-
-def held_back(train: Split, every: int) -> DataRoot:
-    """Labelled scenes that say how far such a teacher's answers can be trusted: on its own it is always sure."""
-    source = labelled(train, every)
-    count = len(source.scenes) // HELD_BACK
-    return replace(source, scenes=source.scenes[len(source.scenes) - count :])
+    def _data(self, suite: Suite, arm: Arm) -> DataConfig:
+        """What an arm is trained and scored on; a teacher's labels lie in that teacher's folder."""
+        train, data = self.given.splits[TRAIN], self.given.configs[suite.student].data
+        source = labelled(train, arm.labelled)
+        data = replace(data, roots=[source], validation=[self.given.splits[suite.split].source])
+        if not arm.unlabelled:
+            return data
+        others = replace(train.source, scenes=[scene for scene in train.scenes if scene not in source.scenes])
+        kept = held_back(train, arm.labelled)
+        pseudo = replace(
+            data.pseudo,
+            folder=str(self.folder_of(self.teacher_run(arm.teacher)) / PSEUDO_FOLDER),
+            calibration=[kept] if kept.scenes else [],
+            share=arm.unlabelled,
+        )
+        return replace(data, unlabelled=[others], pseudo=pseudo)
 
 
 def suite_config(student: str) -> TrainConfig:
@@ -240,7 +238,9 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
     if isinstance(config, TeacherTrainConfig):
         changes["data"] = replace(data, cache_bytes=0)
     else:
-        unlabelled, pseudo = _by_content(data.unlabelled, train), replace(data.pseudo, folder=PseudoConfig().folder)
+        calibration = _by_content(data.pseudo.calibration, train)
+        pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)
+        unlabelled = _by_content(data.unlabelled, train)
         changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
         teacher = _file_digest(Path(config.distill.teacher)) if config.distill.teacher else ""
         changes["distill"] = replace(config.distill, teacher=teacher, teacher_recipe="", cache_bytes=0)

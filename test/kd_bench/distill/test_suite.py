@@ -14,11 +14,12 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
 from kd_bench.distill.arms import ANSWERS, CENTERPOINT, CENTERPOINT_TENTH, NONE, NONE_SHORT, Arm, Start, Suite, whole
+from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
-from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, held_back, labelled, shown_to_teacher
+from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings
 from kd_bench.distill.worker import (
     TRAINED_FILE,
     HeldError,
@@ -199,6 +200,16 @@ def test_every_nth_scene_is_labelled_for_student_and_teacher_alike(given):
     assert shown_to_teacher(many, 1).scenes == held_back(many, 1).scenes == []
     teacher = Planner(SETTINGS, given).teacher_run(CENTERPOINT_TENTH)
     assert teacher.config.data.roots[0].scenes == [SCENES[0]] and teacher.makes_teacher
+
+
+def test_a_teacher_labels_only_what_its_student_has_no_labels_of(given, tmp_path):
+    """The calibrating scenes are labelled ones that the teacher did not learn from; paths do not change the key."""
+    arm = replace(TAUGHT, labelled=2, unlabelled=0.5)
+    data = planned_run(given, arm).config.data
+    assert (data.roots[0].scenes, data.unlabelled[0].scenes) == ([SCENES[0]], [SCENES[1]])
+    assert data.pseudo.share == 0.5 and not planned_run(given, TAUGHT).config.data.unlabelled
+    assert planned_run(replace(given, folder=tmp_path), arm).key == planned_run(given, arm).key
+    assert planned_run(given, replace(arm, unlabelled=0.0)).key != planned_run(given, arm).key
 
 
 def test_a_trained_teacher_comes_before_its_students_and_is_trained_again_if_its_weights_are_lost(given, tmp_path):
