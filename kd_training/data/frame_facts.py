@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kd_perception.datasets.nuscenes import scene_row
+from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import ClassList
 from kd_training.data.pseudo_labels import PseudoLabels
 
@@ -35,7 +36,16 @@ def scene_facts(
     classes: ClassList,
     labels: Mapping[str, PseudoLabels] | None = None,
 ) -> list[FrameFacts]:
-    """Facts of samples of a scene, from the index alone, or of `labels` by sample."""
+    """Facts of samples of a scene, from the index alone, or of `labels` by sample.
+
+    Raises ConfigError for a sample that `labels` lack.
+    """
+    without = [] if labels is None else [sample for sample in samples if sample not in labels]
+    if without:
+        raise ConfigError(
+            f"{len(without)} of {len(samples)} keyframes of scene '{scene}' in {nusc.dataroot} have no labels of a "
+            f"teacher, the first is sample {without[0]}: the data set has changed since; run kd label again"
+        )
     rig, data_set = nusc.rigs[scene_row(nusc, scene)["token"]], f"{nusc.dataroot}/{nusc.version}"
     label_of = np.array([classes.label_of_category.get(row["name"], -1) for row in nusc.category], np.int64)
     facts = []

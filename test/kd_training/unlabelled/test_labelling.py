@@ -22,6 +22,7 @@ from kd_training.config.experiment import TrainConfig, to_yaml
 from kd_training.config.sections import DataRoot
 from kd_training.data.batches import build_sampler
 from kd_training.data.frames import facts_of
+from kd_training.data.pseudo_labels import read_pseudo_labels, write_pseudo_labels
 from kd_training.data.unlabelled_sets import LABELS_FOLDER, open_student_frames
 from kd_training.evaluation.teacher import TeacherDetector
 from kd_training.loop.train import train
@@ -189,6 +190,16 @@ def test_what_does_not_fit_is_named(data, weights, teacher, tmp_path):
     teacher.scores = 0.2
     with pytest.raises(DataError, match="sure of nothing on data.unlabelled \\(best score 0.18\\)"):
         Labelling(config).label()
+
+
+def test_a_keyframe_that_came_later_has_no_labels(data, weights, teacher, tmp_path):
+    config = half_labelled(data, weights, tmp_path)
+    label_missing(config)
+    (path,) = (tmp_path / LABELS_FOLDER).iterdir()
+    labels = read_pseudo_labels(path, NUSCENES)
+    write_pseudo_labels(path, dict(list(labels.items())[1:]))
+    with pytest.raises(ConfigError, match=f"1 of 3 keyframes of scene '{UNLABELLED}' .* run kd label again"):
+        facts_of(open_student_frames(config.data, NUSCENES))
 
 
 def test_a_teacher_of_other_classes_does_not_label(data, weights, tmp_path):
