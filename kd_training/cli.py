@@ -27,7 +27,7 @@ def train(
         Path | None, typer.Option(help="Continue the run in this folder exactly where it stopped; replaces --out.")
     ] = None,
 ) -> None:
-    """Train what the configuration describes: a student, a distilled student or a LiDAR teacher.
+    """Train what the configuration describes: a student, a distilled student, a LiDAR teacher or a label encoder.
 
     Saves every few minutes, and ends with the metrics of data.validation and pictures. Start it with torchrun for
     several processes.

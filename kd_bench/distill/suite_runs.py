@@ -16,7 +16,13 @@ from kd_bench.distill.worker import TRAINED_FILE
 from kd_perception.resources import resource
 from kd_perception.student.box_codes import Heading
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
-from kd_training.config.distill import DistillConfig
+from kd_training.config.distill import (
+    CrossHeadConfig,
+    DistillConfig,
+    LabelFeatureConfig,
+    PearsonConfig,
+    RayContrastConfig,
+)
 from kd_training.config.experiment import (
     AnyConfig,
     TeacherTrainConfig,
@@ -30,11 +36,15 @@ from kd_training.config.sections import DataConfig, DataRoot, PseudoConfig
 TEACHER = "teacher"  # suite and arm of a teacher's record
 TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
 DIGITS = 16  # of a digest
-# Keys that are younger than the ledgers, which hold digests without them, and the value that all runs before had.
+# Keys that are younger than the ledgers, which hold digests without them: section, name, value before.
 YOUNGER_KEYS = (
     ("data", "anchor", ""),
     ("data", "unlabelled", []),
     ("data", "pseudo", asdict(PseudoConfig())),
+    ("distill", "cross_head", asdict(CrossHeadConfig())),
+    ("distill", "labels", asdict(LabelFeatureConfig())),
+    ("distill", "pearson", asdict(PearsonConfig())),
+    ("distill", "ray_contrast", asdict(RayContrastConfig())),
     ("model", "classes", {}),
     ("teacher", "classes", {}),
     ("model", "heading", Heading.vector),
@@ -242,9 +252,13 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
         pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)
         unlabelled = _by_content(data.unlabelled, train)
         changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
-        teacher = _file_digest(Path(config.distill.teacher)) if config.distill.teacher else ""
-        changes["distill"] = replace(config.distill, teacher=teacher, teacher_recipe="", cache_bytes=0)
-    parts = (_hashed_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
+        distill = config.distill
+        teacher, encoder = (
+            _file_digest(Path(name)) if name else "" for name in (distill.teacher, distill.labels.encoder)
+        )
+        labels = replace(distill.labels, encoder=encoder)
+        changes["distill"] = replace(distill, teacher=teacher, labels=labels, teacher_recipe="", cache_bytes=0)
+    parts = (hashed_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
 
 
@@ -253,7 +267,7 @@ def _by_content(sources: Sequence[DataRoot], train: Split) -> list[DataRoot]:
     return [replace(source, root=train.identity, version="") for source in sources]
 
 
-def _hashed_yaml(config: AnyConfig) -> str:
+def hashed_yaml(config: AnyConfig) -> str:
     """All keys that ledgers hash: those that are younger than the ledgers only where they have another value."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
     for section, name, before in YOUNGER_KEYS:

@@ -1,5 +1,6 @@
 """Checkpoints: weights as safetensors with their configuration, and a state file from which a run resumes exactly."""
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,14 @@ from torch import Tensor, nn
 
 from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
-from kd_training.config.experiment import AnyConfig, config_from_yaml, configured_coding, to_yaml
+from kd_training.config.experiment import (
+    AnyConfig,
+    TeacherTrainConfig,
+    TrainConfig,
+    config_from_yaml,
+    configured_coding,
+    to_yaml,
+)
 from kd_training.models.recoding import recoded_weights
 
 CONFIG_KEY = "kd_config"
@@ -42,6 +50,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str | None]:
         ) from error
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a weights file, in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def checkpoint_config(path: Path) -> AnyConfig:
     """The configuration that a checkpoint was trained with; raises ConfigError if it carries none."""
     _, text = read_weights(path)
@@ -67,8 +80,9 @@ def load_weights(
             raise ConfigError(f"schedule.anew names '{part}', but the model's parts are {', '.join(parts)}")
     given, text = read_weights(path)
     given = without_prefix(path, given, model.state_dict())
-    if text is not None:
-        given = recoded_weights(given, configured_coding(config_from_yaml(text, str(path))), model)
+    config = None if text is None else config_from_yaml(text, str(path))
+    if isinstance(config, TrainConfig | TeacherTrainConfig):
+        given = recoded_weights(given, configured_coding(config), model)
     given = {name: value for name, value in given.items() if not _within(name, reinitialised)}
     wanted = {name: value for name, value in model.state_dict().items() if not _within(name, reinitialised)}
     for group in may_lack:
@@ -144,7 +158,9 @@ def load_state(folder: Path, config: AnyConfig) -> dict[str, Any]:
         raise DataError(f"{path} is no state that kd train wrote (it lacks {lacking[0]}); start again or use --weights")
     before = config_from_yaml(state["config"], f"the configuration in {path}")
     if type(before) is not type(config):
-        raise ConfigError(f"{folder} holds a run of another kind, a teacher's or a student's; give another folder")
+        raise ConfigError(
+            f"{folder} holds a run of another kind (student, teacher or label encoder); give another folder"
+        )
     changed = _first_difference(asdict(before), asdict(config))
     if changed:
         raise ConfigError(

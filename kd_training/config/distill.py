@@ -64,6 +64,36 @@ class AttentionConfig:
 
 
 @dataclass
+class PearsonConfig:
+    """Imitation of standardised features at every layer (PKD, arXiv:2207.02039)."""
+
+    weight: float = 0.0
+
+
+@dataclass
+class LabelFeatureConfig:
+    """A third of a layer's channels imitates features of the true boxes, a third the LiDAR's, a third is free
+    (LabelDistill, arXiv:2407.10164; both weights 0.3)."""
+
+    encoder: str = ""  # weights file that `kd train config/labels/...` wrote, for the same teacher
+    weight: float = 0.0  # of the label features
+    lidar: float = 0.0  # of the LiDAR's
+    layers: list[LayerPair] = field(
+        default_factory=lambda: [LayerPair("half", "block1"), LayerPair("quarter", "block2")]
+    )
+
+
+@dataclass
+class CrossHeadConfig:
+    """The student's features, read by the teacher's frozen head, are to give the teacher's answers (CrossKD,
+    arXiv:2306.11369)."""
+
+    weight: float = 0.0
+    boxes: float = 0.25  # of the box codes' L1 at true centres, beside the heatmap
+    velocity: float = 0.2  # code weight within the boxes
+
+
+@dataclass
 class ResponseConfig:
     """Imitation of the teacher's predictions."""
 
@@ -79,6 +109,16 @@ class RelationConfig:
 
     weight: float = 0.0
     points: int = 3  # keypoints along each side of a box: 3 means 9 in all
+    layer: LayerPair = field(default_factory=lambda: LayerPair("pre_head", "pre_head"))
+
+
+@dataclass
+class RayContrastConfig:
+    """Contrast between an object's cell and the others on the same camera ray (RayD3D, AAAI 2026)."""
+
+    weight: float = 0.0
+    temperature: float = 0.07
+    channels: int = 32  # of the projections that are compared
     layer: LayerPair = field(default_factory=lambda: LayerPair("pre_head", "pre_head"))
 
 
@@ -111,6 +151,10 @@ class DistillConfig:
     )
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
+    pearson: PearsonConfig = field(default_factory=PearsonConfig)
+    labels: LabelFeatureConfig = field(default_factory=LabelFeatureConfig)
+    cross_head: CrossHeadConfig = field(default_factory=CrossHeadConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)
     relation: RelationConfig = field(default_factory=RelationConfig)
+    ray_contrast: RayContrastConfig = field(default_factory=RayContrastConfig)
     blending: BlendingConfig = field(default_factory=BlendingConfig)

@@ -1,6 +1,7 @@
 """Training configurations as a whole: YAML over typed dataclasses (OmegaConf), overridden by key=value arguments.
 
-A file with `teacher:` trains a LiDAR teacher; one with `model:` a student, distilled if its `distill:` names a teacher.
+A file with `teacher:` trains a LiDAR teacher, one with `labels:` a label encoder for a teacher; one with `model:` a
+student, distilled if its `distill:` names a teacher.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import read_classes
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_training.config.distill import DistillConfig
+from kd_training.config.labels import LabelDataConfig, LabelModelConfig
 from kd_training.config.sections import (
     DataConfig,
     DetectionLossConfig,
@@ -54,7 +56,18 @@ class TeacherTrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
 
-AnyConfig = TrainConfig | TeacherTrainConfig
+@dataclass
+class LabelTrainConfig:
+    """A label encoder's whole training run."""
+
+    labels: LabelModelConfig = field(default_factory=LabelModelConfig)
+    data: LabelDataConfig = field(default_factory=LabelDataConfig)
+    loss: DetectionLossConfig = field(default_factory=DetectionLossConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+
+AnyConfig = TrainConfig | TeacherTrainConfig | LabelTrainConfig
+SUBJECTS = {"model": TrainConfig, "teacher": TeacherTrainConfig, "labels": LabelTrainConfig}  # by what a file has
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
@@ -71,22 +84,38 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> AnyConfig:
 
 
 def load_student_config(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """As load_config; raises ConfigError if the file is a teacher's."""
+    """As load_config; raises ConfigError if the file is no student's."""
     return student_config(load_config(path, overrides), str(path))
 
 
 def student_config(config: AnyConfig, where: str) -> TrainConfig:
-    """The configuration itself; raises ConfigError if it is a teacher's."""
-    if isinstance(config, TeacherTrainConfig):
-        raise ConfigError(f"{where} is a teacher's ({config.teacher.name}); give a student's, which has model:")
+    """The configuration itself; raises ConfigError if it is of another kind."""
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"{where} is {_whose(config)}; give a student's, which has model:")
     return config
 
 
 def teacher_config(config: AnyConfig, where: str) -> TeacherTrainConfig:
-    """The configuration itself; raises ConfigError if it is a student's."""
-    if isinstance(config, TrainConfig):
-        raise ConfigError(f"{where} is a student's ({config.model.name}); give a teacher's, which has teacher:")
+    """The configuration itself; raises ConfigError if it is of another kind."""
+    if not isinstance(config, TeacherTrainConfig):
+        raise ConfigError(f"{where} is {_whose(config)}; give a teacher's, which has teacher:")
     return config
+
+
+def label_config(config: AnyConfig, where: str) -> LabelTrainConfig:
+    """The configuration itself; raises ConfigError if it is of another kind."""
+    if not isinstance(config, LabelTrainConfig):
+        raise ConfigError(f"{where} is {_whose(config)}; give a label encoder's, which has labels:")
+    return config
+
+
+def _whose(config: AnyConfig) -> str:
+    """In words, with its name."""
+    if isinstance(config, TrainConfig):
+        return f"a student's ({config.model.name})"
+    if isinstance(config, TeacherTrainConfig):
+        return f"a teacher's ({config.teacher.name})"
+    return f"a label encoder's ({config.labels.name})"
 
 
 def config_from_yaml(text: str, where: str) -> AnyConfig:
@@ -101,7 +130,7 @@ def config_from_yaml(text: str, where: str) -> AnyConfig:
     return _structured(given, where)
 
 
-def configured_coding(config: AnyConfig) -> BoxCoding:
+def configured_coding(config: TrainConfig | TeacherTrainConfig) -> BoxCoding:
     """How the model of a configuration codes boxes."""
     return coding_of(config.teacher.heading if isinstance(config, TeacherTrainConfig) else config.model.heading)
 
@@ -122,7 +151,7 @@ def _read_yaml(path: Path, above: tuple[Path, ...]) -> DictConfig:
     except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not readable YAML ({' '.join(str(error).split())})") from error
     if not OmegaConf.is_dict(given):
-        raise ConfigError(f"{path} is not a mapping of model (or teacher), data, loss and schedule")
+        raise ConfigError(f"{path} is not a mapping of model (or teacher, or labels), data, loss and schedule")
     for section in CLASSIFIERS:
         if isinstance(name := OmegaConf.select(given, f"{section}.classes"), str):
             given[section].classes = str(path.parent / name)
@@ -144,12 +173,13 @@ def _override(given: DictConfig, text: str) -> None:
 
 
 def _structured(given: DictConfig, where: str) -> AnyConfig:
-    if "teacher" in given and "model" in given:
+    subjects = [name for name in ("teacher", "labels", "model") if name in given]
+    if len(subjects) > 1:
         raise ConfigError(
-            f"{where} has both teacher: and model:; a run trains one of them, and a distilled student names its "
-            "teacher's weights in distill.teacher"
+            f"{where} has both {subjects[0]}: and {subjects[1]}:; a run trains one of them, and a distilled student "
+            "names its teacher's weights in distill.teacher"
         )
-    schema = TeacherTrainConfig if "teacher" in given else TrainConfig
+    schema = SUBJECTS[subjects[0] if subjects else "model"]
     _read_class_files(given)
     _check_keys(OmegaConf.to_container(given), schema, "", where)
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_perception.datasets.nuscenes import Frame
+from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import invert
 from kd_perception.runtime.bev_memory import warp_table
 from kd_perception.student.spec import StudentSpec
@@ -26,10 +27,12 @@ class PreviousSample:
 
 @dataclass(frozen=True)
 class ShownFrame:
-    """Which keyframe a sample shows (TrainingFrame.key), and under which target_from_ego (4, 4)."""
+    """Which keyframe a sample shows (TrainingFrame.key), under which target_from_ego (4, 4), and the cameras that show
+    something, in the target's frame."""
 
     key: str
     target_from_ego: np.ndarray
+    cameras: tuple[Camera, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class SampleReader:
             rig=rig,
             depth=self._depth(frame, rig),
             targets=self._targets(frame, target_from_ego),
-            shown=ShownFrame(frame.key, target_from_ego),
+            shown=ShownFrame(frame.key, target_from_ego, _seeing(frame, rig, augmentation)),
             previous=None if previous is None else self._previous(frame.frame, rig, previous, augmentation),
             cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
         )
@@ -97,3 +100,9 @@ class SampleReader:
             warp=warp_table(self.spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
             interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
         )
+
+
+def _seeing(frame: TrainingFrame, rig: RigImages, augmentation: Augmentation) -> tuple[Camera, ...]:
+    """The cameras that are not masked, as the sample is augmented."""
+    cameras = augmentation.cameras(frame.cameras)
+    return tuple(camera for camera, valid in zip(cameras, rig.camera_valid, strict=True) if valid)

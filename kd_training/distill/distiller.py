@@ -1,21 +1,27 @@
 """All distillation terms of one student and one teacher, and the adapters that they need."""
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.processes import ALONE, TrainingProcesses
 from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.adapters import build_adapter
-from kd_training.distill.fit import Side, check_fit
+from kd_training.distill.fit import Side, check_fit, reads_layers
+from kd_training.distill.terms.cross_head import CrossHeadTerm
 from kd_training.distill.terms.features import AttentionTerm, FeatureTerm
+from kd_training.distill.terms.pearson import PearsonTerm
+from kd_training.distill.terms.ray_contrast import RayContrastTerm
 from kd_training.distill.terms.relation import RelationTerm
 from kd_training.distill.terms.response import BoxTerm, HeatmapTerm
-from kd_training.distill.terms.term import AdaptedLayer, ComparedBatch, Term
+from kd_training.distill.terms.term import AdaptedLayer, ComparedBatch, Term, TermValue
+from kd_training.distill.terms.thirds import ThirdOf, ThirdTerm
 
 
 class Distilled(NamedTuple):
@@ -28,20 +34,31 @@ class Distilled(NamedTuple):
     log: dict[str, Tensor]
 
 
+class LabelFeatures(Protocol):
+    """Where label features come from."""
+
+    def features(self, truth: GroundTruth) -> Mapping[str, Tensor]:
+        """Features of the true boxes of B rigs (B, C, rows, columns), without gradient, by the teacher's names."""
+        ...
+
+
 class Distiller(nn.Module):
     """Compares the outputs of a student with those of its teacher. Raises ConfigError where the two do not fit.
 
     The teacher's outputs must come without gradient (torch.no_grad, not inference_mode). The only parameters are the
-    adapters'; without feature and attention terms the module has none.
+    adapters' and those of terms that learn; without terms that need them the module has none.
     """
 
-    def __init__(self, config: DistillConfig, student: Side, teacher: Side) -> None:
+    def __init__(
+        self, config: DistillConfig, student: Side, teacher: Side, labels: LabelFeatures | None = None
+    ) -> None:
+        """`labels` is there if distill.labels.weight is above 0."""
         super().__init__()
         check_fit(config, student, teacher)
-        self.config = config
-        layered = config.feature.weight > 0 or config.attention.weight > 0
-        self.layers: tuple[LayerPair, ...] = tuple(config.layers) if layered else ()
-        self.terms = build_terms(config, student.grid)
+        self.config, self.labels = config, labels
+        self.layers: tuple[LayerPair, ...] = tuple(config.layers) if reads_layers(config) else ()
+        self.terms = build_terms(config, student, teacher)
+        self.learning = nn.ModuleList(term for term in self.terms if isinstance(term, nn.Module))
         self.adapters = nn.ModuleList(
             build_adapter(pair, student.channels[pair.student], teacher.channels[pair.teacher]) for pair in self.layers
         )
@@ -54,8 +71,10 @@ class Distiller(nn.Module):
     @property
     def teacher_layers(self) -> frozenset[str]:
         """The teacher's features that the terms look at."""
-        relation = self.config.relation
-        return frozenset(pair.teacher for pair in (*self.layers, *([relation.layer] if relation.weight > 0 else [])))
+        config = self.config
+        pairs = [*self.layers, *(config.labels.layers if config.labels.lidar > 0 else [])]
+        pairs += [section.layer for section in (config.relation, config.ray_contrast) if section.weight > 0]
+        return frozenset(pair.teacher for pair in pairs)
 
     def forward(
         self,
@@ -63,38 +82,79 @@ class Distiller(nn.Module):
         teacher: DetectorOutputs,
         truth: GroundTruth,
         processes: TrainingProcesses = ALONE,
+        *,
+        cameras: Sequence[Sequence[Camera]] = (),
     ) -> Distilled:
         """The terms of a batch of B rigs, scalars in float32 whatever the precision around; adapters follow autocast.
 
-        Shapes of the outputs: see DetectorOutputs. Layers of a pair may differ in channels and resolution.
+        Shapes of the outputs: see DetectorOutputs. Layers of a pair may differ in channels and resolution. `cameras`
+        are those of each rig that show something, augmented as the rig is: rays come from them.
         """
-        adapted = {
-            pair.student: adapter(student.features[pair.student], tuple(teacher.features[pair.teacher].shape[2:]))
+        layers = {
+            pair.student: _adapted(adapter, student.features[pair.student], teacher.features[pair.teacher])
             for pair, adapter in zip(self.layers, self.adapters, strict=True)
         }
-        with torch.autocast(student.heatmap.device.type, enabled=False):
-            layers = {
-                pair.student: AdaptedLayer(adapted[pair.student].float(), teacher.features[pair.teacher].float())
-                for pair in self.layers
-            }
-            batch = ComparedBatch(student, teacher, truth, processes, layers)
-            values = {term.name: term(batch) for term in self.terms}
+        labels = {} if self.labels is None else self.labels.features(truth)
+        batch = ComparedBatch(student, teacher, truth, processes, layers, labels, cameras)
+        values = {term.name: _value(term, batch) for term in self.terms}
         log = {name: figure for value in values.values() for name, figure in value.log.items()}
         return Distilled({name: value.loss for name, value in values.items()}, log)
 
 
-def build_terms(config: DistillConfig, grid: BevGrid) -> tuple[Term, ...]:
-    """The terms that have a weight: layer by layer features and attention, then the others."""
-    terms: list[Term] = []
+def _adapted(adapter: nn.Module, student: Tensor, teacher: Tensor) -> AdaptedLayer:
+    return AdaptedLayer(adapter(student, tuple(teacher.shape[2:])).float(), teacher.float())
+
+
+def _value(term: Term, batch: ComparedBatch) -> TermValue:
+    """A term without parameters in float32 throughout; one that learns under the autocast around it."""
+    if isinstance(term, nn.Module):
+        return term(batch)
+    with torch.autocast(batch.student.heatmap.device.type, enabled=False):
+        return term(batch)
+
+
+def build_terms(config: DistillConfig, student: Side, teacher: Side) -> tuple[Term, ...]:
+    """The terms that have a weight: those of distill.layers layer by layer, then the others."""
+    return (
+        *_layered_terms(config, student.grid),
+        *_thirds(config, student, teacher),
+        *_others(config, student, teacher),
+    )
+
+
+def _layered_terms(config: DistillConfig, grid: BevGrid) -> Iterator[Term]:
+    """Features, attention and standardised features."""
     for pair in config.layers:
         if config.feature.weight > 0:
-            terms.append(FeatureTerm(pair, config.feature, grid))
+            yield FeatureTerm(pair, config.feature, grid)
         if config.attention.weight > 0:
-            terms.append(AttentionTerm(pair, config.attention))
+            yield AttentionTerm(pair, config.attention)
+        if config.pearson.weight > 0:
+            yield PearsonTerm(pair, config.pearson)
+
+
+def _thirds(config: DistillConfig, student: Side, teacher: Side) -> Iterator[Term]:
+    """Features of labels and LiDAR in thirds of the student's channels."""
+    pairs = config.labels.layers if config.labels.weight > 0 or config.labels.lidar > 0 else []
+    for pair in pairs:
+        sizes = {"incoming": student.channels[pair.student], "outgoing": teacher.channels[pair.teacher]}
+        if config.labels.weight > 0:
+            yield ThirdTerm(ThirdOf.labels, pair, config.labels.weight, **sizes)
+        if config.labels.lidar > 0:
+            yield ThirdTerm(ThirdOf.lidar, pair, config.labels.lidar, **sizes)
+
+
+def _others(config: DistillConfig, student: Side, teacher: Side) -> Iterator[Term]:
+    """Answers, relations, and what passes through the teacher's head."""
+    if config.cross_head.weight > 0:
+        yield CrossHeadTerm(config.cross_head, student, teacher)
     if config.response.heatmap > 0:
-        terms.append(HeatmapTerm(config.response))
+        yield HeatmapTerm(config.response)
     if config.response.boxes > 0:
-        terms.append(BoxTerm(config.response))
+        yield BoxTerm(config.response)
     if config.relation.weight > 0:
-        terms.append(RelationTerm(config.relation, grid))
-    return tuple(terms)
+        yield RelationTerm(config.relation, student.grid)
+    if config.ray_contrast.weight > 0:
+        layer = config.ray_contrast.layer
+        sizes = {"student": student.channels[layer.student], "teacher": teacher.channels[layer.teacher]}
+        yield RayContrastTerm(config.ray_contrast, student.grid, **sizes)

@@ -1,5 +1,6 @@
 """Checks that a teacher and a student fit together, and that the configuration names layers they have."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.distill.head import task_heads
-from kd_training.models.center_head import CenterHead
+from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
 
 
 class Side(NamedTuple):
@@ -32,6 +33,7 @@ def check_fit(config: DistillConfig, student: Side, teacher: Side) -> None:
     _check_layers(config, student, teacher)
     _check_terms(config)
     _check_codings(config, student, teacher)
+    _check_thirds(config, student, teacher)
     if config.inherit_head:
         _check_heads(student, teacher)
 
@@ -65,15 +67,21 @@ def _grouped(classes: ClassList) -> str:
 
 
 def _check_layers(config: DistillConfig, student: Side, teacher: Side) -> None:
-    named = [(f"distill.layers.{index}", pair) for index, pair in enumerate(config.layers)]
+    _check_pairs("distill.layers", config.layers, student, teacher)
     if config.relation.weight > 0:
-        named.append(("distill.relation.layer", config.relation.layer))
-    for where, pair in named:
-        _check_pair(where, pair, student, teacher)
-    names = [pair.student for pair in config.layers]
+        _check_pair("distill.relation.layer", config.relation.layer, student, teacher)
+    if config.ray_contrast.weight > 0:
+        _check_pair("distill.ray_contrast.layer", config.ray_contrast.layer, student, teacher)
+
+
+def _check_pairs(where: str, pairs: Sequence[LayerPair], student: Side, teacher: Side) -> None:
+    """A list of pairs, of which each of the student's layers has one."""
+    for index, pair in enumerate(pairs):
+        _check_pair(f"{where}.{index}", pair, student, teacher)
+    names = [pair.student for pair in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"distill.layers names the student's layer '{twice}' twice; keep one of the two pairs")
+        raise ConfigError(f"{where} names the student's layer '{twice}' twice; keep one of the two pairs")
 
 
 def _check_pair(where: str, pair: LayerPair, student: Side, teacher: Side) -> None:
@@ -86,24 +94,44 @@ def _check_pair(where: str, pair: LayerPair, student: Side, teacher: Side) -> No
             )
 
 
-def _check_terms(config: DistillConfig) -> None:
-    feature, response = config.feature, config.response
-    weights = {
-        "feature.weight": feature.weight,
+def reads_layers(config: DistillConfig) -> bool:
+    """Whether a term compares the pairs of distill.layers."""
+    return any(weight > 0 for weight in _layered_weights(config).values())
+
+
+def _layered_weights(config: DistillConfig) -> dict[str, float]:
+    """Weights, by key, of the terms of distill.layers."""
+    return {
+        "feature.weight": config.feature.weight,
         "attention.weight": config.attention.weight,
-        "response.heatmap": response.heatmap,
-        "response.boxes": response.boxes,
-        "relation.weight": config.relation.weight,
+        "pearson.weight": config.pearson.weight,
     }
-    for key, value in weights.items():
+
+
+def _other_weights(config: DistillConfig) -> dict[str, float]:
+    """Weights, by key, of the terms that need no distill.layers."""
+    return {
+        "response.heatmap": config.response.heatmap,
+        "response.boxes": config.response.boxes,
+        "relation.weight": config.relation.weight,
+        "labels.weight": config.labels.weight,
+        "labels.lidar": config.labels.lidar,
+        "cross_head.weight": config.cross_head.weight,
+        "ray_contrast.weight": config.ray_contrast.weight,
+    }
+
+
+def _check_terms(config: DistillConfig) -> None:
+    feature = config.feature
+    layered, others = _layered_weights(config), _other_weights(config)
+    for key, value in (layered | others).items():
         if not 0.0 <= value < float("inf"):
             raise ConfigError(
                 f"distill.{key} is {value:g}; set it to 0 (which switches the term off) or to a positive number"
             )
-    layered = config.layers and (feature.weight > 0 or config.attention.weight > 0)
-    if not layered and not any(list(weights.values())[2:]):
+    if not (config.layers and any(layered.values())) and not any(others.values()):
         raise ConfigError(
-            "the section distill switches every term off; give one of them a weight (features and attention also need "
+            f"the section distill switches every term off; give one of them a weight ({', '.join(layered)} also need "
             "layers), or clear distill.teacher"
         )
     if not feature.regions and (feature.scale or feature.false_positives):
@@ -113,6 +141,11 @@ def _check_terms(config: DistillConfig) -> None:
         )
     if feature.temperature <= 0:
         raise ConfigError(f"distill.feature.temperature is {feature.temperature:g}; set it to a positive number")
+    if config.ray_contrast.temperature <= 0 or config.ray_contrast.channels < 1:
+        raise ConfigError(
+            f"distill.ray_contrast.temperature is {config.ray_contrast.temperature:g} and channels "
+            f"{config.ray_contrast.channels}; set both above 0"
+        )
     if config.relation.points < 2:
         raise ConfigError(f"distill.relation.points is {config.relation.points}; set it to 2 or more points a side")
 
@@ -125,6 +158,22 @@ def _check_codings(config: DistillConfig, student: Side, teacher: Side) -> None:
             f"{teacher.name} as '{theirs}'; train the teacher again, or set model.heading={theirs} or "
             "distill.response.boxes=0"
         )
+
+
+def _check_thirds(config: DistillConfig, student: Side, teacher: Side) -> None:
+    """Channels that imitate labels and LiDAR: layers that both sides, and label encoders, have."""
+    labels = config.labels
+    if not (labels.weight > 0 or labels.lidar > 0):
+        return
+    if not labels.layers:
+        raise ConfigError("distill.labels has a weight but no layers; name pairs, or set distill.labels.weight=0")
+    _check_pairs("distill.labels.layers", labels.layers, student, teacher)
+    for index, pair in enumerate(labels.layers):
+        if labels.weight > 0 and pair.teacher in (PRE_HEAD, SHARED):
+            raise ConfigError(
+                f"distill.labels.layers.{index}.teacher is {pair.teacher}, but label features stand in for the "
+                "teacher's backbone; name one of its blocks"
+            )
 
 
 def _check_heads(student: Side, teacher: Side) -> None:

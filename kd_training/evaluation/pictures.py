@@ -11,7 +11,7 @@ from kd_perception.evaluation.result_folder import PICTURES_FOLDER, TRAINED_RESU
 from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_teacher
-from kd_training.config.experiment import TrainConfig
+from kd_training.config.experiment import LabelTrainConfig, TrainConfig
 from kd_training.config.student_spec import configured_classes
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.teacher import TeacherDetector
@@ -23,10 +23,10 @@ FRAMES = 4
 def write_comparisons(out: Path) -> Path | None:
     """Draw some frames of a finished run's first validation set from the detections that were scored.
 
-    Returns the folder of the pictures, None where there is no validation set.
+    Returns the folder of the pictures, None where there is no validation set, and for label encoders.
     """
     config = checkpoint_config(out / WEIGHTS_FILE)
-    if not config.data.validation:
+    if not config.data.validation or isinstance(config, LabelTrainConfig):
         return None
     section = config.model if isinstance(config, TrainConfig) else config.teacher
     classes = configured_classes(section.classes, section.name)

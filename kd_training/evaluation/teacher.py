@@ -37,8 +37,13 @@ class TeacherDetector:
 
 
 def evaluate_teacher(model: CenterPoint, dataset: Dataset, out: Path) -> Metrics:
+    """As evaluate_detector, of a teacher on its clouds."""
+    return evaluate_detector(TeacherDetector(model), dataset, out)
+
+
+def evaluate_detector(detector: TeacherDetector, dataset: Dataset, out: Path) -> Metrics:
     """Detect on every keyframe and evaluate; writes detections and the metric's summary into `out`."""
-    detector = TeacherDetector(model)
+    model = detector.model
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     results = {}
     with Progress(*columns, transient=True) as bars:

@@ -7,12 +7,13 @@ from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.result_folder import METRICS_FOLDER, read_summary
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_model, load_teacher
-from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
+from kd_training.config.experiment import LabelTrainConfig, TeacherTrainConfig, TrainConfig
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.depth import DepthAccuracy, evaluate_depth
+from kd_training.evaluation.labels import load_label_detector
 from kd_training.evaluation.student import evaluate_model
-from kd_training.evaluation.teacher import evaluate_teacher
+from kd_training.evaluation.teacher import evaluate_detector, evaluate_teacher
 
 DECIMALS = 4
 
@@ -30,6 +31,10 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
         if isinstance(config, TeacherTrainConfig):
             teacher = load_teacher(weights)
             yield source, evaluate_teacher(teacher, open_dataset(source, teacher.classes, anchor=anchor), folder)
+        elif isinstance(config, LabelTrainConfig):
+            detector = load_label_detector(weights, Path(config.labels.teacher))
+            dataset = open_dataset(source, detector.model.classes, anchor=anchor)
+            yield source, evaluate_detector(detector, dataset, folder)
         else:
             student, motion = load_model(weights), config.data.camera_motion
             dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)

@@ -27,13 +27,23 @@ def build_optimizer(
     )
 
 
-def clip_gradients(model: nn.Module, adapters: nn.Module | None, most: float) -> dict[str, float]:
-    """Shorten the gradients of the model, and apart from them those of the adapters, to the norm `most`; the norms
-    before."""
-    norms = {"gradient_norm": float(nn.utils.clip_grad_norm_(model.parameters(), most))}
-    if adapters is not None and any(True for _ in adapters.parameters()):
-        norms["adapters_gradient_norm"] = float(nn.utils.clip_grad_norm_(adapters.parameters(), most))
-    return norms
+def clip_gradients(
+    model: nn.Module, adapters: nn.Module | None, most: float, *, apart: bool = False
+) -> dict[str, float]:
+    """Shorten the gradients of model and adapters together to the norm `most`; the norms before, of each part.
+
+    Both are shortened by one factor: adapters that are clipped by themselves learn at another pace than the model, and
+    soon leave it nothing to imitate. `apart`: each part to the norm `most`.
+    """
+    parts = {"gradient_norm": model, **({} if adapters is None else {"adapters_gradient_norm": adapters})}
+    gradients = {
+        name: [value.grad for value in part.parameters() if value.grad is not None] for name, part in parts.items()
+    }
+    norms = {name: nn.utils.get_total_norm(values) for name, values in gradients.items() if values}
+    together = nn.utils.get_total_norm(list(norms.values()))
+    for name, norm in norms.items():
+        nn.utils.clip_grads_with_norm_(parts[name].parameters(), most, norm if apart else together)
+    return {name: float(norm) for name, norm in norms.items()}
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int) -> float:

@@ -18,6 +18,7 @@ from kd_training.distill.blending.protocol import even_weights
 from kd_training.distill.distiller import Distiller, Side
 from kd_training.distill.head import inherit_head
 from kd_training.losses.detection import student_losses
+from kd_training.tasks.frozen_labels import FrozenLabels
 from kd_training.tasks.frozen_teacher import FrozenTeacher, KeptOutputs, check_repeatable
 from kd_training.tasks.student import StudentTask
 from kd_training.tasks.task import Losses, MicroStep
@@ -34,11 +35,14 @@ class DistillTask(StudentTask):
         distill = config.distill
         self.teacher = FrozenTeacher(Path(distill.teacher))
         spec, teacher = self.model.spec, self.teacher.model
+        encoder = distill.labels.encoder
+        self.labels = FrozenLabels(Path(encoder), self.teacher) if distill.labels.weight > 0 else None
         self.lidar = LidarSource(config.data.cloud_cache_bytes, teacher.config)
         self.distiller = Distiller(
             distill,
             Side(self.name, spec.grid, spec.classes, self.model.feature_channels, self.model.head),
             Side(teacher.config.name, teacher.grid, teacher.classes, teacher.feature_channels, teacher.head),
+            self.labels,
         )
         self.shared_layers = self.model.shared_layers()
         self.blending = build_blending(distill.blending, self.distiller.term_names)
@@ -53,6 +57,10 @@ class DistillTask(StudentTask):
     def adapters(self) -> Distiller:
         """The distiller: its parameters are the adapters'."""
         return self.distiller
+
+    def adapters_alone(self, step: int) -> bool:
+        """In the first distill.adapter_steps."""
+        return step < self.config.distill.adapter_steps
 
     def begin(self, weights: Path | None) -> None:
         """As a student's; then the task heads become the teacher's, where they are to be inherited."""
@@ -71,23 +79,21 @@ class DistillTask(StudentTask):
         learn alone, no gradient of the terms reaches the student."""
         teacher = self.teacher_outputs(batch)
         outputs = self.model.train_forward(batch.inputs)
-        compared = outputs.map(Tensor.detach) if self._adapters_alone(now.step) else outputs
-        distilled = self.distiller(compared, teacher, batch.ground_truth, now.processes)
+        compared = outputs.map(Tensor.detach) if self.adapters_alone(now.step) else outputs
+        cameras = [shown.cameras for shown in batch.shown]
+        distilled = self.distiller(compared, teacher, batch.ground_truth, now.processes, cameras=cameras)
         self.log = distilled.log
         return Losses(student_losses(outputs, batch, self.config.loss, now.processes), distilled.terms)
 
     def total(self, losses: Losses, now: MicroStep) -> Tensor:
         """The blended scalar loss; at a step's first micro-batch the blending may look at the gradients."""
         task = losses.task_total()
-        if self._adapters_alone(now.step):
+        if self.adapters_alone(now.step):
             return even_weights(self.distiller.term_names).total(task, losses.terms)
         if now.micro_batch == 0:
             since = now.step - self.config.distill.adapter_steps
             self.blending.update(since, task, losses.terms, SharedLayers(self.shared_layers, now.processes.mean))
         return self.blending.weights.total(task, losses.terms)
-
-    def _adapters_alone(self, step: int) -> bool:
-        return step < self.config.distill.adapter_steps
 
     def figures(self) -> dict[str, float]:
         """The weights of the terms, how far they agree with the task, and what the terms report about themselves."""
@@ -96,14 +102,22 @@ class DistillTask(StudentTask):
         return {**named, **self.blending.figures, **{name: float(value) for name, value in self.log.items()}}
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The blending's state, and which teacher it was."""
-        return {"blending": self.blending.state_dict(), "teacher": self.teacher.digest}
+        """The blending's state, and which teacher and label encoder it was."""
+        return {"blending": self.blending.state_dict(), **self._frozen}
+
+    @property
+    def _frozen(self) -> dict[str, str]:
+        """Digests of what a run must find again when it goes on."""
+        return {"teacher": self.teacher.digest, "labels": "" if self.labels is None else self.labels.digest}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Raises ConfigError if the teacher's weights are not those of before."""
-        if state["teacher"] != self.teacher.digest:
-            raise ConfigError(
-                f"distill.teacher {self.config.distill.teacher} has other weights than when this run began; bring them "
-                "back, or start a new run from this one's weights with --weights"
-            )
+        """Raises ConfigError if the weights of teacher or label encoder are not those of before."""
+        distill = self.config.distill
+        named = {"teacher": f"teacher {distill.teacher}", "labels": f"labels.encoder {distill.labels.encoder}"}
+        for key, digest in self._frozen.items():
+            if state.get(key, "") != digest:
+                raise ConfigError(
+                    f"distill.{named[key]} has other weights than when this run began; bring them back, or start a new "
+                    "run from this one's weights with --weights"
+                )
         self.blending.load_state_dict(state["blending"])

@@ -1,6 +1,5 @@
 """A frozen teacher's outputs for a student's batches; kept in memory where augmentation repeats itself."""
 
-import hashlib
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -11,6 +10,7 @@ from cachetools import LRUCache, cachedmethod
 from kd_perception.errors import ConfigError
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.point_batch import PointBatch
+from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.sections import AugmentConfig
 from kd_training.data.batches import Batch
@@ -26,14 +26,15 @@ class FrozenTeacher:
     No nn.Module: a task that holds it neither trains, averages, saves nor broadcasts it.
     """
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, key: str = "distill.teacher") -> None:
+        """`key`: what names the file in the configuration, for messages."""
         if not weights.is_file():
             raise ConfigError(
-                f"distill.teacher is {weights}, which does not exist; train the teacher first (kd train with a file "
+                f"{key} is {weights}, which does not exist; train the teacher first (kd train with a file "
                 "that has teacher:), or give the weights of another"
             )
         self.model = load_teacher(weights).to(memory_format=torch.channels_last).requires_grad_(requires_grad=False)
-        self.digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.digest = file_digest(weights)
 
     def outputs(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """Predictions and features of `rigs` clouds, on their device, in the precision of the autocast around it."""

@@ -3,8 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from kd_training.checkpoints.checkpoint import save_weights
 from kd_training.config.distill import DistillConfig
-from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
+from kd_training.config.experiment import LabelTrainConfig, TeacherTrainConfig, TrainConfig
+from kd_training.config.labels import LabelDataConfig, LabelModelConfig
 from kd_training.config.sections import (
     AugmentConfig,
     DataConfig,
@@ -17,6 +21,7 @@ from kd_training.config.sections import (
     ViewConfig,
 )
 from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig, TeacherModelConfig
+from kd_training.models.teachers import build_teacher
 from support.nuscenes_tables import VERSION
 
 GRID = GridConfig(extent=12.8, cell_size=0.8)
@@ -57,6 +62,25 @@ def teacher_run(data: Path, steps: int = 4, **schedule) -> TeacherTrainConfig:
         ),
         schedule=ScheduleConfig(steps=steps, **{**EXACT, **schedule}),
     )  # fmt: skip
+
+
+def write_teacher(target: Path, seed: int = 0, **sizes) -> Path:
+    """Weights of a teacher that has learnt nothing."""
+    torch.manual_seed(seed)
+    config = teacher_run(Path("none"))
+    config = replace(config, teacher=replace(config.teacher, **sizes))
+    save_weights(build_teacher(config.teacher).state_dict(), config, target)
+    return target
+
+
+def label_run(data: Path, teacher: Path, steps: int = 4, **schedule) -> LabelTrainConfig:
+    """A label encoder for the weights file `teacher`."""
+    source = DataRoot(root=str(data), version=VERSION)
+    return LabelTrainConfig(
+        labels=LabelModelConfig(name="tiny_labels", teacher=str(teacher), channels=8),
+        data=LabelDataConfig(roots=[source], validation=[source]),
+        schedule=ScheduleConfig(steps=steps, **{**EXACT, **schedule}),
+    )
 
 
 def distilled_run(data: Path, teacher: Path, steps: int = 4, frames: int = 1, **schedule) -> TrainConfig:

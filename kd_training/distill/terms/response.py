@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kd_perception.student.box_codes import BoxCoding
 from kd_training.config.distill import ResponseConfig
 from kd_training.distill.terms.term import ComparedBatch, TermValue
 from kd_training.losses.box_codes import as_targets
@@ -25,12 +26,7 @@ class HeatmapTerm:
 
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
-        target = torch.sigmoid(batch.teacher.heatmap.float())
-        if self.config.within_truth:
-            target = target * batch.truth.heatmap
-        trust = batch.truth.trust
-        known = None if trust is None else trust.known
-        loss = heatmap_response(batch.student.heatmap, target, batch.class_counts, known)
+        loss = imitated_heatmap(batch.student.heatmap, batch, within_truth=self.config.within_truth)
         return TermValue(self.config.heatmap * loss)
 
 
@@ -43,13 +39,31 @@ class BoxTerm:
 
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
-        truth = batch.truth
-        codes = as_targets(truth.objects.of(batch.teacher.regression).float(), truth.coding)
-        headings = truth.coding.headings  # NaN where the class has none: nobody taught the teacher one
-        codes[:, headings] = torch.where(truth.codes[:, headings].isnan(), torch.nan, codes[:, headings])
-        truth = truth._replace(codes=codes, trust=None)
-        loss = box_loss(batch.student.regression, truth, self.config.velocity, batch.object_counts)
+        loss = imitated_boxes(batch.student.regression, batch, self.config.velocity, batch.truth.coding)
         return TermValue(self.config.boxes * loss)
+
+
+def imitated_heatmap(logits: Tensor, batch: ComparedBatch, *, within_truth: bool = False) -> Tensor:
+    """`heatmap_response` of logits (B, classes, rows, columns) against the teacher's heatmap."""
+    target = torch.sigmoid(batch.teacher.heatmap.float())
+    if within_truth:
+        target = target * batch.truth.heatmap
+    trust = batch.truth.trust
+    return heatmap_response(logits, target, batch.class_counts, None if trust is None else trust.known)
+
+
+def imitated_boxes(regression: Tensor, batch: ComparedBatch, velocity: float, coding: BoxCoding) -> Tensor:
+    """Errors of codes (B, groups, codes, rows, columns) from the teacher's at true centres / objects of the group.
+
+    `velocity` weighs its codes; `coding` is that of the regression and of the teacher.
+    """
+    truth = batch.truth
+    codes = as_targets(truth.objects.of(batch.teacher.regression).float(), coding)
+    if coding == truth.coding:
+        headings = coding.headings  # NaN where the class has none: nobody taught the teacher one
+        codes[:, headings] = torch.where(truth.codes[:, headings].isnan(), torch.nan, codes[:, headings])
+    taught = truth._replace(codes=codes, coding=coding, trust=None)
+    return box_loss(regression, taught, velocity, batch.object_counts)
 
 
 def heatmap_response(logits: Tensor, target: Tensor, count: Tensor, cells: Tensor | None = None) -> Tensor:

@@ -1,12 +1,13 @@
 """What a distillation term is: a named, weighted loss over one batch of a student and its teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.processes import TrainingProcesses
@@ -38,7 +39,8 @@ class AdaptedLayer:
 class ComparedBatch:
     """A batch as the terms see it; what several of them need is computed once.
 
-    `layers` holds the adapted layers by the student's name. The teacher's outputs carry no gradient.
+    `layers` holds the adapted layers by the student's name, `labels` the label features by the teacher's. Neither these
+    nor the teacher's outputs carry gradient. `cameras` are each rig's that show something, augmented as the rig is.
     """
 
     student: DetectorOutputs
@@ -46,6 +48,8 @@ class ComparedBatch:
     truth: GroundTruth
     processes: TrainingProcesses
     layers: Mapping[str, AdaptedLayer]
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
+    cameras: Sequence[Sequence[Camera]] = ()
     _footprints: dict[tuple[int, int], BoxFootprints] = field(default_factory=dict)
 
     def footprints(self, grid: BevGrid, shape: tuple[int, int]) -> BoxFootprints:
@@ -73,7 +77,10 @@ class TermValue(NamedTuple):
 
 
 class Term(Protocol):
-    """A distillation term. Its `name` stands in the log and names its weight in blending."""
+    """A distillation term. Its `name` stands in the log and names its weight in blending.
+
+    One that learns is an nn.Module: its parameters train with the adapters, and it is called under autocast.
+    """
 
     @property
     def name(self) -> str:
@@ -81,5 +88,5 @@ class Term(Protocol):
         ...
 
     def __call__(self, batch: ComparedBatch) -> TermValue:
-        """The term of a batch, outside of autocast."""
+        """The term of a batch, outside of autocast unless it learns."""
         ...

@@ -1,5 +1,6 @@
 """CenterPoint on pillars (arXiv:2006.11275): pillar encoder, SECOND backbone, FPN, and the students' CenterHead."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -51,7 +52,10 @@ class CenterPoint(nn.Module):
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """A batch of `rigs` clouds -> predictions and features; shapes in DetectorOutputs."""
-        levels = self.backbone(self.pillars(points, rigs))
+        return self.from_levels(self.backbone(self.pillars(points, rigs)))
+
+    def from_levels(self, levels: Sequence[Tensor]) -> DetectorOutputs:
+        """The backbone's levels, finest first, or what stands in for them -> what neck and head make of them."""
         features = {**dict(zip(self.level_names, levels, strict=True)), PRE_HEAD: self.neck(levels)}
         return DetectorOutputs(*self.head.predict(features), features)
 

@@ -1,5 +1,6 @@
 """`kd bench distill`: a whole tiny suite and its ledger, runs that are stopped or fail, and what makes a run unique."""
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
-from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings
+from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, hashed_yaml, suite_config
 from kd_bench.distill.worker import (
     TRAINED_FILE,
     HeldError,
@@ -31,10 +32,19 @@ from kd_bench.distill.worker import (
     write_order,
 )
 from kd_perception.errors import DataError
+from kd_perception.resources import resource
+from kd_perception.student.box_codes import Heading
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.models import load_teacher
-from kd_training.config.distill import LayerPair
-from kd_training.config.experiment import to_yaml
+from kd_training.config.distill import (
+    CrossHeadConfig,
+    LabelFeatureConfig,
+    LayerPair,
+    PearsonConfig,
+    RayContrastConfig,
+    ResponseConfig,
+)
+from kd_training.config.experiment import load_config, to_yaml
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.teacher import evaluate_teacher
@@ -176,6 +186,26 @@ def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_
     ]  # fmt: skip
     assert len({run.key, *(other.key for other in others)}) == 1 + len(others)
     assert [other.protocol == run.protocol for other in others] == [True, True, True, True, False, False, False]
+
+
+def test_keys_that_are_younger_than_the_ledgers_leave_their_digests():
+    """The digests of what was hashed when the first ledger was closed."""
+    answers = replace(ANSWERS, teacher="t", response=ResponseConfig(heatmap=1.0))
+    student = replace(suite_config("bevdet"), distill=answers)
+    student.model.heading = Heading.vector
+    teacher = load_config(resource("config/teacher/centerpoint_demo.yaml"), ["teacher.heading=vector"])
+    assert [digest_of(config) for config in (student, teacher)] == ["f15f753288baf125", "8c8955d41a40e6e6"]
+    for younger in (
+        {"pearson": PearsonConfig(weight=1.0)},
+        {"labels": LabelFeatureConfig(lidar=0.3)},
+        {"cross_head": CrossHeadConfig(weight=1.0)},
+        {"ray_contrast": RayContrastConfig(weight=1.0)},
+    ):
+        assert digest_of(replace(student, distill=replace(answers, **younger))) != digest_of(student)
+
+
+def digest_of(config) -> str:
+    return hashlib.sha256(hashed_yaml(config).encode()).hexdigest()[:16]
 
 
 def test_the_bev_half_begins_anew_or_everything_behind_imagenet(given):

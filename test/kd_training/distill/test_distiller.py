@@ -23,6 +23,7 @@ from kd_training.config.distill import (
     DistillConfig,
     FeatureConfig,
     LayerPair,
+    PearsonConfig,
     RelationConfig,
     ResponseConfig,
 )
@@ -30,9 +31,16 @@ from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.distiller import Distilled, Distiller
 from kd_training.distill.terms.attention import energy
 
-EVERYTHING = DistillConfig(response=ResponseConfig(heatmap=1.0, boxes=0.5), relation=RelationConfig(weight=2.0))
+EVERYTHING = DistillConfig(
+    pearson=PearsonConfig(weight=1.0),
+    response=ResponseConfig(heatmap=1.0, boxes=0.5),
+    relation=RelationConfig(weight=2.0),
+)
 LAYERS = ("half", "quarter", "pre_head")
 PRE_HEAD_ONLY = [LayerPair("pre_head", "pre_head")]
+PEARSON_ONLY = DistillConfig(
+    feature=FeatureConfig(weight=0.0), attention=AttentionConfig(0.0), pearson=PearsonConfig(weight=1.0)
+)
 
 
 def make_distiller(config: DistillConfig) -> Distiller:
@@ -48,7 +56,7 @@ def distil(config: DistillConfig, truth: GroundTruth, teacher_seed: int = 1) -> 
 def test_terms_have_the_names_announced_and_are_scalars():
     distiller = make_distiller(EVERYTHING)
     distilled = distil(EVERYTHING, make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)]))
-    layered = {f"{kind}/{layer}" for kind in ("feature", "attention") for layer in LAYERS}
+    layered = {f"{kind}/{layer}" for kind in ("feature", "attention", "pearson") for layer in LAYERS}
     assert set(distilled.terms) == layered | {"response/heatmap", "response/boxes", "relation"}
     assert tuple(distilled.terms) == distiller.term_names
     assert all(value.shape == () and value.dtype == torch.float32 for value in distilled.terms.values())
@@ -64,9 +72,10 @@ def test_terms_have_the_names_announced_and_are_scalars():
     [
         (DistillConfig(attention=AttentionConfig(0.0), layers=PRE_HEAD_ONLY), ("feature/pre_head",)),
         (DistillConfig(feature=FeatureConfig(weight=0.0), layers=PRE_HEAD_ONLY), ("attention/pre_head",)),
+        (replace(PEARSON_ONLY, layers=PRE_HEAD_ONLY), ("pearson/pre_head",)),
         (DistillConfig(layers=[], relation=RelationConfig(weight=1.0)), ("relation",)),
         (
-            replace(EVERYTHING, feature=FeatureConfig(weight=0.0), attention=AttentionConfig(0.0)),
+            replace(EVERYTHING, layers=[]),
             ("response/heatmap", "response/boxes", "relation"),
         ),
     ],
@@ -81,7 +90,8 @@ def test_a_terms_weight_multiplies_it():
     truth = make_ground_truth([random_boxes(0, 5)])
     heavy = replace(
         EVERYTHING, feature=FeatureConfig(weight=8.0), attention=AttentionConfig(8 * EVERYTHING.attention.weight),
-        response=ResponseConfig(heatmap=8.0, boxes=4.0), relation=RelationConfig(weight=16.0),
+        pearson=PearsonConfig(weight=8.0), response=ResponseConfig(heatmap=8.0, boxes=4.0),
+        relation=RelationConfig(weight=16.0),
     )  # fmt: skip
     once, eight = distil(EVERYTHING, truth).terms, distil(heavy, truth).terms
     for name, value in once.items():
@@ -177,7 +187,7 @@ def test_bfloat16_changes_adapters_only_a_little():
 
 def test_counts_of_objects_are_those_of_all_processes():
     """Two processes with a rig each: the mean of their terms is the term of one process with both rigs."""
-    config = replace(EVERYTHING, layers=PRE_HEAD_ONLY)
+    config = replace(EVERYTHING, layers=PRE_HEAD_ONLY, pearson=PearsonConfig())  # whose statistics are a process's own
     truth = make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)])
     student, teacher = random_outputs(0, 2, STUDENT_CHANNELS), random_outputs(1, 2, TEACHER_CHANNELS)
     distiller = make_distiller(config)
@@ -202,11 +212,12 @@ def _rig(outputs, rig: int):
     )
 
 
-def test_imitation_can_be_learnt():
+@pytest.mark.parametrize("config", [replace(EVERYTHING, pearson=PearsonConfig()), PEARSON_ONLY])
+def test_imitation_can_be_learnt(config):
     """The student's features and the adapters, left to the terms alone, come to imitate the teacher."""
     student = random_outputs(0, 1, STUDENT_CHANNELS, gradient=True)
     teacher, truth = random_outputs(1, 1, TEACHER_CHANNELS), make_ground_truth([random_boxes(0, 5)])
-    distiller = make_distiller(EVERYTHING)
+    distiller = make_distiller(config)
     leaves = [student.heatmap, student.regression, *(student.features[layer] for layer in LAYERS)]
     optimizer = torch.optim.Adam([*leaves, *distiller.parameters()], lr=0.05)
     first = {}

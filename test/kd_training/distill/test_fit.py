@@ -11,9 +11,12 @@ from kd_perception.geometry.classes import ClassList, HeadGroup
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import (
     AttentionConfig,
+    CrossHeadConfig,
     DistillConfig,
     FeatureConfig,
+    LabelFeatureConfig,
     LayerPair,
+    RayContrastConfig,
     RelationConfig,
     ResponseConfig,
 )
@@ -67,6 +70,20 @@ def test_layers_are_named_with_the_nearest():
         (DistillConfig(feature=FeatureConfig(regions=False)), "need distill.feature.regions"),
         (DistillConfig(feature=FeatureConfig(temperature=0.0)), "temperature is 0"),
         (DistillConfig(relation=RelationConfig(points=1)), "points is 1"),
+        (DistillConfig(cross_head=CrossHeadConfig(weight=-2.0)), "distill.cross_head.weight is -2"),
+        (
+            DistillConfig(ray_contrast=RayContrastConfig(weight=1.0, temperature=0.0)),
+            "contrast.temperature is 0",
+        ),
+        (DistillConfig(labels=LabelFeatureConfig(lidar=0.3, layers=[])), "distill.labels has a weight but no layers"),
+        (
+            DistillConfig(labels=LabelFeatureConfig(weight=0.3, layers=[LayerPair("pre_head", "pre_head")])),
+            "distill.labels.layers.0.teacher is pre_head, but label features stand in for the teacher's backbone",
+        ),
+        (
+            DistillConfig(labels=LabelFeatureConfig(lidar=0.3, layers=[LayerPair("half", "block9")])),
+            "distill.labels.layers.0.teacher: teacher t has no layer 'block9'",
+        ),
     ],
 )
 def test_impossible_terms(config, words):

@@ -1,4 +1,4 @@
-"""The optimiser's groups, the schedule, gradients of model and adapters that are clipped apart, and the average of the
+"""The optimiser's groups, the schedule, gradients of model and adapters clipped together, the average of the
 weights."""
 
 import math
@@ -29,25 +29,33 @@ def test_parts_learn_at_their_share_and_adapters_at_the_whole_rate():
     assert id(model["head"].bias) not in of and len(of) == 5
 
 
-def test_adapters_with_large_gradients_do_not_shorten_the_models():
-    model, adapters = student(), nn.Linear(2, 2)
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.1)
-    for parameter in adapters.parameters():
-        parameter.grad = torch.full_like(parameter, 1e6)
+def with_gradients(module: nn.Module, value: float) -> nn.Module:
+    for parameter in module.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+    return module
+
+
+def test_model_and_adapters_are_clipped_by_one_factor_and_report_their_own_norms():
+    model, adapters = with_gradients(student(), 0.5), with_gradients(nn.Linear(2, 2), 2.0)
+    ours, theirs = 0.5 * math.sqrt(12), 2.0 * math.sqrt(6)
     norms = clip_gradients(model, adapters, 1.0)
-    assert norms == {
-        "gradient_norm": pytest.approx(0.1 * math.sqrt(12)),
-        "adapters_gradient_norm": pytest.approx(1e6 * math.sqrt(6)),
-    }
+    assert norms == {"gradient_norm": pytest.approx(ours), "adapters_gradient_norm": pytest.approx(theirs)}
+    factor = 1.0 / math.hypot(ours, theirs)
+    torch.testing.assert_close(model["head"].weight.grad, torch.full((2, 2), 0.5 * factor))
+    torch.testing.assert_close(adapters.weight.grad, torch.full((2, 2), 2.0 * factor))
+    assert clip_gradients(model, adapters, 5.0) == {name: pytest.approx(norm * factor) for name, norm in norms.items()}
+    torch.testing.assert_close(adapters.weight.grad, torch.full((2, 2), 2.0 * factor))  # short enough: as it was
+
+
+def test_adapters_that_learn_alone_do_not_shorten_the_models_gradients():
+    model, adapters = with_gradients(student(), 0.1), with_gradients(nn.Linear(2, 2), 1e6)
+    clip_gradients(model, adapters, 1.0, apart=True)
     assert torch.allclose(model["head"].weight.grad, torch.tensor(0.1))
     assert adapters.weight.grad.norm() < 1.0
 
 
 def test_adapters_without_parameters_have_no_norm():
-    model = student()
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, 0.1)
+    model = with_gradients(student(), 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert clip_gradients(model, nn.Identity(), 1.0) == {"gradient_norm": pytest.approx(0.1 * math.sqrt(12))}

@@ -1,7 +1,6 @@
 """A distilled student's run: bit-exact after an interruption, adapters never shipped, kept outputs equal to fresh ones;
 and what does not fit is named."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,20 +8,22 @@ import torch
 from safetensors.torch import load_file
 from support.interrupts import interrupt_at
 from support.nuscenes_tables import write_dataset
-from support.tiny_runs import distilled_run, student_run, teacher_run
+from support.tiny_runs import distilled_run, label_run, student_run, write_teacher
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kd_perception.errors import ConfigError, DataError
+from kd_training.batches.processes import ALONE
 from kd_training.batches.run_plan import RunPlan
-from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state, save_weights
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
+from kd_training.config.distill import LabelFeatureConfig
 from kd_training.config.sections import AugmentConfig, GridConfig
 from kd_training.distill.distiller import Distiller
 from kd_training.loop.forward_backward import TrainingError
 from kd_training.loop.train import train
 from kd_training.models.students import build_student
-from kd_training.models.teachers import build_teacher
 from kd_training.tasks import build_task
 from kd_training.tasks.frozen_teacher import FrozenTeacher
+from kd_training.tasks.task import MicroStep
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +31,16 @@ def data(tmp_path_factory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("painted"))
 
 
-def write_teacher(target: Path, seed: int = 0, **sizes) -> Path:
-    torch.manual_seed(seed)
-    config = teacher_run(Path("none"))
-    config = replace(config, teacher=replace(config.teacher, **sizes))
-    save_weights(build_teacher(config.teacher).state_dict(), config, target)
-    return target
-
-
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory) -> Path:
     return write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
+
+
+@pytest.fixture(scope="module")
+def encoder(data, teacher, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("labels")
+    assert train(label_run(data, teacher, steps=1), out)
+    return out / WEIGHTS_FILE
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,49 @@ def test_while_adapters_learn_alone_the_student_learns_as_without_a_teacher(data
     assert not any(equal(fresh[name], moved[name]) for name in fresh if name.endswith("weight"))
 
 
+def with_new_terms(config, encoder: Path):
+    """Thirds, the teacher's head, standardised features and camera rays, and nothing else."""
+    config.distill.feature.weight = config.distill.attention.weight = 0.0
+    config.distill.pearson.weight = config.distill.cross_head.weight = config.distill.ray_contrast.weight = 1.0
+    config.distill.labels = LabelFeatureConfig(encoder=str(encoder), weight=0.3, lidar=0.3)
+    return config
+
+
+def test_terms_that_learn_leave_teacher_and_label_encoder_as_they_were(data, teacher, encoder, tmp_path):
+    """Also where the teacher's outputs are kept: the layers that these terms look at are among them."""
+    config = with_new_terms(distilled_run(data, teacher, steps=1), encoder)
+    task = build_task(config)
+    names = ("labels/half", "lidar/half", "labels/quarter", "lidar/quarter")
+    layered = ("pearson/half", "pearson/quarter", "pearson/pre_head")
+    assert task.distiller.term_names == (*layered, *names, "cross_head", "ray_contrast")
+    frozen = (task.teacher.model, task.distiller.labels.encoder)
+    before = [{name: value.clone() for name, value in model.state_dict().items()} for model in frozen]
+    task.train()
+    losses = task(task.batches(RunPlan(steps=1))[0], MicroStep(0, 0, ALONE))
+    sum(losses.terms.values()).backward()
+    assert all(torch.isfinite(value) for value in losses.terms.values())
+    assert all(equal(dict(model.state_dict()), state) for model, state in zip(frozen, before, strict=True))
+    assert all(value.grad is None for model in frozen for value in model.parameters())
+    assert all(value.grad is not None for value in task.distiller.parameters())
+    config.data.augment, config.distill.cache_bytes = AugmentConfig(bev_rotation=0.0), 10**8
+    assert train(config, tmp_path)
+    task.labels.digest = "another"
+    with pytest.raises(ConfigError, match="distill.labels.encoder .* has other weights than when this run began"):
+        task.set_extra_state(load_state(tmp_path, config)["task"])
+
+
+def test_label_features_need_an_encoder_of_the_same_teacher(data, teacher, encoder, tmp_path):
+    other = write_teacher(tmp_path / "other.safetensors", seed=1)
+    cases = {
+        "distill.labels.encoder is '.', which is no file; train the encoder first": (teacher, Path()),
+        "was trained through another teacher than tiny_teacher": (other, encoder),
+        "is a teacher's .tiny_teacher.; give a label encoder's": (teacher, teacher),
+    }
+    for message, (weights, labels) in cases.items():
+        with pytest.raises(ConfigError, match=message):
+            build_task(with_new_terms(distilled_run(data, weights), labels))
+
+
 def test_a_temporal_student_learns_from_the_same_teacher(data, teacher, tmp_path):
     assert train(distilled_run(data, teacher, steps=2, frames=2), tmp_path)
     assert "fusion.output.weight" in load_file(tmp_path / WEIGHTS_FILE)
@@ -199,9 +242,9 @@ def test_a_nan_in_a_term_names_it_and_the_last_save_stays(data, teacher, tmp_pat
     compare, config = Distiller.forward, distilled_run(data, teacher, save_minutes=0.0)
     calls = []
 
-    def spoilt(self, *inputs):
+    def spoilt(self, *inputs, **named):
         calls.append(None)
-        distilled = compare(self, *inputs)
+        distilled = compare(self, *inputs, **named)
         broken = {**distilled.terms, "attention/half": distilled.terms["attention/half"] * float("nan")}
         return distilled if len(calls) < 3 else distilled._replace(terms=broken)
 

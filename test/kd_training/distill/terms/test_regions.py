@@ -11,11 +11,11 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.box_codes import AXIS
 from kd_perception.student.decode import decode
 from kd_training.config.distill import FeatureConfig
+from kd_training.data.covered_cells import covered_cells
 from kd_training.data.targets import detection_targets
 from kd_training.distill.terms.regions import (
     BoxFootprints,
     box_footprints,
-    covered_cells,
     false_positives,
     region_weights,
 )
