@@ -12,8 +12,12 @@ from kd_bench.distill.splits import REPORTED, TUNED
 from kd_training.config.distill import (
     AttentionConfig,
     BlendingConfig,
+    CrossHeadConfig,
     DistillConfig,
     FeatureConfig,
+    LabelFeatureConfig,
+    PearsonConfig,
+    RayContrastConfig,
     ResponseConfig,
 )
 
@@ -27,6 +31,7 @@ NO_FEATURES, NO_IMITATION = FeatureConfig(weight=0.0), AttentionConfig(weight=0.
 ANSWERS = DistillConfig(
     feature=NO_FEATURES, attention=NO_IMITATION, response=ResponseConfig(heatmap=1.0, within_truth=True)
 )
+BOTH_THIRDS = LabelFeatureConfig(weight=0.3, lidar=0.3)  # as published
 PLAIN = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
 
 
@@ -103,10 +108,6 @@ def _taught(name: str, distill: DistillConfig, seeds: int = 3) -> Arm:
     return Arm(name, CENTERPOINT, distill, seeds)
 
 
-def _with_features(feature: FeatureConfig) -> DistillConfig:
-    return replace(ANSWERS, feature=feature)
-
-
 NONE = Arm("none")
 NONE_SHORT = Arm("none_two_thirds", seeds=1, length=TWO_THIRDS)  # is the baseline trained to the end?
 NONE_TENTH = Arm("none_tenth", labelled=TENTH)
@@ -118,12 +119,17 @@ TERMS = Suite(
     (
         _taught("answers", ANSWERS, TERM_SEEDS),
         _taught("answers_everywhere", replace(ANSWERS, response=ResponseConfig(heatmap=1.0)), TERM_SEEDS),
-        _taught("plain_features", _with_features(PLAIN), TERM_SEEDS),
-        _taught("distillbev_features", _with_features(FeatureConfig()), TERM_SEEDS),
+        _taught("label_features", replace(ANSWERS, labels=LabelFeatureConfig(weight=0.3)), TERM_SEEDS),
+        _taught("label_and_lidar_features", replace(ANSWERS, labels=BOTH_THIRDS), TERM_SEEDS),
+        _taught("cross_head", replace(ANSWERS, cross_head=CrossHeadConfig(weight=1.0)), TERM_SEEDS),
+        _taught("pearson_features", replace(ANSWERS, pearson=PearsonConfig(weight=1.0)), TERM_SEEDS),
+        _taught("ray_contrast", replace(ANSWERS, ray_contrast=RayContrastConfig(weight=1.0)), TERM_SEEDS),
+        _taught("distillbev_features", replace(ANSWERS, feature=FeatureConfig()), TERM_SEEDS),
+        _taught("plain_features", replace(ANSWERS, feature=PLAIN), TERM_SEEDS),
     ),
     baseline="answers", split=TUNED, length=HALF,
 )  # fmt: skip
-FEATURES = ("plain_features", "distillbev_features")  # arms of TERMS that imitate features beside the answers
+FEATURES = tuple(arm.name for arm in TERMS.arms if arm.name.endswith("_features"))  # beside the answers
 CHOSEN = "answers"  # the best of TERMS on the tuning split
 BEST = replace(TERMS.arm(CHOSEN), seeds=5)
 

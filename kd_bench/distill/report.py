@@ -12,6 +12,7 @@ from kd_bench.distill.gates import gates_table
 from kd_bench.distill.ledger import FIGURES, Record
 from kd_bench.distill.plots import draw_gains
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED
+from kd_bench.distill.suite_runs import TEACHER
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
@@ -150,11 +151,15 @@ def _facts(records: Sequence[Record]) -> str:
 def _teachers(records: Sequence[Record]) -> str:
     figures = [figure for figure in FIGURES if any(getattr(record, figure) is not None for record in teachers(records))]
     rows = [
-        (record.teacher, *(number_text(getattr(record, figure), figure) for figure in figures), str(record.steps))
+        (_teacher(record), *(number_text(getattr(record, figure), figure) for figure in figures), str(record.steps))
         for record in teachers(records)
     ]
     names = [f"{figure} {unit}".strip() for figure, unit in FIGURES.items() if figure in figures]
     return "## Teachers\n\n" + markdown_table(("teacher", *names, "steps"), rows) if rows else ""
+
+
+def _teacher(record: Record) -> str:
+    return record.teacher if record.arm == TEACHER else f"{record.teacher}, {record.arm}"
 
 
 def _without_paths(command: str) -> str:

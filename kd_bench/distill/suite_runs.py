@@ -1,9 +1,9 @@
 """From suites to runs: which configuration, which start, and what makes a run unique."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -25,16 +25,18 @@ from kd_training.config.distill import (
 )
 from kd_training.config.experiment import (
     AnyConfig,
+    LabelTrainConfig,
     TeacherTrainConfig,
     TrainConfig,
+    label_config,
     load_config,
     student_config,
     teacher_config,
 )
 from kd_training.config.sections import DataConfig, DataRoot, PseudoConfig
 
-TEACHER = "teacher"  # suite and arm of a teacher's record
-TEACHER_RECIPE = "config/teacher/centerpoint_demo.yaml"
+TEACHER, ENCODER = "teacher", "label encoder"  # arms of what students learn from; TEACHER is the suite of both
+TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
 DIGITS = 16  # of a digest
 # Keys that are younger than the ledgers, which hold digests without them: section, name, value before.
 YOUNGER_KEYS = (
@@ -135,13 +137,13 @@ class Planner:
         seen: set[str] = set()
         known = {record.key for record in records}
         for suite, arm, seed in (piece for entry in slices for piece in entry.pieces()):
-            runs = [self.teacher_run(arm.teacher)] if arm.teacher else []
-            if all(run.key in known and self._has_weights(run) for run in runs):
-                runs.append(self.student_run(suite, arm, seed))
-            for run in runs:
+            for make in (*self._needed_by(arm), partial(self.student_run, suite, arm, seed)):
+                run = make()
                 if run.key not in seen:
                     seen.add(run.key)
                     yield run
+                if run.key not in known or not self._has_weights(run):
+                    break  # what follows depends on it
 
     def folder_of(self, run: Run) -> Path:
         """A training's own folder; arms that ask for the same training share it."""
@@ -151,6 +153,13 @@ class Planner:
     def weights_of(self, run: Run) -> Path:
         """Where a run's weights are, once there are any."""
         return run.weights if run.config is None else self.folder_of(run) / WEIGHTS_FILE
+
+    def _needed_by(self, arm: Arm) -> Iterator[Callable[[], Run]]:
+        """Makes the runs whose weights an arm needs, each of which needs those before it."""
+        if arm.teacher:
+            yield lambda: self.teacher_run(arm.teacher)
+        if arm.distill.labels.weight > 0:
+            yield lambda: self.encoder_run(arm.teacher)
 
     def _has_weights(self, run: Run) -> bool:
         return run.config is None or (self.folder_of(run) / TRAINED_FILE).is_file()
@@ -167,6 +176,21 @@ class Planner:
         schedule = config.schedule
         return Run(
             suite=TEACHER, student="", teacher=name, arm=TEACHER, seed=schedule.seed, split=REPORTED,
+            source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
+            start="", digest=_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
+        )  # fmt: skip
+
+    def encoder_run(self, teacher: str) -> Run:
+        """The training of the label encoder that belongs to a teacher, on the labels that the teacher has seen."""
+        splits, recipe = self.given.splits, resource(ENCODER_RECIPE)
+        config = label_config(load_config(recipe), str(recipe))
+        roots = [shown_to_teacher(splits[TRAIN], TEACHERS[teacher])]
+        data = replace(config.data, roots=roots, validation=[splits[REPORTED].source])
+        weights = self.weights_of(self.teacher_run(teacher))
+        config = replace(config, labels=replace(config.labels, teacher=str(weights)), data=data)
+        schedule = config.schedule
+        return Run(
+            suite=TEACHER, student="", teacher=teacher, arm=ENCODER, seed=schedule.seed, split=REPORTED,
             source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
             start="", digest=_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
         )  # fmt: skip
@@ -190,6 +214,9 @@ class Planner:
         distill = DistillConfig()
         if arm.teacher:
             distill = replace(arm.distill, teacher=str(self.weights_of(self.teacher_run(arm.teacher))))
+        if distill.labels.weight > 0:
+            encoder = str(self.weights_of(self.encoder_run(arm.teacher)))
+            distill = replace(distill, labels=replace(distill.labels, encoder=encoder))
         anew = [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
         steps = round(settings.steps * suite.length * arm.length)
         schedule = replace(
@@ -247,6 +274,8 @@ def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) 
     changes = {"schedule": schedule, "data": data}
     if isinstance(config, TeacherTrainConfig):
         changes["data"] = replace(data, cache_bytes=0)
+    elif isinstance(config, LabelTrainConfig):
+        changes["labels"] = replace(config.labels, teacher=_file_digest(Path(config.labels.teacher)))
     else:
         calibration = _by_content(data.pseudo.calibration, train)
         pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)

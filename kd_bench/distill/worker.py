@@ -86,26 +86,15 @@ def work(folder: Path) -> bool:
 
 
 def score(weights: Path, order: Order, folder: Path) -> None:
-    """Write the accuracy of a student's or a teacher's weights, unless an earlier call did."""
+    """Write the accuracy of weights, unless an earlier call did."""
     from kd_bench.distill.ledger import accuracy
-    from kd_training.checkpoints.checkpoint import checkpoint_config
-    from kd_training.checkpoints.models import load_model, load_teacher
-    from kd_training.config.experiment import TeacherTrainConfig
     from kd_training.config.sections import DataRoot
-    from kd_training.data.frames import open_dataset
-    from kd_training.evaluation.student import evaluate_model
-    from kd_training.evaluation.teacher import evaluate_teacher
+    from kd_training.evaluation.validation import metrics_on
 
     target = score_file(folder, order.split)
-    if target.is_file():
-        return
-    dataset = open_dataset(DataRoot(root=order.root, version=order.version))
-    answers = folder / f"answers_{order.split}"
-    if isinstance(checkpoint_config(weights), TeacherTrainConfig):
-        metrics = evaluate_teacher(load_teacher(weights), dataset, answers)
-    else:
-        metrics = evaluate_model(load_model(weights), dataset, answers)
-    write_text(target, json.dumps(accuracy(metrics)))
+    if not target.is_file():
+        source = DataRoot(root=order.root, version=order.version)
+        write_text(target, json.dumps(accuracy(metrics_on(weights, source, folder / f"answers_{order.split}"))))
 
 
 class HeldError(DataError):

@@ -24,21 +24,23 @@ def validation_metrics(out: Path, weights: Path | None = None) -> Iterator[tuple
     `weights`: others than the run's last, for example those of schedule.keep_steps.
     """
     weights = weights or out / WEIGHTS_FILE
+    for index, source in enumerate(checkpoint_config(weights).data.validation):
+        yield source, metrics_on(weights, source, metrics_folder(out, index))
+
+
+def metrics_on(weights: Path, source: DataRoot, folder: Path) -> Metrics:
+    """Metrics of a student, a teacher or a label encoder on a data set; files go to `folder`."""
     config = checkpoint_config(weights)
     anchor = config.data.anchor
-    for index, source in enumerate(config.data.validation):
-        folder = metrics_folder(out, index)
-        if isinstance(config, TeacherTrainConfig):
-            teacher = load_teacher(weights)
-            yield source, evaluate_teacher(teacher, open_dataset(source, teacher.classes, anchor=anchor), folder)
-        elif isinstance(config, LabelTrainConfig):
-            detector = load_label_detector(weights, Path(config.labels.teacher))
-            dataset = open_dataset(source, detector.model.classes, anchor=anchor)
-            yield source, evaluate_detector(detector, dataset, folder)
-        else:
-            student, motion = load_model(weights), config.data.camera_motion
-            dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
-            yield source, evaluate_model(student, dataset, folder)
+    if isinstance(config, TeacherTrainConfig):
+        teacher = load_teacher(weights)
+        return evaluate_teacher(teacher, open_dataset(source, teacher.classes, anchor=anchor), folder)
+    if isinstance(config, LabelTrainConfig):
+        detector = load_label_detector(weights, Path(config.labels.teacher))
+        return evaluate_detector(detector, open_dataset(source, detector.model.classes, anchor=anchor), folder)
+    student, motion = load_model(weights), config.data.camera_motion
+    dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
+    return evaluate_model(student, dataset, folder)
 
 
 def learnt_depth_alone(out: Path) -> bool:

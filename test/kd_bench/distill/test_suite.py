@@ -20,7 +20,7 @@ from kd_bench.distill.ledger import Record, accuracy, read_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
-from kd_bench.distill.suite_runs import TEACHER, Given, Planner, Run, Settings, hashed_yaml, suite_config
+from kd_bench.distill.suite_runs import ENCODER, TEACHER, Given, Planner, Run, Settings, hashed_yaml, suite_config
 from kd_bench.distill.worker import (
     TRAINED_FILE,
     HeldError,
@@ -258,6 +258,23 @@ def test_a_trained_teacher_comes_before_its_students_and_is_trained_again_if_its
     assert len(list(planner.runs([tenth], known))) == 2  # weights of a training that has not ended
     (folder / TRAINED_FILE).touch()
     assert [run.arm for run in planner.runs([tenth], known)] == ["none", TEACHER, "answers"]
+
+
+def test_a_label_encoder_comes_between_its_teacher_and_the_student(given, tmp_path):
+    planner = Planner(SETTINGS, replace(given, folder=tmp_path))
+    labels = replace(TAUGHT, distill=replace(TAUGHT.distill, labels=LabelFeatureConfig(weight=0.3)))
+    slices = [whole(replace(TINY, arms=(labels,), baseline="answers"))]
+    known = []
+    for arms in ([TEACHER], [TEACHER, ENCODER], [TEACHER, ENCODER, "answers"]):
+        runs = list(planner.runs(slices, known))
+        assert [run.arm for run in runs] == arms
+        known = [_record(run) for run in runs]
+        folder = planner.folder_of(runs[-1])
+        folder.mkdir()
+        (folder / WEIGHTS_FILE).write_bytes(b"weights")
+        (folder / TRAINED_FILE).touch()
+    assert runs[-1].config.distill.labels.encoder == str(planner.weights_of(runs[1]))
+    assert runs[1].config.labels.teacher == str(given.teachers[CENTERPOINT]) and runs[1].makes_teacher
 
 
 def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
