@@ -5,7 +5,7 @@ On nuScenes' own classes the figures are nuscenes-devkit's (a test compares them
 An error that no class defines (attributes, where no class has any) is left out of NDS, and the rest weighs the more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -74,7 +74,7 @@ def score_samples(samples: Sequence[ScoredSample], classes: ClassList) -> Scores
     """The metric over all samples; a class without ground truth has AP 0 and errors of 1, as in nuscenes-devkit."""
     found = {kind.name: _score_class(samples, label, kind) for label, kind in enumerate(classes.classes)}
     mean_ap = float(np.mean([score.ap for score in found.values()]))
-    means = {name: _mean([getattr(score.errors, name) for score in found.values()]) for name in ERRORS}
+    means = {name: mean_of_known([getattr(score.errors, name) for score in found.values()]) for name in ERRORS}
     defined = [max(0.0, 1.0 - value) for value in means.values() if np.isfinite(value)]
     nds = (AP_WEIGHT * mean_ap + sum(defined)) / (AP_WEIGHT + len(defined))
     return Scores(found, mean_ap, TruePositiveErrors(**means), nds)
@@ -97,7 +97,7 @@ def _score_class(samples: Sequence[ScoredSample], label: int, kind: ObjectClass)
     matches = {distance: _match(chosen, distance) for distance in DISTANCES}
     total = len(chosen.ground_truth)
     aps = tuple(_average_precision(match >= 0, total) for match in matches.values())
-    errors = _true_positive_errors(chosen, matches[ERROR_DISTANCE], kind)
+    errors = _true_positive_errors(MatchedClass(chosen, matches[ERROR_DISTANCE]), kind)
     return ClassScore(total, len(chosen.predictions), aps, errors)
 
 
@@ -148,48 +148,74 @@ def _average_precision(hits: np.ndarray, total: int) -> float:
     return float(np.mean(np.maximum(beyond - LEAST_PRECISION, 0.0)) / (1.0 - LEAST_PRECISION))
 
 
-def _true_positive_errors(chosen: _ClassBoxes, match: np.ndarray, kind: ObjectClass) -> TruePositiveErrors:
+@dataclass(frozen=True)
+class MatchedClass:
+    """One class's detections, best score first, and the ground-truth box (N,) that each takes, -1 for none."""
+
+    boxes: _ClassBoxes
+    match: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Which detections (N,) are matched; M of them."""
+        return self.match >= 0
+
+
+def matched_class(samples: Sequence[ScoredSample], label: int, distance: float) -> MatchedClass:
+    """The detections of one class, matched below a distance in metres."""
+    chosen = _class_boxes(samples, label)
+    return MatchedClass(chosen, _match(chosen, distance))
+
+
+def mean_at_recalls(matched: MatchedClass, values: Mapping[str, np.ndarray]) -> dict[str, float] | None:
+    """Values (M,) of the M matched pairs, by name, averaged over the recalls that the detections reach.
+
+    None where they do not reach LEAST_RECALL.
+    """
+    hits = matched.hits
+    if not hits.any():
+        return None
+    scores = matched.boxes.predictions.score
+    reached = np.cumsum(hits) / len(matched.boxes.ground_truth)
+    confidence = np.interp(RECALLS, reached, scores, right=0.0)
+    first, last = round(100 * LEAST_RECALL) + 1, int(np.flatnonzero(confidence)[-1]) if confidence.any() else 0
+    if last < first:
+        return None
+    found = {}
+    for name, pairs in values.items():
+        at_recall = np.interp(confidence[::-1], scores[hits][::-1], _running_mean(pairs)[::-1])[::-1]
+        found[name] = float(np.mean(at_recall[first : last + 1]))
+    return found
+
+
+def yaw_errors(matched: MatchedClass, period: float) -> np.ndarray:
+    """Radians (M,) between the headings of the matched pairs, which count modulo `period`."""
+    predicted, annotated = np.flatnonzero(matched.hits), matched.match[matched.hits]
+    turn = matched.boxes.ground_truth.yaw[annotated] - matched.boxes.predictions.yaw[predicted]
+    return np.abs((turn + period / 2.0) % period - period / 2.0)
+
+
+def _true_positive_errors(matched: MatchedClass, kind: ObjectClass) -> TruePositiveErrors:
     """Errors averaged over the recalls that the detections reach; NaN for those that the class does not define."""
-    hits = match >= 0
     defined = {
         "orientation": kind.heading != "none",
         "velocity": kind.moves,
         "attribute": kind.moves and kind.has_attributes,
     }
-    defined = {name: defined.get(name, True) for name in ERRORS}
-    if not hits.any():
-        return TruePositiveErrors(**{name: UNMATCHED_ERROR if defined[name] else np.nan for name in ERRORS})
-    scores = chosen.predictions.score
-    reached = np.cumsum(hits) / len(chosen.ground_truth)
-    confidence = np.interp(RECALLS, reached, scores, right=0.0)
-    first, last = round(100 * LEAST_RECALL) + 1, int(np.flatnonzero(confidence)[-1]) if confidence.any() else 0
-    pairs = _pair_errors(chosen, np.flatnonzero(hits), match[hits], kind)
-    errors = {}
-    for name in ERRORS:
-        if not defined[name]:
-            errors[name] = np.nan
-        elif last < first:
-            errors[name] = UNMATCHED_ERROR
-        else:
-            means = _running_mean(pairs[name])
-            at_recall = np.interp(confidence[::-1], scores[hits][::-1], means[::-1])[::-1]
-            errors[name] = float(np.mean(at_recall[first : last + 1]))
-    return TruePositiveErrors(**errors)
+    means = mean_at_recalls(matched, _pair_errors(matched, kind)) or dict.fromkeys(ERRORS, UNMATCHED_ERROR)
+    return TruePositiveErrors(**{name: means[name] if defined.get(name, True) else np.nan for name in ERRORS})
 
 
-def _pair_errors(
-    chosen: _ClassBoxes, predicted: np.ndarray, annotated: np.ndarray, kind: ObjectClass
-) -> dict[str, np.ndarray]:
+def _pair_errors(matched: MatchedClass, kind: ObjectClass) -> dict[str, np.ndarray]:
     """Errors (M,) of the M matched pairs, by name."""
+    chosen, predicted, annotated = matched.boxes, np.flatnonzero(matched.hits), matched.match[matched.hits]
     ours, theirs = chosen.predictions[predicted], chosen.ground_truth[annotated]
     common = np.minimum(ours.size, theirs.size).prod(axis=1)
-    period = np.pi if kind.heading == "axis" else 2.0 * np.pi
-    turn = (theirs.yaw - ours.yaw + period / 2.0) % period - period / 2.0
     attribute, expected = chosen.prediction_attribute[predicted], chosen.ground_truth_attribute[annotated]
     return {
         "translation": np.linalg.norm(ours.center[:, :2] - theirs.center[:, :2], axis=1),
         "scale": 1.0 - common / (ours.size.prod(axis=1) + theirs.size.prod(axis=1) - common),
-        "orientation": np.abs(turn),
+        "orientation": yaw_errors(matched, np.pi if kind.heading == "axis" else 2.0 * np.pi),
         "velocity": np.linalg.norm(ours.velocity - theirs.velocity, axis=1),
         "attribute": np.where(expected == "", np.nan, (attribute != expected).astype(float)),
     }
@@ -204,7 +230,7 @@ def _running_mean(values: np.ndarray) -> np.ndarray:
     return np.divide(np.nancumsum(values), count, out=np.zeros(len(values)), where=count > 0)
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean_of_known(values: Sequence[float]) -> float:
     """Mean of the values that are no NaN; NaN if all are."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")

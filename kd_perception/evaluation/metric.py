@@ -10,7 +10,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,9 @@ from kd_perception.datasets.nothing_counts import metric_reach, why_nothing_coun
 from kd_perception.datasets.nuscenes import range_centre, scene_names, scene_samples
 from kd_perception.errors import DataError
 from kd_perception.evaluation.any_classes import scored_samples, summary_of
-from kd_perception.evaluation.center_distance import Scores, TruePositiveErrors, score_samples
+from kd_perception.evaluation.center_distance import ScoredSample, Scores, TruePositiveErrors, score_samples
+from kd_perception.evaluation.headings import UNKNOWN, HeadingErrors, heading_errors, mean_heading_errors
+from kd_perception.evaluation.result_folder import HEADING_ERRORS
 from kd_perception.evaluation.results import MAX_BOXES_PER_SAMPLE, read_meta, read_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import NUSCENES, ClassList
@@ -39,12 +41,16 @@ CONFIGURATION = "detection_cvpr_2019"  # ranges and matching distances of the pu
 
 @dataclass(frozen=True)
 class ClassMetrics:
-    """One class: how many boxes and detections the metric's filters leave, AP, and the matched boxes' errors."""
+    """One class: how many boxes and detections the metric's filters leave, AP, and the matched boxes' errors.
+
+    `headings` takes the orientation's error apart.
+    """
 
     ground_truths: int
     detections: int
     ap: float
     errors: TruePositiveErrors
+    headings: HeadingErrors = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,13 @@ class Metrics:
     nds: float
     errors: TruePositiveErrors
     classes: dict[str, ClassMetrics]
-    summary: dict[str, Any]  # what nuscenes-devkit writes as SUMMARY_FILE
+    summary: dict[str, Any]  # SUMMARY_FILE: what nuscenes-devkit writes, and HEADING_ERRORS
     class_list: ClassList = NUSCENES
+
+    @property
+    def headings(self) -> HeadingErrors:
+        """What the orientation's error is made of, averaged over classes."""
+        return mean_heading_errors([row.headings for row in self.classes.values()])
 
 
 def counted(boxes: Boxes) -> Boxes:
@@ -86,20 +97,28 @@ def evaluate_results(
         token for scene in (scene_names(nusc) if scenes is None else scenes) for token in scene_samples(nusc, scene)
     ]
     _check(nusc, result_path, tokens, classes)
+    samples = scored_samples(nusc, read_results(result_path), tokens, classes)
     metrics = (
         _devkit_metrics(nusc, Path(result_path), tokens)
         if classes == NUSCENES
-        else _metrics(nusc, Path(result_path), tokens, classes)
+        else _metrics(samples, read_meta(result_path), classes)
     )
+    metrics = _with_headings(metrics, heading_errors(samples, classes))
     if summary_path is not None:
         write_text(summary_path, json.dumps(metrics.summary, indent=2))
     return metrics
 
 
-def _metrics(nusc: "Tables", result_path: Path, tokens: list[str], classes: ClassList) -> Metrics:
+def _with_headings(metrics: Metrics, headings: dict[str, HeadingErrors]) -> Metrics:
+    rows = {name: replace(row, headings=headings[name]) for name, row in metrics.classes.items()}
+    written = {name: {"axis_err": entry.axis, "turned": entry.turned} for name, entry in headings.items()}
+    return replace(metrics, classes=rows, summary={**metrics.summary, HEADING_ERRORS: written})
+
+
+def _metrics(samples: Sequence[ScoredSample], meta: dict[str, bool], classes: ClassList) -> Metrics:
     """The metric of any class list."""
-    scores = score_samples(scored_samples(nusc, read_results(result_path), tokens, classes), classes)
-    summary = summary_of(scores, read_meta(result_path), classes)
+    scores = score_samples(samples, classes)
+    summary = summary_of(scores, meta, classes)
     return Metrics(scores.mean_ap, scores.nds, scores.errors, _by_class(scores), summary, classes)
 
 

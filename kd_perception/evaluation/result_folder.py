@@ -14,7 +14,8 @@ import msgspec
 from kd_perception.errors import DataError
 
 RESULTS_FILE = "results_nusc.json"  # detections in nuScenes' result format: see `kd_perception.evaluation.results`
-SUMMARY_FILE = "metrics_summary.json"  # the metric, as nuscenes-devkit writes it
+SUMMARY_FILE = "metrics_summary.json"  # the metric, as nuscenes-devkit writes it, and HEADING_ERRORS
+HEADING_ERRORS = "label_heading_errors"  # entry of SUMMARY_FILE: evaluation.headings by class
 REPORT_FILE = "report.json"  # a RunReport
 PAGE_FILE = "report.html"  # scores, pictures and latency for people
 STATUS_FILE = "status.jsonl"  # one StatusRow a line
