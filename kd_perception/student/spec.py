@@ -17,7 +17,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,6 +27,9 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import student_path
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_perception.student.camera_params import CAMERA_PARAMS
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 METADATA_KEY = "kd_student"
 CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
@@ -259,4 +262,17 @@ def load_student(path: Path) -> Student:
             f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes"
         )
     spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
+    _check_codes(model, spec, path)
     return Student(path, spec, hashlib.sha256(data).hexdigest())
+
+
+def _check_codes(model: "ModelProto", spec: StudentSpec, path: Path) -> None:
+    """Raise StudentError if the file's regression has another number of codes than its heading's coding."""
+    shapes = {output.name: output.type.tensor_type.shape.dim for output in model.graph.output}
+    dimensions = shapes.get(OUTPUTS[1], ())
+    codes = dimensions[1].dim_value if len(dimensions) > 1 else 0  # 0: not stated
+    if codes not in (0, len(spec.coding.names)):
+        raise StudentError(
+            f"{path}: its regression has {codes} codes, but its heading '{spec.heading}' means "
+            f"{len(spec.coding.names)}; export it again with kd export"
+        )
