@@ -30,6 +30,7 @@ class SpecOnly:
     class spec:  # noqa: N801
         grid = GRID
         classes = NUSCENES
+        coding = AXIS
 
 
 def boxes(count: int = 3) -> Boxes:

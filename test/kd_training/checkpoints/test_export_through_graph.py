@@ -18,6 +18,7 @@ from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
 from kd_perception.runtime.pipeline import PipelineOptions
 from kd_perception.runtime.rig_pipelines import RigPipelines
+from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 
@@ -33,17 +34,21 @@ def write_student(path: Path) -> Path:
 
 
 def share_found(first: dict, second: dict) -> float:
-    """Share of the boxes of `first` that stand in `second`: same place, score and velocity. Random weights leave ties,
-    which turn out one way or the other."""
+    """Share of the boxes of `first` that stand in `second`: same place, score and velocity, in units of its code.
+
+    Random weights leave ties, which turn out one way or the other.
+    """
     found = total = 0
     for one, other in zip(first.values(), second.values(), strict=True):
-        mine, theirs = (
-            np.array([[*row["translation"][:2], row["detection_score"], *row["velocity"]] for row in rows])
-            for rows in (one, other)
-        )
+        mine, theirs = (np.array([_numbers(row) for row in rows]) for rows in (one, other))
         found += (np.abs(mine[:, None] - theirs[None]) < 1e-4).all(axis=2).any(axis=1).sum()
         total += len(mine)
     return found / total
+
+
+def _numbers(row: dict) -> list[float]:
+    velocity = np.array(row["velocity"]) / AXIS.velocity_unit
+    return [*row["translation"][:2], row["detection_score"], *velocity]
 
 
 @pytest.mark.ros
