@@ -82,6 +82,7 @@ setup(
             "robustness = kd_bench.shifts.conditions:robustness",
             "rigcheck = kd_bench.rig_check.cli:rigcheck",
             "steps = kd_bench.steps:steps",
+            "gpu = kd_bench.gpu:gpu",
             "tables = kd_bench.large_tables.command:tables",
             "transfer = kd_bench.transfer:transfer",
             "distill = kd_bench.distill.cli:distill",

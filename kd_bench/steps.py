@@ -1,4 +1,4 @@
-"""`kd bench steps`: what a training step costs without a teacher, with one, and with its predictions kept."""
+"""`kd bench steps`: what a training step costs, plain, with a teacher, with predictions kept; and its parts."""
 
 import itertools
 import time
@@ -16,17 +16,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWeights
+from kd_bench.step_parts import PARTS_HEADINGS, PartTimes
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
+from kd_training.batches.processes import ALONE
 from kd_training.batches.run_plan import RunPlan
 from kd_training.config.experiment import TrainConfig, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
-from kd_training.loop.forward_backward import add_gradients
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients
 from kd_training.tasks import build_task
-from kd_training.tasks.task import Task
+from kd_training.tasks.task import MicroStep, Task
 
 HEADINGS = ("step", "processor s", "wall s", "of the plain step")
 PLAIN, TAUGHT, KEPT = "plain", "with the teacher", "with the teacher's predictions kept"
@@ -36,11 +37,15 @@ reading, forward, backward, clipping and optimiser. The ratio is of processor ti
 The figures are means over whole periods of the blending's looks at the gradients (every `distill.blending.refresh`
 steps). BEV augmentation is off, so that predictions repeat; every keyframe is seen once before the measurement, so that
 all predictions are kept."""
+PARTS_METHOD = """Milliseconds are of processor time, on a GPU of wall time. *Tables* are the view transform's. They are
+made while a sample is read, as the teacher runs within the forward pass; each counts once. *Blending* is the looks at
+the gradients, spread over all steps. *Optimiser* includes clipping."""
 
 
 @dataclass
 class Course:
-    """One task in training, and its times so far: seconds of processor and of wall clock for each step."""
+    """One task in training, and its times so far: seconds of processor and of wall clock for each step, and of the
+    parts of all steps."""
 
     fabric: Fabric
     task: Task
@@ -48,6 +53,31 @@ class Course:
     optimizer: Optimizer
     batches: Iterator[object]
     seconds: list[tuple[float, float]] = field(default_factory=list)
+    parts: PartTimes = field(default_factory=PartTimes)
+
+    def step(self, step: int) -> None:
+        """Train one step and keep its times."""
+        processor, wall, parts, task = time.process_time(), time.perf_counter(), self.parts, self.task
+        now = MicroStep(step, 0, ALONE)
+        with parts.within(task):
+            with parts.timed("reading"):
+                batch = next(self.batches).to(self.fabric.device)
+            with parts.timed("forward"):
+                losses = self.wrapped(batch, now)
+        with parts.timed("blending"):
+            total = task.total(losses, now)
+        with parts.timed("backward"):
+            self.fabric.backward(total)
+        with parts.timed("optimiser"):
+            clip_gradients(task.model, task.adapters, task.config.schedule.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        parts.steps += 1
+        self.seconds.append((time.process_time() - processor, time.perf_counter() - wall))
+
+    def forget(self) -> None:
+        """Drop the times so far."""
+        self.seconds, self.parts = [], PartTimes()
 
 
 def steps(
@@ -60,6 +90,7 @@ def steps(
     version: TablesVersion = SYNTHETIC_VERSION,
     scene: Annotated[str, typer.Option(help="Scene whose keyframes are trained on; default: the first.")] = "",
     count: Annotated[int, typer.Option(min=1, help="Steps of each kind to measure.")] = 40,
+    batch: Annotated[int, typer.Option(min=0, help="Samples of a step; 0: as the configuration says.")] = 0,
     report: ReportFile = None,
 ) -> None:
     """Time a training step with a teacher next to a plain one."""
@@ -67,12 +98,17 @@ def steps(
     tune_malloc()
     source = DataRoot(root=str(dataroot), version=version)
     source.scenes = [scene or open_dataset(source).scenes[0]]
-    courses = begin(load_student_config(config), teacher, source)
+    student = load_student_config(config)
+    student.schedule.batch = batch or student.schedule.batch
+    courses = begin(student, teacher, source)
     warm = -(-len(courses[PLAIN].task.frames) // courses[PLAIN].task.config.schedule.batch)
     measure(courses, warm, count)
     rows = rows_of(courses)
     console = Console()
     console.print(terminal_table(f"{config.stem}, a training step", HEADINGS, rows))
+    parts = {name: courses[name].parts.rows() for name in (PLAIN, TAUGHT)}
+    for name, lines in parts.items():
+        console.print(terminal_table(f"parts of a step, {name}", PARTS_HEADINGS, lines))
     if report is not None:
         facts = {
             "student": config.stem,
@@ -80,7 +116,9 @@ def steps(
             "steps": f"{count} each, of {courses[PLAIN].task.config.schedule.batch} samples",
             "terms": ", ".join(courses[TAUGHT].task.distiller.term_names),
         }
-        write_report(report, "A training step with a teacher", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
+        tables = [f"## Parts, {name}\n\n{markdown_table(PARTS_HEADINGS, lines)}" for name, lines in parts.items()]
+        body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *tables, PARTS_METHOD])
+        write_report(report, "A training step, and its parts", facts, body)
 
 
 def begin(config: TrainConfig, teacher: Path, source: DataRoot) -> dict[str, Course]:
@@ -109,15 +147,9 @@ def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
     """Train in turns: `warm` steps each that do not count, then `count` steps whose times are kept."""
     for step in range(warm + count):
         for course in courses.values():
-            processor, wall = time.process_time(), time.perf_counter()
-            add_gradients(course.fabric, course.wrapped, course.batches, step, 1)
-            clip_gradients(course.task.model, course.task.adapters, course.task.config.schedule.clip_norm)
-            course.optimizer.step()
-            course.optimizer.zero_grad()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if step >= warm:
-                course.seconds.append((time.process_time() - processor, time.perf_counter() - wall))
+            if step == warm:
+                course.forget()
+            course.step(step)
 
 
 def rows_of(courses: Mapping[str, Course]) -> list[tuple[str, ...]]:

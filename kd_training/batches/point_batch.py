@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kd_training.batches.moving import moved
+
 
 class PointBatch(NamedTuple):
     """Points of B rigs: points (P, 5) float32: x, y, z in the (augmented) ego frame of the keyframe, metres; intensity
@@ -16,4 +18,4 @@ class PointBatch(NamedTuple):
 
     def to(self, device: torch.device) -> "PointBatch":
         """The same on a device."""
-        return PointBatch(self.points.to(device), self.rig.to(device))
+        return PointBatch(moved(self.points, device), moved(self.rig, device))

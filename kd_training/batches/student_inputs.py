@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from kd_training.batches.moving import moved
+
 
 class CameraInputs(NamedTuple):
     """N cameras, of all rigs behind each other: images (N, H, W, 3) uint8, camera_valid (N,), camera_params (N, K) of
@@ -16,8 +18,8 @@ class CameraInputs(NamedTuple):
 
     def to(self, device: torch.device) -> "CameraInputs":
         """The same on a device."""
-        params = None if self.camera_params is None else self.camera_params.to(device)
-        return CameraInputs(self.images.to(device), self.camera_valid.to(device), params)
+        params = None if self.camera_params is None else moved(self.camera_params, device)
+        return CameraInputs(moved(self.images, device), moved(self.camera_valid, device), params)
 
 
 class PreviousFrames(NamedTuple):
@@ -35,7 +37,7 @@ class PreviousFrames(NamedTuple):
 
     def to(self, device: torch.device) -> "PreviousFrames":
         """The same on a device."""
-        tensors = (part.to(device) for part in (self.warp, self.valid, self.interval))
+        tensors = (moved(part, device) for part in (self.warp, self.valid, self.interval))
         return PreviousFrames(self.cameras.to(device), _terms_to(self.terms, device), *tensors)
 
 
@@ -55,4 +57,4 @@ class StudentInputs(NamedTuple):
 
 
 def _terms_to(terms: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: value.to(device) for name, value in terms.items()}
+    return {name: moved(value, device) for name, value in terms.items()}

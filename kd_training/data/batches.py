@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kd_perception.datasets.nuscenes import Frame
 from kd_perception.student.spec import StudentSpec
+from kd_training.batches.moving import moved
 from kd_training.batches.point_batch import PointBatch
 from kd_training.batches.run_plan import RunPlan
 from kd_training.batches.student_inputs import PreviousFrames, StudentInputs
@@ -44,7 +45,9 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
         points = None if self.points is None else self.points.to(device)
-        return Batch(self.inputs.to(device), self.depth.to(device), self.ground_truth.to(device), self.shown, points)
+        return Batch(
+            self.inputs.to(device), moved(self.depth, device), self.ground_truth.to(device), self.shown, points
+        )
 
 
 def collate(samples: Sequence[TrainingSample], spec: StudentSpec) -> Batch:

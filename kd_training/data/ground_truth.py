@@ -10,6 +10,7 @@ from torch import Tensor
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
 from kd_perception.student.box_codes import BoxCoding
+from kd_training.batches.moving import moved
 from kd_training.data.targets import DetectionTargets
 
 
@@ -60,9 +61,11 @@ class GroundTruth(NamedTuple):
 
     def to(self, device: torch.device) -> "GroundTruth":
         """The same on a device; boxes stay on the host."""
-        objects = ObjectCells(*(part.to(device) for part in self.objects))
-        trust = None if self.trust is None else Trust(*(part.to(device) for part in self.trust))
-        return GroundTruth(self.heatmap.to(device), objects, self.codes.to(device), self.boxes, self.coding, trust)
+        objects = ObjectCells(*(moved(part, device) for part in self.objects))
+        trust = None if self.trust is None else Trust(*(moved(part, device) for part in self.trust))
+        return GroundTruth(
+            moved(self.heatmap, device), objects, moved(self.codes, device), self.boxes, self.coding, trust
+        )
 
 
 def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:

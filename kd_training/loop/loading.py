@@ -7,7 +7,9 @@ batches go through pipes instead.
 import io
 import os
 import pickle
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -22,7 +24,7 @@ from kd_training.loop.forward_backward import TrainingError
 from kd_training.tasks.task import DeviceBatch
 
 SHARED_MEMORY = Path("/dev/shm")
-AHEAD = 2  # batches that a worker prepares
+AHEAD = 2  # batches that a worker prepares, or a thread moves
 SPARE = 1.5  # batches differ in size, and others use the memory, too
 
 
@@ -65,6 +67,26 @@ def batches_of_workers(batches: Dataset, indices: Sequence[int], workers: int) -
         "through pipes, which takes longer; enlarge it (docker run --shm-size=8g) or lower data.workers"
     )
     return _unpacked(iter(loader)), sentence if through_pipes else ""
+
+
+def batches_ahead(batches: Iterator[DeviceBatch], device: torch.device) -> Iterator[DeviceBatch]:
+    """The batches on a device: a thread fetches the next ones and starts their copies while the loop computes.
+
+    The iterator raises what the batches raise, where they would have come.
+    """
+    with ThreadPoolExecutor(1, "batches ahead") as thread:
+        coming = deque(thread.submit(_fetched, batches, device) for _ in range(AHEAD))
+        try:
+            while (batch := coming.popleft().result()) is not None:
+                coming.append(thread.submit(_fetched, batches, device))
+                yield batch
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+def _fetched(batches: Iterator[DeviceBatch], device: torch.device) -> DeviceBatch | None:
+    batch = next(batches, None)
+    return None if batch is None else batch.to(device)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from kd_training.data.first_look import check_boxes
 from kd_training.data.frames import what_is_masked
 from kd_training.loop.before_start import check_start
 from kd_training.loop.forward_backward import add_gradients, check_gradients
-from kd_training.loop.loading import batches_of_workers, dead_workers_told
+from kd_training.loop.loading import batches_ahead, batches_of_workers, dead_workers_told
 from kd_training.loop.malloc import tune_malloc
 from kd_training.loop.optimiser import build_optimizer, clip_gradients, rate_factor
 from kd_training.loop.progress import RunProgress
@@ -115,7 +115,10 @@ def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool
 
 
 def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:
-    """The micro-batches of the steps still to come, loaded by `workers` processes (0: this one)."""
+    """The micro-batches of the steps still to come, loaded by `workers` processes (0: this one).
+
+    On a GPU those of workers come moved, by a thread of their own.
+    """
     micro_batches = run.plan.micro_batches
     indices = range(run.first * micro_batches, run.plan.steps * micro_batches)
     batches = run.task.batches(run.plan)
@@ -124,7 +127,7 @@ def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:
     loaded, sentence = batches_of_workers(batches, indices, workers)
     if sentence:
         run.fabric.print(sentence)
-    return loaded
+    return batches_ahead(loaded, run.fabric.device) if run.fabric.device.type == "cuda" else loaded
 
 
 def train_step(

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -92,3 +93,29 @@ def test_a_fault_of_a_file_is_its_sentence(tmp_path, damage, message):
     with pytest.raises(DataError, match=message) as caught:
         train(with_workers(root, steps=30, batch=1), tmp_path / "out")
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_batches_moved_ahead_are_the_same_and_faults_come_in_their_place():
+    """The path of a GPU's batches, with a CPU as the device."""
+
+    class Numbered:
+        def __init__(self, number):
+            self.number = number
+
+        def to(self, device):
+            return self.number, device
+
+    def batches():
+        yield from map(Numbered, range(5))
+        raise DataError("image 5 is cut")
+
+    device, seen = torch.device("cpu"), []
+    with pytest.raises(DataError, match="image 5 is cut"):
+        for batch in loading.batches_ahead(batches(), device):
+            seen.append(batch)
+    assert seen == [(number, device) for number in range(5)]
+    assert list(loading.batches_ahead(map(Numbered, range(3)), device)) == [(n, device) for n in range(3)]
+    ahead = loading.batches_ahead(map(Numbered, range(100)), device)
+    assert next(ahead) == (0, device)
+    ahead.close()  # a loop that ends early leaves no thread
+    assert not any(thread.name.startswith("batches ahead") for thread in threading.enumerate())
