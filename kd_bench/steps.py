@@ -147,7 +147,7 @@ def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
     """Train in turns: `warm` steps each that do not count, then `count` steps whose times are kept."""
     for step in range(warm + count):
         for course in courses.values():
-            if step == warm:
+            if 0 < step == warm:
                 course.forget()
             course.step(step)
 
