@@ -4,7 +4,7 @@ from kd_bench.distill.intervals import Estimate
 
 
 def number_text(value: float, figure: str) -> str:
-    """mAP, NDS and AP of a class times 100."""
+    """Shares, mAP, NDS and AP of a class times 100."""
     return f"{100 * value:.1f}" if _scale(figure) > 1 else f"{value:.2f}"
 
 
@@ -24,4 +24,4 @@ def gain_text(value: Estimate, figure: str) -> str:
 
 
 def _scale(figure: str) -> float:
-    return 100.0 if figure in ("mAP", "NDS") or figure.startswith("AP ") else 1.0
+    return 100.0 if figure in ("mAP", "NDS", "turned") or figure.startswith("AP ") else 1.0

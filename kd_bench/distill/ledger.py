@@ -2,9 +2,10 @@
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from kd_perception.errors import DataError
 from kd_perception.evaluation.metric import Metrics
 
 DECIMALS = 5
-FIGURES = {"mAP": "", "NDS": "", "mATE": "m", "mAOE": "rad", "mAVE": "m/s"}  # what reports show, with units
+# What reports show, with units.
+FIGURES = {"mAP": "", "NDS": "", "mATE": "m", "mAOE": "rad", "axis": "rad", "turned": "%", "mAVE": "m/s"}
 ERRORS = {
     "mATE": "translation", "mASE": "scale", "mAOE": "orientation", "mAVE": "velocity", "mAAE": "attribute",
 }  # fmt: skip
@@ -26,6 +28,9 @@ class Record:
     mAP and NDS are in [0, 1], mATE in metres, mAOE in radians, mAVE in m/s; AP and truths (boxes that the metric
     counts) are by class. `seconds` is the time of the training. `start` is a digest of the weights it started from.
     Runs of one `protocol` share everything but what their arms are about and the seed; `key` names this line.
+
+    Of matched boxes: axis, the error of the axis in radians, and turned, the share that looks the other way; over
+    classes (None where nothing matched), and by class.
     """
 
     suite: str
@@ -52,6 +57,10 @@ class Record:
     start: str
     protocol: str
     key: str
+    axis: float | None = None
+    turned: float | None = None
+    axes: dict[str, float] = field(default_factory=dict)
+    turns: dict[str, float] = field(default_factory=dict)
 
 
 class Ledger(NamedTuple):
@@ -61,15 +70,25 @@ class Ledger(NamedTuple):
     torn: str = ""
 
 
-def accuracy(metrics: Metrics) -> dict[str, float | dict[str, float] | dict[str, int]]:
+def accuracy(metrics: Metrics) -> dict[str, float | None | dict[str, float] | dict[str, int]]:
     """The fields of a Record that the metric gives."""
+    headings = {name: entry.headings for name, entry in metrics.classes.items() if not math.isnan(entry.headings.axis)}
     return {
         "mAP": round(metrics.mean_ap, DECIMALS),
         "NDS": round(metrics.nds, DECIMALS),
-        **{name: round(getattr(metrics.errors, field), DECIMALS) for name, field in ERRORS.items()},
+        **{name: round(getattr(metrics.errors, error), DECIMALS) for name, error in ERRORS.items()},
+        "axis": _known(metrics.headings.axis),
+        "turned": _known(metrics.headings.turned),
+        "axes": {name: round(entry.axis, DECIMALS) for name, entry in headings.items()},
+        "turns": {name: round(entry.turned, DECIMALS) for name, entry in headings.items()},
         "AP": {name: round(entry.ap, DECIMALS) for name, entry in metrics.classes.items()},
         "truths": {name: entry.ground_truths for name, entry in metrics.classes.items()},
     }
+
+
+def _known(value: float) -> float | None:
+    """Rounded; None for NaN, which JSON has no word for."""
+    return None if math.isnan(value) else round(value, DECIMALS)
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -119,7 +138,11 @@ def _record(line: str) -> Record:
     entries = json.loads(line)
     if not isinstance(entries, dict):
         raise ValueError("not a JSON object")
-    lacking = [entry.name for entry in fields(Record) if entry.name not in entries]
+    lacking = [
+        entry.name
+        for entry in fields(Record)
+        if entry.name not in entries and entry.default is MISSING and entry.default_factory is MISSING
+    ]
     if lacking:
         raise ValueError(f"it lacks {', '.join(lacking)}")
     return Record(**entries)

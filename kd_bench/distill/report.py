@@ -151,11 +151,16 @@ def _facts(records: Sequence[Record]) -> str:
 def _teachers(records: Sequence[Record]) -> str:
     figures = [figure for figure in FIGURES if any(getattr(record, figure) is not None for record in teachers(records))]
     rows = [
-        (_teacher(record), *(number_text(getattr(record, figure), figure) for figure in figures), str(record.steps))
+        (_teacher(record), *(_number(record, figure) for figure in figures), str(record.steps))
         for record in teachers(records)
     ]
     names = [f"{figure} {unit}".strip() for figure, unit in FIGURES.items() if figure in figures]
     return "## Teachers\n\n" + markdown_table(("teacher", *names, "steps"), rows) if rows else ""
+
+
+def _number(record: Record, figure: str) -> str:
+    value = getattr(record, figure)
+    return "" if value is None else number_text(value, figure)
 
 
 def _teacher(record: Record) -> str:

@@ -116,7 +116,7 @@ def test_features_stay_open_while_two_seeds_cannot_tell():
 
 
 def test_the_report_says_gains_missing_runs_and_what_was_chosen(tmp_path):
-    records = pairs(CHOSEN, 0.02)
+    records = [replace(entry, axis=0.2, turned=0.15) for entry in pairs(CHOSEN, 0.02)]
     records += [record("answers", 100, 0.25, suite="terms", split="tune")]
     records += [record("plain_features", 100, 0.26, suite="terms", split="tune")]
     records += [record("teacher", 0, 0.7, suite="teacher", student="", protocol="identity", steps=3000)]
@@ -127,6 +127,7 @@ def test_the_report_says_gains_missing_runs_and_what_was_chosen(tmp_path):
     assert "The best here is `plain_features`; the other suites report `answers`" in text
     assert f"Missing (seeds there): none 3 of 5, {BEST.name} 3 of 5, heads 0 of 3" in text
     assert "| centerpoint | 70.0 |" in text and "+2.2, +2.9" in text and "/far/away" not in text
+    assert "| axis rad | turned % |" in text and "| 0.20 ± 0.00 | 15.0 ± 0.0 |" in text
     assert "No run yet." in text
     assert all(file.is_file() and file.stat().st_size > 1000 for file in files) and len(files) == 3
     assert TERMS.split == "tune"
