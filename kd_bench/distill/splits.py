@@ -22,13 +22,14 @@ LEAST_SCENES, LEAST_BOXES = 24, 100  # of the reported split: scenes, and boxes 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """What to render: scenes of `frames` keyframes from `seed` on."""
+    """What to render: scenes of `frames` keyframes from `seed` on; `sweeps` LiDAR turns between two keyframes."""
 
     scenes: int
     seed: int
     frames: int = 20
     width: int = 704
     height: int = 256
+    sweeps: int = 4  # 10 turns a second, as most robots' LiDARs have; 20 take half as long again to render
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ PLANS = {
 def render_missing(
     folder: Path, plans: Mapping[str, SplitPlan], jobs: int, on_scene: Callable[[str, int, int], None]
 ) -> None:
-    """Render the missing scenes of the splits, each in its own folder in `folder`, with ten sweeps and masks.
+    """Render the missing scenes of the splits, each in its own folder in `folder`, with masks.
 
     Tables that were not rendered here stay as they are. `on_scene(split, done, total)` may raise to stop. Raises
     DataError if a split was rendered with other settings.
@@ -71,7 +72,7 @@ def render_missing(
         if not (root / SYNTHETIC_VERSION).is_dir() or (root / "settings.json").is_file():
             config = SynthConfig(
                 root, scenes=plan.scenes, frames=plan.frames, seed=plan.seed, width=plan.width, height=plan.height,
-                jobs=jobs, masks=True,
+                sweeps=plan.sweeps, jobs=jobs, masks=True,
             )  # fmt: skip
             generate(config, lambda done, total, name=name: on_scene(name, done, total))
 
