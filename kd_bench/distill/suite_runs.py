@@ -1,57 +1,31 @@
-"""From suites to runs: which configuration, which start, and what makes a run unique."""
+"""From suites to runs: which configuration and which start."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from kd_bench.distill.arms import TEACHERS, Arm, Slice, Start, Suite
+from kd_bench.distill.digests import DIGITS, content_digest, training_digest
 from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.splits import REPORTED, TRAIN, Split
 from kd_bench.distill.worker import TRAINED_FILE
 from kd_perception.resources import resource
-from kd_perception.student.box_codes import Heading
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
-from kd_training.config.distill import (
-    CrossHeadConfig,
-    DistillConfig,
-    LabelFeatureConfig,
-    PearsonConfig,
-    RayContrastConfig,
-)
+from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import (
     AnyConfig,
-    LabelTrainConfig,
-    TeacherTrainConfig,
     TrainConfig,
     label_config,
     load_config,
     student_config,
     teacher_config,
 )
-from kd_training.config.sections import DataConfig, DataRoot, PseudoConfig
+from kd_training.config.sections import DataConfig, DataRoot
 
 TEACHER, ENCODER = "teacher", "label encoder"  # arms of what students learn from; TEACHER is the suite of both
 TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
-DIGITS = 16  # of a digest
-# Keys that are younger than the ledgers, which hold digests without them: section, name, value before.
-YOUNGER_KEYS = (
-    ("data", "anchor", ""),
-    ("data", "unlabelled", []),
-    ("data", "pseudo", asdict(PseudoConfig())),
-    ("distill", "cross_head", asdict(CrossHeadConfig())),
-    ("distill", "labels", asdict(LabelFeatureConfig())),
-    ("distill", "pearson", asdict(PearsonConfig())),
-    ("distill", "ray_contrast", asdict(RayContrastConfig())),
-    ("model", "classes", {}),
-    ("teacher", "classes", {}),
-    ("model", "heading", Heading.vector),
-    ("teacher", "heading", Heading.vector),
-)
 KEYFRAMES_APART_S = 0.5
 PSEUDO_FOLDER = "labels"  # in the folder of the teacher that made them
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
@@ -177,7 +151,7 @@ class Planner:
         return Run(
             suite=TEACHER, student="", teacher=name, arm=TEACHER, seed=schedule.seed, split=REPORTED,
             source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-            start="", digest=_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
+            start="", digest=training_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
         )  # fmt: skip
 
     def encoder_run(self, teacher: str) -> Run:
@@ -192,7 +166,7 @@ class Planner:
         return Run(
             suite=TEACHER, student="", teacher=teacher, arm=ENCODER, seed=schedule.seed, split=REPORTED,
             source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-            start="", digest=_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
+            start="", digest=training_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
         )  # fmt: skip
 
     def student_run(self, suite: Suite, arm: Arm, seed: int) -> Run:
@@ -203,9 +177,9 @@ class Planner:
         return Run(
             suite=suite.name, student=suite.student, teacher=arm.teacher, arm=arm.name, seed=seed, split=suite.split,
             source=splits[suite.split].source, config=config, weights=start, steps=config.schedule.steps,
-            batch=self.settings.batch, start=_file_digest(start)[:DIGITS] if start else "",
-            digest=_digest(config, start, train),
-            protocol=_digest(shared, start, train, splits[REPORTED].identity),
+            batch=self.settings.batch, start=content_digest(start)[:DIGITS] if start else "",
+            digest=training_digest(config, start, train),
+            protocol=training_digest(shared, start, train, splits[REPORTED].identity),
         )  # fmt: skip
 
     def _config(self, suite: Suite, arm: Arm, seed: int) -> TrainConfig:
@@ -256,60 +230,9 @@ def suite_config(student: str) -> TrainConfig:
 
 def _scoring(weights: Path, teacher: str, data: Split) -> Run:
     """The score of a teacher's existing weights."""
-    schedule, digest = checkpoint_config(weights).schedule, _file_digest(weights)[:DIGITS]
+    schedule, digest = checkpoint_config(weights).schedule, content_digest(weights)[:DIGITS]
     return Run(
         suite=TEACHER, student="", teacher=teacher, arm=TEACHER, seed=schedule.seed, split=REPORTED,
         source=data.source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch, start=digest,
         digest=digest, protocol=data.identity,
     )  # fmt: skip
-
-
-def _digest(config: AnyConfig, start: Path | None, train: Split, *further: str) -> str:
-    """A digest of everything that decides a training's result.
-
-    Files count by their content. Paths, times of saving and memory for caches do not count.
-    """
-    schedule = replace(config.schedule, save_minutes=0.0, log_steps=1, keep_steps=[])
-    data = replace(config.data, roots=_by_content(config.data.roots, train), validation=[], workers=0)
-    changes = {"schedule": schedule, "data": data}
-    if isinstance(config, TeacherTrainConfig):
-        changes["data"] = replace(data, cache_bytes=0)
-    elif isinstance(config, LabelTrainConfig):
-        changes["labels"] = replace(config.labels, teacher=_file_digest(Path(config.labels.teacher)))
-    else:
-        calibration = _by_content(data.pseudo.calibration, train)
-        pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)
-        unlabelled = _by_content(data.unlabelled, train)
-        changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
-        distill = config.distill
-        teacher, encoder = (
-            _file_digest(Path(name)) if name else "" for name in (distill.teacher, distill.labels.encoder)
-        )
-        labels = replace(distill.labels, encoder=encoder)
-        changes["distill"] = replace(distill, teacher=teacher, labels=labels, teacher_recipe="", cache_bytes=0)
-    parts = (hashed_yaml(replace(config, **changes)), _file_digest(start) if start else "", *further)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
-
-
-def _by_content(sources: Sequence[DataRoot], train: Split) -> list[DataRoot]:
-    """Parts of the training split, wherever it lies."""
-    return [replace(source, root=train.identity, version="") for source in sources]
-
-
-def hashed_yaml(config: AnyConfig) -> str:
-    """All keys that ledgers hash: those that are younger than the ledgers only where they have another value."""
-    keys = OmegaConf.to_container(OmegaConf.structured(config))
-    for section, name, before in YOUNGER_KEYS:
-        if name in keys.get(section, {}) and keys[section][name] == before:
-            del keys[section][name]
-    return OmegaConf.to_yaml(OmegaConf.create(keys))
-
-
-def _file_digest(path: Path) -> str:
-    return _digest_of_content(path, path.stat().st_mtime_ns)
-
-
-@lru_cache
-def _digest_of_content(path: Path, _: int) -> str:
-    """Of a file as it was at one time: a plan asks for the same few files over and over."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
