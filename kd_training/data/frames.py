@@ -1,7 +1,6 @@
 """Training frames: what a nuScenes-format data set says about a keyframe, read when it is asked for; files are opened
 when a sample is made."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -30,13 +29,11 @@ from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.classes import NUSCENES, ClassList
-from kd_perception.student.spec import MemorySpec
 from kd_training.config.sections import DataRoot
 from kd_training.data.doubt import DoubtfulCells
 from kd_training.data.frame_facts import FrameFacts, scene_facts
 from kd_training.data.pseudo_labels import PseudoLabelFolder, PseudoLabels
 
-INTERVAL_TOLERANCE_S = 0.1
 KEPT_FRAMES = 128  # in memory per process; a frame with its boxes takes about 30 kB
 
 
@@ -244,64 +241,3 @@ def open_frames(
     if not frames:
         raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
     return frames
-
-
-def check_clouds(frames: Sequence[TrainingFrame], where: str = "data.roots") -> None:
-    """Raise DataError if a keyframe has no LiDAR: a teacher sees nothing else."""
-    without = [number for number, facts in enumerate(facts_of(frames)) if not facts.lidars]
-    if without:
-        first = frames[without[0]]
-        raise DataError(
-            f"{len(without)} of {len(frames)} keyframes of {where} have no LiDAR in their tables, which a teacher "
-            f"needs; the first is sample {first.frame.sample_token} of scene '{first.frame.scene}' in "
-            f"{first.nusc.dataroot}; choose other scenes ({where}[].scenes)"
-        )
-
-
-def check_depth_labels(frames: Sequence[TrainingFrame]) -> None:
-    """Raise ConfigError if no keyframe has a LiDAR, which gives a student its depth labels."""
-    if not any(facts.lidars for facts in facts_of(frames)):
-        raise ConfigError(
-            "no keyframe of data.roots has a LiDAR, so there are no depth labels; set loss.depth=0 for a camera-only "
-            "data set"
-        )
-
-
-def what_is_masked(frames: Sequence[TrainingFrame]) -> list[str]:
-    """Sentences that count what keyframes lack: images of cameras, which are masked, and LiDARs."""
-    sentences, known = [], facts_of(frames)
-    masked = Counter(name for facts in known for name in facts.masked)
-    if masked:
-        counts = ", ".join(f"{name} in {count}" for name, count in sorted(masked.items()))
-        sentences.append(f"the tables lack images, their cameras are masked (of {len(frames)} keyframes): {counts}")
-    if without := sum(not facts.lidars for facts in known):
-        sentences.append(f"{without} of {len(frames)} keyframes have no LiDAR and therefore no depth labels")
-    return sentences
-
-
-def check_intervals(frames: Sequence[TrainingFrame], memory: MemorySpec) -> None:
-    """Raise ConfigError if the data has no pairs near the shortest or the longest interval: a student's file must not
-    claim intervals that it was not trained on."""
-    ages = [
-        (stamp - line.stamps_us[index]) / 1e6
-        for line, stamps in _moments(frames)
-        for stamp in stamps
-        for index in line.earlier(stamp, memory.shortest_s, memory.longest_s)
-    ]
-    if not ages:
-        raise ConfigError(
-            f"no two camera frames of data.roots are {memory.shortest_s:g} to {memory.longest_s:g} s apart; widen "
-            "model.temporal.shortest and longest"
-        )
-    if min(ages) > memory.shortest_s + INTERVAL_TOLERANCE_S or max(ages) < memory.longest_s - INTERVAL_TOLERANCE_S:
-        raise ConfigError(
-            f"camera frames of data.roots are {min(ages):.2f} to {max(ages):.2f} s apart, but model.temporal says "
-            f"{memory.shortest_s:g} to {memory.longest_s:g} s; set shortest and longest to what the data has"
-        )
-
-
-def _moments(frames: Sequence[TrainingFrame]) -> list[tuple[CameraTimeline, np.ndarray]]:
-    """Time lines, and the times (F,) of keyframes in them."""
-    if isinstance(frames, KeyFrames):
-        return frames.moments
-    return [(frame.timeline, np.array([frame.frame.timestamp_us])) for frame in frames]

@@ -20,7 +20,7 @@ from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, load_state
 from kd_training.config.experiment import AnyConfig, TrainConfig
 from kd_training.config.sections import ScheduleConfig
 from kd_training.data.first_look import check_boxes
-from kd_training.data.frames import what_is_masked
+from kd_training.data.frame_checks import what_is_masked
 from kd_training.loop.before_start import check_start
 from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.loading import batches_ahead, batches_of_workers, dead_workers_told

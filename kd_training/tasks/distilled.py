@@ -10,7 +10,7 @@ from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch
 from kd_training.data.first_look import check_first_clouds
-from kd_training.data.frames import check_clouds
+from kd_training.data.frame_checks import check_clouds
 from kd_training.data.lidar_source import LidarSource
 from kd_training.distill.blending import build_blending
 from kd_training.distill.blending.gradients import SharedLayers

@@ -13,7 +13,7 @@ from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.data.first_look import check_first_clouds
-from kd_training.data.frames import check_depth_labels, check_intervals
+from kd_training.data.frame_checks import check_depth_labels, check_intervals
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.unlabelled_sets import open_student_frames
 from kd_training.losses.detection import student_losses

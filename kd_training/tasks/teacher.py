@@ -10,7 +10,8 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TeacherTrainConfig
 from kd_training.data.first_look import check_first_clouds
-from kd_training.data.frames import check_clouds, open_frames
+from kd_training.data.frame_checks import check_clouds
+from kd_training.data.frames import open_frames
 from kd_training.data.lidar_batches import LidarBatch, LidarBatches
 from kd_training.data.lidar_source import LidarSource
 from kd_training.losses.detection import detection_losses

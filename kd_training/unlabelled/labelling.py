@@ -19,7 +19,8 @@ from kd_perception.errors import ConfigError, DataError
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.experiment import TrainConfig, teacher_config
 from kd_training.config.student_spec import configured_classes
-from kd_training.data.frames import Dataset, KeyFrames, check_clouds
+from kd_training.data.frame_checks import check_clouds
+from kd_training.data.frames import Dataset, KeyFrames
 from kd_training.data.pseudo_labels import PseudoLabels, scene_file, write_pseudo_labels
 from kd_training.data.unlabelled_sets import LABELS_FOLDER, check_apart, open_sets
 from kd_training.evaluation.teacher import TeacherDetector

@@ -9,7 +9,8 @@ from support.nuscenes_tables import SCENES, VERSION, four_and_seven, without_row
 from kd_perception.datasets.nuscenes import scene_samples
 from kd_training.config.sections import DataRoot
 from kd_training.data import frames as module
-from kd_training.data.frames import KeyFrames, check_depth_labels, facts_of, open_dataset, open_frames, what_is_masked
+from kd_training.data.frame_checks import check_depth_labels, what_is_masked
+from kd_training.data.frames import KeyFrames, facts_of, open_dataset, open_frames
 from kd_training.data.sampling import frame_weights
 from kd_training.tasks.plan import epoch_samples
 

@@ -19,7 +19,8 @@ from kd_training.config.sections import AugmentConfig, DataRoot
 from kd_training.config.teacher import PointsConfig
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import Batch, collate
-from kd_training.data.frames import TrainingFrame, open_frames, what_is_masked
+from kd_training.data.frame_checks import what_is_masked
+from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.samples import SampleReader, TrainingSample
 from kd_training.models.students.bevdet import BevDet

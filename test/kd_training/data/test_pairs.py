@@ -14,7 +14,8 @@ from kd_training.config.sections import AugmentConfig, DataRoot, ModelConfig, Te
 from kd_training.config.student_spec import student_spec
 from kd_training.data.augment import draw_augmentation
 from kd_training.data.batches import collate
-from kd_training.data.frames import TrainingFrame, check_intervals, open_frames
+from kd_training.data.frame_checks import check_intervals
+from kd_training.data.frames import TrainingFrame, open_frames
 from kd_training.data.samples import SampleReader
 
 MODEL = ModelConfig(name="test", temporal=TemporalConfig(frames=2))
