@@ -113,7 +113,7 @@ def draw_comparison(around: Surroundings, detections: Mapping[str, Boxes]) -> np
     size = cameras.shape[1] // max(LEAST_PANELS, len(drawn) + 1)
     panels = []
     for name, boxes in drawn.items():
-        found, hits = match(boxes, ground_truth)
+        found, hits, _ = match(boxes, ground_truth)
         panel = draw_bev(boxes, ground_truth=ground_truth, points=around.cloud, size=size, missed=~found)
         caption(panel, f"{name}: {found.sum()} of {len(found)} found, {(~hits).sum()} false")
         panels.append(panel)
