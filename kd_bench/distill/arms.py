@@ -129,7 +129,7 @@ TERMS = Suite(
     ),
     baseline="answers", split=TUNED, length=HALF,
 )  # fmt: skip
-FEATURES = tuple(arm.name for arm in TERMS.arms if arm.name.endswith("_features"))  # beside the answers
+FEATURES = tuple(arm.name for arm in TERMS.arms if arm.name.endswith("_features"))  # on top of the answers
 CHOSEN = "answers"  # the best of TERMS on the tuning split
 BEST = replace(TERMS.arm(CHOSEN), seeds=5)
 

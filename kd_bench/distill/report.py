@@ -21,7 +21,7 @@ from kd_perception.geometry.classes import CLASSES
 METHOD = f"""Every arm of a suite has the same start, data, steps, batches and seeds, with a teacher or without. The
 start is an image half (backbone, neck, depth) that LiDAR depth alone has taught, from
 `config/training/depth_pretrain_demo.yaml`: it has seen no label. In `published` it is ImageNet's backbone, and LiDAR
-depth supervises neither arm. Everything else begins anew from the seed. Which terms the teacher's lessons have was
+depth supervises neither arm. Everything else starts from the seed. Which terms the teacher's lessons have was
 fixed on the split `tune`, with seeds of its own (suite `terms`; the choice is `{CHOSEN}`). All other figures are of the
 split `val`; the scenes of all splits differ.
 

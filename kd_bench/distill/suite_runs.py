@@ -28,7 +28,7 @@ TEACHER, ENCODER = "teacher", "label encoder"  # arms of what students learn fro
 TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
 KEYFRAMES_APART_S = 0.5
 PSEUDO_FOLDER = "labels"  # in the folder of the teacher that made them
-BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that begin anew
+BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that start from the seed
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,7 @@ class Planner:
         config = teacher_config(load_config(recipe), str(recipe))
         roots = [shown_to_teacher(splits[TRAIN], TEACHERS[name])]
         config = replace(config, data=replace(config.data, roots=roots, validation=[splits[REPORTED].source]))
-        schedule = config.schedule
-        return Run(
-            suite=TEACHER, student="", teacher=name, arm=TEACHER, seed=schedule.seed, split=REPORTED,
-            source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-            start="", digest=training_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
-        )  # fmt: skip
+        return self._taught_first(name, TEACHER, config)
 
     def encoder_run(self, teacher: str) -> Run:
         """The training of the label encoder that belongs to a teacher, on the labels that the teacher has seen."""
@@ -162,11 +157,15 @@ class Planner:
         data = replace(config.data, roots=roots, validation=[splits[REPORTED].source])
         weights = self.weights_of(self.teacher_run(teacher))
         config = replace(config, labels=replace(config.labels, teacher=str(weights)), data=data)
-        schedule = config.schedule
+        return self._taught_first(teacher, ENCODER, config)
+
+    def _taught_first(self, teacher: str, arm: str, config: AnyConfig) -> Run:
+        """The training of what students learn from."""
+        reported, schedule = self.given.splits[REPORTED], config.schedule
         return Run(
-            suite=TEACHER, student="", teacher=teacher, arm=ENCODER, seed=schedule.seed, split=REPORTED,
-            source=splits[REPORTED].source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch,
-            start="", digest=training_digest(config, None, splits[TRAIN]), protocol=splits[REPORTED].identity,
+            suite=TEACHER, student="", teacher=teacher, arm=arm, seed=schedule.seed, split=REPORTED,
+            source=reported.source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch, start="",
+            digest=training_digest(config, None, self.given.splits[TRAIN]), protocol=reported.identity,
         )  # fmt: skip
 
     def student_run(self, suite: Suite, arm: Arm, seed: int) -> Run:

@@ -37,7 +37,7 @@ def load_label_encoder(weights: Path, teacher: CenterPoint, digest: str) -> Labe
     if bytes(read_weights(weights)[0].get(DIGEST, torch.empty(0)).tolist()).hex() != digest:
         raise ConfigError(
             f"{weights} was trained through another teacher than {teacher.config.name}, or other weights of it; train "
-            f"it anew: kd train config/labels/... labels.teacher=FILE (it was {config.labels.teacher})"
+            f"it again: kd train config/labels/... labels.teacher=FILE (it was {config.labels.teacher})"
         )
     model = LabelEncoder(config.labels, teacher)
     load_weights(model, weights)

@@ -89,7 +89,7 @@ class CrossHeadConfig:
     arXiv:2306.11369)."""
 
     weight: float = 0.0
-    boxes: float = 0.25  # of the box codes' L1 at true centres, beside the heatmap
+    boxes: float = 0.25  # of the box codes' L1 at true centres, next to the heatmap
     velocity: float = 0.2  # code weight within the boxes
 
 

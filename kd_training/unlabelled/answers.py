@@ -86,7 +86,7 @@ class AnsweringTeacher:
 
 def scene_identity(dataset: Dataset, scene: str, teacher: str) -> str:
     """A digest of the teacher, a scene's keyframes, the times of their clouds, and the first cloud's bytes, which stand
-    for all: a set that was made anew has others."""
+    for all: a set that was made again has others."""
     nusc, digest = dataset.nusc, hashlib.sha256(f"{FORMAT} {teacher}".encode())
     first = True
     for token in scene_samples(nusc, scene):

@@ -97,11 +97,11 @@ def read_thresholds(path: Path, teacher: str, classes: ClassList) -> Thresholds:
     if found.teacher != teacher:
         raise ConfigError(
             f"{path} holds thresholds of another teacher (weights {found.teacher[:12]}..., distill.teacher has "
-            f"{teacher[:12]}...): scores of different teachers mean different things; calibrate anew with kd label"
+            f"{teacher[:12]}...): scores of different teachers mean different things; calibrate again with kd label"
         )
     if tuple(found.classes) != classes.names:
         raise ConfigError(
             f"{path} holds thresholds of the classes {', '.join(found.classes)}, but the teacher has "
-            f"{', '.join(classes.names)}; calibrate anew with kd label"
+            f"{', '.join(classes.names)}; calibrate again with kd label"
         )
     return found

@@ -123,7 +123,7 @@ def test_a_file_of_thresholds_says_whose_they_are(tmp_path):
     thresholds, path = calibrate(judged(CAR, score, true, 2), "teacher one", CONFIG), tmp_path / "thresholds.json"
     write_thresholds(path, thresholds)
     assert read_thresholds(path, "teacher one", NUSCENES) == thresholds
-    with pytest.raises(ConfigError, match="thresholds of another teacher .*calibrate anew"):
+    with pytest.raises(ConfigError, match="thresholds of another teacher .*calibrate again"):
         read_thresholds(path, "teacher two", NUSCENES)
     path.write_text('{"teacher": 3}')
     with pytest.raises(DataError, match="holds no thresholds"):

@@ -151,7 +151,7 @@ def test_interrupted_it_goes_on_where_it_stopped(data, weights, teacher, tmp_pat
         label_missing(config)
     teacher.stop_at = 100
     assert label_missing(config) is not None
-    assert len(teacher.asked) == 4 + 3  # the first scene was kept, the second begins anew
+    assert len(teacher.asked) == 4 + 3  # the first scene was kept, the second starts over
     assert label_missing(config) is None
     config.data.pseudo.tracked = 2  # other settings need no teacher
     assert label_missing(config) is not None
