@@ -16,7 +16,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
-from kd_perception.bringup.namesakes import DISCOVERY_S, nodes_called, sentence, wait_until_alone
+from kd_perception.bringup.namesakes import DISCOVERY_S, LATE_DISCOVERY_S, nodes_called, sentence, wait_until_alone
 from kd_perception.errors import KdError
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
@@ -28,7 +28,8 @@ _GOAL = {
     DEACTIVATE: State.PRIMARY_STATE_INACTIVE,
     CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
 }
-_AT_REST = (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
+_CONFIGURED = (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
+_AT_REST = (State.PRIMARY_STATE_UNCONFIGURED, *_CONFIGURED)
 POLL_S = 0.05
 ASK_S = 3.0  # between two requests for the state of a node that has not responded
 IDLE_LOOKS = 3  # the request is sent again when the node is in another state of rest this often in a row
@@ -65,7 +66,7 @@ class LifecycleClient:
         """
         self._report = report
         self._others: set[str] = set()  # names that nodes have which ran before ours
-        self._knows_all_s = time.monotonic() + DISCOVERY_S
+        self._since_s = time.monotonic()
         self._context = Context()
         self._context.init(domain_id=domain_id)
         self._node = rclpy.create_node(
@@ -93,13 +94,13 @@ class LifecycleClient:
         """
         for name in self._requests:
             self._wait(partial(self._has_come, name), START_TIMEOUT_S, stop)
-        self._wait(lambda: time.monotonic() > self._knows_all_s, DISCOVERY_S, stop)
-        for name in self._requests:
-            if not wait_until_alone(self._full_name(name), self._node, stop, self._report) and not stop():
-                raise NamesakeError(sentence(self._full_name(name)))
+        self._wait(partial(self._has_run, DISCOVERY_S), DISCOVERY_S, stop)
+        self._refuse_namesakes(stop)
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
                 self._change_own(name, transition, stop)
+        self._wait(partial(self._has_run, LATE_DISCOVERY_S), LATE_DISCOVERY_S, stop)
+        self._refuse_namesakes(stop)
 
     def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring one node through CONFIGURE, ACTIVATE, DEACTIVATE or CLEANUP; raises TransitionError if it refuses."""
@@ -122,14 +123,25 @@ class LifecycleClient:
                 raise TransitionError(name, f"{name} was not {_DONE[transition]} within {TRANSITION_TIMEOUT_S:.0f} s")
 
     def _change_own(self, name: str, transition: int, stop: Callable[[], bool]) -> None:
-        """`change`; a refusal may be that of a namesake that was seen late, while ours was not there yet."""
+        """`change`; a refusal may be that of a namesake that was seen late, while ours was not there yet.
+
+        Ours was never configured before: a node that refuses to be because it is already is not ours.
+        """
         try:
             self.change(name, transition, stop)
         except TransitionError:
-            self._wait(lambda: self._count(name) > 1, DISCOVERY_S, stop)
-            if self._count(name) > 1:
+            runs = transition == CONFIGURE and self._state(name, stop) in _CONFIGURED
+            if runs or self._wait(lambda: self._count(name) > 1, DISCOVERY_S, stop):
                 raise NamesakeError(sentence(self._full_name(name))) from None
             raise
+
+    def _refuse_namesakes(self, stop: Callable[[], bool]) -> None:
+        for name in self._requests:
+            if not wait_until_alone(self._full_name(name), self._node, stop, self._report) and not stop():
+                raise NamesakeError(sentence(self._full_name(name)))
+
+    def _has_run(self, seconds: float) -> bool:
+        return time.monotonic() - self._since_s > seconds
 
     def _full_name(self, name: str) -> str:
         return self._node.resolve_service_name(name)

@@ -13,7 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 from support.domains import free_domain
 
 from kd_perception.bringup import lifecycle_client
-from kd_perception.bringup.lifecycle_client import ACTIVATE, CONFIGURE, LifecycleClient, TransitionError
+from kd_perception.bringup.lifecycle_client import ACTIVATE, CONFIGURE, LifecycleClient, NamesakeError, TransitionError
 
 NAME = "forgetful"
 GOALS = {CONFIGURE: State.PRIMARY_STATE_INACTIVE, ACTIVATE: State.PRIMARY_STATE_ACTIVE}
@@ -116,3 +116,13 @@ def test_waiting_ends_when_told_to_stop():
     calls = iter([False] * 5)
     with forgetful(deaf=100) as (_, client):
         client.change(NAME, CONFIGURE, stop=lambda: next(calls, True))
+
+
+def test_a_node_that_was_configured_before_ours_came_is_a_namesake():
+    with forgetful(refuses=True) as (served, client):
+        served.state = State.PRIMARY_STATE_ACTIVE
+        with pytest.raises(NamesakeError, match="^another node is called /forgetful; end it, or use"):
+            client.bring_up()
+        served.state = State.PRIMARY_STATE_UNCONFIGURED
+        with pytest.raises(TransitionError, match="forgetful could not be configured"):
+            client.bring_up()
