@@ -22,7 +22,7 @@ from kd_perception.geometry.transforms import make_transform, quaternion_from_ya
 from kd_perception.images.decoding import decode_image
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
-from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.ros.images import to_image
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.received import read_compressed_image, read_image

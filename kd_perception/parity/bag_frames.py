@@ -15,7 +15,7 @@ from tf2_msgs.msg import TFMessage
 from kd_perception.bags.reader import BagReader
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.camera import Camera
-from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
+from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.parity.inputs import BagInputs
 from kd_perception.ros.deserialise import deserialise

@@ -11,8 +11,8 @@ import numpy as np
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.camera import Camera
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
-from kd_perception.nodes.bev_student.grace_period import GracePeriod
-from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.nodes.common.grace_period import GracePeriod
+from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.ros.received import ReceivedImage
 from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.runtime.camera_motion import CameraMotion

@@ -18,12 +18,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from kd_perception.errors import DataError, KdError
 from kd_perception.nodes.bev_student.arrivals import Arrivals
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
-from kd_perception.nodes.bev_student.odometry import OdometryWatch, PoseSource
-from kd_perception.nodes.bev_student.outputs import Outputs
-from kd_perception.nodes.bev_student.reporting import FrameReporter
 from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
+from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource
+from kd_perception.nodes.common.outputs import Outputs
+from kd_perception.nodes.common.reporting import FrameReporter
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.camera_topics import CameraInput
 from kd_perception.ros.geometry import from_pose

@@ -13,14 +13,14 @@ from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.intake import Intake, Receivers, Reports
-from kd_perception.nodes.bev_student.odometry import PoseSource
-from kd_perception.nodes.bev_student.outputs import Outputs
-from kd_perception.nodes.bev_student.reporting import FrameReporter
 from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.common.health import DelayMonitor, Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run, wait_for_subscribers
+from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.nodes.common.output_formats import chosen_formats
+from kd_perception.nodes.common.outputs import Outputs
+from kd_perception.nodes.common.reporting import FrameReporter
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.camera_topics import camera_topics
 from kd_perception.ros.received import ReceivedImage

@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from kd_perception.nodes.bev_student.odometry import OdometryWatch
 from kd_perception.nodes.common.health import ERROR, OK, WARN, DelayMonitor
 from kd_perception.nodes.common.latest_worker import LatestWorker
+from kd_perception.nodes.common.odometry import OdometryWatch
 
 S = 1_000_000_000
 

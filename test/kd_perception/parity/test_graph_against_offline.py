@@ -18,7 +18,7 @@ from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
-from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.parity import command
 from kd_perception.parity.bag_frames import BagWalk

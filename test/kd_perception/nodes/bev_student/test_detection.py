@@ -16,8 +16,8 @@ from kd_perception.geometry.classes import CLASSES, NUSCENES
 from kd_perception.geometry.transforms import make_transform
 from kd_perception.nodes.bev_student.camera_watch import FROZEN_AFTER, CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
-from kd_perception.nodes.bev_student.grace_period import GracePeriod
-from kd_perception.nodes.bev_student.odometry import PoseSource
+from kd_perception.nodes.common.grace_period import GracePeriod
+from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.received import read_image

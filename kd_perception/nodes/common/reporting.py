@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.errors import KdError
-from kd_perception.nodes.bev_student.outputs import Outputs
 from kd_perception.nodes.common.health import Health
+from kd_perception.nodes.common.outputs import Outputs
 from kd_perception.runtime.bev_memory import MEMORY_NONE
 from kd_perception.runtime.frame import FrameRecord, Outcome
 
