@@ -59,6 +59,7 @@ setup(
             "synth = kd_synthetic.cli:synth",
             "train = kd_training.cli:train",
             "label = kd_training.unlabelled.command:label",
+            "continual = kd_training.continual.cli:app",
             "eval = kd_perception.evaluation.offline:evaluate",
             "kitti-ap = kd_perception.evaluation.kitti_command:kitti_command",
             "compare = kd_perception.evaluation.comparison:compare",

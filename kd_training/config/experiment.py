@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import read_classes
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
+from kd_training.config.continual import ContinualConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.labels import LabelDataConfig, LabelModelConfig
 from kd_training.config.sections import (
@@ -41,6 +42,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    continual: ContinualConfig = field(default_factory=ContinualConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     schedule: StudentScheduleConfig = field(default_factory=StudentScheduleConfig)

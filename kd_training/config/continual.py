@@ -1,0 +1,31 @@
+"""Section `continual:` of a student's configuration: how it learns a new domain without forgetting earlier ones."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ReplayConfig:
+    """What is replayed of earlier domains while a new one is learnt: see kd_training.continual.buffer."""
+
+    folder: str = ""  # replay buffer; empty: nothing is replayed
+    share: float = 0.5  # of the samples that are replayed
+    importance: bool = True  # drawn by score, with weights that make up for it; else evenly
+
+
+@dataclass
+class BufferConfig:
+    """A new buffer's bound, and how it is filled; an existing one keeps its own."""
+
+    keyframes: int = 200  # at most
+    reservoir: float = 0.5  # share of them that is drawn evenly from all that was offered; the rest by importance
+    neighbour: float = 0.5  # seconds before a keyframe of the moment whose images are kept for memory; 0: none
+    sweeps: int = 9  # older sweeps of each LiDAR that are kept with a keyframe, for a teacher
+    seed: int = 0
+
+
+@dataclass
+class ContinualConfig:
+    """How a student learns a new domain."""
+
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
