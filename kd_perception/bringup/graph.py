@@ -17,6 +17,7 @@ from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.option import Parameter
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.options.teacher import TeacherOptions
 from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.resources import resource
 from kd_perception.topics import SAMPLE, TF_STATIC_TOPIC, TF_TOPIC, camera_topics
@@ -39,6 +40,7 @@ RIG = (
     "sync_tolerance_ms",
     "sync_deadline_ms",
 )
+TEACHER = ("model", "rate_hz")
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version", "classes", "output_messages")
 VISUALIZER = ("camera_names", "transport", "classes")
@@ -156,6 +158,18 @@ def replay_evaluate_graph(
     pictures = (_visualizer(detector, graph),) if graph.visualizer else ()
     nodes = (_evaluator(evaluator, graph), *pictures, _bev_student(detector, graph), replay_node(replay, graph))
     return Graph(nodes, _rviz(graph), graph.namespace)
+
+
+def lidar_teacher_node(teacher: TeacherOptions, detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
+    """The LiDAR teacher beside a detector, whose frames and odometry it shares."""
+    frames = {"base_frame": detector.base_frame, "odometry_frame": detector.odometry_frame}
+    parameters = {**frames, **parameters_of(teacher, TEACHER), "use_sim_time": graph.use_sim_time}
+    remappings = (
+        ("~/input/points", graph.points_topic),
+        ("~/input/odometry", graph.odometry_topic),
+        *_tf_remappings(graph),
+    )
+    return NodeSpec("lidar_teacher", "lidar_teacher", parameters, _parameter_files("lidar_teacher", graph), remappings)
 
 
 def replay_node(replay: ReplayOptions, graph: GraphOptions) -> NodeSpec:

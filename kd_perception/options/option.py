@@ -139,6 +139,14 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def same_as(kind: type, name: str, **changes: Value) -> Field:
+    """An option as another dataclass of options has it, up to `changes` of its default, limits, ...: what several nodes
+    share stands once."""
+    known = next(item for item in fields(kind) if item.name == name)
+    default = changes.pop("default", known.default)
+    return field(default=default, metadata={**known.metadata, **changes})
+
+
 def options_of(kind: type) -> tuple[Option, ...]:
     """The options of a dataclass, in its order."""
     hints = get_type_hints(kind)

@@ -1,0 +1,1 @@
+"""The node `lidar_teacher`: the cameras' teacher on live point clouds."""
