@@ -12,11 +12,12 @@ import typer
 from rich.console import Console
 
 from kd_bench.distill.arms import CENTERPOINT, PLAN, SUITES, TEACHERS, Slice, whole
-from kd_bench.distill.ledger import read_ledger
+from kd_bench.distill.ledger import distill_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import RunContext, execute, missing
-from kd_bench.distill.splits import PLANS, REPORTED, Split, open_splits, render_missing
+from kd_bench.distill.splits import LEAST_BOXES, LEAST_SCENES, PLANS, REPORTED
 from kd_bench.distill.suite_runs import Given, Planner, Settings, suite_config
+from kd_bench.ledger.pool import RunContext, execute, missing
+from kd_bench.ledger.splits import Split, open_splits, render_missing
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource
@@ -72,7 +73,7 @@ def distill(
     Several of these commands may share a ledger and a folder of runs: none takes a run that another has taken.
     """
     console = Console()
-    torn = read_ledger(ledger).torn
+    torn = distill_ledger(ledger).read().torn
     if torn:
         console.print(f"[yellow]{ledger} ends in the middle of a line; that run will be repeated:[/yellow] {torn[:60]}")
     slices = chosen_slices(suite, arm, seeds)
@@ -87,7 +88,7 @@ def distill(
         console.print("time is up; the same command continues")
         return
     planner = Planner(settings, Given(splits, students, start_weights(start), teachers, work))
-    context = RunContext(planner.folder_of, ledger, jobs, threads, deadline=deadline, report=console.print)
+    context = RunContext(distill_ledger(ledger), jobs, threads, deadline=deadline, report=console.print)
     done = execute(lambda records: planner.runs(slices, records), context)
     left = len(missing(lambda records: planner.runs(slices, records), context))
     minutes = (time.monotonic() - began) / 60.0
@@ -101,7 +102,7 @@ def report(
     out: Annotated[Path, typer.Option(help="Markdown file; the plots go next to it.")] = REPORT,
 ) -> None:
     """Turn the ledger of kd bench distill into tables and plots."""
-    found = read_ledger(ledger)
+    found = distill_ledger(ledger).read()
     console = Console()
     if found.torn:
         console.print(f"[yellow]{ledger} ends in the middle of a line, which is left out[/yellow]")
@@ -126,7 +127,7 @@ def _splits(data: Path, deadline: float, console: Console, *, render: bool) -> d
     reported = splits[REPORTED]
     boxes = ", ".join(f"{name} {count}" for name, count in reported.boxes.items())
     console.print(f"boxes in {REPORTED}: {boxes}")
-    for shortage in reported.shortages():
+    for shortage in reported.shortages(scenes=LEAST_SCENES, boxes=LEAST_BOXES):
         console.print(f"[yellow]{REPORTED} is too small to conclude from:[/yellow] {shortage}")
     return splits
 

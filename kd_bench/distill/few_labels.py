@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kd_bench.distill.splits import Split
+from kd_bench.ledger.splits import Split
 from kd_training.config.sections import DataRoot
 
 HELD_BACK = 4  # one in so many of few labelled scenes is kept from a teacher

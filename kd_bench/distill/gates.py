@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN, NONE_TENTH, SINGLE, TERMS, Suite
-from kd_bench.distill.cells import gain_text
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
-from kd_bench.distill.intervals import Estimate
 from kd_bench.distill.ledger import Record
+from kd_bench.ledger.cells import gain_text
+from kd_bench.ledger.intervals import Estimate
 from kd_bench.tables import markdown_table
 
 LEAST_GAIN, LEAST_LABEL_GAIN, LEAST_SHARE, LEAST_ROOM = 0.02, 0.05, 0.8, 0.08

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
-from kd_bench.distill.intervals import Estimate
+from kd_bench.ledger.intervals import Estimate
 from kd_perception.atomic import atomic_path
 
 DPI = 90

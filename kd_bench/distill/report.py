@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE, SUITES, TERMS
-from kd_bench.distill.cells import gain_text, mean_text, number_text
 from kd_bench.distill.comparison import Comparison, comparisons, teachers
 from kd_bench.distill.distillbev_paper import published_table
 from kd_bench.distill.gates import gates_table
 from kd_bench.distill.ledger import FIGURES, Record
 from kd_bench.distill.plots import draw_gains
+from kd_bench.distill.run import TEACHER
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED
-from kd_bench.distill.suite_runs import TEACHER
+from kd_bench.ledger.cells import gain_text, mean_text, number_text
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError

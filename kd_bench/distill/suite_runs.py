@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from kd_bench.distill.arms import TEACHERS, Arm, Slice, Start, Suite
-from kd_bench.distill.digests import DIGITS, content_digest, training_digest
 from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record
-from kd_bench.distill.splits import REPORTED, TRAIN, Split
-from kd_bench.distill.worker import TRAINED_FILE
+from kd_bench.distill.run import TEACHER, Run
+from kd_bench.distill.splits import REPORTED, TRAIN
+from kd_bench.ledger.digests import DIGITS, content_digest, training_digest
+from kd_bench.ledger.splits import Split
+from kd_bench.ledger.worker import TRAINED_FILE
 from kd_perception.resources import resource
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.config.distill import DistillConfig
@@ -22,9 +24,9 @@ from kd_training.config.experiment import (
     student_config,
     teacher_config,
 )
-from kd_training.config.sections import DataConfig, DataRoot
+from kd_training.config.sections import DataConfig
 
-TEACHER, ENCODER = "teacher", "label encoder"  # arms of what students learn from; TEACHER is the suite of both
+ENCODER = "label encoder"  # the arm of what students learn from that is no teacher
 TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
 KEYFRAMES_APART_S = 0.5
 PSEUDO_FOLDER = "labels"  # in the folder of the teacher that made them
@@ -58,45 +60,6 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training, or without a configuration the scoring of existing weights.
-
-    `start` is a digest of the weights it starts from, empty for ImageNet's. `digest` stands for the training,
-    `protocol` for all that the run shares with the arms it is compared with.
-    """
-
-    suite: str
-    student: str
-    teacher: str
-    arm: str
-    seed: int
-    split: str
-    source: DataRoot
-    config: AnyConfig | None
-    weights: Path | None
-    steps: int
-    batch: int
-    start: str
-    digest: str
-    protocol: str
-
-    @property
-    def key(self) -> str:
-        """The ledger's key of its score."""
-        return f"{self.digest}-{self.arm}-{self.split}"
-
-    @property
-    def name(self) -> str:
-        """For the screen."""
-        return "-".join(part for part in (self.student, self.teacher, self.arm, f"seed{self.seed}") if part)
-
-    @property
-    def makes_teacher(self) -> bool:
-        """Whether other runs need its weights."""
-        return self.suite == TEACHER and self.config is not None
-
-
-@dataclass(frozen=True)
 class Planner:
     """Makes runs of suites under common settings, on what is given."""
 
@@ -119,14 +82,9 @@ class Planner:
                 if run.key not in known or not self._has_weights(run):
                     break  # what follows depends on it
 
-    def folder_of(self, run: Run) -> Path:
-        """A training's own folder; arms that ask for the same training share it."""
-        parts = (run.student, run.teacher, f"seed{run.seed}", run.digest)
-        return self.given.folder / "-".join(part for part in parts if part)
-
     def weights_of(self, run: Run) -> Path:
         """Where a run's weights are, once there are any."""
-        return run.weights if run.config is None else self.folder_of(run) / WEIGHTS_FILE
+        return run.weights if run.config is None else run.folder / WEIGHTS_FILE
 
     def _needed_by(self, arm: Arm) -> Iterator[Callable[[], Run]]:
         """Makes the runs whose weights an arm needs, each of which needs those before it."""
@@ -136,13 +94,13 @@ class Planner:
             yield lambda: self.encoder_run(arm.teacher)
 
     def _has_weights(self, run: Run) -> bool:
-        return run.config is None or (self.folder_of(run) / TRAINED_FILE).is_file()
+        return run.config is None or (run.folder / TRAINED_FILE).is_file()
 
     def teacher_run(self, name: str) -> Run:
         """A teacher's training, or the score of given weights."""
         splits = self.given.splits
         if name in self.given.teachers:
-            return _scoring(self.given.teachers[name], name, splits[REPORTED])
+            return _scoring(self.given.teachers[name], name, splits[REPORTED], self.given.folder)
         recipe = resource(TEACHER_RECIPE)
         config = teacher_config(load_config(recipe), str(recipe))
         roots = [shown_to_teacher(splits[TRAIN], TEACHERS[name])]
@@ -165,7 +123,8 @@ class Planner:
         return Run(
             suite=TEACHER, student="", teacher=teacher, arm=arm, seed=schedule.seed, split=REPORTED,
             source=reported.source, config=config, weights=None, steps=schedule.steps, batch=schedule.batch, start="",
-            digest=training_digest(config, None, self.given.splits[TRAIN]), protocol=reported.identity,
+            digest=training_digest(config, None, self.given.splits[TRAIN].identities), protocol=reported.identity,
+            home=self.given.folder,
         )  # fmt: skip
 
     def student_run(self, suite: Suite, arm: Arm, seed: int) -> Run:
@@ -177,8 +136,9 @@ class Planner:
             suite=suite.name, student=suite.student, teacher=arm.teacher, arm=arm.name, seed=seed, split=suite.split,
             source=splits[suite.split].source, config=config, weights=start, steps=config.schedule.steps,
             batch=self.settings.batch, start=content_digest(start)[:DIGITS] if start else "",
-            digest=training_digest(config, start, train),
-            protocol=training_digest(shared, start, train, splits[REPORTED].identity),
+            digest=training_digest(config, start, train.identities),
+            protocol=training_digest(shared, start, train.identities, splits[REPORTED].identity),
+            home=self.given.folder,
         )  # fmt: skip
 
     def _config(self, suite: Suite, arm: Arm, seed: int) -> TrainConfig:
@@ -212,7 +172,7 @@ class Planner:
         kept = held_back(train, arm.labelled)
         pseudo = replace(
             data.pseudo,
-            folder=str(self.folder_of(self.teacher_run(arm.teacher)) / PSEUDO_FOLDER),
+            folder=str(self.teacher_run(arm.teacher).folder / PSEUDO_FOLDER),
             calibration=[kept] if kept.scenes else [],
             share=arm.unlabelled,
         )
@@ -227,11 +187,11 @@ def suite_config(student: str) -> TrainConfig:
     return replace(config, model=replace(config.model, temporal=temporal))
 
 
-def _scoring(weights: Path, teacher: str, data: Split) -> Run:
+def _scoring(weights: Path, teacher: str, data: Split, home: Path) -> Run:
     """The score of a teacher's existing weights."""
     schedule, digest = checkpoint_config(weights).schedule, content_digest(weights)[:DIGITS]
     return Run(
         suite=TEACHER, student="", teacher=teacher, arm=TEACHER, seed=schedule.seed, split=REPORTED,
         source=data.source, config=None, weights=weights, steps=schedule.steps, batch=schedule.batch, start=digest,
-        digest=digest, protocol=data.identity,
+        digest=digest, protocol=data.identity, home=home,
     )  # fmt: skip

@@ -14,14 +14,17 @@ from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
 from kd_bench.distill.arms import ANSWERS, CENTERPOINT, CENTERPOINT_TENTH, NONE, NONE_SHORT, Arm, Start, Suite, whole
-from kd_bench.distill.digests import YoungerKey, hashed_yaml
 from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
-from kd_bench.distill.ledger import Record, accuracy, read_ledger
+from kd_bench.distill.ledger import Record, distill_ledger
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.runner import Planned, RunContext, RunError, execute, missing
-from kd_bench.distill.splits import REPORTED, TRAIN, TUNED, SplitPlan, open_split, open_splits, render_missing
-from kd_bench.distill.suite_runs import ENCODER, TEACHER, Given, Planner, Run, Settings, suite_config
-from kd_bench.distill.worker import (
+from kd_bench.distill.run import TEACHER, Run
+from kd_bench.distill.splits import REPORTED, TRAIN, TUNED
+from kd_bench.distill.suite_runs import ENCODER, Given, Planner, Settings, suite_config
+from kd_bench.ledger.accuracy import accuracy
+from kd_bench.ledger.digests import YoungerKey, hashed_yaml
+from kd_bench.ledger.pool import Planned, RunContext, RunError, execute, missing
+from kd_bench.ledger.splits import SplitPlan, open_split, open_splits, render_missing
+from kd_bench.ledger.worker import (
     TRAINED_FILE,
     HeldError,
     Order,
@@ -35,7 +38,6 @@ from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.distill import DistillConfig, LabelFeatureConfig, LayerPair, PearsonConfig
-from kd_training.config.experiment import to_yaml
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
 from kd_training.evaluation.teacher import evaluate_teacher
@@ -64,9 +66,8 @@ def given(tmp_path_factory) -> Given:
     )
 
 
-def run_context(given: Given, folder: Path) -> RunContext:
-    planner = Planner(SETTINGS, replace(given, folder=folder / "runs"))
-    return RunContext(planner.folder_of, folder / "ledger.jsonl", 2, 1, time.monotonic() + 600.0, lambda text: None)
+def run_context(folder: Path) -> RunContext:
+    return RunContext(distill_ledger(folder / "ledger.jsonl"), 2, 1, time.monotonic() + 600.0, lambda text: None)
 
 
 def planned_run(given: Given, arm: Arm = ALONE, seed: int = 0, suite: Suite = TINY, settings=SETTINGS) -> Run:
@@ -74,7 +75,7 @@ def planned_run(given: Given, arm: Arm = ALONE, seed: int = 0, suite: Suite = TI
 
 
 def order_of(run: Run) -> Order:
-    return Order(to_yaml(run.config), str(run.weights), run.split, run.source.root, run.source.version, 1)
+    return run.order(threads=1)
 
 
 def only(run: Run) -> Planned:
@@ -87,9 +88,9 @@ def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     def planned(records: Sequence[Record]) -> list[Run]:
         return list(planner.runs([whole(TINY)], records))
 
-    context = run_context(given, tmp_path)
+    context = run_context(tmp_path)
     assert execute(planned, context)
-    records = read_ledger(context.ledger).records
+    records = context.ledger.read().records
     assert {(record.arm, record.steps) for record in records} == {
         (TEACHER, 1), ("none", 6), ("none_two_thirds", 4), ("answers", 6)
     }  # fmt: skip
@@ -103,7 +104,7 @@ def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
 
 def test_a_given_teacher_is_scored_as_it_is(given, tmp_path):
     run = Planner(SETTINGS, given).teacher_run(CENTERPOINT)
-    write_order(tmp_path, Order("", str(run.weights), run.split, run.source.root, run.source.version, 1))
+    write_order(tmp_path, order_of(run))
     assert work(tmp_path)
     expected = evaluate_teacher(load_teacher(run.weights), open_dataset(run.source), tmp_path / "again")
     assert run.steps == 1
@@ -111,17 +112,17 @@ def test_a_given_teacher_is_scored_as_it_is(given, tmp_path):
 
 
 def test_time_that_is_up_starts_nothing(given, tmp_path):
-    context = replace(run_context(given, tmp_path), deadline=time.monotonic())
-    assert not execute(only(planned_run(given)), context)
+    context = replace(run_context(tmp_path), deadline=time.monotonic())
+    assert not execute(only(planned_run(replace(given, folder=tmp_path / "runs"))), context)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_failed_run_is_named_and_leaves_no_record(given, tmp_path):
-    broken = replace(planned_run(given), weights=tmp_path / "absent.safetensors")
-    context = run_context(given, tmp_path)
+    broken = replace(planned_run(replace(given, folder=tmp_path / "runs")), weights=tmp_path / "absent.safetensors")
+    context = run_context(tmp_path)
     with pytest.raises(RunError, match="run tiny-none-seed0 failed .*absent.safetensors does not exist"):
         execute(only(broken), context)
-    assert not read_ledger(context.ledger).records
+    assert not context.ledger.read().records
 
 
 def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp_path, monkeypatch):
@@ -143,14 +144,14 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
 
 
 def test_a_run_that_another_process_has_taken_is_left_to_it(given, tmp_path):
-    context, run = run_context(given, tmp_path), planned_run(given)
-    folder = context.folder_of(run)
+    context, run = run_context(tmp_path), planned_run(replace(given, folder=tmp_path / "runs"))
+    folder = run.folder
     folder.mkdir(parents=True)
     with held(folder), pytest.raises(HeldError, match="another process works in"), held(folder):
         pass
     with held(folder):
         assert not execute(only(run), context)
-    assert not read_ledger(context.ledger).records
+    assert not context.ledger.read().records
     with held(folder):
         pass
 
@@ -211,7 +212,7 @@ def test_every_nth_scene_is_labelled_for_student_and_teacher_alike(given):
     assert shown_to_teacher(many, 10).scenes == labelled(many, 10).scenes[:6]
     assert shown_to_teacher(many, 1).scenes == held_back(many, 1).scenes == []
     teacher = Planner(SETTINGS, given).teacher_run(CENTERPOINT_TENTH)
-    assert teacher.config.data.roots[0].scenes == [SCENES[0]] and teacher.makes_teacher
+    assert teacher.config.data.roots[0].scenes == [SCENES[0]] and teacher.needed
 
 
 def test_a_teacher_labels_only_what_its_student_has_no_labels_of(given, tmp_path):
@@ -230,11 +231,10 @@ def test_a_trained_teacher_comes_before_its_students_and_is_trained_again_if_its
     teacher, alone = list(planner.runs([tenth, tenth], ()))[::-1]
     assert (teacher.teacher, alone.arm) == (CENTERPOINT_TENTH, "none")
     known = [_record(teacher), _record(alone)]
-    context = run_context(given, tmp_path)
-    context.ledger.write_text("".join(json.dumps(vars(record)) + "\n" for record in known))
-    context = replace(context, folder_of=planner.folder_of)
+    context = run_context(tmp_path)
+    context.ledger.path.write_text("".join(json.dumps(vars(record)) + "\n" for record in known))
     assert missing(lambda records: planner.runs([tenth], records), context) == [teacher]
-    folder = planner.folder_of(teacher)
+    folder = teacher.folder
     folder.mkdir()
     (folder / WEIGHTS_FILE).write_bytes(given.teachers[CENTERPOINT].read_bytes())
     assert len(list(planner.runs([tenth], known))) == 2  # weights of a training that has not ended
@@ -251,12 +251,12 @@ def test_a_label_encoder_comes_between_its_teacher_and_the_student(given, tmp_pa
         runs = list(planner.runs(slices, known))
         assert [run.arm for run in runs] == arms
         known = [_record(run) for run in runs]
-        folder = planner.folder_of(runs[-1])
+        folder = runs[-1].folder
         folder.mkdir()
         (folder / WEIGHTS_FILE).write_bytes(b"weights")
         (folder / TRAINED_FILE).touch()
     assert runs[-1].config.distill.labels.encoder == str(planner.weights_of(runs[1]))
-    assert runs[1].config.labels.teacher == str(given.teachers[CENTERPOINT]) and runs[1].makes_teacher
+    assert runs[1].config.labels.teacher == str(given.teachers[CENTERPOINT]) and runs[1].needed
 
 
 def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
@@ -264,7 +264,9 @@ def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
     render_missing(tmp_path, plans, 1, lambda name, done, total: None)
     split = open_splits(tmp_path, plans)[TRAIN]
     assert split.keyframes == 1 and split.scenes == ("synth-1-0000",)
-    assert len(split.shortages()) == 2 and "only 1 of 24 scenes" in split.shortages()
+    assert len(split.shortages(scenes=24, boxes=100)) == 2 and "only 1 of 24 scenes" in split.shortages(
+        scenes=24, boxes=100
+    )
     (tmp_path / REPORTED).symlink_to(tmp_path / TRAIN)
     with pytest.raises(DataError, match="scene synth-1-0000 is in two of train, val"):
         open_splits(tmp_path, (TRAIN, REPORTED))

@@ -1,7 +1,7 @@
 """What makes a training unique: a digest of all that decides its result."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from omegaconf import OmegaConf
 
-from kd_bench.distill.splits import Split
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.config.experiment import AnyConfig, LabelTrainConfig, TeacherTrainConfig
 from kd_training.config.sections import DataRoot, PseudoConfig
@@ -28,22 +27,23 @@ class YoungerKey(NamedTuple):
 YOUNGER_KEYS: tuple[YoungerKey, ...] = ()
 
 
-def training_digest(config: AnyConfig, start: Path | None, train: Split, *further: str) -> str:
+def training_digest(config: AnyConfig, start: Path | None, identities: Mapping[str, str], *further: str) -> str:
     """A digest of everything that decides a training's result.
 
-    Files count by their content. Paths, times of saving and memory for caches do not count.
+    Files count by their content, and data sets by `identities`: what stands for each root. Paths, times of saving and
+    memory for caches do not count.
     """
     schedule = replace(config.schedule, save_minutes=0.0, log_steps=1, keep_steps=[])
-    data = replace(config.data, roots=_by_content(config.data.roots, train), validation=[], workers=0)
+    data = replace(config.data, roots=_by_content(config.data.roots, identities), validation=[], workers=0)
     changes = {"schedule": schedule, "data": data}
     if isinstance(config, TeacherTrainConfig):
         changes["data"] = replace(data, cache_bytes=0)
     elif isinstance(config, LabelTrainConfig):
         changes["labels"] = replace(config.labels, teacher=content_digest(Path(config.labels.teacher)))
     else:
-        calibration = _by_content(data.pseudo.calibration, train)
+        calibration = _by_content(data.pseudo.calibration, identities)
         pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)
-        unlabelled = _by_content(data.unlabelled, train)
+        unlabelled = _by_content(data.unlabelled, identities)
         changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
         distill = config.distill
         teacher, encoder = (
@@ -55,9 +55,9 @@ def training_digest(config: AnyConfig, start: Path | None, train: Split, *furthe
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
 
 
-def _by_content(sources: Sequence[DataRoot], train: Split) -> list[DataRoot]:
-    """Parts of the training split, wherever it lies."""
-    return [replace(source, root=train.identity, version="") for source in sources]
+def _by_content(sources: Sequence[DataRoot], identities: Mapping[str, str]) -> list[DataRoot]:
+    """Parts of data sets, wherever those lie."""
+    return [replace(source, root=identities[source.root], version="") for source in sources]
 
 
 def hashed_yaml(config: AnyConfig, younger: Sequence[YoungerKey] = YOUNGER_KEYS) -> str:

@@ -1,6 +1,6 @@
 """Text of figures and their intervals in the report's tables."""
 
-from kd_bench.distill.intervals import Estimate
+from kd_bench.ledger.intervals import Estimate
 
 
 def number_text(value: float, figure: str) -> str:

@@ -1,6 +1,6 @@
 """One run in its own process: trains or continues, then scores.
 
-`python -m kd_bench.distill.worker FOLDER`: the folder holds the order and receives every result.
+`python -m kd_bench.ledger.worker FOLDER`: the folder holds the order and receives every result.
 """
 
 import fcntl
@@ -26,18 +26,23 @@ HELD = 69  # exit status (sysexits.h: unavailable): another worker has the folde
 
 
 @dataclass(frozen=True)
+class ScoredSet:
+    """A data set that weights are scored on: root and version of its tables."""
+
+    root: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Order:
     """What a worker is to do.
 
-    config: YAML, or empty to score `weights` without training; root, version, split: the data set to score on, and its
-    name.
+    config: YAML, or empty to score `weights` without training; scored: the data sets to score on, by name.
     """
 
     config: str
     weights: str
-    split: str
-    root: str
-    version: str
+    scored: dict[str, ScoredSet]
     threads: int
 
 
@@ -46,9 +51,15 @@ def write_order(folder: Path, order: Order) -> None:
     write_text(folder / ORDER_FILE, json.dumps(asdict(order), indent=1))
 
 
-def score_file(folder: Path, split: str) -> Path:
-    """The file of the score on a split."""
-    return folder / f"score_{split}.json"
+def read_order(folder: Path) -> Order:
+    """The order in a run's folder."""
+    given = json.loads((folder / ORDER_FILE).read_text())
+    return Order(**{**given, "scored": {name: ScoredSet(**entry) for name, entry in given["scored"].items()}})
+
+
+def score_file(folder: Path, name: str) -> Path:
+    """The file of the score on a data set."""
+    return folder / f"score_{name}.json"
 
 
 def training_seconds(folder: Path) -> float:
@@ -65,7 +76,7 @@ def work(folder: Path) -> bool:
     from kd_training.config.experiment import config_from_yaml
     from kd_training.loop.train import train
 
-    order = Order(**json.loads((folder / ORDER_FILE).read_text()))
+    order = read_order(folder)
     torch.set_num_threads(order.threads)
     weights = Path(order.weights) if order.weights else None
     if not order.config:
@@ -86,15 +97,16 @@ def work(folder: Path) -> bool:
 
 
 def score(weights: Path, order: Order, folder: Path) -> None:
-    """Write the accuracy of weights, unless an earlier call did."""
-    from kd_bench.distill.ledger import accuracy
+    """Write the accuracy of weights on each data set, unless an earlier call did."""
+    from kd_bench.ledger.accuracy import accuracy
     from kd_training.config.sections import DataRoot
     from kd_training.evaluation.validation import metrics_on
 
-    target = score_file(folder, order.split)
-    if not target.is_file():
-        source = DataRoot(root=order.root, version=order.version)
-        write_text(target, json.dumps(accuracy(metrics_on(weights, source, folder / f"answers_{order.split}"))))
+    for name, scored in order.scored.items():
+        target = score_file(folder, name)
+        if not target.is_file():
+            source = DataRoot(root=scored.root, version=scored.version)
+            write_text(target, json.dumps(accuracy(metrics_on(weights, source, folder / f"answers_{name}"))))
 
 
 class HeldError(DataError):

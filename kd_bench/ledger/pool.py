@@ -1,6 +1,5 @@
-"""Runs what the ledger lacks, several runs at a time, each in its own process, until all is done or time is up."""
+"""Runs what a ledger lacks, several runs at a time, each in its own process, until all is done or time is up."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,19 +8,42 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from kd_bench.distill.ledger import Record, append, read_ledger
-from kd_bench.distill.suite_runs import Run
-from kd_bench.distill.worker import HELD, INTERRUPTED, TRAINED_FILE, Order, score_file, training_seconds, write_order
-from kd_bench.tables import command_line, device
-from kd_perception.commit import code_commit
+from kd_bench.ledger.records import Keyed, LedgerFile
+from kd_bench.ledger.worker import HELD, INTERRUPTED, TRAINED_FILE, Order, write_order
 from kd_perception.errors import KdError
 from kd_perception.interrupts import Interrupts, handled_interrupts
-from kd_training.config.experiment import to_yaml
 
 POLL_S = 0.5
-Planned = Callable[[tuple[Record, ...]], Iterable[Run]]
 LOG_FILE = "log.txt"
+
+
+class PooledRun(Protocol):
+    """What the pool knows of a run.
+
+    `key` names its line in the ledger, `digest` its training, `name` is for the screen. `folder`: where it is carried
+    out. `needed`: whether other runs need its weights, so that lost ones are made again.
+    """
+
+    key: str
+    digest: str
+    name: str
+    steps: int
+    folder: Path
+    needed: bool
+
+    def order(self, threads: int) -> Order:
+        """What a worker is to do for it."""
+
+    def record(self) -> Keyed:
+        """What the finished run tells the ledger, read from its folder."""
+
+    def outcome(self) -> str:
+        """The finished run's result in a few words."""
+
+
+Planned = Callable[[tuple[Any, ...]], Iterable[PooledRun]]
 
 
 class RunError(KdError):
@@ -32,12 +54,11 @@ class RunError(KdError):
 class RunContext:
     """Where and how runs happen.
 
-    folder_of: where a run is carried out; ledger: the file of records; jobs: runs at a time; threads: of each run (0:
-    PyTorch chooses); deadline: the time.monotonic() to stop at; report: receives sentences about the progress.
+    ledger: the file of records; jobs: runs at a time; threads: of each run (0: PyTorch chooses); deadline: the
+    time.monotonic() to stop at; report: receives sentences about the progress.
     """
 
-    folder_of: Callable[[Run], Path]
-    ledger: Path
+    ledger: LedgerFile
     jobs: int
     threads: int
     deadline: float
@@ -53,8 +74,7 @@ class RunContext:
 class Running:
     """A run and its process."""
 
-    run: Run
-    folder: Path
+    run: PooledRun
     process: subprocess.Popen
 
 
@@ -97,7 +117,7 @@ def _carry_out(
     running: list[Running],
     undone: Undone,
     interrupts: Interrupts,
-) -> list[Run] | None:
+) -> list[PooledRun] | None:
     """Start runs until none is left that could be; returns those that the ledger lacks, or None when time is up."""
     lacking = missing(planned, context)
     while True:
@@ -121,65 +141,47 @@ def _carry_out(
         time.sleep(POLL_S)
 
 
-def missing(planned: Planned, context: RunContext) -> list[Run]:
-    """Planned runs that the ledger lacks, and teachers that it knows but whose weights are lost: others need them."""
-    records = read_ledger(context.ledger).records
+def missing(planned: Planned, context: RunContext) -> list[PooledRun]:
+    """Planned runs that the ledger lacks, and those that it knows but whose weights are lost and needed."""
+    records = context.ledger.read().records
     known = {record.key for record in records}
     return [
         run
         for run in planned(records)
-        if run.key not in known or (run.makes_teacher and not (context.folder_of(run) / TRAINED_FILE).is_file())
+        if run.key not in known or (run.needed and not (run.folder / TRAINED_FILE).is_file())
     ]
 
 
-def _start(run: Run, context: RunContext) -> Running:
-    folder = context.folder_of(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = "" if run.config is None else to_yaml(run.config)
-    weights = "" if run.weights is None else str(run.weights)
-    source = run.source
-    write_order(folder, Order(config, weights, run.split, source.root, source.version, context.threads))
-    context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {folder / LOG_FILE})")
+def _start(run: PooledRun, context: RunContext) -> Running:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_order(run.folder, run.order(context.threads))
+    context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {run.folder / LOG_FILE})")
     threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
-    with open(folder / LOG_FILE, "ab") as log:
+    with open(run.folder / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kd_bench.distill.worker", str(folder)],
+            [sys.executable, "-m", "kd_bench.ledger.worker", str(run.folder)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **threads},
             start_new_session=True,  # Ctrl-C is for this process, which stops its workers in order
         )  # fmt: skip
-    return Running(run, folder, process)
+    return Running(run, process)
 
 
 def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
     """Collect what an ended process leaves: records, a failure, or the status that another process has the run."""
     run, status = entry.run, entry.process.returncode
     if status == 0:
-        found = _record(entry)
-        append(context.ledger, [found])
-        context.report(
-            f"[bold]{run.name}[/bold]: mAP {found.mAP:.4f}, NDS {found.NDS:.4f} on {run.split}, {found.seconds:.0f} s"
-        )
+        context.ledger.append([run.record()])
+        context.report(f"[bold]{run.name}[/bold]: {run.outcome()}")
     elif status == HELD:
         undone.elsewhere.add(run.digest)
         context.report(f"{run.name}: another process has taken it")
     elif status not in (INTERRUPTED, -signal.SIGTERM):
-        log = entry.folder / LOG_FILE
+        log = run.folder / LOG_FILE
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
         undone.failed[run.digest] = (
-            f"run {run.name} failed ({log} ends with: {lines[-1]}); fix the cause and run the suite again"
+            f"run {run.name} failed ({log} ends with: {lines[-1]}); fix the cause and run the same command again"
         )
         context.report(undone.failed[run.digest])
-
-
-def _record(entry: Running) -> Record:
-    """What an ended run tells the ledger."""
-    run = entry.run
-    return Record(
-        suite=run.suite, student=run.student, teacher=run.teacher, arm=run.arm, seed=run.seed, split=run.split,
-        steps=run.steps, batch=run.batch, seconds=training_seconds(entry.folder), device=device(),
-        command=command_line(), commit=code_commit(), start=run.start, protocol=run.protocol, key=run.key,
-        **json.loads(score_file(entry.folder, run.split).read_text()),
-    )  # fmt: skip
 
 
 def _stop(running: list[Running], context: RunContext, undone: Undone) -> None:
