@@ -31,6 +31,7 @@ from kd_perception.ros.stamps import to_time
 from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.pipeline import HEATMAP_OUTPUT, REGRESSION_OUTPUT, Pipeline
+from kd_perception.runtime.pipeline_exchange import PipelineExchange
 from kd_perception.runtime.synchroniser import Synchroniser
 from kd_perception.student.spec import MEMORY_OUTPUT, Student, StudentSpec
 
@@ -138,8 +139,9 @@ class _DetectorAlone:
         self._pipeline = Pipeline(student, IdleEngine(student.spec), len(cameras))
         poses = PoseSource(self._transforms, ODOM, BASE)
         motion = CameraMotion(poses.lookup) if case.moving else None
+        students = PipelineExchange(self._pipeline)
         self._detector = FrameDetector(
-            self._pipeline, self._rig_source, poses, CameraWatch(names), deadline_s=0.0, camera_motion=motion
+            students, self._rig_source, poses, CameraWatch(names), deadline_s=0.0, camera_motion=motion
         )
 
     def run(self, moment: _Moment) -> dict[str, float]:

@@ -6,7 +6,8 @@ Who fills in what, in the order of a frame's way (times are entries of `stage_ms
 - the node, in callbacks: `resets`, `reset_cause`
 - `FrameDetector.prepare`, in the preparing thread: `cameras`, `uncalibrated`, `odom_from_base`, `images`, `problems`;
   times `wait` and `calibration`
-- `Pipeline.prepare`, in the same: `inputs`, `missing`, `rejected`, `blind`; time `preprocess`
+- `PipelineExchange.preparing`, in the same: `pipeline`
+- `Pipeline.prepare`, in the same: `model`, `inputs`, `missing`, `rejected`, `blind`; time `preprocess`
 - `Pipeline.infer`, in the engine's thread: `boxes`, `engine`, `memory_state`, `reset_reason`; times `inference`,
   `decode` and `total`
 - `FrameReporter`, in the publishing thread: `outcome`, `reason`; times `messages`, `hand_over` and `end_to_end`
@@ -18,13 +19,16 @@ need the pipeline's part only, and `Pipeline.detect` makes a record of a set of 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
 from kd_perception.runtime.bev_memory import MEMORY_NONE
+
+if TYPE_CHECKING:
+    from kd_perception.runtime.pipeline import Pipeline
 
 EncodedOrRgb = bytes | memoryview | np.ndarray  # JPEG or PNG, or RGB uint8 (height, width, 3)
 Message = TypeVar("Message")
@@ -50,6 +54,7 @@ class FrameRecord(Generic[Message]):
         the count shows whether one of them was the first after a reset.
     cameras: the rig as it is at this frame's time; uncalibrated: camera name -> sentence, of those that are masked.
     odom_from_base: pose (4, 4) of the ego in odom (never map) at `stamp_ns`; None where odometry does not know it.
+    pipeline: the one that prepares and infers this frame; model: its student's id, '' before that.
     inputs: the engine's, by name, valid until `IN_FLIGHT` further frames are prepared.
     missing: names of cameras without an image; rejected: camera name -> sentence why its image cannot be used.
     blind: no camera has an image that the engine may see; that there are no boxes does not mean that nothing is there.
@@ -69,6 +74,8 @@ class FrameRecord(Generic[Message]):
     uncalibrated: dict[str, str] = field(default_factory=dict)
     odom_from_base: np.ndarray | None = None
     images: Sequence[EncodedOrRgb | None] = ()
+    pipeline: "Pipeline | None" = None
+    model: str = ""
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     rejected: dict[str, str] = field(default_factory=dict)

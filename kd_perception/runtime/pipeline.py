@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_perception.engines.base import open_engine
+from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import Engine, EngineOptions, Tensor
 from kd_perception.errors import CalibrationError, DataError, MemoryLostError
 from kd_perception.geometry.boxes import Boxes
@@ -136,7 +137,7 @@ class Pipeline:
         Raises CalibrationError before `set_rig`, ValueError if the number of images is not the rig's.
         """
         start = time.perf_counter()
-        images = record.images
+        images, record.model = record.images, self.student.model_id
         if not self._cameras:
             raise CalibrationError("the pipeline has no calibration yet; call set_rig with the rig's cameras first")
         if len(images) != len(self._cameras):
@@ -155,6 +156,16 @@ class Pipeline:
         record.blind = not valid.any()
         record.inputs = {IMAGES_INPUT: buffer, VALID_INPUT: np.repeat(valid, self.views), **self._geometry}
         record.stage_ms["preprocess"] = 1e3 * (time.perf_counter() - start)
+
+    @property
+    def cameras(self) -> tuple[Camera, ...]:
+        """The rig in use; empty before `set_rig`."""
+        return self._cameras
+
+    @property
+    def engine_failures(self) -> tuple[str, ...]:
+        """A sentence for each engine that was given up while running."""
+        return self.engine.failures if isinstance(self.engine, FallbackEngine) else ()
 
     @property
     def needs_pose(self) -> bool:

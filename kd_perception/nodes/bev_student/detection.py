@@ -17,7 +17,8 @@ from kd_perception.ros.received import ReceivedImage
 from kd_perception.ros.rig_source import CalibratedRig, RigSource
 from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.frame import FrameRecord
-from kd_perception.runtime.pipeline import IMAGES_INPUT, VALID_INPUT, Pipeline
+from kd_perception.runtime.pipeline import IMAGES_INPUT, VALID_INPUT
+from kd_perception.runtime.pipeline_exchange import PipelineExchange
 
 Frame = FrameRecord[ReceivedImage]
 
@@ -27,7 +28,7 @@ class FrameDetector:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        students: PipelineExchange,
         rig_source: RigSource,
         poses: PoseSource,
         watch: CameraWatch,
@@ -39,7 +40,7 @@ class FrameDetector:
 
         camera_motion: places cameras that fire apart; None takes them to fire together.
         """
-        self._pipeline = pipeline
+        self._students = students
         self._rig_source = rig_source
         self._poses = poses
         self._watch = watch
@@ -59,24 +60,23 @@ class FrameDetector:
         """Calibration, pose and the engine's inputs; raises CalibrationError where the anchor has no calibration."""
         started_s = time.monotonic()
         self._calibrate(record)
-        if self._pipeline.needs_pose or self._camera_motion is not None:
+        if self._students.current.needs_pose or self._camera_motion is not None:
             self._locate(record)
         if self._camera_motion is not None:
             self._place_cameras(record)
-        self._pipeline.set_rig(record.cameras)
-        record.stage_ms["wait"] = 1e3 * (started_s - record.arrival_s)
-        record.stage_ms["calibration"] = 1e3 * (time.monotonic() - started_s)
-        self._read_images(record)
-        self._pipeline.prepare(record)
+        with self._students.preparing(record) as pipeline:
+            pipeline.set_rig(record.cameras)
+            record.stage_ms["wait"] = 1e3 * (started_s - record.arrival_s)
+            record.stage_ms["calibration"] = 1e3 * (time.monotonic() - started_s)
+            self._read_images(record)
+            pipeline.prepare(record)
         record.note("camera_problems", *record.uncalibrated.values(), *record.rejected.values())
-        self._look_for_black(record)
+        self._look_for_black(record, pipeline.views)
 
     def infer(self, record: Frame) -> None:
         """Boxes of a prepared frame."""
-        if record.resets != self._resets:
-            self._pipeline.reset(record.reset_cause)
-            self._resets = record.resets
-        self._pipeline.infer(record)
+        is_reset, self._resets = record.resets != self._resets, record.resets
+        self._students.infer(record, record.reset_cause if is_reset else "")
 
     def _calibrate(self, record: Frame) -> None:
         """The rig at the frame's time, and which of its cameras have another calibration than before."""
@@ -165,8 +165,8 @@ class FrameDetector:
             images.append(None if name in record.uncalibrated else image)
         record.images = images
 
-    def _look_for_black(self, record: Frame) -> None:
-        images, valid, views = record.inputs[IMAGES_INPUT], record.inputs[VALID_INPUT], self._pipeline.views
+    def _look_for_black(self, record: Frame, views: int) -> None:
+        images, valid = record.inputs[IMAGES_INPUT], record.inputs[VALID_INPUT]
         for view in range(views // 2, len(valid), views):  # of several views of a camera the middle one
             if valid[view]:
                 record.note("black_images", self._watch.black(view // views, images[view]))

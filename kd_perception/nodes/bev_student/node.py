@@ -31,6 +31,7 @@ from kd_perception.runtime.camera_motion import CameraMotion
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
+from kd_perception.runtime.pipeline_exchange import PipelineExchange
 from kd_perception.runtime.snapshot import SnapshotFolder
 from kd_perception.student.spec import Student, load_student
 
@@ -49,15 +50,16 @@ class BevStudent(ManagedNode[DetectorOptions]):
         self._ignored = load_ignore_masks(p.ignore_mask, p.camera_names)
         formats = chosen_formats(p.output_messages)
         student = load_student(p.student_file)
-        self._pipeline = self._open_pipeline(student)
-        ending.callback(self._pipeline.close)
+        pipeline = self._open_pipeline(student)
+        self._students = PipelineExchange(pipeline)
+        ending.callback(self._students.close)
         health = Health(self, _delay_monitor(p))
         ending.callback(health.close)
-        health.detail({"model": student.model_id, "engine": self._pipeline.engine.name})
+        health.detail({"model": student.model_id, "engine": pipeline.engine.name})
         outputs = Outputs(self, formats, frame_id=p.base_frame, camera_names=p.camera_names, model=student.model_id)
         ending.callback(outputs.close)
         log_error = self.get_logger().error
-        reporter = FrameReporter(p.camera_names, outputs, health, self._pipeline.engine, log_error)
+        reporter = FrameReporter(p.camera_names, outputs, health, lambda: self._students.failures, log_error)
         self._reports = Reports(health, outputs, reporter)
 
     def activate(self, ending: ExitStack) -> None:
@@ -70,8 +72,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
             raise DataError(problem)
         ending.enter_context(self._reports.health.active())
         outputs.restart()
-        if self._pipeline.needs_pose:
-            self._pipeline.reset("the node was activated")
+        self._students.restart("the node was activated")
         transforms = open_transforms(self, partial(self._reports.health.problem, "refused_transforms"))
         ending.callback(transforms.close)
         rig_source = RigSource(
@@ -86,7 +87,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
         watch = CameraWatch(p.camera_names)
         motion = CameraMotion(poses.lookup) if p.camera_motion else None
         deadline_s = p.sync_deadline_ms / 1e3
-        detector = FrameDetector(self._pipeline, rig_source, poses, watch, deadline_s=deadline_s, camera_motion=motion)
+        detector = FrameDetector(self._students, rig_source, poses, watch, deadline_s=deadline_s, camera_motion=motion)
         stages = OverlappedStages(detector.prepare, detector.infer, reporter.finished)
         ending.callback(self._finish, detector, stages)
         Intake(self, self._topics, Receivers(rig_source, poses, watch, stages), self._reports).listen(ending)
@@ -94,7 +95,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
     def follow(self, settings: DetectorOptions) -> None:
         """See ManagedNode."""
         super().follow(settings)
-        self._pipeline.score_threshold = settings.score_threshold
+        self._students.set_score_threshold(settings.score_threshold)
         self._reports.health.watch_delay(_delay_monitor(settings))
 
     def _open_pipeline(self, student: Student) -> Pipeline:

@@ -10,7 +10,6 @@ from std_msgs.msg import Float64, Header
 from visualization_msgs.msg import MarkerArray
 
 from kd_msgs.msg import FrameStatus
-from kd_perception.geometry.boxes import Boxes
 from kd_perception.messages.detections import DetectionFormat, Detections
 from kd_perception.messages.markers import MarkerFrame
 from kd_perception.nodes.common.clocks import latency_ms
@@ -28,7 +27,10 @@ OBJECTS = {"kd": "objects"}  # what the option `wait_for_subscribers` calls them
 
 
 class Outputs:
-    """The detector's publishers. Thread-safe: callbacks report dropped frames while a stage reports others."""
+    """The detector's publishers. Thread-safe: callbacks report dropped frames while a stage reports others.
+
+    model: id of the model to which frames are due that state none, as no stage has begun them.
+    """
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class Outputs:
         self._node = node
         self._frame_id = frame_id
         self._camera_names = list(camera_names)
-        self._model = model
+        self.model = model
         self._lock = threading.Lock()
         self._received = self._answered = 0
         self._last_answer_s: float | None = None
@@ -70,9 +72,10 @@ class Outputs:
         self._received = self._answered = 0
         self._last_answer_s = None
 
-    def boxes(self, boxes: Boxes, stamp_ns: int) -> None:
+    def boxes(self, record: FrameRecord) -> None:
         """Publish what was found, in each chosen format that somebody listens to."""
-        found = Detections(boxes, stamp_ns, self._frame_id, self._model)
+        boxes, stamp_ns = record.boxes, record.stamp_ns
+        found = Detections(boxes, stamp_ns, self._frame_id, record.model or self.model)
         for kind, publisher in self._objects:
             if has_listeners(self._node, publisher):
                 publish(self._node, publisher, kind.build(LIVE, found))
@@ -102,7 +105,7 @@ class Outputs:
                     frames_received=self._received,
                     frames_answered=self._answered,
                     frames_dropped=self._received - self._answered,
-                    model=self._model,
+                    model=record.model or self.model,
                     engine=record.engine,
                 ),
             )

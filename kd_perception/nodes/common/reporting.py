@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 
-from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.errors import KdError
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.outputs import Outputs
@@ -19,13 +18,14 @@ class FrameReporter:
         camera_names: Sequence[str],
         outputs: Outputs,
         health: Health,
-        engine: FallbackEngine,
+        failures: Callable[[], Sequence[str]],
         log_error: Callable[[str], object],
     ) -> None:
+        """`failures`: sentences of the engines (and models) given up so far, in order."""
         self._camera_names = tuple(camera_names)
         self._outputs = outputs
         self._health = health
-        self._engine = engine
+        self._failures = failures
         self._log_error = log_error
         self._engine_failures = 0  # those that were reported
 
@@ -62,12 +62,12 @@ class FrameReporter:
     def _publish(self, record: FrameRecord) -> None:
         started_s = time.monotonic()
         if not record.blind:
-            self._outputs.boxes(record.boxes, record.stamp_ns)
+            self._outputs.boxes(record)
         done_s = time.monotonic()
         for kind, sentences in record.problems.items():
             for sentence in sentences:
                 self._health.problem(kind, sentence)
-        self._report_engine_failures()
+        self._report_engine_failures(record.engine)
         for name in self._camera_names:
             if name in record.masked:
                 self._health.count(f"missing_{name}")
@@ -94,11 +94,11 @@ class FrameReporter:
         self._health.unanswered(record.reason)
         self._outputs.status(record)
 
-    def _report_engine_failures(self) -> None:
-        """Another engine may have taken over from one that failed."""
-        failures = self._engine.failures
+    def _report_engine_failures(self, engine: str) -> None:
+        """Another engine may have taken over from one that failed; `engine`: the one of this frame."""
+        failures = self._failures()
         for sentence in failures[self._engine_failures :]:
             self._log_error(sentence)
             self._health.problem("engine_failures", sentence)
-            self._health.detail({"engine": self._engine.name})
+            self._health.detail({"engine": engine})
         self._engine_failures = len(failures)

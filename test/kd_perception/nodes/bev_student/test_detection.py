@@ -26,6 +26,7 @@ from kd_perception.ros.stamps import to_time
 from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline
+from kd_perception.runtime.pipeline_exchange import PipelineExchange
 from kd_perception.student.box_codes import AXIS
 from kd_perception.student.spec import Student
 
@@ -240,7 +241,8 @@ def detector():
         source.set_info(index, LIVE.camera_info(camera, camera.name))
     pipeline = Pipeline(Student(Path("none"), SPEC, ""), engine, 2)
     poses = PoseSource(buffer, "odom", "base_link")
-    yield FrameDetector(pipeline, source, poses, CameraWatch(source.names), deadline_s=0.0), buffer, engine
+    students = PipelineExchange(pipeline)
+    yield FrameDetector(students, source, poses, CameraWatch(source.names), deadline_s=0.0), buffer, engine
     pipeline.close()
 
 
