@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from kd_training.checkpoints.checkpoint import file_digest
+from kd_training.config.continual import ContinualConfig
 from kd_training.config.experiment import AnyConfig, LabelTrainConfig, TeacherTrainConfig
 from kd_training.config.sections import DataRoot, PseudoConfig
 
@@ -25,6 +26,7 @@ class YoungerKey(NamedTuple):
 
 
 YOUNGER_KEYS: tuple[YoungerKey, ...] = ()
+YOUNGER_SECTIONS = {"continual": ContinualConfig()}  # and the values that mean what runs without the section did
 
 
 def training_digest(config: AnyConfig, start: Path | None, identities: Mapping[str, str], *further: str) -> str:
@@ -63,6 +65,9 @@ def _by_content(sources: Sequence[DataRoot], identities: Mapping[str, str]) -> l
 def hashed_yaml(config: AnyConfig, younger: Sequence[YoungerKey] = YOUNGER_KEYS) -> str:
     """All keys that count; those that are younger than the ledger only where they have another value than before."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
+    for name, before in YOUNGER_SECTIONS.items():
+        if keys.get(name) == OmegaConf.to_container(OmegaConf.structured(before)):
+            del keys[name]
     for key in younger:
         if key.name in keys.get(key.section, {}) and keys[key.section][key.name] == key.before:
             del keys[key.section][key.name]

@@ -37,6 +37,7 @@ from kd_bench.ledger.worker import (
 from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.models import load_teacher
+from kd_training.config.continual import ContinualConfig, ReplayConfig
 from kd_training.config.distill import DistillConfig, LabelFeatureConfig, LayerPair, PearsonConfig
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
@@ -184,6 +185,9 @@ def test_keys_that_are_younger_than_the_ledger_count_once_they_say_something_new
     student = suite_config("bevdet")
     younger = [YoungerKey("data", "anchor", ""), YoungerKey("distill", "pearson", asdict(PearsonConfig()))]
     before = hashed_yaml(student, younger)
+    assert "continual:" not in before, "a student that learns no new domain is the same as before there was one"
+    replayed = replace(student, continual=ContinualConfig(replay=ReplayConfig(folder="buffer")))
+    assert "folder: buffer" in hashed_yaml(replayed, younger)
     assert "anchor:" not in before and "pearson:" not in before and "anchor:" in hashed_yaml(student, ())
     assert "pearson:" in hashed_yaml(
         replace(student, distill=DistillConfig(pearson=PearsonConfig(weight=1.0))), younger
