@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -29,40 +29,14 @@ from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES_HELP, NUSCENES, ClassList
+from kd_perception.geometry.matching import FOUND_M, match
 from kd_perception.named_files import named_files
 from kd_perception.student.classes import chosen_classes
 
 if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
 
-FOUND_M = 2.0  # metres between centres: the distance at which the metric takes its errors
 LEAST_PANELS = 3  # below a row of three cameras
-
-
-class Match(NamedTuple):
-    """Which ground-truth boxes (T,) were found, and which detections (N,) found one; bool. partner (N,): the box that
-    each found, -1 for none."""
-
-    found: np.ndarray
-    hits: np.ndarray
-    partner: np.ndarray
-
-
-def match(detections: Boxes, ground_truth: Boxes) -> Match:
-    """Match as the nuScenes metric does (arXiv:1903.11027).
-
-    Best score first, each detection takes the nearest free box of its class whose centre is nearer than FOUND_M on the
-    ground.
-    """
-    found, partner = np.zeros(len(ground_truth), bool), np.full(len(detections), -1)
-    distance = np.linalg.norm(detections.center[:, None, :2] - ground_truth.center[None, :, :2], axis=-1)
-    distance[detections.label[:, None] != ground_truth.label[None]] = np.inf
-    for index in np.argsort(-detections.score, kind="stable"):
-        free = np.where(found, np.inf, distance[index])
-        if len(free) and free.min() < FOUND_M:
-            partner[index] = free.argmin()
-            found[partner[index]] = True
-    return Match(found, partner >= 0, partner)
 
 
 def counted_ground_truth(

@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 
 from kd_perception.drawing.cameras import box_lines
-from kd_perception.evaluation.comparison import FOUND_M, Match, match
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.matching import FOUND_M, Match, match
 from kd_perception.recordings.viewed_frame import Fault, FaultKind
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_perception.datasets.nuscenes import ground_truth_boxes
-from kd_perception.evaluation.comparison import match
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
+from kd_perception.geometry.matching import match
 from kd_training.data.frames import Dataset
 from kd_training.unlabelled.answers import KeyframeAnswer, SceneAnswers
 from kd_training.unlabelled.tracks import TrackedBoxes, track

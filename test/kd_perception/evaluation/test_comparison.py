@@ -8,11 +8,12 @@ from typer.testing import CliRunner
 from kd_perception.cli import app
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.errors import ConfigError, DataError
-from kd_perception.evaluation.comparison import Tally, check_foreign, common_samples, counted_ground_truth, match
+from kd_perception.evaluation.comparison import Tally, check_foreign, common_samples, counted_ground_truth
 from kd_perception.evaluation.metric import counted
 from kd_perception.evaluation.results import sample_result, write_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES, NUSCENES
+from kd_perception.geometry.matching import match
 from kd_perception.images.decoding import decode_image
 
 

@@ -10,11 +10,11 @@ from support.fake_student import paint, write_fake_student
 from support.real_data import real_data
 
 from kd_perception.datasets.nuscenes import Frame, ground_truth_boxes, load_frame, open_nuscenes
-from kd_perception.evaluation.comparison import match
 from kd_perception.evaluation.offline import evaluate
 from kd_perception.evaluation.results import boxes_of_result, read_results
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import CLASSES
+from kd_perception.geometry.matching import match
 from kd_perception.geometry.transforms import wrap_angle
 from kd_perception.student.preprocess import fit_camera
 
