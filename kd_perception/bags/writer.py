@@ -58,7 +58,7 @@ class BagWriter:
         """Append a serialised message of `type_name` ('sensor_msgs/msg/Image')."""
         with self._refusals_named():
             if topic not in self._connections:
-                qos = [_qos(latched=topic in LATCHED_TOPICS)]
+                qos = [recorded_qos(latched=topic in LATCHED_TOPICS)]
                 self._connections[topic] = self._writer.add_connection(
                     topic, type_name, typestore=typestore(), offered_qos_profiles=qos
                 )
@@ -96,7 +96,7 @@ class BagWriter:
         (self._scratch / self.path.name).rename(self.path)
 
 
-def _qos(*, latched: bool) -> Qos:
+def recorded_qos(*, latched: bool) -> Qos:
     """Reliable, keep last 10; `latched` topics are transient_local, so that late subscribers get them."""
     forever = QosTime(2147483647, 4294967295)
     return Qos(
