@@ -6,6 +6,7 @@ The file follows MCAP's profile `ros2` (message_encoding cdr, schema ros2msg, of
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 
@@ -109,6 +110,7 @@ def qos_profiles(*, latched: bool) -> list:
     return dump_qos_v9([recorded_qos(latched=latched)])
 
 
+@cache
 def _definition(type_name: str) -> str:
     store = typestore()
     if type_name not in store.fielddefs:

@@ -172,7 +172,7 @@ def write_for_ever(folder: Path, first: int, kept: Connection) -> None:
 def test_a_kill_loses_at_most_the_frame_in_flight(tmp_path):
     folder, rng = tmp_path / "r", np.random.default_rng(0)
     last = T0
-    for _ in range(12):
+    for _ in range(6):
         ours, theirs = multiprocessing.Pipe(duplex=False)
         writer = multiprocessing.get_context("fork").Process(
             target=write_for_ever, args=(folder, (last - T0) // S + 2, theirs)
