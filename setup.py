@@ -43,6 +43,7 @@ setup(
         "test": ["pytest"],  # colcon looks for pytest here before it runs any test
         "viewer": pinned("viewer"),  # `kd view`
         "av2": pinned("av2"),  # `kd import av2`, and reading what it wrote
+        "spconv": pinned("spconv"),  # voxel teachers on a GPU
     },
     zip_safe=True,
     entry_points={
