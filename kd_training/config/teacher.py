@@ -38,21 +38,53 @@ class PointsConfig:
 
 
 @dataclass
-class TeacherModelConfig:
-    """A pillar CenterPoint: everything that fixes the shapes of the weights, and the points it was trained with.
+class VoxelsConfig:
+    """Voxels in the place of pillars: columns of them are `pillar_size` wide.
 
-    Every block halves the resolution; the last but one has the grid's cells, the last has cells twice as large:
-    pillar_size * 2 ** (blocks - 1) = grid.cell_size.
+    A sparse 3D encoder of one stage for each of `channels`; between them resolution halves.
+    """
+
+    height: float = 0.0  # metres; 0: pillars
+    channels: list[int] = field(default_factory=lambda: [16, 32, 64, 128])
+    blocks: int = 2  # residual blocks of a stage
+    outgoing: int = 128  # channels of the encoder's last map, which has two layers or so
+    most: int = 200000  # voxels of a cloud: more stop a training; else the fullest are taken. 0: no limit
+
+
+@dataclass
+class PublishedPillarsConfig:
+    """The pillar encoder that published checkpoints have, in the place of ours.
+
+    It knows no range, and measures offsets from the pillar's mean and centre.
+    """
+
+    layers: int = 0  # linear layers, each over its pillar's maximum; 0: our encoder
+    centred_height: bool = True  # whether offsets from the centre include z
+    rows: int = 0  # a pillar with fewer points is filled up with zeros, which take part in the maximum; 0: never
+
+
+@dataclass
+class TeacherModelConfig:
+    """A CenterPoint: everything that fixes the shapes of the weights, and the points it was trained with.
+
+    On pillars every block halves the resolution; the last but one has the grid's cells, the last has cells twice as
+    large: pillar_size * 2 ** (blocks - 1) = grid.cell_size. On voxels the encoder comes down to the grid's cells, and
+    two blocks follow: pillar_size * 2 ** (stages - 1) = grid.cell_size.
     """
 
     name: str = MISSING
     pillar_size: float = 0.2
+    voxels: VoxelsConfig = field(default_factory=VoxelsConfig)
     pillar_channels: int = 64
+    published_pillars: PublishedPillarsConfig = field(default_factory=PublishedPillarsConfig)
     block_channels: list[int] = field(default_factory=lambda: [64, 128, 256])
     block_layers: list[int] = field(default_factory=lambda: [4, 6, 6])  # 3x3 convolutions, the strided one included
     neck_channels: int = 128  # per block; "pre_head" has them all
     head_shared: int = 64
     head_hidden: int = 32
+    head_codes: int = 0  # hidden channels for box codes; 0: head_hidden
+    network_turns: int = 0  # quarter turns, counter-clockwise, of what the network sees: a checkpoint of other axes
+    network_height: float = 0.0  # metres above base_link where the network's heights begin
     classes: dict[str, Any] = field(default_factory=dict)  # as a student's
     heading: Heading = Heading.axis  # as a student's
     grid: GridConfig = field(default_factory=GridConfig)

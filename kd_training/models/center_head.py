@@ -14,15 +14,18 @@ HEATMAP_BIAS = -2.19  # sigmoid gives .1: the first heatmap loss is not drowned 
 class CenterHead(nn.Module):
     """One shared block, then per group of classes one hidden block for their heatmaps and one for their box codes.
 
-    In training the shared block's features are named SHARED.
+    In training the shared block's features are named SHARED. The hidden block for box codes has `codes` channels, or
+    `hidden` as the heatmap's.
     """
 
-    def __init__(self, incoming: int, shared: int, hidden: int, classes: ClassList, coding: BoxCoding) -> None:
+    def __init__(
+        self, incoming: int, shared: int, hidden: int, classes: ClassList, coding: BoxCoding, *, codes: int = 0
+    ) -> None:
         super().__init__()
         self.coding = coding
         self.shared = ConvNormRelu(incoming, shared)
         self.heatmap = nn.ModuleList(_branch(shared, hidden, len(group.classes)) for group in classes.groups)
-        self.regression = nn.ModuleList(_branch(shared, hidden, len(coding.names)) for _ in classes.groups)
+        self.regression = nn.ModuleList(_branch(shared, codes or hidden, len(coding.names)) for _ in classes.groups)
         for branch in self.heatmap:
             nn.init.constant_(branch[-1].bias, HEATMAP_BIAS)
 

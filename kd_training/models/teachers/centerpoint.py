@@ -1,19 +1,18 @@
-"""CenterPoint on pillars (arXiv:2006.11275): pillar encoder, SECOND backbone, FPN, and the students' CenterHead."""
+"""CenterPoint (arXiv:2006.11275): an encoder of pillars or voxels, SECOND's backbone and FPN, the students' head."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from kd_perception.errors import ConfigError
 from kd_perception.student.box_codes import coding_of
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.point_batch import PointBatch
 from kd_training.config.student_spec import bev_grid, configured_classes
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
-from kd_training.models.teachers.pillars import PillarEncoder
+from kd_training.models.teachers.encoders import check_sizes, make_encoder
+from kd_training.models.teachers.network_axes import from_network, to_network
 from kd_training.models.teachers.second import SecondBackbone, SecondNeck
 
 
@@ -27,21 +26,25 @@ class CenterPoint(nn.Module):
     may lack such a group as a whole.
     """
 
-    added_modules = (("pillars.label",),)
+    added_modules = (("pillars.label",), ("voxels.label",))
 
     def __init__(self, config: TeacherModelConfig) -> None:
         super().__init__()
-        _check(config)
+        check_sizes(config)
         self.config, blocks = config, len(config.block_channels)
         self.grid, self.classes = bev_grid(config.grid), configured_classes(config.classes, f"teacher {config.name}")
-        raster = bev_grid(replace(config.grid, cell_size=config.pillar_size))
         self.level_names = tuple(f"block{place + 3 - blocks}" for place in range(blocks))
-        virtual = len(self.classes) if config.points.virtual.per_instance else 0
-        self.pillars = PillarEncoder(raster, config.pillar_channels, virtual=virtual)
-        self.backbone = SecondBackbone(config.pillar_channels, config.block_channels, config.block_layers)
+        made = make_encoder(config, len(self.classes))
+        self.encoder_name = made.name
+        self.add_module(made.name, made.encoder)  # weights say what they encode
+        self.backbone = SecondBackbone(
+            made.channels, config.block_channels, config.block_layers, first_stride=made.first_stride
+        )
         self.neck = SecondNeck(config.block_channels, config.neck_channels)
         self.coding, incoming = coding_of(config.heading), config.neck_channels * blocks
-        self.head = CenterHead(incoming, config.head_shared, config.head_hidden, self.classes, self.coding)
+        self.head = CenterHead(
+            incoming, config.head_shared, config.head_hidden, self.classes, self.coding, codes=config.head_codes
+        )
 
     @property
     def feature_channels(self) -> dict[str, int]:
@@ -52,7 +55,13 @@ class CenterPoint(nn.Module):
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """A batch of `rigs` clouds -> predictions and features; shapes in DetectorOutputs."""
-        return self.from_levels(self.backbone(self.pillars(points, rigs)))
+        seen = self.encoder(to_network(points, self.config), rigs)
+        return self.from_levels(from_network(self.backbone(seen), self.config))
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What turns points into the first map."""
+        return self.get_submodule(self.encoder_name)
 
     def from_levels(self, levels: Sequence[Tensor]) -> DetectorOutputs:
         """The backbone's levels, finest first, or what stands in for them -> what neck and head make of them."""
@@ -65,20 +74,3 @@ class CenterPoint(nn.Module):
         device = self.head.shared[0].weight.device
         outputs = self.train_forward(PointBatch(*(part.to(device) for part in points)), 1)
         return torch.sigmoid(outputs.heatmap[0].float()), outputs.regression[0].float()
-
-
-def _check(config: TeacherModelConfig) -> None:
-    """Raise ConfigError where the sizes do not fit."""
-    blocks = len(config.block_channels)
-    if not 2 <= blocks <= 3 or len(config.block_layers) != blocks:
-        raise ConfigError(
-            f"teacher {config.name}: block_channels {list(config.block_channels)} and block_layers "
-            f"{list(config.block_layers)} must both have two or three entries"
-        )
-    cell = config.pillar_size * 2 ** (blocks - 1)
-    if abs(cell - config.grid.cell_size) > 1e-6:
-        raise ConfigError(
-            f"teacher {config.name}: {blocks} blocks make cells of {cell:g} m of {config.pillar_size:g} m pillars, but "
-            f"grid.cell_size is {config.grid.cell_size:g}; set pillar_size to "
-            f"{config.grid.cell_size / 2 ** (blocks - 1):g}"
-        )

@@ -47,8 +47,7 @@ class PillarEncoder(nn.Module):
         A label is 1 + class of a virtual point and 0 of any other; None without virtual points.
         """
         rows, columns = self.raster.shape
-        origin = batch.points.new_tensor([self.raster.x_min, self.raster.y_min])
-        cells = (batch.points[:, :2] - origin) / self.raster.cell_size
+        cells = cells_of(batch.points, self.raster)
         corner = cells.floor()
         inside = (corner >= 0).all(1) & (corner[:, 0] < columns) & (corner[:, 1] < rows)
         points, cells, corner, rig = (part[inside] for part in (batch.points, cells, corner, batch.rig))
@@ -63,3 +62,8 @@ class PillarEncoder(nn.Module):
             (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
         ]  # fmt: skip
         return pillar, torch.cat(inputs, dim=1), points[:, 5].long() if self.virtual else None
+
+
+def cells_of(points: Tensor, raster: BevGrid) -> Tensor:
+    """Continuous (column, row) coordinates (P, 2) of points (P, 2 or more), as BevGrid.to_cells."""
+    return (points[:, :2] - points.new_tensor([raster.x_min, raster.y_min])) / raster.cell_size

@@ -9,18 +9,18 @@ from kd_training.models.necks import ConvNormRelu
 
 
 class SecondBackbone(nn.Module):
-    """Strided blocks: each level is half as large as the one before."""
+    """Strided blocks: each level is half as large as the one before, and the first 1 / `first_stride` of the input."""
 
-    def __init__(self, incoming: int, channels: Sequence[int], layers: Sequence[int]) -> None:
+    def __init__(self, incoming: int, channels: Sequence[int], layers: Sequence[int], *, first_stride: int = 2) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList()
+        self.blocks, stride = nn.ModuleList(), first_stride
         for outgoing, count in zip(channels, layers, strict=True):
             rest = [ConvNormRelu(outgoing, outgoing) for _ in range(count - 1)]
-            self.blocks.append(nn.Sequential(ConvNormRelu(incoming, outgoing, stride=2), *rest))
-            incoming = outgoing
+            self.blocks.append(nn.Sequential(ConvNormRelu(incoming, outgoing, stride=stride), *rest))
+            incoming, stride = outgoing, 2
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, incoming, rows, columns) -> levels (B, channels[i], rows / 2^(i + 1), columns / 2^(i + 1))."""
+        """(B, incoming, rows, columns) -> levels (B, channels[i], rows / s, columns / s), s = first_stride * 2^i."""
         levels = []
         for block in self.blocks:
             x = block(x)
