@@ -88,7 +88,7 @@ class WrittenTables:
         samples = [_row(name, "sample", frame.stamp_us) for frame in keyframes]
         for row, frame in zip(samples, keyframes, strict=True):
             row |= {"timestamp": frame.stamp_us, "scene_token": table_token(name, "scene")}
-        self._rows["sample"] += _linked(samples)
+        self._rows["sample"] += linked_rows(samples)
         self._rows["log"].append(
             _row(name, "log") | {"logfile": name, "vehicle": "", "date_captured": "", "location": self._location}
         )
@@ -129,7 +129,7 @@ class WrittenTables:
                 pose = {"token": token, "timestamp": file.stamp_us} | _pose_fields(file.global_from_ego)
                 self._rows["ego_pose"].append(pose)
         for rows in chains.values():
-            self._rows["sample_data"] += _linked(sorted(rows, key=lambda row: row["timestamp"]))
+            self._rows["sample_data"] += linked_rows(sorted(rows, key=lambda row: row["timestamp"]))
 
     def _calibrated(self, scene: str, sensor: Camera | MountedLidar) -> dict:
         """The reference to a sensor's calibration in a scene, whose row is added where it is new."""
@@ -169,7 +169,7 @@ class WrittenTables:
                     "last_annotation_token": rows[-1]["token"],
                 }
             )
-            self._rows["sample_annotation"] += _linked(rows)
+            self._rows["sample_annotation"] += linked_rows(rows)
 
     def _named(self, table: str, name: str) -> str:
         """The token of a category or attribute, whose row is added where it is new."""
@@ -187,7 +187,8 @@ def _row(*parts: object) -> dict:
     return {"token": table_token(*parts)}
 
 
-def _linked(rows: list[dict]) -> list[dict]:
+def linked_rows(rows: list[dict]) -> list[dict]:
+    """The rows, in order, with the tokens of their neighbours as prev and next."""
     tokens = ["", *(row["token"] for row in rows), ""]
     for before, row, after in zip(tokens, rows, tokens[2:], strict=False):
         row |= {"prev": before, "next": after}

@@ -20,6 +20,7 @@ class BufferConfig:
     reservoir: float = 0.5  # share of them that is drawn evenly from all that was offered; the rest by importance
     neighbour: float = 0.5  # seconds before a keyframe of the moment whose images are kept for memory; 0: none
     sweeps: int = 9  # older sweeps of each LiDAR that are kept with a keyframe, for a teacher
+    least: int = 20  # keyframes with boxes that a domain needs: with fewer, nothing is learnt and the buffer stays
     seed: int = 0
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kd_perception.datasets.nuscenes import Frame
+from kd_perception.errors import ConfigError
 from kd_perception.student.spec import StudentSpec
 from kd_training.batches.moving import moved
 from kd_training.batches.point_batch import PointBatch
@@ -15,13 +16,13 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.batches.student_inputs import PreviousFrames, StudentInputs
 from kd_training.config.experiment import TrainConfig
 from kd_training.data.augment import draw_augmentation
-from kd_training.data.frames import TrainingFrame
+from kd_training.data.frames import TrainingFrame, facts_of
 from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.points import collate_points
 from kd_training.data.rig_images import join_rigs
 from kd_training.data.samples import PreviousSample, SampleReader, ShownFrame, TrainingSample
-from kd_training.data.sampling import FrameSampler, MixedSampler
+from kd_training.data.sampling import FrameSampler, MixedSampler, ReplaySampler, Sampler, unlabelled_apart
 
 
 class Batch:
@@ -76,12 +77,23 @@ def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None])
     )
 
 
-def build_sampler(frames: Sequence[TrainingFrame], config: TrainConfig) -> FrameSampler | MixedSampler:
-    """What draws a student's frames: all alike, or a share of them unlabelled."""
+def build_sampler(frames: Sequence[TrainingFrame], config: TrainConfig) -> Sampler:
+    """What draws a student's frames: all alike, or a share of them unlabelled; and, of a replay buffer, a share of all.
+
+    Raises ConfigError where frames of a kind are missing.
+    """
     seed, balance, share = config.schedule.seed, config.data.balance_classes, config.data.pseudo.share
+    replayed = np.array([facts.drawn is not None for facts in facts_of(frames)])
+    new = np.flatnonzero(~replayed)
+    if not len(new) and len(replayed):
+        raise ConfigError("all keyframes are replayed and none is new; name what is to be learnt in data.roots")
     if config.data.unlabelled and share > 0:
-        return MixedSampler(frames, seed, share, balance=balance)
-    return FrameSampler(frames, seed, balance=balance)
+        sampler = unlabelled_apart(frames, seed, share, balance=balance, places=new)
+    else:
+        sampler = FrameSampler(frames, seed, balance=balance, places=new)
+    if not replayed.any():
+        return sampler
+    return MixedSampler(sampler, ReplaySampler(frames, np.flatnonzero(replayed)), config.continual.replay.share)
 
 
 class StepBatches(torch.utils.data.Dataset):

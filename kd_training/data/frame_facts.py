@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FrameFacts:
     """A keyframe's name among all data sets, the folder of its data set and its scene; channels of its LiDARs, and of
-    cameras that it lacks; present (classes,) bool: which classes its boxes have; `labelled` as TrainingFrame's."""
+    cameras that it lacks; present (classes,) bool: which classes its boxes have; `labelled` as TrainingFrame's;
+    `drawn`: its probability among replayed keyframes, None for one that is not replayed."""
 
     key: str
     data_set: str
@@ -27,6 +28,7 @@ class FrameFacts:
     masked: tuple[str, ...]
     present: np.ndarray
     labelled: bool = True
+    drawn: float | None = None
 
 
 def scene_facts(

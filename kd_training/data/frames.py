@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import overload
+from typing import Protocol, overload
 
 import numpy as np
 from cachetools import LRUCache
@@ -34,6 +34,7 @@ from kd_training.data.doubt import DoubtfulCells
 from kd_training.data.frame_facts import FrameFacts, scene_facts
 from kd_training.data.pseudo_labels import PseudoLabelFolder, PseudoLabels
 
+NO_KEYFRAMES = "data.roots hold no keyframes; name at least one data set with scenes"
 KEPT_FRAMES = 128  # in memory per process; a frame with its boxes takes about 30 kB
 
 
@@ -43,7 +44,8 @@ class TrainingFrame:
 
     lidars: sample_data rows of its LiDARs, the first gives the cloud its time; none in a camera-only recording.
     With `camera_motion` each camera stands where it was at its own exposure, in this frame and in earlier ones.
-    `labelled` is False where a teacher found the boxes. `doubt`: where an object may be that nobody labelled.
+    `labelled` is False where a teacher found the boxes. `doubt`: where an object may be that nobody labelled. `weight`:
+    what its detection losses count.
     """
 
     frame: Frame
@@ -54,6 +56,7 @@ class TrainingFrame:
     camera_motion: bool = False
     labelled: bool = True
     doubt: DoubtfulCells | None = None
+    weight: float = 1.0
 
     @property
     def lidar(self) -> dict:
@@ -126,7 +129,8 @@ class KeyFrames(Sequence[TrainingFrame]):
         for _, places in groupby(self._places, key=lambda place: (id(place[0]), place[1])):
             data_sets, scenes, tokens = zip(*places, strict=True)
             data_set, scene = data_sets[0], scenes[0]
-            facts += scene_facts(data_set.nusc, scene, tokens, data_set.classes, data_set.labels_of(scene))
+            found = scene_facts(data_set.nusc, scene, tokens, data_set.classes, data_set.labels_of(scene))
+            facts += found if data_set.replay is None else map(data_set.replay.fact, tokens, found)
         return facts
 
     @property
@@ -154,7 +158,8 @@ class KeyFrames(Sequence[TrainingFrame]):
         frame = at_anchor(frame) if data_set.camera_motion else frame
         timeline = self._timeline(data_set, scene)
         motion = data_set.camera_motion
-        return TrainingFrame(frame, boxes, lidars, nusc, timeline, motion, labelled=labels is None, doubt=doubt)
+        made = TrainingFrame(frame, boxes, lidars, nusc, timeline, motion, labelled=labels is None, doubt=doubt)
+        return made if data_set.replay is None else data_set.replay.frame(token, made)
 
 
 def facts_of(frames: Sequence[TrainingFrame]) -> Sequence[FrameFacts]:
@@ -162,11 +167,22 @@ def facts_of(frames: Sequence[TrainingFrame]) -> Sequence[FrameFacts]:
     return frames.facts if isinstance(frames, KeyFrames) else [frame.facts for frame in frames]
 
 
+class Replayed(Protocol):
+    """What a replay buffer says of its keyframes, by sample."""
+
+    def fact(self, sample: str, found: FrameFacts) -> FrameFacts:
+        """The facts with who labelled the keyframe and how often it is drawn."""
+
+    def frame(self, sample: str, made: TrainingFrame) -> TrainingFrame:
+        """The frame with who labelled it, what is in doubt, and its weight."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """One opened data set: its tables, the scenes used, and how its keyframes are read.
 
-    `labels`: a teacher's, which take the place of the tables' annotations; those are not looked at.
+    `labels`: a teacher's, which take the place of the tables' annotations; those are not looked at. `replay`: what a
+    replay buffer says of its keyframes besides their annotations.
     """
 
     nusc: Tables = field(repr=False)
@@ -174,6 +190,7 @@ class Dataset:
     classes: ClassList = field(repr=False)
     camera_motion: bool = False
     labels: PseudoLabelFolder | None = None
+    replay: "Replayed | None" = None
 
     @property
     def name(self) -> str:
@@ -239,5 +256,5 @@ def open_frames(
     check_anchor(anchor, [data_set.nusc for data_set in data_sets])
     frames = KeyFrames(data_sets)
     if not frames:
-        raise DataError("data.roots hold no keyframes; name at least one data set with scenes")
+        raise DataError(NO_KEYFRAMES)
     return frames

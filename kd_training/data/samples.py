@@ -1,6 +1,6 @@
 """Samples of a student's training: a keyframe's files, read under one augmentation, as arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -76,10 +76,10 @@ class SampleReader:
     def _targets(self, frame: TrainingFrame, target_from_ego: np.ndarray) -> DetectionTargets:
         grid = self.spec.grid
         targets = detection_targets(frame.boxes.transformed(target_from_ego), grid, self.spec.coding)
+        weight = frame.weight * (1.0 if frame.labelled else self.unlabelled_weight)
         if frame.doubt is None:
-            return targets
-        doubt = frame.doubt.mask(target_from_ego, grid, len(targets.heatmap))
-        return targets.doubted(doubt, 1.0 if frame.labelled else self.unlabelled_weight)
+            return replace(targets, weight=weight)
+        return targets.doubted(frame.doubt.mask(target_from_ego, grid, len(targets.heatmap)), weight)
 
     def _depth(self, frame: TrainingFrame, rig: RigImages) -> np.ndarray:
         """Depth labels (N, h, w); NO_DEPTH everywhere of a masked camera, and without a LiDAR."""

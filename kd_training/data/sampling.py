@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 from fractions import Fraction
 from math import floor
+from typing import Protocol
 
 import numpy as np
 
 from kd_perception.errors import ConfigError
 from kd_training.data.frames import TrainingFrame, facts_of
+
+
+class Sampler(Protocol):
+    """Draws frames."""
+
+    def at(self, position: int, rng: np.random.Generator) -> TrainingFrame:
+        """The frame at a position; `rng` is the position's own."""
 
 
 class FrameSampler:
@@ -34,27 +42,49 @@ class FrameSampler:
 
 
 class MixedSampler:
-    """Labelled and unlabelled frames in turn: of any positions in a row a `share` is unlabelled, to within one.
+    """Frames of two kinds in turn: of any positions in a row a `share` comes from `second`, to within one."""
 
-    Either kind is drawn as FrameSampler draws. Raises ConfigError where one kind is missing.
-    """
-
-    def __init__(self, frames: Sequence[TrainingFrame], seed: int, share: float, *, balance: bool) -> None:
-        labelled = np.array([facts.labelled for facts in facts_of(frames)])
-        if labelled.all() or not labelled.any():
-            kind = "unlabelled" if labelled.all() else "labelled"
-            raise ConfigError(f"data.pseudo.share is {share:g}, but no keyframe is {kind}; set data.pseudo.share=0")
+    def __init__(self, first: Sampler, second: Sampler, share: float) -> None:
+        self.first, self.second = first, second
         self.share = Fraction(share).limit_denominator(1000)
-        self.labelled, self.unlabelled = (
-            FrameSampler(frames, seed, balance=balance, places=np.flatnonzero(kind)) for kind in (labelled, ~labelled)
-        )
 
     def at(self, position: int, rng: np.random.Generator) -> TrainingFrame:
         """The frame at a position; `rng` is the position's own."""
         before, after = floor(position * self.share), floor((position + 1) * self.share)
         if after > before:
-            return self.unlabelled.at(before, rng)
-        return self.labelled.at(position - before, rng)
+            return self.second.at(before, rng)
+        return self.first.at(position - before, rng)
+
+
+class ReplaySampler:
+    """Replayed frames, each as often as its facts say."""
+
+    def __init__(self, frames: Sequence[TrainingFrame], places: np.ndarray) -> None:
+        self.frames, self.places = frames, places
+        facts = facts_of(frames)
+        drawn = np.array([facts[place].drawn for place in places])
+        self.probabilities = drawn / drawn.sum()
+
+    def at(self, position: int, rng: np.random.Generator) -> TrainingFrame:
+        """A frame drawn by `rng`, the position's own."""
+        del position
+        return self.frames[int(self.places[rng.choice(len(self.places), p=self.probabilities)])]
+
+
+def unlabelled_apart(
+    frames: Sequence[TrainingFrame], seed: int, share: float, *, balance: bool, places: np.ndarray
+) -> MixedSampler:
+    """A `share` of unlabelled frames among those at `places`, either kind drawn as FrameSampler draws.
+
+    Raises ConfigError where one kind is missing.
+    """
+    facts = facts_of(frames)
+    labelled = np.array([facts[place].labelled for place in places], bool)
+    if labelled.all() or not labelled.any():
+        kind = "unlabelled" if labelled.all() else "labelled"
+        raise ConfigError(f"data.pseudo.share is {share:g}, but no keyframe is {kind}; set data.pseudo.share=0")
+    kinds = (FrameSampler(frames, seed, balance=balance, places=places[kind]) for kind in (labelled, ~labelled))
+    return MixedSampler(*kinds, share)
 
 
 def frame_weights(frames: Sequence[TrainingFrame], places: np.ndarray | None = None) -> np.ndarray:

@@ -8,26 +8,41 @@ from kd_perception.datasets.nuscenes import scene_samples
 from kd_perception.datasets.rigs import check_anchor
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.classes import ClassList
+from kd_training.config.continual import ReplayConfig
 from kd_training.config.sections import DataConfig, DataRoot
-from kd_training.data.frames import Dataset, KeyFrames, open_dataset, open_frames
+from kd_training.data.frames import NO_KEYFRAMES, Dataset, KeyFrames, open_dataset
 from kd_training.data.pseudo_labels import PseudoLabelFolder
+from kd_training.data.replay import open_replay
 
 LABELS_FOLDER = "labels"  # in data.pseudo.folder
 
 
-def open_student_frames(config: DataConfig, classes: ClassList) -> KeyFrames:
-    """All keyframes, the unlabelled ones behind the labelled, with the labels in data.pseudo.folder.
+def open_student_frames(config: DataConfig, classes: ClassList, replay: ReplayConfig | None = None) -> KeyFrames:
+    """All keyframes: the labelled ones, the unlabelled ones with the labels in data.pseudo.folder, those of a replay
+    buffer.
 
-    Raises as open_frames; ConfigError where the two overlap or nobody made labels.
+    Raises as open_frames and open_replay; ConfigError where labelled and unlabelled overlap or nobody made labels.
     """
+    if replay is None or not replay.folder:
+        data_sets = own_sets(config, classes)
+    else:
+        data_sets = [*own_sets(config, classes), open_replay(replay, config, classes)]
+    check_anchor(config.anchor, [data_set.nusc for data_set in data_sets])
+    frames = KeyFrames(data_sets)
+    if not frames:
+        raise DataError(NO_KEYFRAMES)
+    return frames
+
+
+def own_sets(config: DataConfig, classes: ClassList) -> list[Dataset]:
+    """The data sets of data.roots, and of data.unlabelled with their labels; raises as open_student_frames."""
+    labelled = open_sets(config.roots, config, classes)
     if not config.unlabelled:
-        return open_frames(config.roots, classes, camera_motion=config.camera_motion, anchor=config.anchor)
-    labelled, unlabelled = open_sets(config.roots, config, classes), open_sets(config.unlabelled, config, classes)
+        return labelled
+    unlabelled = open_sets(config.unlabelled, config, classes)
     check_apart(labelled, unlabelled)
     labels = PseudoLabelFolder(Path(config.pseudo.folder) / LABELS_FOLDER, classes)
-    data_sets = [*labelled, *(replace(data_set, labels=labels) for data_set in unlabelled)]
-    check_anchor(config.anchor, [data_set.nusc for data_set in data_sets])
-    return KeyFrames(data_sets)
+    return [*labelled, *(replace(data_set, labels=labels) for data_set in unlabelled)]
 
 
 def open_sets(sources: Sequence[DataRoot], config: DataConfig, classes: ClassList) -> list[Dataset]:

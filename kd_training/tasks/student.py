@@ -32,7 +32,7 @@ class StudentTask(Task):
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_student_frames(config.data, self.model.spec.classes)
+        self.frames = open_student_frames(config.data, self.model.spec.classes, config.continual.replay)
         if config.loss.depth > 0:
             check_depth_labels(self.frames)
             check_first_clouds(self.frames)

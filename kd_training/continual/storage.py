@@ -1,0 +1,98 @@
+"""A buffer's folder on disk: files that never change, tables that are exchanged in one step.
+
+New files and tables are written beside the old; then one link moves from the old tables to the new. A kill before that
+leaves the old buffer, one after it the new; what is left over goes with the next exchange.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from kd_perception.atomic import atomic_path, write_bytes, write_text
+from kd_perception.datasets.written_tables import table_token
+from kd_perception.errors import DataError
+from kd_training.continual.keyframe_rows import KeyframeRows
+from kd_training.data.replay_buffer import (
+    BUFFER_VERSION,
+    ENTRIES_FILE,
+    STATE_FILE,
+    TABLES_FOLDER,
+    BufferEntry,
+    BufferState,
+    ReplayBuffer,
+    is_buffer,
+    read_buffer,
+    rows_file,
+)
+
+TABLES = (
+    "attribute", "calibrated_sensor", "category", "ego_pose", "instance", "log", "sample", "sample_annotation",
+    "sample_data", "sensor", "visibility", "scene",
+)  # fmt: skip
+CONTENT = ("samples", "sweeps", "kept")  # folders of files
+
+
+def write_files(folder: Path, rows: KeyframeRows, number: int) -> None:
+    """Put a keyframe's files and rows into the folder: links to the same content where the file system can, else
+    copies. Raises DataError naming a file that is missing."""
+    for name, source in rows.files.items():
+        _take(source.resolve(), folder / name)
+    write_text(folder / rows_file(number), json.dumps(rows.tables))
+
+
+def exchange(folder: Path, state: BufferState, entries: Sequence[BufferEntry]) -> ReplayBuffer:
+    """Make these entries, whose files are there, the buffer."""
+    numbers = [int(path.name) for path in (folder / TABLES_FOLDER).glob("*") if path.name.isdigit()]
+    tables = folder / TABLES_FOLDER / str(max(numbers, default=0) + 1)
+    _write_tables(tables, [json.loads((folder / rows_file(entry.number)).read_bytes()) for entry in entries])
+    write_bytes(tables / STATE_FILE, msgspec.json.format(msgspec.json.encode(state), indent=1))
+    write_bytes(tables / ENTRIES_FILE, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    link = folder / f".{BUFFER_VERSION}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(TABLES_FOLDER) / tables.name)
+    os.replace(link, folder / BUFFER_VERSION)
+    return ReplayBuffer(folder, state, tuple(entries))
+
+
+def clean(folder: Path) -> None:
+    """Delete files and tables that the buffer in a folder does not need: evicted keyframes, and what an interrupted
+    addition left. Nobody may be adding."""
+    entries = read_buffer(folder).entries if is_buffer(folder) else ()
+    wanted = {folder / name for entry in entries for name in entry.files}
+    for name in CONTENT:
+        for path in (folder / name).rglob("*"):
+            if path not in wanted and not path.is_dir():
+                path.unlink(missing_ok=True)
+    current = (folder / BUFFER_VERSION).resolve()
+    for path in (folder / TABLES_FOLDER).glob("*"):
+        if path.resolve() != current:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _take(source: Path, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not source.is_file():
+        raise DataError(f"{source} is missing, so its keyframe cannot be kept; restore it or leave its scene out")
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _write_tables(target: Path, keyframes: Sequence[Mapping[str, list[dict]]]) -> None:
+    merged: dict[str, dict[str, dict]] = {name: {} for name in TABLES}
+    for tables in keyframes:
+        for name, rows in tables.items():
+            for row in rows:
+                merged[name].setdefault(row["token"], row)
+    logs = list(merged["log"])
+    maps = [{"token": table_token("map"), "log_tokens": logs, "category": "semantic_prior", "filename": ""}]
+    for name, rows in ({"map": maps} | {name: list(rows.values()) for name, rows in merged.items()}).items():
+        write_text(target / f"{name}.json", json.dumps(rows))
