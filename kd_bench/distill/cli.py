@@ -18,14 +18,12 @@ from kd_bench.distill.splits import LEAST_BOXES, LEAST_SCENES, PLANS, REPORTED
 from kd_bench.distill.suite_runs import Given, Planner, Settings, suite_config
 from kd_bench.ledger.pool import RunContext, execute, missing
 from kd_bench.ledger.splits import Split, open_splits, render_missing
-from kd_perception.errors import ConfigError, DataError
+from kd_bench.ledger.starts import START_RECIPE, start_weights
+from kd_perception.errors import ConfigError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource
-from kd_training.checkpoints.checkpoint import checkpoint_config
-from kd_training.config.experiment import student_config
 
 LEDGER, REPORT = Path("docs/benchmarks/distillation.jsonl"), Path("docs/benchmarks/distillation.md")
-START, START_RECIPE = "models/depth_pretrain_demo.safetensors", "config/training/depth_pretrain_demo.yaml"
 DEFAULTS = Settings()
 EVERYTHING = "all"
 
@@ -152,22 +150,6 @@ def chosen_slices(suite: str, arms: Sequence[str] | None, seeds: int) -> list[Sl
         )
         for entry in known[suite]
     ]
-
-
-def start_weights(given: Path | None) -> Path:
-    """The weights that students begin with, given or shipped. ConfigError, with the command, without any; also if they
-    have seen labels: they would know what a suite withholds."""
-    if given is not None and not given.is_file():
-        raise ConfigError(f"--start {given} does not exist; give weights that kd train {START_RECIPE} wrote")
-    try:
-        path = (given or resource(START)).resolve()
-    except DataError as error:
-        raise ConfigError(
-            f"no trained image half ships; train one (kd train {START_RECIPE}) and give its weights with --start"
-        ) from error
-    if not student_config(checkpoint_config(path), str(path)).loss.depth_alone:
-        raise ConfigError(f"{path} has learnt from labels; give weights of depth alone (kd train {START_RECIPE})")
-    return path
 
 
 def _shipped_teacher() -> dict[str, Path]:

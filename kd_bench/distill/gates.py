@@ -2,36 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN, NONE_TENTH, SINGLE, TERMS, Suite
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
 from kd_bench.distill.ledger import Record
 from kd_bench.ledger.cells import gain_text
+from kd_bench.ledger.gates import GATE_HEADINGS, Gate, gate_rows
 from kd_bench.ledger.intervals import Estimate
 from kd_bench.tables import markdown_table
 
 LEAST_GAIN, LEAST_LABEL_GAIN, LEAST_SHARE, LEAST_ROOM = 0.02, 0.05, 0.8, 0.08
 
 
-@dataclass(frozen=True)
-class Gate:
-    """A wish, the figures that answer it, and whether they fulfil it; None: runs are missing."""
-
-    wish: str
-    figures: str = ""
-    reached: bool | None = None
-
-    @property
-    def verdict(self) -> str:
-        """In words."""
-        return "open" if self.reached is None else ("reached" if self.reached else "NOT reached")
-
-
 def gates_table(records: Sequence[Record]) -> str:
     """All of them as Markdown."""
-    rows = [(gate.wish, gate.figures or "-", gate.verdict) for gate in gates(records)]
-    return markdown_table(("wanted", "measured", "verdict"), rows)
+    return markdown_table(GATE_HEADINGS, gate_rows(gates(records)))
 
 
 def gates(records: Sequence[Record]) -> list[Gate]:

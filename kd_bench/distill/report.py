@@ -1,6 +1,5 @@
 """`distillation.md`: the ledger as tables and plots; published figures stand at its end, apart from ours."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from kd_bench.distill.plots import draw_gains
 from kd_bench.distill.run import TEACHER
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED
 from kd_bench.ledger.cells import gain_text, mean_text, number_text
+from kd_bench.ledger.commands import without_paths
 from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
@@ -136,7 +136,7 @@ def _facts(records: Sequence[Record]) -> str:
     truths = next((record.truths for record in records if record.split == REPORTED), {})
     few = [name for name, count in truths.items() if count < LEAST_BOXES]
     boxes = ", ".join(f"{name} {count}" for name, count in truths.items())
-    commands = sorted({_without_paths(record.command) for record in records})
+    commands = sorted({without_paths(record.command) for record in records})
     lines = [
         f"- runs: {len(records)}, {sum(record.seconds for record in records) / 3600:.1f} hours of training",
         f"- boxes in `{REPORTED}` that the metric counts: {boxes}"
@@ -165,13 +165,3 @@ def _number(record: Record, figure: str) -> str:
 
 def _teacher(record: Record) -> str:
     return record.teacher if record.arm == TEACHER else f"{record.teacher}, {record.arm}"
-
-
-def _without_paths(command: str) -> str:
-    """A command without this machine's paths: absolute ones keep their last part."""
-    words = shlex.split(command)
-    return shlex.join(
-        f"{head}={Path(tail).name}" if tail.startswith("/") else (Path(word).name if word.startswith("/") else word)
-        for word in words
-        for head, _, tail in [word.partition("=")]
-    )

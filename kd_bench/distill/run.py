@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_bench.distill.ledger import Record
+from kd_bench.ledger import worker
 from kd_bench.ledger.worker import Order, ScoredSet, score_file, training_seconds
 from kd_bench.tables import command_line, device
 from kd_perception.commit import code_commit
@@ -38,6 +39,7 @@ class Run:
     digest: str
     protocol: str
     home: Path
+    worker: str = worker.__name__
 
     @property
     def key(self) -> str:

@@ -23,7 +23,7 @@ class PooledRun(Protocol):
     """What the pool knows of a run.
 
     `key` names its line in the ledger, `digest` its training, `name` is for the screen. `folder`: where it is carried
-    out. `needed`: whether other runs need its weights, so that lost ones are made again.
+    out, by the module `worker`. `needed`: whether other runs need its weights, so that lost ones are made again.
     """
 
     key: str
@@ -31,6 +31,7 @@ class PooledRun(Protocol):
     name: str
     steps: int
     folder: Path
+    worker: str
     needed: bool
 
     def order(self, threads: int) -> Order:
@@ -159,7 +160,7 @@ def _start(run: PooledRun, context: RunContext) -> Running:
     threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
     with open(run.folder / LOG_FILE, "ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "kd_bench.ledger.worker", str(run.folder)],
+            [sys.executable, "-m", run.worker, str(run.folder)],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **threads},
             start_new_session=True,  # Ctrl-C is for this process, which stops its workers in order
         )  # fmt: skip

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,13 +37,15 @@ class ScoredSet:
 class Order:
     """What a worker is to do.
 
-    config: YAML, or empty to score `weights` without training; scored: the data sets to score on, by name.
+    config: YAML, or empty to score `weights` without training; scored: the data sets to score on, by name; before: the
+    folder of the run that this one goes on from, if it is one of a chain.
     """
 
     config: str
     weights: str
     scored: dict[str, ScoredSet]
     threads: int
+    before: str = ""
 
 
 def write_order(folder: Path, order: Order) -> None:
@@ -68,25 +70,35 @@ def training_seconds(folder: Path) -> float:
     return float(path.read_text()) if path.is_file() else 0.0
 
 
-def work(folder: Path) -> bool:
+Trainer = Callable[[Order, Path], bool]  # trains into a folder or goes on there; False if it was interrupted
+
+
+def plain_training(order: Order, folder: Path) -> bool:
+    """Trains the order's configuration from its weights."""
+    from kd_training.checkpoints.checkpoint import STATE_FILE
+    from kd_training.config.experiment import config_from_yaml
+    from kd_training.loop.train import train
+
+    resume = (folder / STATE_FILE).is_file()
+    weights = Path(order.weights) if order.weights and not resume else None
+    return train(config_from_yaml(order.config, str(folder / ORDER_FILE)), folder, weights, resume=resume)
+
+
+def work(folder: Path, trainer: Trainer = plain_training) -> bool:
     """Carry out a folder's order; False if training was interrupted. Existing results are kept."""
     import torch
 
     from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
-    from kd_training.config.experiment import config_from_yaml
-    from kd_training.loop.train import train
 
     order = read_order(folder)
     torch.set_num_threads(order.threads)
-    weights = Path(order.weights) if order.weights else None
     if not order.config:
-        score(weights, order, folder)
+        score(Path(order.weights), order, folder)
         return True
     if not (folder / TRAINED_FILE).is_file():
         resume = (folder / STATE_FILE).is_file()
         began, before = time.monotonic(), training_seconds(folder) if resume else 0.0
-        config = config_from_yaml(order.config, str(folder / ORDER_FILE))
-        done = train(config, folder, None if resume else weights, resume=resume)
+        done = trainer(order, folder)
         write_text(folder / TIME_FILE, f"{before + time.monotonic() - began:.1f}")
         if not done:
             return False
@@ -138,13 +150,16 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> None:
-    """Exit status 0: done; INTERRUPTED; HELD; 1: failed, and the log's last line says why."""
+def main(trainer: Trainer = plain_training) -> None:
+    """Carry out the order in the folder that the command line names.
+
+    Exit status 0: done; INTERRUPTED; HELD; 1: failed, and the log's last line says why.
+    """
     end_with_parent()
     folder = Path(sys.argv[1])
     try:
         with held(folder):
-            sys.exit(0 if work(folder) else INTERRUPTED)
+            sys.exit(0 if work(folder, trainer) else INTERRUPTED)
     except HeldError:
         sys.exit(HELD)
     except KdError as error:

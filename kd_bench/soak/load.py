@@ -2,28 +2,21 @@
 
 import itertools
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from sensor_msgs.msg import PointCloud2
-
+from kd_bench.graph_listener import GraphListener
 from kd_bench.options import EngineChoice
 from kd_bench.soak.process_watch import ProcessWatch, Usage
-from kd_msgs.msg import Detection3DArray, FrameStatus
+from kd_msgs.msg import FrameStatus
 from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
 from kd_perception.bringup.processes import running
 from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.replay import ReplayOptions
-from kd_perception.ros.qos import EVERY_RESULT, RESULT, SENSOR
 
 SETTLE_S = 3.0  # after the first detections: caches, memory pools and the discovery of listeners
 START_TIMEOUT_S = 120.0
@@ -74,45 +67,6 @@ class Load:
         return len(self.frames) / self.seconds
 
 
-class Listener:
-    """A node that subscribes to results and cloud in a thread, as a planner and a recorder do."""
-
-    def __init__(self, domain_id: int) -> None:
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self.node = rclpy.create_node("soak_listener", context=self._context, enable_rosout=False)
-        self.statuses: list[tuple[float, FrameStatus]] = []
-        self.counters: dict[str, str] = {}
-        make = self.node.create_subscription
-        make(FrameStatus, "/bev_student/output/status", self._status, EVERY_RESULT)
-        make(Detection3DArray, "/bev_student/output/objects", lambda message: None, RESULT)
-        make(PointCloud2, f"/{LIDAR}/points", lambda cdr: None, SENSOR, raw=True)
-        make(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, name="soak-listener", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._context.try_shutdown()
-        self._thread.join()
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    def _status(self, message: FrameStatus) -> None:
-        self.statuses.append((time.monotonic(), message))
-
-    def _diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.startswith("bev_student:"):
-                self.counters = {entry.key: entry.value for entry in status.values}
-
-
 @dataclass(frozen=True)
 class LoadTarget:
     """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine."""
@@ -140,7 +94,7 @@ def run_load(
     waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
     replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits), graph)
     domain = 1 + next(_domains) % 100
-    listener = Listener(domain)
+    listener = GraphListener(domain)
     try:
         with running(Graph((student, replay)), domain_id=domain) as processes:
             _wait_for_detections(listener, processes.finished)
@@ -162,7 +116,7 @@ def run_load(
     return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", target.engine.name))
 
 
-def _wait_for_detections(listener: Listener, check: Callable[[], bool]) -> None:
+def _wait_for_detections(listener: GraphListener, check: Callable[[], bool]) -> None:
     """Wait until the detector has worked for a while; `check` raises if a node fails."""
     deadline_s = time.monotonic() + START_TIMEOUT_S
     while not listener.statuses or time.monotonic() - listener.statuses[0][0] < SETTLE_S:
