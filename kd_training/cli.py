@@ -79,7 +79,7 @@ def validate(out: Path) -> None:
 def export(
     *,
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a run, or its weights (.safetensors).")],
-    out: Annotated[Path, typer.Option(help="Student file to write (.onnx).")],
+    out: Annotated[Path, typer.Option(help="Student or teacher file to write (.onnx).")],
     data: Annotated[
         str, typer.Option(help="Training data in words, for the metadata. Default: the data sets of the configuration.")
     ] = "",
@@ -87,26 +87,30 @@ def export(
         Path | None, typer.Option(help=f"{SUMMARY_FILE} with the accuracy to state. Default: the run's own.")
     ] = None,
 ) -> None:
-    """Export a trained student as one ONNX file, checked against PyTorch.
+    """Export a trained student or LiDAR teacher as one ONNX file, checked against PyTorch.
 
     Writes the weights (.safetensors) next to it, for the torch engine.
     """
     from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
     from kd_training.checkpoints.export import export_student
-    from kd_training.checkpoints.models import load_model
+    from kd_training.checkpoints.export_teacher import export_teacher
+    from kd_training.checkpoints.models import load_model, load_teacher
     from kd_training.checkpoints.provenance import provenance_of
-    from kd_training.config.experiment import student_config
+    from kd_training.config.experiment import TeacherTrainConfig, student_config
     from kd_training.evaluation.validation import measured_accuracy, metrics_folder
 
     path = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
-    config = student_config(checkpoint_config(path), str(path))
-    config = replace(config, data=replace(config.data, workers=0))
-    model = load_model(path)
+    config = checkpoint_config(path)
     accuracy = measured_accuracy(metrics or metrics_folder(path.parent, 0) / SUMMARY_FILE)
-    spec = export_student(model, out, provenance_of(config, data), accuracy, {})
+    if isinstance(config, TeacherTrainConfig):
+        model = load_teacher(path)
+        spec = export_teacher(model, out, provenance_of(config, data), accuracy)
+        what = f"up to {spec.points.most} points of {spec.points.sweeps} sweeps"
+    else:
+        config = student_config(config, str(path))
+        model = load_model(path)
+        spec = export_student(model, out, provenance_of(config, data), accuracy, {})
+        what = f"{spec.view.kind}, {spec.image_size[1]}x{spec.image_size[0]}"
+    config = replace(config, data=replace(config.data, workers=0))
     save_weights(model.state_dict(), config, out.with_suffix(".safetensors"))
-    size = out.stat().st_size / 1e6
-    Console().print(
-        f"{out}: {spec.name}, {size:.1f} MB, {spec.view.kind}, {spec.image_size[1]}x{spec.image_size[0]}, equal to "
-        "PyTorch"
-    )
+    Console().print(f"{out}: {spec.name}, {out.stat().st_size / 1e6:.1f} MB, {what}, equal to PyTorch")

@@ -6,9 +6,8 @@ They join through the entry-point group `kd.engines`, so kd_perception needs not
 from importlib.metadata import entry_points
 
 from kd_perception.engines.fallback import FallbackEngine
-from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOptions
+from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOptions, ModelFile
 from kd_perception.errors import EngineError
-from kd_perception.student.spec import Student
 
 ENTRY_POINT_GROUP = "kd.engines"
 AUTO_ORDER = ("tensorrt", "openvino", "onnxruntime")
@@ -21,11 +20,13 @@ def engine_names() -> list[str]:
 
 def open_engine(
     name: str,
-    student: Student,
-    cameras: int,
+    model: ModelFile,
+    cameras: int = 0,
     options: EngineOptions = ENGINE_DEFAULTS,
 ) -> FallbackEngine:
-    """Open `student` with the named engine, or with 'auto' the first of AUTO_ORDER that works.
+    """Open a model's file with the named engine, or with 'auto' the first of AUTO_ORDER that works.
+
+    `cameras`: how many, of a file that has a camera axis.
 
     With 'auto' the next engine takes over when one fails while running; an engine asked for by name is never replaced.
     Raises EngineError naming what was tried and why it failed.
@@ -37,9 +38,9 @@ def open_engine(
     def open_one(candidate: str) -> Engine:
         if candidate not in offered:
             raise EngineError("not installed")
-        return offered[candidate].load()(student, cameras, options)
+        return offered[candidate].load()(model, cameras, options)
 
     try:
         return FallbackEngine(AUTO_ORDER if name == "auto" else (name,), open_one, options.report)
     except EngineError as error:
-        raise EngineError(f"no engine could open {student.path}: {error}") from error
+        raise EngineError(f"no engine could open {model.path}: {error}") from error

@@ -5,22 +5,22 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
+from kd_perception.engines.protocol import EngineOptions, ModelFile, check_inputs, for_rig, read_unchanged
 from kd_perception.errors import EngineError
-from kd_perception.student.spec import CAMERA_AXIS, Student
+from kd_perception.student.spec import CAMERA_AXIS
 
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
 
 
 class OnnxRuntimeEngine:
-    """A student in an ONNX Runtime session, its camera axis fixed to the rig's count."""
+    """A model in an ONNX Runtime session, its camera axis, if it has one, fixed to the rig's count."""
 
     name = "onnxruntime"
     not_kept = ""
 
-    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+    def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Open a session. Raises EngineError if ONNX Runtime refuses the file."""
-        data = read_unchanged(student)
+        data = read_unchanged(model)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = ERRORS_ONLY
         settings.intra_op_num_threads = options.threads
@@ -31,7 +31,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # the binding raises a dozen types that share only Exception
             reason = str(error).strip().splitlines()[0]
             raise EngineError(
-                f"ONNX Runtime refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine "
+                f"ONNX Runtime refuses {model.path}{for_rig(cameras)} ({reason}); export it again or use engine "
                 "openvino"
             ) from error
         self._shapes = {

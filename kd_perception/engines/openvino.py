@@ -6,9 +6,9 @@ from functools import cache
 import numpy as np
 import openvino
 
-from kd_perception.engines.protocol import EngineOptions, check_inputs, read_unchanged
+from kd_perception.engines.protocol import EngineOptions, ModelFile, check_inputs, for_rig, read_unchanged
 from kd_perception.errors import EngineError
-from kd_perception.student.spec import CAMERA_INPUTS, Student
+from kd_perception.student.spec import CAMERA_INPUTS
 
 
 @cache
@@ -19,37 +19,36 @@ def _core() -> openvino.Core:
 
 
 class OpenVinoEngine:
-    """A student compiled for the CPU at the precision its file states, its camera axis fixed to the rig's count."""
+    """A model compiled for the CPU at the precision its file states; a camera axis is fixed to the rig's count."""
 
     name = "openvino"
     not_kept = ""
 
-    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+    def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Read, reshape and compile. Raises EngineError if OpenVINO refuses the file."""
         # Without the precision hint OpenVINO picks bfloat16 where the CPU has it.
         settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if options.threads:
             settings["INFERENCE_NUM_THREADS"] = options.threads
-        read_unchanged(student)
+        read_unchanged(model)
         try:
             core = _core()
-            model = core.read_model(student.path)  # from bytes it would name constant outputs otherwise
-            shapes = {port.any_name: port.partial_shape for port in model.inputs}
+            graph = core.read_model(model.path)  # from bytes it would name constant outputs otherwise
+            shapes = {port.any_name: port.partial_shape for port in graph.inputs}
             for name in shapes.keys() & CAMERA_INPUTS:
                 shapes[name][0] = cameras
-            model.reshape(shapes)
-            self._compiled = core.compile_model(model, "CPU", settings)
+            graph.reshape(shapes)
+            self._compiled = core.compile_model(graph, "CPU", settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(
-                f"OpenVINO refuses {student.path} for {cameras} cameras ({reason}); export it again or use engine "
-                "onnxruntime"
+                f"OpenVINO refuses {model.path}{for_rig(cameras)} ({reason}); export it again or use engine onnxruntime"
             ) from error
         self._shapes = {
             name: tuple(None if size.is_dynamic else size.get_length() for size in shape)
             for name, shape in shapes.items()
         }
-        self._outputs = [port.any_name for port in model.outputs]  # a compiled port may carry several names
+        self._outputs = [port.any_name for port in graph.outputs]  # a compiled port may carry several names
         self._request = self._compiled.create_infer_request()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,12 +4,33 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from kd_perception.errors import EngineError, InputError
-from kd_perception.student.spec import Student
+
+
+class ModelFile(Protocol):
+    """A file that kd export wrote, of a student or a teacher (`student.spec.Student`, `teacher.spec.Teacher`)."""
+
+    kind: ClassVar[str]  # "student" or "teacher"
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    @property
+    def spec(self) -> object:
+        """What it states of itself."""
+
+    @property
+    def sha256(self) -> str:
+        """The hash of its bytes, in hexadecimal."""
+
+    @property
+    def model_id(self) -> str:
+        """Its name and a short hash."""
 
 
 class DeviceTensor(Protocol):
@@ -54,7 +75,7 @@ ENGINE_DEFAULTS = EngineOptions()
 
 
 class Engine(Protocol):
-    """A student file opened for a fixed number of cameras. Not thread-safe; one engine serves one caller at a time.
+    """A model's file opened for a fixed number of cameras. Not thread-safe; one engine serves one caller at a time.
 
     not_kept: why a built engine could not be kept for the next start; empty if it was, or if nothing is built.
     """
@@ -62,11 +83,12 @@ class Engine(Protocol):
     name: str
     not_kept: str
 
-    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
-        """Open the file. Raises EngineError if the library or the model refuses."""
+    def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
+        """Open the file; `cameras` is 0 for one that has no camera axis. Raises EngineError if the library or the
+        model refuses."""
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Named inputs of the student file -> its named outputs, fresh arrays or views valid until the next call.
+        """Named inputs of the file -> its named outputs, fresh arrays or views valid until the next call.
 
         A read-only input array is a constant: as long as the same array comes again, an engine may use what it copied
         before. Raises InputError for inputs that the file does not take, EngineError if the engine fails.
@@ -78,20 +100,26 @@ def keep(output: Tensor) -> Tensor:
     return output.copy() if isinstance(output, np.ndarray) else output
 
 
-def read_unchanged(student: Student) -> bytes:
-    """The student file's bytes; raises EngineError if it is gone or no longer the file that was loaded.
+def for_rig(cameras: int) -> str:
+    """For sentences: how many cameras a file is opened for, if it has a camera axis."""
+    return f" for {cameras} cameras" if cameras else ""
+
+
+def read_unchanged(model: ModelFile) -> bytes:
+    """A model file's bytes; raises EngineError if it is gone or no longer the file that was loaded.
 
     A file that is replaced under a running robot must not be mixed with the metadata of the old one.
     """
     try:
-        data = student.path.read_bytes()
+        data = model.path.read_bytes()
     except OSError as error:
         raise EngineError(
-            f"student file {student.path} cannot be read any more ({error.strerror}); put it back and configure again"
+            f"{model.kind} file {model.path} cannot be read any more ({error.strerror}); put it back and configure "
+            "again"
         ) from error
-    if hashlib.sha256(data).hexdigest() != student.sha256:
+    if hashlib.sha256(data).hexdigest() != model.sha256:
         raise EngineError(
-            f"student file {student.path} changed since it was loaded (it was {student.model_id}); configure again to "
+            f"{model.kind} file {model.path} changed since it was loaded (it was {model.model_id}); configure again to "
             "use the new file"
         )
     return data

@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_perception.engines.build_cache import default_folder
 from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool
-from kd_perception.engines.protocol import EngineOptions, Tensor, check_inputs
+from kd_perception.engines.protocol import EngineOptions, ModelFile, Tensor, check_inputs
 from kd_perception.engines.tensorrt_build import (
     BuiltPlan,
     PlanRequest,
@@ -24,7 +24,7 @@ from kd_perception.engines.tensorrt_build import (
     logger,
 )
 from kd_perception.errors import EngineError, InputError
-from kd_perception.student.spec import MEMORY_OUTPUT, Student
+from kd_perception.student.spec import MEMORY_OUTPUT
 
 OLDEST_MAJOR = 10
 
@@ -65,11 +65,11 @@ class _Memory:
 
 
 class TensorRtEngine:
-    """A student as a TensorRT engine at the precision its file states, its camera axis fixed to the rig's count."""
+    """A model as a TensorRT engine at the precision its file states; a camera axis is fixed to the rig's count."""
 
     name = "tensorrt"
 
-    def __init__(self, student: Student, cameras: int, options: EngineOptions) -> None:
+    def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Take the plan from the cache or build it, and bind its buffers.
 
         Raises EngineError without TensorRT or a GPU, or if TensorRT refuses the file.
@@ -77,25 +77,25 @@ class TensorRtEngine:
         trt = import_tensorrt()
         self._cuda = open_cuda(trt)
         try:
-            self._open(trt, student, cameras, options)
+            self._open(trt, model, cameras, options)
         except (RuntimeError, TypeError) as error:  # what the bindings raise where TensorRT gives no object
             raise EngineError(
                 f"TensorRT {trt.__version__} does not work here ({error}); use engine openvino"
             ) from error
 
-    def _open(self, trt: ModuleType, student: Student, cameras: int, options: EngineOptions) -> None:
+    def _open(self, trt: ModuleType, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Everything that needs TensorRT."""
         self._trt = trt
         self._log = logger(trt)
-        shapes = input_shapes(student.spec, cameras)
+        shapes = input_shapes(model.spec, cameras)
         folder = options.cache_folder or default_folder()
-        request = PlanRequest(trt, self._cuda.gpu, student, cameras, shapes, folder, options.report)
+        request = PlanRequest(trt, self._cuda.gpu, model, cameras, shapes, folder, options.report)
         self._runtime = trt.Runtime(self._log)
         plan = self._load(request)
         self.not_kept = plan.not_kept
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise EngineError(f"TensorRT cannot run {student.path} on {self._cuda.gpu.name}: {self._complaint()}")
+            raise EngineError(f"TensorRT cannot run {model.path} on {self._cuda.gpu.name}: {self._complaint()}")
         self._addresses: dict[str, int] = {}  # those that the context has
         self._inputs: dict[str, _Buffer] = {}
         self._outputs: dict[str, _Buffer] = {}
@@ -135,7 +135,7 @@ class TensorRtEngine:
         plan = built_plan(request)
         self._engine = self._runtime.deserialize_cuda_engine(plan.data)
         if self._engine is None:
-            raise EngineError(f"TensorRT cannot load its engine of {request.student.path}: {self._complaint()}")
+            raise EngineError(f"TensorRT cannot load its engine of {request.model.path}: {self._complaint()}")
         return plan
 
     def _bind(self, shapes: Shapes) -> None:

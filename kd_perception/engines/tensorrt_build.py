@@ -21,10 +21,10 @@ import numpy as np
 from kd_perception.engines import build_cache
 from kd_perception.engines.build_cache import BuildKey, CacheMissError
 from kd_perception.engines.cuda import Gpu
-from kd_perception.engines.protocol import read_unchanged
+from kd_perception.engines.protocol import ModelFile, for_rig, read_unchanged
 from kd_perception.errors import EngineError
 from kd_perception.geometry.camera import ring_rig
-from kd_perception.student.spec import Student, StudentSpec
+from kd_perception.student.spec import StudentSpec
 from kd_perception.student.view_tables import build_tables
 
 RECIPE = 1  # count up when anything below changes what is built
@@ -45,8 +45,13 @@ class BuiltPlan:
     not_kept: str
 
 
-def input_shapes(spec: StudentSpec, cameras: int) -> dict[str, tuple[int, ...]]:
-    """Sizes of the inputs that depend on the camera count; an ideal rig's tables have the sizes of any rig's."""
+def input_shapes(spec: object, cameras: int) -> dict[str, tuple[int, ...]]:
+    """Sizes of a student's inputs that depend on the camera count; an ideal rig's tables have the sizes of any rig's.
+
+    A teacher's sizes are all fixed.
+    """
+    if not isinstance(spec, StudentSpec):
+        return {}
     height, width = spec.image_size
     tables = build_tables(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
     return spec.camera_shapes(cameras) | {name: table.shape for name, table in tables.items()}
@@ -58,7 +63,7 @@ class PlanRequest:
 
     trt: Bindings
     gpu: Gpu
-    student: Student
+    model: ModelFile
     cameras: int
     shapes: Shapes
     folder: Path
@@ -69,7 +74,7 @@ class PlanRequest:
         """What the plan depends on."""
         return BuildKey(
             kind="plan",
-            model=self.student.sha256,
+            model=self.model.sha256,
             library=f"{self.trt.__name__}{self.trt.__version__}-{platform.machine()}",
             gpu=self.gpu.name,
             capability=".".join(map(str, self.gpu.capability)),
@@ -101,10 +106,10 @@ def built_plan(request: PlanRequest) -> BuiltPlan:
     """Build the plan and keep it, whatever is kept already; raises EngineError if TensorRT refuses the file."""
     started_s = time.monotonic()
     request.report(
-        f"building {request.student.model_id} with TensorRT {request.trt.__version__} for {request.cameras} cameras on "
+        f"building {request.model.model_id} with TensorRT {request.trt.__version__}{for_rig(request.cameras)} on "
         f"{request.gpu.name}: takes a minute, on small modules several; kept in {request.folder} for the next start"
     )
-    network = ParsedNetwork(request.trt, read_unchanged(request.student), str(request.student.path))
+    network = ParsedNetwork(request.trt, read_unchanged(request.model), str(request.model.path))
     known = _kept_timings(request.folder, request.timing_key, request.report)
     config = network.config(request.shapes, known, request.report)
     data = network.build(config)

@@ -13,11 +13,10 @@ A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev
     frame; `memory_interval` (1,) float32, seconds since that frame. And the output `bev_feature`, to be kept.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -27,9 +26,7 @@ from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import student_path
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_perception.student.camera_params import CAMERA_PARAMS
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from kd_perception.student.model_file import check_codes, read_model
 
 METADATA_KEY = "kd_student"
 CAMERA_AXIS = "cameras"  # name of the first dimension of CAMERA_INPUTS; fixed when an engine opens the file
@@ -229,6 +226,7 @@ def _refuse_other_names(names: list[str], where: str) -> None:
 class Student:
     """A student file on disk: where it is, what it is, and its content's hash, which names detections."""
 
+    kind: ClassVar[str] = "student"
     path: Path
     spec: StudentSpec
     sha256: str
@@ -244,35 +242,8 @@ def load_student(path: Path) -> Student:
 
     Raises StudentError if it is missing, truncated or not written by kd export.
     """
-    import onnx  # only here: engines that never read metadata need no onnx
-
     path = student_path(Path(path))
-    if not path.is_file():
-        raise StudentError(f"student file {path} does not exist; give the path of a file written by kd export")
-    data = path.read_bytes()
-    try:
-        model = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf raises its own types
-        raise StudentError(
-            f"{path} is no readable ONNX file (truncated or another format); copy or export it again"
-        ) from error
-    properties = {entry.key: entry.value for entry in model.metadata_props}
-    if METADATA_KEY not in properties:
-        raise StudentError(
-            f"{path} is an ONNX file but no student: it lacks the '{METADATA_KEY}' metadata that kd export writes"
-        )
-    spec = StudentSpec.from_json(properties[METADATA_KEY], str(path))
-    _check_codes(model, spec, path)
-    return Student(path, spec, hashlib.sha256(data).hexdigest())
-
-
-def _check_codes(model: "ModelProto", spec: StudentSpec, path: Path) -> None:
-    """Raise StudentError if the file's regression has another number of codes than its heading's coding."""
-    shapes = {output.name: output.type.tensor_type.shape.dim for output in model.graph.output}
-    dimensions = shapes.get(OUTPUTS[1], ())
-    codes = dimensions[1].dim_value if len(dimensions) > 1 else 0  # 0: not stated
-    if codes not in (0, len(spec.coding.names)):
-        raise StudentError(
-            f"{path}: its regression has {codes} codes, but its heading '{spec.heading}' means "
-            f"{len(spec.coding.names)}; export it again with kd export"
-        )
+    read = read_model(path, METADATA_KEY, "student")
+    spec = StudentSpec.from_json(read.metadata, str(path))
+    check_codes(read.model, OUTPUTS[1], spec.coding, path)
+    return Student(path, spec, read.sha256)

@@ -1,37 +1,19 @@
 """`kd export`: a trained student as one ONNX file (kd_perception.student.spec), checked against PyTorch first."""
 
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from kd_perception.atomic import atomic_path
-from kd_perception.errors import StudentError
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.runtime.bev_memory import memory_inputs
 from kd_perception.student.geometry_inputs import geometry_inputs
 from kd_perception.student.spec import CAMERA_AXIS, METADATA_KEY, StudentSpec
+from kd_training.checkpoints.onnx_files import ExampleInputs, add_metadata, check_outputs, write_graph
 from kd_training.models.students.bevdet import BevDet
-
-OPSET = 17  # read by TensorRT 10 and 11, OpenVINO and ONNX Runtime
-PLAIN_OPERATORS_ONLY = ("ScatterND", "ScatterElements", "NonZero", "Unique")  # what TensorRT refuses
-TOLERANCE = 1e-3  # relative to max(1, |reference|)
-
-
-@dataclass(frozen=True)
-class ExampleInputs:
-    """One rig's inputs of a student file, in the file's order."""
-
-    names: tuple[str, ...]
-    arrays: tuple[np.ndarray, ...]
-
-    def tensors(self) -> tuple[torch.Tensor, ...]:
-        """The same as torch tensors."""
-        return tuple(torch.from_numpy(array) for array in self.arrays)
 
 
 def export_student(
@@ -46,55 +28,27 @@ def export_student(
     model = model.eval()
     with atomic_path(target) as temporary:
         write_onnx(model, temporary)
-        add_metadata(temporary, spec)
+        add_metadata(temporary, METADATA_KEY, spec.to_json())
         check_against_torch(model, temporary)
     return spec
 
 
 def write_onnx(model: BevDet, target: Path) -> None:
     """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
-    example = example_inputs(model, model.spec.trained_cameras)
     dynamic = {name: {0: CAMERA_AXIS} for name in model.spec.camera_shapes(1)}
     if model.spec.view.kind == "splat":
         dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter writes the plainest graph of the two
-        torch.onnx.export(
-            model, example.tensors(), str(target), input_names=list(example.names),
-            output_names=list(model.spec.outputs), dynamic_axes=dynamic, opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
-
-
-def add_metadata(path: Path, spec: StudentSpec) -> None:
-    """Put the spec into the file and make sure that it holds plain operators only."""
-    model = onnx.load(str(path))
-    refused = sorted({node.op_type for node in model.graph.node} & set(PLAIN_OPERATORS_ONLY))
-    if refused:
-        raise StudentError(f"{path.name}: the exported graph holds {', '.join(refused)}, which TensorRT refuses")
-    onnx.helper.set_model_props(model, {METADATA_KEY: spec.to_json()})
-    onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    write_graph(model, example_inputs(model, model.spec.trained_cameras), model.spec.outputs, target, dynamic=dynamic)
 
 
 def check_against_torch(model: BevDet, path: Path) -> None:
     """Run file and model on the same inputs, for the trained camera count and another, the last camera missing."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = list(model.spec.outputs)
     for cameras in (model.spec.trained_cameras, max(1, model.spec.trained_cameras - 2)):
         example = example_inputs(model, cameras)
         example.arrays[1][-1] = 0.0
-        got = session.run(names, dict(zip(example.names, example.arrays, strict=True)))
         with torch.inference_mode():
-            expected = [value.numpy() for value in model(*example.tensors())]
-        for name, left, right in zip(names, got, expected, strict=True):
-            error = float((np.abs(left - right) / np.maximum(1.0, np.abs(right))).max())
-            if not error <= TOLERANCE:
-                raise StudentError(
-                    f"{path.name}: {name} differs from PyTorch by {error:.2g} with {cameras} cameras; the export is "
-                    "not faithful"
-                )
+            expected = model(*example.tensors())
+        check_outputs(path, example, model.spec.outputs, expected, f"{cameras} cameras")
 
 
 def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:

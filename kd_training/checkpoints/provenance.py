@@ -1,21 +1,22 @@
-"""The facts about its origin that a student file states."""
+"""The facts about its origin that a student or teacher file states."""
 
 from kd_perception.commit import code_commit
-from kd_training.config.experiment import TrainConfig
+from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
 
 
-def provenance_of(config: TrainConfig, data: str) -> dict[str, str]:
-    """What a student file states about its origin; `data` describes the training data (empty: the roots)."""
+def provenance_of(config: TrainConfig | TeacherTrainConfig, data: str) -> dict[str, str]:
+    """What a student or teacher file states about its origin; `data` describes the training data (empty: the roots)."""
     schedule = config.schedule
     length = f"{schedule.steps} steps" if schedule.steps else f"{schedule.epochs:g} epochs"
     samples = f"{schedule.total_batch} samples" if schedule.total_batch else f"{schedule.batch} samples per process"
     sources = [f"{source.root} {source.version}" for source in config.data.roots]
-    sources += [f"{source.root} {source.version} (labels by the teacher)" for source in config.data.unlabelled]
+    if isinstance(config, TrainConfig):
+        sources += [f"{source.root} {source.version} (labels by the teacher)" for source in config.data.unlabelled]
     facts = {
         "data": data or ", ".join(sources),
         "training": f"{length} of {samples}, seed {schedule.seed}, {schedule.precision}",
         "commit": code_commit(),
     }
-    if config.distill.teacher:
+    if isinstance(config, TrainConfig) and config.distill.teacher:
         facts["teacher"] = config.distill.teacher
     return facts

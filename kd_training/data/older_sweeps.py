@@ -1,8 +1,7 @@
 """Which LiDAR sweeps of a scene precede a keyframe."""
 
+from kd_perception.teacher.spec import OLDEST_S
 from kd_training.data.frames import TrainingFrame
-
-OLDEST_S = 1.5  # a sweep older than this is of another drive, or of a gap in the recording
 
 
 def older_sweeps(frame: TrainingFrame, count: int) -> list[dict]:

@@ -7,6 +7,7 @@ import torch
 
 from kd_perception.errors import InputError
 from kd_training.models.students.bevdet import BevDet
+from kd_training.models.teachers.file_network import TeacherFileNetwork
 
 
 class ModelEngine:
@@ -15,7 +16,7 @@ class ModelEngine:
     name = "torch"
     not_kept = ""
 
-    def __init__(self, model: BevDet) -> None:
+    def __init__(self, model: BevDet | TeacherFileNetwork) -> None:
         self._model = model.eval()
         self._inputs = model.input_names
 

@@ -1,13 +1,12 @@
 """Which encoder a teacher's configuration describes, and whether its sizes fit the grid."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from torch import nn
 
 from kd_perception.errors import ConfigError
-from kd_training.config.student_spec import bev_grid
 from kd_training.config.teacher import TeacherModelConfig
+from kd_training.config.teacher_spec import pillar_raster
 from kd_training.models.teachers.pillars import PillarEncoder
 from kd_training.models.teachers.published_pillars import PublishedPillarEncoder
 from kd_training.models.teachers.voxels import VoxelEncoder, layers_out, voxel_raster
@@ -25,7 +24,7 @@ class MadeEncoder(NamedTuple):
 def make_encoder(config: TeacherModelConfig, classes: int) -> MadeEncoder:
     """The encoder of points, and of virtual points of that many classes where the configuration has them."""
     virtual = classes if config.points.virtual.per_instance else 0
-    raster = bev_grid(replace(config.grid, cell_size=config.pillar_size))
+    raster = pillar_raster(config)
     if config.voxels.height:
         voxels = voxel_raster(raster, config)
         encoder = VoxelEncoder(voxels, config, virtual=virtual)

@@ -1,17 +1,16 @@
 """Pillar encoder (PointPillars, arXiv:1812.05784): points -> a raster of features, in plain PyTorch.
 
 It needs no voxelisation and has no limit of points per pillar: every point is lifted, and a scatter takes the maximum
-over each pillar.
+over each pillar. The features of a point are those of `kd_perception.teacher.pillars`, which has them for one cloud in
+NumPy, for the teacher's file: here they are computed where the batch is, of all its rigs.
 """
 
 import torch
 from torch import Tensor, nn
 
 from kd_perception.geometry.grid import BevGrid
+from kd_perception.teacher.pillars import AGE_SCALE, CROWD_SCALE, FEATURES, HEIGHT_SCALE, RANGE_SCALE
 from kd_training.batches.point_batch import PointBatch
-
-GEOMETRY = 9  # x, y, z, intensity, age, offsets from the pillar's centre (2) and mean height, how many share it
-RANGE_SCALE, HEIGHT_SCALE, AGE_SCALE = 50.0, 3.0, 0.25  # metres and seconds: inputs of about 1
 
 
 class PillarEncoder(nn.Module):
@@ -21,7 +20,7 @@ class PillarEncoder(nn.Module):
     def __init__(self, raster: BevGrid, channels: int, *, virtual: int = 0) -> None:
         super().__init__()
         self.raster, self.channels, self.virtual = raster, channels, virtual > 0
-        self.linear = nn.Linear(GEOMETRY, channels, bias=False)
+        self.linear = nn.Linear(FEATURES, channels, bias=False)
         if virtual:
             self.label = nn.Embedding(1 + virtual, channels)  # 0 at first: it can start from an encoder without labels
             nn.init.zeros_(self.label.weight)
@@ -42,7 +41,7 @@ class PillarEncoder(nn.Module):
 
     @torch.no_grad()
     def _features(self, batch: PointBatch, rigs: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Pillar index (P,), inputs (P, GEOMETRY) and label (P,) of the points inside the raster.
+        """Pillar index (P,), inputs (P, FEATURES) and label (P,) of the points inside the raster.
 
         A label is 1 + class of a virtual point and 0 of any other; None without virtual points.
         """
@@ -59,7 +58,7 @@ class PillarEncoder(nn.Module):
         inputs = [
             points[:, :2] / RANGE_SCALE, points[:, 2:3] / HEIGHT_SCALE, points[:, 3:4],
             points[:, 4:5] / AGE_SCALE, centred,
-            (points[:, 2] - mean_z / count)[:, None], (count.log() / 4.0)[:, None],
+            (points[:, 2] - mean_z / count)[:, None], (count.log() / CROWD_SCALE)[:, None],
         ]  # fmt: skip
         return pillar, torch.cat(inputs, dim=1), points[:, 5].long() if self.virtual else None
 

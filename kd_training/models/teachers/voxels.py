@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.grid import BevGrid
+from kd_perception.teacher.pillars import AGE_SCALE, HEIGHT_SCALE, RANGE_SCALE
 from kd_training.batches.point_batch import PointBatch
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.models.sparse.convolution import (
@@ -18,7 +19,7 @@ from kd_training.models.sparse.convolution import (
     rectified,
 )
 from kd_training.models.sparse.maps import SparseMap, places_of
-from kd_training.models.teachers.pillars import AGE_SCALE, HEIGHT_SCALE, RANGE_SCALE, cells_of
+from kd_training.models.teachers.pillars import cells_of
 
 SCALES = (1.0 / RANGE_SCALE, 1.0 / RANGE_SCALE, 1.0 / HEIGHT_SCALE, 1.0, 1.0 / AGE_SCALE)  # of x, y, z, intensity, age
 
