@@ -85,7 +85,7 @@ class WrittenTables:
 
     def add_scene(self, name: str, keyframes: Sequence[WrittenKeyframe], description: str = "") -> None:
         """Add a scene of at least one keyframe, in time order."""
-        samples = [_row(name, "sample", frame.stamp_us) for frame in keyframes]
+        samples = [{"token": sample_token(name, frame.stamp_us)} for frame in keyframes]
         for row, frame in zip(samples, keyframes, strict=True):
             row |= {"timestamp": frame.stamp_us, "scene_token": table_token(name, "scene")}
         self._rows["sample"] += linked_rows(samples)
@@ -181,6 +181,11 @@ class WrittenTables:
 def table_token(*parts: object) -> str:
     """A 32-digit token that depends only on `parts`: of a file, scene, channel and stamp in microseconds."""
     return hashlib.md5("/".join(str(part) for part in parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def sample_token(scene: str, stamp_us: int) -> str:
+    """The token of a written keyframe."""
+    return table_token(scene, "sample", stamp_us)
 
 
 def _row(*parts: object) -> dict:

@@ -1,6 +1,7 @@
-"""A bag with tf, CameraInfo, images and clouds as a nuScenes-format data set of one scene.
+"""A bag with tf, CameraInfo, images and clouds as a nuScenes-format data set of one scene, or of some.
 
-Keyframes are the labelled moments, or one every half a second without labels. Global is the frame above `base_link` in
+Keyframes are the labelled moments, or one every half a second without labels; of a recording of `hard_sample_recorder`
+its kept frames, see kept_frames. Global is the frame above `base_link` in
 which the robot moves (odom, map, world); ego is `base_link`. Compressed images keep their bytes, raw ones become PNG.
 """
 
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from kd_perception.atomic import write_bytes
 from kd_perception.bags.reader import BagReader
+from kd_perception.datasets.kept_table import KEPT_TABLE
 from kd_perception.datasets.versions import BAG_VERSION
 from kd_perception.datasets.written_tables import (
     LabelledBox,
@@ -30,6 +32,7 @@ from kd_perception.geometry.transforms import apply
 from kd_perception.images.decoding import check_format
 from kd_perception.images.jpeg import is_jpeg
 from kd_perception.imports.bag_labels import BagLabels
+from kd_perception.imports.kept_frames import Keyframes, kept_keyframes, leading
 from kd_perception.imports.moments import belonging, thinned
 from kd_perception.imports.written import WrittenData
 from kd_perception.rig_check.recording import CameraRecord, Recording, read_recording
@@ -81,24 +84,30 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
         raise ConfigError(f"{wanted.out} holds a data set {BAG_VERSION} already; choose another folder for --out")
     recording = read_recording(wanted.bag, wanted.cameras, wanted.cloud)
     world = recording.fixed_frame(wanted.base_frame)
-    moments = _moments(recording, wanted.labels)
+    chosen = kept_keyframes(wanted.bag, wanted.labels, TOLERANCE_NS) or _keyframes(recording, wanted)
+    moments = chosen.stamps_ns
     frames = {label.frame for label in wanted.labels.boxes} if wanted.labels else set()
     place = partial(_pose, recording, world or wanted.base_frame)
     for frame in sorted(frames):
         _check_upright(recording, wanted.base_frame, frame, moments[0])
     for record in recording.cameras:
         recording.camera(record, wanted.base_frame, record.stamps_ns[0] if record.stamps_ns else 0)
-    boxes = [_boxes_at(place, wanted.labels, stamp) for stamp in moments]
+    with_labels = set(wanted.labels.stamps_ns) if wanted.labels else ()
+    boxes = [_boxes_at(place, wanted.labels, stamp) if stamp in with_labels else [] for stamp in moments]
     writer = _Writer(recording, wanted, world, boxes)
-    plan = _plan(recording, moments, keyframes_only=wanted.keyframes_only)
+    plan = _plan(recording, chosen, keyframes_only=wanted.keyframes_only)
     files = writer.write_files(plan, progress)
     keyframes = [
         WrittenKeyframe(stamp // MICROSECOND, files.get(index, ()), boxes[index]) for index, stamp in enumerate(moments)
     ]
     tables = WrittenTables(wanted.bag.stem)
-    tables.add_scene(wanted.bag.stem, [frame for frame in keyframes if frame.files])
-    tables.write(wanted.out, BAG_VERSION)
+    for name, indices in chosen.scenes:
+        if usable := [keyframes[index] for index in indices if keyframes[index].files]:
+            tables.add_scene(name, usable)
+    kept = chosen.kept_rows([bool(frame.files) for frame in keyframes])
+    tables.write(wanted.out, BAG_VERSION, {KEPT_TABLE: kept} if kept else None)
     written = writer.result
+    written.problems += chosen.problems
     written.keyframes = sum(bool(frame.files) for frame in keyframes)
     written.boxes = sum(len(frame.boxes) for frame in keyframes if frame.files)
     if empty := [frame for frame in keyframes if not frame.files]:
@@ -196,7 +205,13 @@ def _moments(recording: Recording, labels: BagLabels | None) -> list[int]:
     return list(labels.stamps_ns)
 
 
-def _plan(recording: Recording, moments: Sequence[int], *, keyframes_only: bool) -> dict[tuple[str, int], _Measurement]:
+def _keyframes(recording: Recording, wanted: BagImport) -> Keyframes:
+    """Those of an ordinary bag, which is one scene."""
+    moments = _moments(recording, wanted.labels)
+    return Keyframes(tuple(moments), ((wanted.bag.stem, range(len(moments))),))
+
+
+def _plan(recording: Recording, chosen: Keyframes, *, keyframes_only: bool) -> dict[tuple[str, int], _Measurement]:
     """The messages that become files, by topic and header stamp."""
     streams = [(record, record.topics.image, record.stamps_ns) for record in recording.cameras]
     if recording.cloud_topic:
@@ -204,7 +219,10 @@ def _plan(recording: Recording, moments: Sequence[int], *, keyframes_only: bool)
     plan = {}
     for record, topic, given in streams:
         stamps = np.array(sorted(set(given)), np.int64)
-        for stamp, owner, own in zip(stamps.tolist(), *belonging(stamps, moments, TOLERANCE_NS), strict=True):
+        owners, owns = belonging(stamps, chosen.stamps_ns, TOLERANCE_NS)
+        if chosen.kept:
+            owners = np.where(owns, owners, leading(stamps, chosen.stamps_ns))
+        for stamp, owner, own in zip(stamps.tolist(), owners, owns, strict=True):
             if own or (owner >= 0 and not keyframes_only):
                 plan[topic, stamp] = _Measurement(record, stamp, int(owner), bool(own))
     return plan

@@ -65,7 +65,10 @@ def bag(
     base_frame: Annotated[str, typer.Option(help="The robot's frame, x forward, y left, z up.")] = "base_link",
     keyframes_only: KeyframesOnly = False,
 ) -> None:
-    """Import a bag with images, CameraInfo, tf and, if it has them, clouds; it becomes one scene."""
+    """Import a bag with images, CameraInfo, tf and, if it has them, clouds; it becomes one scene.
+
+    Of a folder of hard_sample_recorder each kept frame becomes a keyframe, and scenes end where time has gaps.
+    """
     from kd_perception.imports.bag import BagImport, import_bag  # needs ROS messages, which KITTI does not
 
     console = Console(stderr=True)
