@@ -14,7 +14,7 @@ import numpy as np
 
 from kd_perception.errors import ConfigError
 from kd_training.config.continual import BufferConfig
-from kd_training.continual.importance import NOTHING, Candidate, most_important, rarities
+from kd_training.continual.importance import NOTHING, BufferCandidate, most_important, rarities
 from kd_training.continual.keyframe_rows import keyframe_rows, known_categories
 from kd_training.continual.reservoir import reservoir_slots
 from kd_training.continual.storage import clean, exchange, write_files
@@ -133,7 +133,7 @@ def _chosen(buffer: ReplayBuffer, offered: OfferedDomain) -> list[BufferEntry]:
     reservoir |= reservoir_slots(first, len(offered.frames), slots, settings.seed)
     in_reservoir = set(reservoir.values())
     others = [entry for number, entry in pool.items() if number not in in_reservoir]
-    candidates = [Candidate(entry.number, entry.domain, tuple(entry.classes), entry.score) for entry in others]
+    candidates = [BufferCandidate(entry.number, entry.domain, tuple(entry.classes), entry.score) for entry in others]
     important = most_important(candidates, settings.keyframes - slots)
     evenly = f"drawn evenly from the {first + len(offered.frames)} keyframes that were offered"
     kept = [

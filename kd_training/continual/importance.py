@@ -11,7 +11,7 @@ NOTHING = "no object"  # in the place of a class where a keyframe holds none
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BufferCandidate:
     """A keyframe that may be kept: its number, its domain, the classes of its boxes, and its score."""
 
     number: int
@@ -34,13 +34,13 @@ def rarities(present: np.ndarray) -> np.ndarray:
     return np.where(present.any(axis=1), sums / np.maximum(present.sum(axis=1), 1), 1.0)
 
 
-def most_important(candidates: Iterable[Candidate], count: int) -> dict[int, tuple[str, str]]:
+def most_important(candidates: Iterable[BufferCandidate], count: int) -> dict[int, tuple[str, str]]:
     """The `count` candidates to keep, by number, each with the domain and class that it was kept for.
 
     Turn by turn the class of a domain that the fewest chosen keyframes show takes its candidate of the highest score:
     a domain that the student is unsure of all over does not push the others out. The same for the same candidates.
     """
-    left: dict[tuple[str, str], list[Candidate]] = {}
+    left: dict[tuple[str, str], list[BufferCandidate]] = {}
     for candidate in sorted(candidates, key=lambda entry: (entry.score, -entry.number)):
         for cell in candidate.cells:
             left.setdefault(cell, []).append(candidate)
@@ -57,7 +57,7 @@ def most_important(candidates: Iterable[Candidate], count: int) -> dict[int, tup
     return chosen
 
 
-def _next(ascending: list[Candidate], chosen: dict[int, tuple[str, str]]) -> Candidate | None:
+def _next(ascending: list[BufferCandidate], chosen: dict[int, tuple[str, str]]) -> BufferCandidate | None:
     """Take the best that was not chosen; None if none is left."""
     while ascending:
         candidate = ascending.pop()

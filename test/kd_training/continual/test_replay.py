@@ -16,7 +16,7 @@ from kd_training.config.continual import BufferConfig, ContinualConfig, ReplayCo
 from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import DataRoot
 from kd_training.continual.buffer import OfferedDomain, add_domain
-from kd_training.continual.importance import Candidate, most_important, rarities
+from kd_training.continual.importance import BufferCandidate, most_important, rarities
 from kd_training.continual.reservoir import reservoir_slots
 from kd_training.data.batches import build_sampler
 from kd_training.data.frames import open_frames
@@ -107,10 +107,10 @@ def test_a_reservoir_is_even_and_takes_domains_one_by_one_as_at_once():
 
 
 def test_importance_is_shared_by_domains_and_classes():
-    cars = [Candidate(k, "day", ("car",), 10.0 + k) for k in range(8)]
-    bus = Candidate(8, "day", ("bus", "car"), 0.1)
-    night = [Candidate(9 + k, "night", ("car",), 0.01) for k in range(3)]
-    empty = Candidate(12, "night", (), 0.001)
+    cars = [BufferCandidate(k, "day", ("car",), 10.0 + k) for k in range(8)]
+    bus = BufferCandidate(8, "day", ("bus", "car"), 0.1)
+    night = [BufferCandidate(9 + k, "night", ("car",), 0.01) for k in range(3)]
+    empty = BufferCandidate(12, "night", (), 0.001)
     chosen = most_important([*cars, bus, *night, empty], 5)
     assert chosen[8] == ("day", "bus") and chosen[12] == ("night", "no object")
     assert 7 in chosen and {name for name in chosen if 9 <= name < 12} == {9, 10}
