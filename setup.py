@@ -72,6 +72,7 @@ setup(
             "replay = kd_perception.commands.play:replay",
             "view = kd_bench.view:view",
             "up = kd_perception.commands.up:up",
+            "swap = kd_perception.commands.swap:swap",
             "parity = kd_perception.parity.command:parity",
             "rig = kd_perception.rig_check.command:app",
             "bench = kd_bench.cli:bench",

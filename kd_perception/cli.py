@@ -39,6 +39,7 @@ class Commands(CommandGroup):
         "bag",
         "replay",
         "up",
+        "swap",
         "parity",
         "rig",
         "bench",

@@ -131,7 +131,9 @@ class LifecycleClient:
             self.change(name, transition, stop)
         except TransitionError:
             runs = transition == CONFIGURE and self._state(name, stop) in _CONFIGURED
-            if runs or self._wait(lambda: self._count(name) > 1, DISCOVERY_S, stop):
+            late = partial(self._has_run, LATE_DISCOVERY_S)  # by then a namesake would be known
+            self._wait(lambda: runs or self._count(name) > 1 or late(), LATE_DISCOVERY_S, stop)
+            if runs or self._count(name) > 1:
                 raise NamesakeError(sentence(self._full_name(name))) from None
             raise
 

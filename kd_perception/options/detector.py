@@ -15,11 +15,12 @@ DEFAULT_STUDENT = Path(SHIPPED_STUDENT).stem
 
 @dataclass(frozen=True)
 class DetectorOptions:
-    """Parameters of the detector node; it reads them on configure."""
+    """Parameters of the detector node; it reads them on configure, and follows live ones while it runs."""
 
     model: Path | None = option(
         f"Student file (.onnx) that kd export writes, or the name of a shipped one; by default {DEFAULT_STUDENT}.",
         default=None,
+        live=True,
     )
     engine: str = option(
         "Inference engine: tensorrt, openvino, onnxruntime or another installed one; auto takes the first that works.",

@@ -5,15 +5,18 @@ newest frame, while somebody listens (`stages`).
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from kd_perception.engines.protocol import ignore
 from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.intake import Intake, Receivers, Reports
 from kd_perception.nodes.bev_student.stages import OverlappedStages
+from kd_perception.nodes.bev_student.student_swaps import StudentSwaps
+from kd_perception.nodes.bev_student.swap_services import SwapServices
 from kd_perception.nodes.common.health import DelayMonitor, Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run, wait_for_subscribers
@@ -37,7 +40,10 @@ from kd_perception.student.spec import Student, load_student
 
 
 class BevStudent(ManagedNode[DetectorOptions]):
-    """Lifecycle: configure loads the student, activate listens, deactivate stops that, cleanup frees the student."""
+    """Lifecycle: configure loads the student, activate listens, deactivate stops that, cleanup frees the student.
+
+    While configured it takes another student (`swap_services`); the running one answers until the other is ready.
+    """
 
     def __init__(self) -> None:
         super().__init__("bev_student", DetectorOptions())
@@ -49,17 +55,23 @@ class BevStudent(ManagedNode[DetectorOptions]):
         self._rectified = rectified_cameras(p.rectified, [camera.image for camera in self._topics])
         self._ignored = load_ignore_masks(p.ignore_mask, p.camera_names)
         formats = chosen_formats(p.output_messages)
+        self._watch = SnapshotFolder(p.stage_folder).keep if p.stage_folder else None
         student = load_student(p.student_file)
         pipeline = self._open_pipeline(student)
-        self._students = PipelineExchange(pipeline)
-        ending.callback(self._students.close)
+        ending.callback(pipeline.close)
+        if p.build_only:
+            self._end_after_build(pipeline.engine.not_kept)
         health = Health(self, _delay_monitor(p))
         ending.callback(health.close)
-        health.detail({"model": student.model_id, "engine": pipeline.engine.name})
         outputs = Outputs(self, formats, frame_id=p.base_frame, camera_names=p.camera_names, model=student.model_id)
         ending.callback(outputs.close)
+        self._swap_services = SwapServices(self, health, outputs)
+        self._students = students = PipelineExchange(pipeline, self._swap_services.failed)
+        ending.callback(students.close)
+        swaps = StudentSwaps(students, len(p.camera_names), self._open_pipeline, self._swap_services.tell)
+        self._swap_services.open(students, swaps, ending)
         log_error = self.get_logger().error
-        reporter = FrameReporter(p.camera_names, outputs, health, lambda: self._students.failures, log_error)
+        reporter = FrameReporter(p.camera_names, outputs, health, lambda: students.failures, log_error)
         self._reports = Reports(health, outputs, reporter)
 
     def activate(self, ending: ExitStack) -> None:
@@ -94,28 +106,36 @@ class BevStudent(ManagedNode[DetectorOptions]):
 
     def follow(self, settings: DetectorOptions) -> None:
         """See ManagedNode."""
+        if settings.model != self.settings.model:
+            self._swap_services.ask(settings)
         super().follow(settings)
         self._students.set_score_threshold(settings.score_threshold)
         self._reports.health.watch_delay(_delay_monitor(settings))
 
-    def _open_pipeline(self, student: Student) -> Pipeline:
-        p = self.settings
+    def _open_pipeline(self, student: Student, go_on: Callable[[str], None] = ignore) -> Pipeline:
+        """`go_on` hears of the progress first, and may end it by raising."""
+        p, log = self.settings, self.get_logger().info
+
+        def report(sentence: str) -> None:
+            go_on(sentence)
+            log(sentence)
+
         options = PipelineOptions(
             threads=p.threads,
             cache_folder=p.engine_cache,
-            report=self.get_logger().info,
+            report=report,
             score_threshold=p.score_threshold,
             views=p.views_per_camera,
-            watch=SnapshotFolder(p.stage_folder).keep if p.stage_folder else None,
+            watch=self._watch,
         )
         pipeline = Pipeline(student, p.engine, len(p.camera_names), options)
-        self.get_logger().info(f"{student.model_id} runs on {pipeline.engine.name} for {len(p.camera_names)} cameras")
-        if p.build_only:
-            not_kept = pipeline.engine.not_kept
-            if not_kept:
-                self.get_logger().error(not_kept)
-            self.exit_code = 1 if not_kept else 0
+        log(f"{student.model_id} is open on {pipeline.engine.name} for {len(p.camera_names)} cameras")
         return pipeline
+
+    def _end_after_build(self, not_kept: str) -> None:
+        if not_kept:
+            self.get_logger().error(not_kept)
+        self.exit_code = 1 if not_kept else 0
 
     def _finish(self, detector: FrameDetector, stages: OverlappedStages[FrameRecord[ReceivedImage]]) -> None:
         """Finish the frames at work."""

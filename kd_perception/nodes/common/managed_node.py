@@ -45,7 +45,7 @@ class ManagedNode(ProcessNode, Generic[Options]):
         """Open what lasts until the node is deactivated; `ending` takes the calls that close it."""
 
     def follow(self, settings: Options) -> None:
-        """Go on with these settings, of which live ones have changed."""
+        """Go on with these settings, of which live ones have changed; raises KdError to refuse them."""
         self.settings = settings
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

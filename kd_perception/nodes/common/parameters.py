@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from kd_perception.errors import ConfigError
+from kd_perception.errors import ConfigError, KdError
 from kd_perception.options.option import Option, options_of
 
 Options = TypeVar("Options")
@@ -54,7 +54,7 @@ def watch_parameters(
     """Refuse values that are not allowed when they are set, and those that a running node would not follow.
 
     `in_use` returns the options by which the node runs, None if it is not configured; `follow` gets the new ones when
-    live options have changed.
+    live options have changed, and may refuse them all by raising KdError.
     """
     known = {option.name: option for option in options_of(kind)}
 
@@ -69,10 +69,10 @@ def watch_parameters(
             else:
                 _refuse_late(known, options, values)
                 options = replace(options, **values)
-        except ConfigError as error:
+            if options is not None and values:
+                follow(options)
+        except KdError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if options is not None and values:
-            follow(options)
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
