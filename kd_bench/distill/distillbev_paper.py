@@ -16,6 +16,7 @@ STUDENTS = {
     "bevdet": Published((30.5, 37.8), (32.7, 40.7)),
     "bevdet4d": Published((32.8, 45.9), (36.3, 48.4)),
     "bevdepth": Published((36.4, 48.4), (38.9, 49.8)),
+    "bevformer": Published((32.3, 43.4), (35.5, 46.8)),
 }
 HEAD = """## Published
 

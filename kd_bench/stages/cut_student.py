@@ -5,6 +5,7 @@ and context), view transform (to the bird's-eye-view map), BEV network (to the o
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import onnx
 from onnx.utils import Extractor
 
 from kd_perception.errors import StudentError
-from kd_perception.student.spec import CAMERA_AXIS, CAMERA_INPUTS, MEMORY_INPUTS, Student
+from kd_perception.student.spec import CAMERA_AXIS, Student
 
 VIEW_SCOPE = "/view/"  # what the exporter prefixes the view transform's nodes with
 
@@ -37,19 +38,31 @@ def split_student(student: Student, cameras: int, folder: Path) -> SplitStudent:
     del model.graph.value_info[:]  # shapes written down for any camera count
     extractor = Extractor(onnx.shape_inference.infer_shapes(model, data_prop=True))
     inputs = [value.name for value in model.graph.input]
-    images = [name for name in inputs if name in CAMERA_INPUTS]
-    memory = [name for name in inputs if name in MEMORY_INPUTS]
-    tables = [name for name in inputs if name not in (*images, *memory)]
     parts = []
-    for name, sources, targets in (
-        ("image_network", images, lifted),
-        ("view_transform", [*lifted, *tables], bev),
-        ("bev_network", [*bev, *memory], list(student.spec.outputs)),
+    for name, earlier, targets in (
+        ("image_network", [], lifted),
+        ("view_transform", lifted, bev),
+        ("bev_network", bev, list(student.spec.outputs)),
     ):
-        path = folder / f"{name}.onnx"
+        path, needed = folder / f"{name}.onnx", _needed(model, targets, earlier)
+        sources = [*earlier, *(name for name in inputs if name in needed)]
         onnx.save(extractor.extract_model(sources, targets), str(path))
         parts.append(replace(student, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
     return SplitStudent(*parts)
+
+
+def _needed(model: onnx.ModelProto, targets: Sequence[str], given: Sequence[str]) -> set[str]:
+    """Names of all that `targets` are computed from, if `given` are there."""
+    producer = {output: node for node in model.graph.node for output in node.output}
+    needed, open_names = set(), [name for name in targets if name not in given]
+    while open_names:
+        name = open_names.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        if name in producer:
+            open_names += [source for source in producer[name].input if source not in given]
+    return needed
 
 
 def _fix_cameras(model: onnx.ModelProto, cameras: int) -> None:

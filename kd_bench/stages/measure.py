@@ -24,7 +24,7 @@ from kd_perception.student.preprocess import coarse_image, fit_camera
 from kd_perception.student.spec import Student
 from kd_training.checkpoints.export import example_memory
 from kd_training.checkpoints.models import load_model
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 
 IMAGE_NETWORK, VIEW_TRANSFORM, BEV_NETWORK, WHOLE = "image network", "view transform", "BEV network", "whole network"
 JPEG_DECODE, PREPROCESS, DECODE, MESSAGES = "JPEG decode", "preprocess", "decode", "messages"
@@ -106,7 +106,7 @@ def open_parts(student: Student, engine: str, cameras: int, threads: int, folder
 class EagerStudent:
     """The same network as plain PyTorch modules, float32, in one memory layout throughout."""
 
-    def __init__(self, model: BevDet, layout: torch.memory_format) -> None:
+    def __init__(self, model: CameraStudent, layout: torch.memory_format) -> None:
         self.model = model.to(memory_format=layout)
         for module in (model.backbone, model.encoder):  # convolutions follow their input's layout
             module.register_forward_pre_hook(lambda _, args: (args[0].contiguous(memory_format=layout),))
@@ -118,10 +118,9 @@ class EagerStudent:
         cameras, tables, memory = model.split_inputs(tensors)
         with torch.inference_mode():
             with watch(IMAGE_NETWORK):
-                logits, context = model.lift(cameras)
-                probability = torch.softmax(logits, dim=1) * cameras.camera_valid.reshape(-1, 1, 1, 1)
+                lifted = model.image_network(cameras)
             with watch(VIEW_TRANSFORM):
-                bev = model.view(probability, context, *tables)
+                bev = model.bev_map(lifted, cameras, tables, memory)
             with watch(BEV_NETWORK):
                 model.bev_network(bev, *memory)
             with watch(WHOLE):

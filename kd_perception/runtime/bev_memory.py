@@ -42,7 +42,7 @@ def warp_table(grid: BevGrid, previous_from_current: np.ndarray) -> np.ndarray:
 def empty_memory(memory: MemorySpec, grid: BevGrid) -> dict[str, Tensor]:
     """The inputs that mean no memory; read-only, so that an engine may take them as constants."""
     arrays = (
-        np.zeros((memory.channels, *grid.shape), np.float32),
+        np.zeros(memory.shape(grid), np.float32),
         np.zeros((*grid.shape, 2), np.float32),
         np.zeros(1, np.float32),
         np.full(1, memory.interval_s, np.float32),  # finite: the network divides by it

@@ -7,14 +7,14 @@ Inputs: `images` (cameras, height, width, 3) uint8 RGB; `camera_valid` (cameras,
     time from the calibration (`student.geometry_inputs`).
 Outputs: `heatmap` (classes, rows, columns) float32 in [0, 1]; `regression` (head groups, codes, rows, columns)
     float32, box codes that the spec's `heading` chooses (`student.box_codes`): "vector" has 10 codes, "axis" 12.
-A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (channels, rows, columns)
+A temporal student (`temporal_frames` 2) has further inputs, MEMORY_INPUTS: `bev_memory` (its spec's `memory_shape`)
     float32, the `bev_feature` of an earlier frame, on the grid of that frame; `bev_warp` (rows, columns, 2) float32,
     where each cell lies in it (`runtime.bev_memory.warp_table`); `memory_valid` (1,) float32, 0 without an earlier
     frame; `memory_interval` (1,) float32, seconds since that frame. And the output `bev_feature`, to be kept.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,7 +39,8 @@ MEMORY_OUTPUT = "bev_feature"
 # Format 1 only names its classes: always the ten of nuScenes. Formats 1 and 2 do not say how headings are coded: always
 # as Heading.vector.
 FORMAT_VERSION, KNOWN_FORMATS = 3, (1, 2, 3)
-VIEW_TRANSFORMS = ("pull", "splat")
+ATTENTION = "attention"
+VIEW_TRANSFORMS = ("pull", "splat", ATTENTION)
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class DepthBins:
 class ViewSpec:
     """How image features reach the grid.
 
-    kind: 'pull' or 'splat'; stride: pixels per feature cell; depth: bins; heights: z in base_link (metres) at which
-    `pull` samples each cell; z_range: metres within which `splat` keeps points.
+    kind: 'pull', 'splat' or 'attention'; stride: pixels per feature cell, of the finest level; depth: bins, of which
+    'attention' has none; heights: z in base_link (metres) of the points at which `pull` and 'attention' look at each
+    cell; z_range: metres within which `splat` keeps points.
     """
 
     kind: str
@@ -77,12 +79,19 @@ class MemorySpec:
     """The memory of a temporal student: BEV features of `channels` channels.
 
     It was trained with earlier frames `shortest_s` to `longest_s` seconds old and works best with one of `interval_s`.
+    A remembered cell is as long and as wide as `stride` cells of the grid.
     """
 
     channels: int
     interval_s: float
     shortest_s: float
     longest_s: float
+    stride: int = 1
+
+    def shape(self, grid: BevGrid) -> tuple[int, int, int]:
+        """(channels, rows, columns) of what is remembered of a grid."""
+        rows, columns = grid.shape
+        return self.channels, rows // self.stride, columns // self.stride
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,12 @@ class StudentSpec:
     @property
     def memory_shape(self) -> tuple[int, int, int]:
         """(channels, rows, columns) of the remembered feature; no channels without memory."""
-        return (0 if self.memory is None else self.memory.channels, *self.grid.shape)
+        return (0, *self.grid.shape) if self.memory is None else self.memory.shape(self.grid)
+
+    @property
+    def memory_grid(self) -> BevGrid:
+        """The grid with the cells of the memory, whose cells are also the BEV queries of 'attention'."""
+        return replace(self.grid, cell_size=self.grid.cell_size * (1 if self.memory is None else self.memory.stride))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -139,6 +153,8 @@ class StudentSpec:
         fields = asdict(self)
         if self.memory is None:
             del fields["memory"]  # readers that know of no memory read the file as before
+        elif self.memory.stride == 1:
+            del fields["memory"]["stride"]
         if not self.camera_params:
             del fields["camera_params"]
         try:
@@ -196,6 +212,15 @@ class StudentSpec:
             raise StudentError(
                 f"{where}: its memory's intervals must rise from shortest ({memory.shortest_s} s) over the best "
                 f"({memory.interval_s} s) to longest ({memory.longest_s} s)"
+            )
+        if memory is None and self.view.kind == ATTENTION:
+            raise StudentError(
+                f"{where}: the view transform 'attention' looks at an earlier frame, but it has no memory; give "
+                "model.temporal.frames=2, or more"
+            )
+        if memory is not None and (memory.stride < 1 or any(cells % memory.stride for cells in self.grid.shape)):
+            raise StudentError(
+                f"{where}: {self.grid.shape} cells of the grid are no multiple of its memory's stride {memory.stride}"
             )
         if self.camera_params not in (0, CAMERA_PARAMS):
             raise StudentError(

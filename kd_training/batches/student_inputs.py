@@ -26,7 +26,8 @@ class PreviousFrames(NamedTuple):
     """The earlier frame of each of a batch's B rigs.
 
     cameras and terms as of the current frames, of the rigs that have one; warp (B, rows, columns, 2); valid (B,) 1 or
-    0; interval (B,) seconds, positive also where there is no earlier frame.
+    0; interval (B,) seconds, positive also where there is no earlier frame. `previous`: what came before these, of
+    students that are trained on longer sequences.
     """
 
     cameras: CameraInputs
@@ -34,11 +35,13 @@ class PreviousFrames(NamedTuple):
     warp: Tensor
     valid: Tensor
     interval: Tensor
+    previous: "PreviousFrames | None" = None
 
     def to(self, device: torch.device) -> "PreviousFrames":
         """The same on a device."""
         tensors = (moved(part, device) for part in (self.warp, self.valid, self.interval))
-        return PreviousFrames(self.cameras.to(device), _terms_to(self.terms, device), *tensors)
+        previous = None if self.previous is None else self.previous.to(device)
+        return PreviousFrames(self.cameras.to(device), _terms_to(self.terms, device), *tensors, previous)
 
 
 class StudentInputs(NamedTuple):

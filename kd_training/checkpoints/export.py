@@ -13,11 +13,15 @@ from kd_perception.runtime.bev_memory import memory_inputs
 from kd_perception.student.geometry_inputs import geometry_inputs
 from kd_perception.student.spec import CAMERA_AXIS, METADATA_KEY, StudentSpec
 from kd_training.checkpoints.onnx_files import ExampleInputs, add_metadata, check_outputs, write_graph
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 
 
 def export_student(
-    model: BevDet, target: Path, provenance: dict[str, str], accuracy: dict[str, float], latency_ms: dict[str, float]
+    model: CameraStudent,
+    target: Path,
+    provenance: dict[str, str],
+    accuracy: dict[str, float],
+    latency_ms: dict[str, float],
 ) -> StudentSpec:
     """Write `model` to `target` with its metadata; the file appears once ONNX Runtime reproduces
     PyTorch's outputs.
@@ -33,7 +37,7 @@ def export_student(
     return spec
 
 
-def write_onnx(model: BevDet, target: Path) -> None:
+def write_onnx(model: CameraStudent, target: Path) -> None:
     """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
     dynamic = {name: {0: CAMERA_AXIS} for name in model.spec.camera_shapes(1)}
     if model.spec.view.kind == "splat":
@@ -41,7 +45,7 @@ def write_onnx(model: BevDet, target: Path) -> None:
     write_graph(model, example_inputs(model, model.spec.trained_cameras), model.spec.outputs, target, dynamic=dynamic)
 
 
-def check_against_torch(model: BevDet, path: Path) -> None:
+def check_against_torch(model: CameraStudent, path: Path) -> None:
     """Run file and model on the same inputs, for the trained camera count and another, the last camera missing."""
     for cameras in (model.spec.trained_cameras, max(1, model.spec.trained_cameras - 2)):
         example = example_inputs(model, cameras)
@@ -51,7 +55,7 @@ def check_against_torch(model: BevDet, path: Path) -> None:
         check_outputs(path, example, model.spec.outputs, expected, f"{cameras} cameras")
 
 
-def example_inputs(model: BevDet, cameras: int) -> ExampleInputs:
+def example_inputs(model: CameraStudent, cameras: int) -> ExampleInputs:
     """Seeded noise images and the geometry of a ring of `cameras` ideal cameras.
 
     A student with memory also gets a noise memory of its best age; since then the ego drove 3 m and turned.

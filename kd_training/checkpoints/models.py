@@ -8,13 +8,13 @@ from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import checkpoint_config, load_weights, read_weights
 from kd_training.config.experiment import label_config, student_config, teacher_config
 from kd_training.models.students import build_student
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 from kd_training.models.teachers import build_teacher
 from kd_training.models.teachers.centerpoint import CenterPoint
 from kd_training.models.teachers.label_encoder import DIGEST, LabelEncoder
 
 
-def load_model(weights: Path) -> BevDet:
+def load_model(weights: Path) -> CameraStudent:
     """The student of a weights file that kd train wrote, in evaluation mode."""
     model = build_student(student_config(checkpoint_config(weights), str(weights)).model)
     load_weights(model, weights)

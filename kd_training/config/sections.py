@@ -32,12 +32,28 @@ class ViewConfig:
 
 @dataclass
 class TemporalConfig:
-    """Memory: `frames` 1 has none, 2 fuses an earlier frame; its age in seconds: the best, and the range trained."""
+    """Memory: `frames` 1 has none, 2 fuses an earlier frame; its age in seconds: the best, and the range trained.
+
+    Of a recurrent student `frames` is the length of the sequences that it trains on.
+    """
 
     frames: int = 1
     interval: float = 0.5
     shortest: float = 0.1
     longest: float = 1.0
+
+
+@dataclass
+class QueryAttentionConfig:
+    """Encoder of the view transform `attention`: layers, heads, and points that a head looks at around each reference
+    point, on each of so many levels of the image pyramid. A query is a square of `query_stride` cells on a side.
+    """
+
+    layers: int = 2
+    heads: int = 4
+    points: int = 2
+    levels: int = 1
+    query_stride: int = 2
 
 
 @dataclass
@@ -62,6 +78,7 @@ class ModelConfig:
     heading: Heading = Heading.axis
     grid: GridConfig = field(default_factory=GridConfig)
     view: ViewConfig = field(default_factory=ViewConfig)
+    attention: QueryAttentionConfig = field(default_factory=QueryAttentionConfig)
     temporal: TemporalConfig = field(default_factory=TemporalConfig)
 
 

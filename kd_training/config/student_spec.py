@@ -10,7 +10,7 @@ from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import NUSCENES, ClassList, class_list
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.camera_params import CAMERA_PARAMS
-from kd_perception.student.spec import DepthBins, MemorySpec, StudentSpec, ViewSpec
+from kd_perception.student.spec import ATTENTION, DepthBins, MemorySpec, StudentSpec, ViewSpec
 from kd_training.config.sections import GridConfig, ModelConfig, ViewConfig
 
 
@@ -24,7 +24,7 @@ def student_spec(config: ModelConfig, mean: tuple[float, ...], std: tuple[float,
         trained_cameras=config.cameras,
         mean=mean,
         std=std,
-        temporal_frames=config.temporal.frames,
+        temporal_frames=min(config.temporal.frames, 2) if config.view.kind == ATTENTION else config.temporal.frames,
         memory=memory_spec(config),
         camera_params=CAMERA_PARAMS if config.camera_aware else 0,
         classes=configured_classes(config.classes, f"model {config.name}"),
@@ -63,4 +63,7 @@ def memory_spec(config: ModelConfig) -> MemorySpec | None:
     temporal = config.temporal
     if temporal.frames == 1:
         return None
-    return MemorySpec(config.bev_channels, temporal.interval, temporal.shortest, temporal.longest)
+    ages = (temporal.interval, temporal.shortest, temporal.longest)
+    if config.view.kind == ATTENTION:
+        return MemorySpec(config.context_channels, *ages, stride=config.attention.query_stride)
+    return MemorySpec(config.bev_channels, *ages)

@@ -66,6 +66,7 @@ def collate(samples: Sequence[TrainingSample], spec: StudentSpec) -> Batch:
 
 def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None]) -> PreviousFrames:
     cameras, terms = join_rigs(spec, [None if entry is None else entry.rig for entry in previous])
+    before = [None if entry is None else entry.previous for entry in previous]
     nowhere = np.zeros((*spec.grid.shape, 2), np.float32)
     intervals = [spec.memory.interval_s if entry is None else entry.interval_s for entry in previous]
     return PreviousFrames(
@@ -74,6 +75,7 @@ def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None])
         warp=torch.from_numpy(np.stack([nowhere if entry is None else entry.warp for entry in previous])),
         valid=torch.tensor([float(entry is not None) for entry in previous]),
         interval=torch.tensor(intervals, dtype=torch.float32),
+        previous=_join_previous(spec, before) if any(before) else None,
     )
 
 
@@ -128,11 +130,17 @@ class StepBatches(torch.utils.data.Dataset):
         augmentation = draw_augmentation(
             rng, self.config.data.augment, len(frame.frame.images), self.spec.image_size, there=there
         )
-        return self.reader.read(frame, augmentation, self._previous_of(frame, rng))
+        return self.reader.read(frame, augmentation, self._earlier_than(frame, rng))
 
-    def _previous_of(self, frame: TrainingFrame, rng: np.random.Generator) -> Frame | None:
-        """An earlier moment at a random interval; None for students without memory and for samples that restart it."""
-        memory = self.spec.memory
+    def _earlier_than(self, frame: TrainingFrame, rng: np.random.Generator) -> list[Frame]:
+        """Earlier moments at random intervals, the latest first, as many as a sequence has at most; none for students
+        without memory and for samples that restart it."""
+        memory, found = self.spec.memory, []
         if memory is None or rng.random() < self.config.data.augment.memory_drop:
-            return None
-        return frame.earlier(rng, memory.shortest_s, memory.longest_s)
+            return found
+        for _ in range(self.config.model.temporal.frames - 1):
+            moment = frame.earlier(rng, memory.shortest_s, memory.longest_s, than=found[-1] if found else None)
+            if moment is None:
+                break
+            found.append(moment)
+        return found

@@ -81,9 +81,12 @@ class TrainingFrame:
         data_set = f"{self.nusc.dataroot}/{self.nusc.version}"
         return FrameFacts(self.key, data_set, self.frame.scene, lidars, self.frame.masked, present, self.labelled)
 
-    def earlier(self, rng: np.random.Generator, shortest_s: float, longest_s: float) -> Frame | None:
-        """One of the same scene's moments, drawn evenly, that lie so many seconds before; None without one."""
-        indices = self.timeline.earlier(self.frame.timestamp_us, shortest_s, longest_s)
+    def earlier(
+        self, rng: np.random.Generator, shortest_s: float, longest_s: float, than: Frame | None = None
+    ) -> Frame | None:
+        """One of the same scene's moments, drawn evenly, that lie so many seconds before this frame, or before `than`
+        of the same scene; None without one."""
+        indices = self.timeline.earlier((than or self.frame).timestamp_us, shortest_s, longest_s)
         if not len(indices):
             return None
         frame = self.timeline.frame(int(rng.choice(indices)))

@@ -15,7 +15,7 @@ from kd_perception.student.preprocess import fit_camera, network_image
 from kd_perception.student.spec import StudentSpec
 from kd_training.batches.student_inputs import CameraInputs
 from kd_training.data.augment import Augmentation
-from kd_training.data.view_terms import ViewTerms, view_terms
+from kd_training.data.view_terms import PlacedTerms, ReferencePoints, ViewTerms, join_terms, view_terms
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RigImages:
     camera_valid: np.ndarray
     camera_params: np.ndarray | None
     network_from_image: tuple[np.ndarray, ...]
-    terms: ViewTerms
+    terms: ViewTerms | ReferencePoints
 
 
 def rig_images(
@@ -71,34 +71,24 @@ def _same_rig(first: Frame, second: Frame) -> bool:
 def join_rigs(spec: StudentSpec, rigs: Sequence[RigImages | None]) -> tuple[CameraInputs, dict[str, Tensor]]:
     """Cameras and terms of several rigs, images behind each other, indices moved by what stands before; None is a rig
     without anything, which keeps its place."""
-    cells = spec.grid.shape[0] * spec.grid.shape[1]
-    pixels = spec.feature_size[0] * spec.feature_size[1]
     there = [(place, rig) for place, rig in enumerate(rigs) if rig is not None]
+    first = np.cumsum([0] + [len(rig.images) for _, rig in there])[:-1]
+    placed = [PlacedTerms(place, int(begin), rig.terms) for (place, rig), begin in zip(there, first, strict=True)]
+    terms = join_terms(spec, placed, len(rigs))
     if not there:
-        return _no_cameras(spec)
-    before = np.cumsum([0] + [len(rig.images) for _, rig in there])[:-1]
-    terms = {
-        "cell": [rig.terms.cell + cells * place for place, rig in there],
-        "pixel": [rig.terms.pixel + pixels * start for (_, rig), start in zip(there, before, strict=True)],
-        "depth": [
-            rig.terms.depth + pixels * spec.view.depth.count * start
-            for (_, rig), start in zip(there, before, strict=True)
-        ],
-        "weight": [rig.terms.weight for _, rig in there],
-    }
+        return _no_cameras(spec), terms
     cameras = CameraInputs(
         images=_joined([rig.images for _, rig in there]),
         camera_valid=_joined([rig.camera_valid for _, rig in there]),
         camera_params=_joined([rig.camera_params for _, rig in there]) if spec.camera_params else None,
     )
-    return cameras, {name: _joined(parts) for name, parts in terms.items()}
+    return cameras, terms
 
 
-def _no_cameras(spec: StudentSpec) -> tuple[CameraInputs, dict[str, Tensor]]:
+def _no_cameras(spec: StudentSpec) -> CameraInputs:
     images = torch.zeros(0, *spec.image_size, 3, dtype=torch.uint8)
     params = torch.zeros(0, spec.camera_params) if spec.camera_params else None
-    indices = {name: torch.zeros(0, dtype=torch.int64) for name in ("cell", "pixel", "depth")}
-    return CameraInputs(images, torch.zeros(0), params), {**indices, "weight": torch.zeros(0)}
+    return CameraInputs(images, torch.zeros(0), params)
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> Tensor:

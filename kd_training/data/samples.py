@@ -1,5 +1,6 @@
 """Samples of a student's training: a keyframe's files, read under one augmentation, as arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,11 +19,13 @@ from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, d
 
 @dataclass(frozen=True)
 class PreviousSample:
-    """A sample's earlier frame, `interval_s` seconds old; warp (rows, columns, 2): where its cells lie in it."""
+    """The frame before one, `interval_s` seconds older; warp (rows, columns, 2): where the younger one's cells lie in
+    it; `previous`: the one before it, if the sample is a longer sequence."""
 
     rig: RigImages
     warp: np.ndarray
     interval_s: float
+    previous: "PreviousSample | None" = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,9 @@ class SampleReader:
     cloud_from: LidarSource | None = None
     unlabelled_weight: float = 1.0
 
-    def read(self, frame: TrainingFrame, augmentation: Augmentation, previous: Frame | None = None) -> TrainingSample:
-        """A frame's files as arrays; `previous` is an earlier moment of the same scene under the same augmentation.
+    def read(self, frame: TrainingFrame, augmentation: Augmentation, earlier: Sequence[Frame] = ()) -> TrainingSample:
+        """A frame's files as arrays; `earlier` are earlier moments of the same scene, the latest first, under the same
+        augmentation.
 
         Raises DataError naming a file that is missing or damaged.
         """
@@ -69,7 +73,7 @@ class SampleReader:
             depth=self._depth(frame, rig),
             targets=self._targets(frame, target_from_ego),
             shown=ShownFrame(frame.key, target_from_ego, _seeing(frame, rig, augmentation)),
-            previous=None if previous is None else self._previous(frame.frame, rig, previous, augmentation),
+            previous=self._previous((frame.frame, *earlier), rig, augmentation),
             cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
         )
 
@@ -91,14 +95,19 @@ class SampleReader:
                 depth[index] = depth_labels(self.spec, frame.cameras[index], returns, rig.network_from_image[index])
         return depth
 
-    def _previous(self, frame: Frame, rig: RigImages, previous: Frame, augmentation: Augmentation) -> PreviousSample:
-        """The earlier moment of the same rig as the sample sees it."""
+    def _previous(self, frames: Sequence[Frame], rig: RigImages, augmentation: Augmentation) -> PreviousSample | None:
+        """What comes before the first of `frames`, whose images are `rig`: the others, as the sample sees them."""
+        if len(frames) < 2:
+            return None
+        frame, previous = frames[:2]
         motion = invert(previous.global_from_ego) @ frame.global_from_ego
         turn = augmentation.target_from_ego
+        earlier = rig_images(self.spec, previous, augmentation, known=(frame, rig))
         return PreviousSample(
-            rig=rig_images(self.spec, previous, augmentation, known=(frame, rig)),
+            rig=earlier,
             warp=warp_table(self.spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
             interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
+            previous=self._previous(frames[1:], earlier, augmentation),
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from kd_perception.errors import InputError
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 from kd_training.models.teachers.file_network import TeacherFileNetwork
 
 
@@ -16,7 +16,7 @@ class ModelEngine:
     name = "torch"
     not_kept = ""
 
-    def __init__(self, model: BevDet | TeacherFileNetwork) -> None:
+    def __init__(self, model: CameraStudent | TeacherFileNetwork) -> None:
         self._model = model.eval()
         self._inputs = model.input_names
 

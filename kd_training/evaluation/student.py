@@ -13,12 +13,12 @@ from kd_perception.runtime.rig_pipelines import RigPipelines
 from kd_perception.student.spec import Student
 from kd_training.data.frames import Dataset
 from kd_training.evaluation.model_engine import ModelEngine
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 
 SCORE_THRESHOLD = 0.02
 
 
-def evaluate_model(model: BevDet, dataset: Dataset, out: Path) -> Metrics:
+def evaluate_model(model: CameraStudent, dataset: Dataset, out: Path) -> Metrics:
     """Detect on every frame of the data set and evaluate; writes detections and the metric's summary into `out`."""
     student = Student(out / "no file", model.spec, "")
     pipelines = RigPipelines(student, ModelEngine(model), PipelineOptions(score_threshold=SCORE_THRESHOLD))

@@ -16,7 +16,7 @@ from kd_perception.errors import EngineError, KdError
 from kd_training.checkpoints.models import load_model, load_teacher
 from kd_training.config.teacher_spec import teacher_spec
 from kd_training.evaluation.model_engine import ModelEngine
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 from kd_training.models.teachers.file_network import TeacherFileNetwork
 
 # Facts that weights and file must share.
@@ -50,7 +50,7 @@ class TorchEngine:
         return self._engine.run(inputs)
 
 
-def _network(weights: Path, kind: str) -> BevDet | TeacherFileNetwork:
+def _network(weights: Path, kind: str) -> CameraStudent | TeacherFileNetwork:
     """The model of a weights file, with the inputs and outputs of its exported file."""
     if kind == "student":
         return load_model(weights)

@@ -1,4 +1,4 @@
-"""Image neck: a light feature pyramid (FPN, arXiv:1612.03144) that merges the backbone's levels into one map."""
+"""Image necks: light feature pyramids (FPN, arXiv:1612.03144) over the backbone's levels, of one map or of several."""
 
 from collections.abc import Sequence
 
@@ -40,6 +40,31 @@ class PyramidNeck(nn.Module):
         for finer in reversed(maps[:-1]):
             merged = finer + functional.interpolate(merged, scale_factor=2.0, mode="nearest")
         return self.output(merged)
+
+
+class LevelsNeck(nn.Module):
+    """Maps at `stride` (8 or 16) and `count` - 1 times twice that, each with the coarser levels added to it.
+
+    Beyond stride 32 a convolution halves the last map.
+    """
+
+    def __init__(self, level_channels: Sequence[int], channels: int, stride: int, count: int) -> None:
+        super().__init__()
+        self.first = {8: 0, 16: 1}[stride]
+        used = level_channels[self.first :]
+        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in used)
+        self.output = nn.ModuleList(ConvNormRelu(channels, channels) for _ in used[:count])
+        self.further = nn.ModuleList(ConvNormRelu(channels, channels, stride=2) for _ in range(count - len(used)))
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> maps (N, channels, ...), finest first."""
+        maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
+        for finer in reversed(range(len(maps) - 1)):
+            maps[finer] = maps[finer] + functional.interpolate(maps[finer + 1], scale_factor=2.0, mode="nearest")
+        maps = [output(merged) for output, merged in zip(self.output, maps, strict=False)]
+        for halve in self.further:
+            maps.append(halve(maps[-1]))
+        return tuple(maps)
 
 
 class DepthContext(nn.Module):

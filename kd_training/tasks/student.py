@@ -34,6 +34,8 @@ class StudentTask(Task):
         self.model.to(memory_format=torch.channels_last)
         self.frames = open_student_frames(config.data, self.model.spec.classes, config.continual.replay)
         if config.loss.depth > 0:
+            if not self.model.predicts_depth:
+                raise ConfigError(f"model {self.name} has no depth network, so it cannot learn depth; set loss.depth=0")
             check_depth_labels(self.frames)
             check_first_clouds(self.frames)
         self.lidar = LidarSource(config.data.cloud_cache_bytes)

@@ -2,28 +2,37 @@
 
 import torch
 
-from kd_training.config.sections import ModelConfig, TemporalConfig, ViewConfig
+from kd_training.config.sections import ModelConfig, QueryAttentionConfig, TemporalConfig, ViewConfig
 from kd_training.models.students import build_student
-from kd_training.models.students.bevdet import BevDet
+from kd_training.models.students.camera_student import CameraStudent
 
-KINDS = {"bevdet": (False, 1), "bevdet4d": (False, 2), "bevdepth": (True, 1), "bevdepth4d": (True, 2)}
+PULL, ATTENTION = ViewConfig(heights=[0.5]), ViewConfig(kind="attention", heights=[0.5, 1.5])
+# camera_aware, temporal.frames and view
+KINDS = {
+    "bevdet": (False, 1, PULL),
+    "bevdet4d": (False, 2, PULL),
+    "bevdepth": (True, 1, PULL),
+    "bevdepth4d": (True, 2, PULL),
+    "bevformer": (False, 3, ATTENTION),
+}
 
 
-def narrow_student(kind: str) -> BevDet:
-    """One of KINDS, which say camera_aware and temporal.frames; as it begins."""
-    camera_aware, frames = KINDS[kind]
+def narrow_student(kind: str) -> CameraStudent:
+    """One of KINDS; as it begins."""
+    camera_aware, frames, view = KINDS[kind]
     torch.manual_seed(0)
     model = build_student(
         ModelConfig(
             name=kind, neck_channels=16, context_channels=8, bev_channels=16, bev_blocks=1, head_shared=16,
-            head_hidden=16, camera_aware=camera_aware, depth_blocks=1, view=ViewConfig(heights=[0.5]),
+            head_hidden=16, camera_aware=camera_aware, depth_blocks=1, view=view,
             temporal=TemporalConfig(frames=frames),
+            attention=QueryAttentionConfig(layers=1, heads=2, points=2, levels=2, query_stride=4),
         )
     )  # fmt: skip
     return model.eval()
 
 
-def shake(model: BevDet) -> BevDet:
+def shake(model: CameraStudent) -> CameraStudent:
     """Weights as if trained: what begins at zero no longer is. ImageNet's stay."""
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():

@@ -15,6 +15,7 @@ from kd_training.config.sections import (
     ModelConfig,
     ScheduleConfig,
     StudentScheduleConfig,
+    TemporalConfig,
 )
 from kd_training.config.teacher import LidarDataConfig, PointsConfig, TeacherModelConfig
 from kd_training.data.augment import Augmentation, draw_augmentation
@@ -47,7 +48,7 @@ def step_batches(
 ) -> StepBatches:
     """Batches of two samples without depth labels and clouds."""
     config = TrainConfig(
-        model=ModelConfig(name="test"),
+        model=ModelConfig(name="test", temporal=TemporalConfig(frames=spec.temporal_frames)),
         data=DataConfig(roots=[], augment=augment, balance_classes=balance),
         loss=LossConfig(depth=0.0),
         schedule=StudentScheduleConfig(batch=2, seed=seed),

@@ -71,7 +71,7 @@ def test_a_missing_image_file_is_named(tmp_path: Path):
         read_frames(root, VERSION, 2)
 
 
-@pytest.mark.parametrize(("kind", "frames"), [("pull", 1), ("splat", 1), ("pull", 2)])
+@pytest.mark.parametrize(("kind", "frames"), [("pull", 1), ("splat", 1), ("pull", 2), ("attention", 2)])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_the_three_parts_one_after_the_other_are_the_whole(
     tmp_path: Path, dataroot: Path, kind: str, frames: int, engine: str

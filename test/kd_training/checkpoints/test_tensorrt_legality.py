@@ -37,6 +37,7 @@ STUDENTS = {
     "camera-aware demo": ("bevdepth_demo.yaml", [], GENERATIONS),
     "R50": ("bevdet_r50.yaml", FEW_CAMERAS, GENERATIONS[:1]),
     "temporal R50": ("bevdet4d_r50.yaml", FEW_CAMERAS, ()),  # R50, and the memory of the shipped one
+    "BEVFormer demo": ("bevformer_demo.yaml", FEW_CAMERAS, GENERATIONS[:1]),
     "camera-aware R50": ("bevdepth_r50.yaml", FEW_CAMERAS, GENERATIONS[1:]),
 }
 SLOW = ("camera-aware R50",)

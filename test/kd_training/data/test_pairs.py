@@ -51,7 +51,7 @@ def test_the_warp_of_an_augmented_pair_finds_what_stands_still_again(frames, see
     frame, config = frames[2], AugmentConfig(mirror=True, bev_rotation=0.4, camera_drop=0.0)
     previous = frame.earlier(rng, 0.1, 1.0)
     augmentation = draw_augmentation(rng, config, 6, SPEC.image_size)
-    warp = READER.read(frame, augmentation, previous).previous.warp
+    warp = READER.read(frame, augmentation, [previous]).previous.warp
     grid = SPEC.grid
     points = np.column_stack([rng.uniform(-30.0, 30.0, (20, 2)), np.zeros(20)])  # on the ground, in global-aligned ego
     turn = augmentation.target_from_ego
@@ -70,7 +70,7 @@ def test_the_warp_of_an_augmented_pair_finds_what_stands_still_again(frames, see
 def test_samples_without_memory_keep_their_place_in_the_batch(frames):
     rng = np.random.default_rng(3)
     augmentation = draw_augmentation(rng, AugmentConfig(camera_drop=0.0), 6, SPEC.image_size)
-    with_memory = READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0))
+    with_memory = READER.read(frames[2], augmentation, [frames[2].earlier(rng, 0.1, 1.0)])
     without = READER.read(frames[0], augmentation)
     batch = collate([without, with_memory], SPEC)
     previous = batch.inputs.previous
@@ -114,7 +114,7 @@ def test_both_frames_lose_the_same_cameras(frames):
     counts = set()
     for _ in range(8):
         augmentation = draw_augmentation(rng, config, 6, SPEC.image_size)
-        sample = READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0))
+        sample = READER.read(frames[2], augmentation, [frames[2].earlier(rng, 0.1, 1.0)])
         counts.add(int(6 - sample.rig.camera_valid.sum()))
         np.testing.assert_array_equal(sample.rig.camera_valid, sample.previous.rig.camera_valid)
         for index in augmentation.dropped:

@@ -43,7 +43,7 @@ def test_a_batch_has_the_parameters_of_its_cameras_and_of_the_earlier_ones(frame
     samples = []
     for _ in range(2):
         augmentation = draw_augmentation(rng, CONFIG, 6, SPEC.image_size)
-        samples.append(READER.read(frames[2], augmentation, frames[2].earlier(rng, 0.1, 1.0)))
+        samples.append(READER.read(frames[2], augmentation, [frames[2].earlier(rng, 0.1, 1.0)]))
     samples.append(READER.read(frames[0], augmentation))
     inputs = collate(samples, SPEC).inputs
     assert inputs.cameras.camera_params.shape == (18, CAMERA_PARAMS)

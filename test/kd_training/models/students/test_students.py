@@ -23,11 +23,15 @@ from kd_training.evaluation.model_engine import ModelEngine
 from kd_training.models.students.bevdepth import BevDepth, BevDepth4d
 from kd_training.models.students.bevdet import BevDet
 from kd_training.models.students.bevdet4d import BevDet4d
+from kd_training.models.students.bevformer import BevFormer
+from kd_training.models.students.camera_student import CameraStudent
 
-CLASSES = {"bevdet": BevDet, "bevdet4d": BevDet4d, "bevdepth": BevDepth, "bevdepth4d": BevDepth4d}
+CLASSES = {
+    "bevdet": BevDet, "bevdet4d": BevDet4d, "bevdepth": BevDepth, "bevdepth4d": BevDepth4d, "bevformer": BevFormer,
+}  # fmt: skip
 
 
-def write_weights(model: BevDet, path: Path) -> Path:
+def write_weights(model: CameraStudent, path: Path) -> Path:
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
     return path
 
