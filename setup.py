@@ -50,6 +50,7 @@ setup(
         "console_scripts": [
             "kd = kd_perception.cli:main",
             "bev_student = kd_perception.nodes.bev_student.node:main",
+            "hard_sample_recorder = kd_perception.nodes.hard_sample_recorder.node:main",
             "lidar_teacher = kd_perception.nodes.lidar_teacher.node:main",
             "replay = kd_perception.nodes.replay.node:main",
             "evaluator = kd_perception.nodes.evaluator.node:main",

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kd_perception.bringup import autoware
-from kd_perception.errors import KdError
+from kd_perception.errors import ConfigError, KdError
 from kd_perception.options.arguments import Arguments, parameters_of
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions
-from kd_perception.options.option import Parameter
+from kd_perception.options.option import Parameter, options_of
+from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.replay import ReplayOptions
 from kd_perception.options.teacher import TeacherOptions
 from kd_perception.options.visualizer import VisualizerOptions
@@ -40,7 +41,9 @@ RIG = (
     "sync_tolerance_ms",
     "sync_deadline_ms",
 )
+NO_TEACHER, NO_RECORDER = TeacherOptions(), RecorderOptions()  # without a file and a folder
 TEACHER = ("model", "rate_hz")
+RECORDER = ("folder", "budget_mb")
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version", "classes", "output_messages")
 VISUALIZER = ("camera_names", "transport", "classes")
@@ -56,7 +59,9 @@ GRAPH = (
 )
 BEV_STUDENT_ARGUMENTS = (
     Arguments(DetectorOptions(), (*DETECTOR, *RIG), "bev_student"),
-    Arguments(GraphOptions(), (*GRAPH, "preset"), "bev_student"),
+    Arguments(GraphOptions(), (*GRAPH, "preset", "continual"), "bev_student"),
+    Arguments(NO_TEACHER, TEACHER, "lidar_teacher", optional=True),
+    Arguments(NO_RECORDER, RECORDER, "hard_sample_recorder", optional=True),
 )
 REPLAY_EVALUATE_ARGUMENTS = (
     Arguments(ReplayOptions(lockstep=True), REPLAY, "replay"),
@@ -75,7 +80,8 @@ class NodeSpec:
     """One lifecycle node as a process of its own.
 
     executable: console script and package of `kd_perception.nodes`; parameters override those of `parameter_files`;
-    remappings: (from, to) topic or service names; required: the whole graph ends when this process does.
+    remappings: (from, to) topic or service names; required: the whole graph ends when this process does; dispensable:
+    once it is active the graph goes on without it, and says so, when this process ends.
     """
 
     executable: str
@@ -84,6 +90,7 @@ class NodeSpec:
     parameter_files: tuple[Path, ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     required: bool = False
+    dispensable: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,25 +116,49 @@ class Graph:
         return next((node for node in self.nodes if node.required), None)
 
 
-def bev_student_graph(detector: DetectorOptions, graph: GraphOptions) -> Graph:
+def bev_student_graph(
+    detector: DetectorOptions,
+    graph: GraphOptions,
+    teacher: TeacherOptions = NO_TEACHER,
+    recorder: RecorderOptions = NO_RECORDER,
+) -> Graph:
     """The detector on live topics <camera>/image[/compressed], <camera>/camera_info, odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends; nothing
-    is shown. The preset `autoware` changes topics, frames and messages: see `bringup.autoware`.
+    is shown. With `continual` the LiDAR teacher and the recorder run beside it. The preset `autoware` changes topics,
+    frames and messages: see `bringup.autoware`. Raises ConfigError if `continual` lacks the teacher or the recording.
     """
     if graph.preset == "autoware":
         detector = autoware.with_defaults(detector)
-        plain = bev_student_graph(detector, replace(graph, preset="none"))
-        student, *pictures = (replace(node, remappings=autoware.renamed(node.remappings)) for node in plain.nodes)
+        plain = bev_student_graph(detector, replace(graph, preset="none"), teacher, recorder)
+        student, *others = (replace(node, remappings=autoware.renamed(node.remappings)) for node in plain.nodes)
         student = replace(student, remappings=(*student.remappings, autoware.OBJECTS))
-        return replace(plain, nodes=(student, *pictures))
-    if graph.visualizer and "kd" not in detector.output_messages:  # what the visualizer reads
+        return replace(plain, nodes=(student, *others))
+    if (graph.visualizer or graph.continual) and "kd" not in detector.output_messages:  # what the others read
         detector = replace(detector, output_messages=("kd", *detector.output_messages))
     student = replace(_bev_student(detector, graph), required=detector.build_only)
     if detector.build_only:
         return Graph((student,), namespace=graph.namespace)
-    nodes = (student, _visualizer(detector, graph)) if graph.visualizer else (student,)
-    return Graph(nodes, _rviz(graph), graph.namespace)
+    pictures = (_visualizer(detector, graph),) if graph.visualizer else ()
+    learning = continual_nodes(teacher, recorder, detector, graph) if graph.continual else ()
+    return Graph((student, *pictures, *learning), _rviz(graph), graph.namespace)
+
+
+def continual_nodes(
+    teacher: TeacherOptions, recorder: RecorderOptions, detector: DetectorOptions, graph: GraphOptions
+) -> tuple[NodeSpec, NodeSpec]:
+    """Recorder and LiDAR teacher beside a detector, which goes on without them.
+
+    Raises ConfigError if the teacher's file or the recording's folder is not given.
+    """
+    for value, name, what in (
+        (teacher.model, "teacher", "the LiDAR teacher's file"),
+        (recorder.folder, "recording", "the folder that takes the kept frames"),
+    ):
+        if value is None:
+            raise ConfigError(f"continual needs {name}, {what}; give it, or leave continual out")
+    nodes = (_recorder(recorder, teacher, detector, graph), lidar_teacher_node(teacher, detector, graph))
+    return tuple(replace(node, dispensable=True) for node in nodes)
 
 
 def replay_evaluate_graph(
@@ -183,6 +214,32 @@ def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
     parameters = {**parameters_of(detector, DETECTOR), "use_sim_time": graph.use_sim_time}
     remappings = (("~/input/odometry", graph.odometry_topic), *_tf_remappings(graph))
     return NodeSpec("bev_student", "bev_student", parameters, _parameter_files("bev_student", graph), remappings)
+
+
+def _recorder(
+    recorder: RecorderOptions, teacher: TeacherOptions, detector: DetectorOptions, graph: GraphOptions
+) -> NodeSpec:
+    shared = {option.name for option in options_of(DetectorOptions)} & {*RIG, *COMMON, "transport"}
+    own = {option.name for option in options_of(RecorderOptions)}
+    recorder = replace(
+        recorder,
+        **{name: getattr(detector, name) for name in shared & own},
+        lidar_topics=teacher.lidar_topics,
+        classes=recorder.classes or detector.model,
+        teacher_classes=recorder.teacher_classes or teacher.model,
+    )
+    parameters = {**parameters_of(recorder, RECORDER), "use_sim_time": graph.use_sim_time}
+    remappings = (
+        ("~/input/points", graph.points_topic),
+        ("~/input/odometry", graph.odometry_topic),
+        ("~/input/student/objects", OBJECTS),
+        ("~/input/student/status", STATUS),
+        ("~/input/teacher/objects", "lidar_teacher/output/objects"),
+        ("~/input/teacher/status", "lidar_teacher/output/status"),
+        *_tf_remappings(graph),
+    )
+    name = "hard_sample_recorder"
+    return NodeSpec(name, name, parameters, _parameter_files(name, graph), remappings)
 
 
 def _evaluator(evaluator: EvaluatorOptions, graph: GraphOptions) -> NodeSpec:

@@ -24,11 +24,14 @@ STOP_GRACE_S = 5.0
 
 
 class GraphProcesses:
-    """The processes of a running graph."""
+    """The processes of a running graph; `report` gets a sentence when it goes on without a node."""
 
-    def __init__(self, graph: Graph, nodes: Sequence[NodeProcess]) -> None:
+    def __init__(self, graph: Graph, nodes: Sequence[NodeProcess], report: Callable[[str], None]) -> None:
         self.graph = graph
         self.nodes = tuple(nodes)
+        self.active = False  # once it is, dispensable nodes may end
+        self._report = report
+        self._missed: set[str] = set()
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the required node succeeds.
@@ -44,13 +47,24 @@ class GraphProcesses:
     def finished(self) -> bool:
         """Whether the required node has succeeded; raises GraphError as `wait` does."""
         required = self.graph.required
+        dispensable = {spec.name for spec in self.graph.nodes if spec.dispensable}
         for node in self.nodes:
             if node.exit_code is None:
                 continue
             if required is not None and node.name == required.name and node.exit_code == 0:
                 return True
+            if self.active and node.name in dispensable:
+                self._report_missing(node)
+                continue
             raise GraphError(f"{node.name} ended with status {node.exit_code}: {node.last_words()}")
         return False
+
+    def _report_missing(self, node: NodeProcess) -> None:
+        """Say once that a node has ended and the others go on."""
+        if node.name not in self._missed:
+            self._missed.add(node.name)
+            why = f"{node.name} ended with status {node.exit_code}: {node.last_words()}"
+            self._report(f"{why}; the other nodes go on without it")
 
 
 @contextmanager
@@ -80,8 +94,9 @@ def running(
                 log = None if log_folder is None else log_folder / f"{name}.log"
                 with interrupts.held():  # a process that is started but not yet listed would be orphaned
                     started.append(NodeProcess(name, command, environment, log, echo))
-            processes = GraphProcesses(graph, started)
+            processes = GraphProcesses(graph, started, echo)
             _activate(processes, client)
+            processes.active = True
         yield processes
 
 

@@ -6,7 +6,7 @@ Imports launch and launch_ros, which a ROS 2 installation has and the wheels do 
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
@@ -87,6 +87,9 @@ def _ended(spec: NodeSpec, event: Event, context: LaunchContext) -> list[Action]
     """The graph ends with its first node: well with a required one that succeeds, else with status 1 by GraphError."""
     if context.is_shutdown:
         return []
+    if spec.dispensable:
+        ended = f"{spec.name} ended with status {event.returncode}, its log above says why"
+        return [LogInfo(msg=f"{ended}; the other nodes go on without it")]
     if not (spec.required and event.returncode == 0):
         raise GraphError(f"{spec.name} ended with status {event.returncode}; its log above says why")
     return [Shutdown(reason=f"{spec.name} has ended")]

@@ -14,7 +14,9 @@ from kd_perception.evaluation.replayed import replayed_bag_graph
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.graph import GraphOptions
+from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.options.teacher import TeacherOptions
 
 up = typer.Typer(
     add_completion=False,
@@ -28,9 +30,11 @@ up = typer.Typer(
 
 @up.command("bev_student")
 @takes(*BEV_STUDENT_ARGUMENTS)
-def _bev_student(detector: DetectorOptions, graph: GraphOptions) -> None:
-    """Run the detector on the topics of live cameras until Ctrl-C."""
-    _run(bev_student_graph(detector, graph))
+def _bev_student(
+    detector: DetectorOptions, graph: GraphOptions, teacher: TeacherOptions, recorder: RecorderOptions
+) -> None:
+    """Run the detector on the topics of live cameras until Ctrl-C; with --continual, what teaches it beside it."""
+    _run(bev_student_graph(detector, graph, teacher, recorder))
 
 
 @up.command("replay_evaluate")

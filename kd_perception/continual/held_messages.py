@@ -18,6 +18,7 @@ class HeldMessage:
 class HeldMessages:
     """Messages by topic, in order of arrival. Thread-safe; adding takes microseconds.
 
+    The last message of a topic always stays: a calibration may have been said once.
     Where a topic's stamps go back, as when a bag loops, what it held is of a time that has ended and is forgotten.
     """
 
@@ -39,8 +40,8 @@ class HeldMessages:
             while held[0].stamp_ns < stamp_ns - self._history_ns:
                 self._forget_first(held)
             enough = self._bytes <= self._most_bytes
-            while self._bytes > self._most_bytes and self._bytes > len(message.cdr):
-                self._forget_first(min(filter(None, self._by_topic.values()), key=lambda kept: kept[0].stamp_ns))
+            while self._bytes > self._most_bytes and self._forget_oldest():
+                pass
             return enough
 
     def between(self, topic: str, first_ns: int, last_ns: int) -> list[HeldMessage]:
@@ -70,6 +71,13 @@ class HeldMessages:
         with self._lock:
             self._by_topic.clear()
             self._bytes = 0
+
+    def _forget_oldest(self) -> bool:
+        """Forget the oldest message that has a newer one on its topic; False if there is none."""
+        several = [held for held in self._by_topic.values() if len(held) > 1]
+        if several:
+            self._forget_first(min(several, key=lambda held: held[0].stamp_ns))
+        return bool(several)
 
     def _forget_first(self, held: deque[HeldMessage]) -> None:
         self._bytes -= len(held.popleft().message.cdr)

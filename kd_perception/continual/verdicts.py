@@ -61,6 +61,16 @@ class CommonView:
         near = np.linalg.norm(boxes.center[:, :2], axis=1) < boxes.classes.ranges[boxes.label]
         return seen & near & self.covered[_azimuth(boxes.center)]
 
+    @cached_property
+    def overlaps(self) -> bool:
+        """Whether there is a direction that both cover, at some distance and height."""
+        turns = 2.0 * np.pi * (np.arange(AZIMUTHS) + 0.5) / AZIMUTHS
+        for distance, height in ((5.0, 0.5), (15.0, 0.5), (30.0, 1.0)):
+            ring = np.column_stack([distance * np.cos(turns), distance * np.sin(turns), np.full(AZIMUTHS, height)])
+            if any((camera.project(ring)[2] & self.covered).any() for camera in self.cameras):
+                return True
+        return False
+
 
 def covered_azimuths(points: np.ndarray) -> np.ndarray:
     """Directions (AZIMUTHS,) bool in which a cloud (N, 3) in base_link has returns, the robot's own left out."""

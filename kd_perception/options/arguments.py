@@ -15,18 +15,21 @@ Options = TypeVar("Options")
 class Arguments(Generic[Options]):
     """The options `names` of a dataclass; their defaults are the values of `base`, an instance of it.
 
-    node: the name of the node whose section of a parameter file states them, too.
+    node: the name of the node whose section of a parameter file states them, too; optional: required ones may be left
+    out, because the node may not run at all.
     """
 
     base: Options
     names: tuple[str, ...]
     node: str = ""
+    optional: bool = False
 
     @property
     def options(self) -> tuple[Option, ...]:
         """The offered options in the order of `names`."""
         known = {option.name: option for option in options_of(type(self.base))}
-        return tuple(replace(known[name], default=getattr(self.base, name)) for name in self.names)
+        offered = (replace(known[name], default=getattr(self.base, name)) for name in self.names)
+        return tuple(replace(option, required=option.required and not self.optional) for option in offered)
 
     def filled(self, values: Mapping[str, Value]) -> Options:
         """`base` with the values given by argument name, which may hold more than these options."""

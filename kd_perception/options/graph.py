@@ -16,6 +16,9 @@ class GraphOptions:
 
     use_sim_time: bool = option("Follow /clock instead of the system's time.", default=False)
     visualize: bool = option("Also publish pictures: bird's-eye view and camera overlays.", default=False)
+    continual: bool = option(
+        "Also run the LiDAR teacher, and keep the frames that it disputes: needs teacher and recording.", default=False
+    )
     preset: Literal["none", "autoware"] = option("Topics, frames and messages of another stack.", default="none")
     rviz: bool = option("Also open RViz, and publish the markers and pictures that it shows.", default=False)
     namespace: str = option(

@@ -5,6 +5,7 @@ import yaml
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.evaluator import EvaluatorOptions
 from kd_perception.options.option import Option, options_of
+from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.replay import ReplayOptions
 from kd_perception.options.teacher import TeacherOptions
 from kd_perception.options.visualizer import VisualizerOptions
@@ -12,6 +13,7 @@ from kd_perception.options.visualizer import VisualizerOptions
 NODES = {
     "bev_student": DetectorOptions,
     "lidar_teacher": TeacherOptions,
+    "hard_sample_recorder": RecorderOptions,
     "replay": ReplayOptions,
     "evaluator": EvaluatorOptions,
     "visualizer": VisualizerOptions,

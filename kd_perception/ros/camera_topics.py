@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sensor_msgs.msg import CompressedImage, Image
 
 from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.topics import camera_topics as names_of_topics
 
@@ -20,7 +21,7 @@ class CameraInput:
 
 
 def camera_topics(
-    options: DetectorOptions | VisualizerOptions, resolve: Callable[[str], str]
+    options: DetectorOptions | VisualizerOptions | RecorderOptions, resolve: Callable[[str], str]
 ) -> tuple[CameraInput, ...]:
     """The topics of each camera, compressed images as image_transport names them.
 

@@ -26,12 +26,13 @@ def test_messages_leave_after_their_time_and_are_found_by_stamp():
     assert held.last_before("/b", S) is None and held.newest_ns("/b") is None
 
 
-def test_of_too_many_bytes_the_oldest_leave_whatever_their_topic():
+def test_of_too_many_bytes_the_oldest_leave_but_the_last_of_a_topic_stays():
     held = HeldMessages(history_s=100.0, most_bytes=35)
-    assert all(held.add(second * S, message("/b" if second == 1 else "/a")) for second in (1, 2, 3))
+    assert all(held.add(second * S, message("/once" if second == 1 else "/a")) for second in (1, 2, 3))
     assert not held.add(4 * S, message())
-    assert stamps(held) == [2, 3, 4] and stamps(held, "/b") == []
+    assert stamps(held) == [3, 4] and stamps(held, "/once") == [1]
     assert not held.add(5 * S, message(size=100)) and stamps(held) == [5], "a single one may be larger"
+    assert stamps(held, "/once") == [1]
 
 
 def test_a_time_that_has_ended_is_forgotten():

@@ -80,6 +80,7 @@ def test_what_only_one_side_can_see_is_nobodys_fault():
     assert uncovered.covered.sum() == 1  # the return half a metre ahead is the robot's own
     assert not kinds(ahead, nothing, uncovered) and verdict(ahead, nothing, uncovered).compared == 0
     assert verdict(ahead, ahead).compared == 2
+    assert EVERYWHERE.overlaps and not uncovered.overlaps
 
 
 def test_doubt_grows_with_the_teachers_certainty_and_the_students_ignorance():

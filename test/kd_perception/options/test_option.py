@@ -14,6 +14,8 @@ from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.listings import NODES, parameter_file
 from kd_perception.options.option import options_of
+from kd_perception.options.recorder import RecorderOptions
+from kd_perception.options.teacher import TeacherOptions
 
 KINDS = [*NODES.values(), GraphOptions]
 ALL = [(kind, item) for kind in KINDS for item in options_of(kind)]
@@ -90,4 +92,6 @@ def test_texts_fill_the_options(cameras):
     assert from_texts(BEV_STUDENT_ARGUMENTS, given.__getitem__, "launch argument") == [
         DetectorOptions(camera_names=("left", "right"), transport="raw"),
         GraphOptions(),
+        TeacherOptions(),
+        RecorderOptions(),
     ]

@@ -15,7 +15,9 @@ from support.graph import Peer
 pytestmark = pytest.mark.ros
 
 
-@pytest.mark.parametrize("name", ["bev_student", "lidar_teacher", "replay", "evaluator", "visualizer"])
+@pytest.mark.parametrize(
+    "name", ["bev_student", "lidar_teacher", "hard_sample_recorder", "replay", "evaluator", "visualizer"]
+)
 @pytest.mark.parametrize("signals", [[signal.SIGINT] * 3, [signal.SIGTERM, signal.SIGHUP]])
 def test_interrupts_end_a_node_without_a_traceback(name, signals):
     domain = free_domain()
