@@ -7,7 +7,7 @@ from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN,
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
 from kd_bench.distill.ledger import Record
 from kd_bench.ledger.cells import gain_text
-from kd_bench.ledger.gates import GATE_HEADINGS, Gate, gate_rows
+from kd_bench.ledger.gates import GATE_HEADINGS, Aim, gate_rows
 from kd_bench.ledger.intervals import Estimate
 from kd_bench.tables import markdown_table
 
@@ -19,26 +19,26 @@ def gates_table(records: Sequence[Record]) -> str:
     return markdown_table(GATE_HEADINGS, gate_rows(gates(records)))
 
 
-def gates(records: Sequence[Record]) -> list[Gate]:
+def gates(records: Sequence[Record]) -> list[Aim]:
     """All of them."""
     return [_trained(records), _room(records), _converged(records), *_few_labels(records), _features(records)]
 
 
-def _trained(records: Sequence[Record]) -> Gate:
+def _trained(records: Sequence[Record]) -> Aim:
     wish = f"the baseline's last third of steps brings less than {100 * TRAINED_GAIN:g} mAP"
     gain = last_third_gain(records)
     if gain is None:
-        return Gate(wish)
-    return Gate(wish, f"{100 * gain:+.2f}, against a schedule two thirds as long (seed 0)", gain < TRAINED_GAIN)
+        return Aim(wish)
+    return Aim(wish, f"{100 * gain:+.2f}, against a schedule two thirds as long (seed 0)", gain < TRAINED_GAIN)
 
 
-def _room(records: Sequence[Record]) -> Gate:
+def _room(records: Sequence[Record]) -> Aim:
     wish = f"all labels are worth at least {100 * LEAST_ROOM:g} mAP more than a tenth of them"
     gain = _first(LABELS, records, lambda entry: entry.gain(CEILING, "mAP", NONE_TENTH.name))
-    return Gate(wish) if gain is None else Gate(wish, _text(gain), gain.mean >= LEAST_ROOM)
+    return Aim(wish) if gain is None else Aim(wish, _text(gain), gain.mean >= LEAST_ROOM)
 
 
-def _converged(records: Sequence[Record]) -> Gate:
+def _converged(records: Sequence[Record]) -> Aim:
     """The student that gained more for sure decides."""
     wish = f"{BEST.name}: the whole interval of one student's gain above {100 * LEAST_GAIN:+g} mAP"
     gains = {
@@ -48,32 +48,32 @@ def _converged(records: Sequence[Record]) -> Gate:
     }
     lows = [gain.low for gain in gains.values() if gain.count > 1]
     figures = ", ".join(f"{student} {_text(gain)}" for student, gain in gains.items())
-    return Gate(wish, figures, max(lows) > LEAST_GAIN if lows else None)
+    return Aim(wish, figures, max(lows) > LEAST_GAIN if lows else None)
 
 
-def _few_labels(records: Sequence[Record]) -> Iterable[Gate]:
+def _few_labels(records: Sequence[Record]) -> Iterable[Aim]:
     """The best of the taught arms decides."""
     best, gain = _best(LABELS, [arm.name for arm in LABELS.arms if arm.teacher], records)
     wish = f"with a tenth of the labels a teacher brings at least {100 * LEAST_LABEL_GAIN:+g} mAP"
-    yield Gate(wish) if gain is None else Gate(wish, f"{best} {_text(gain)}", gain.mean >= LEAST_LABEL_GAIN)
+    yield Aim(wish) if gain is None else Aim(wish, f"{best} {_text(gain)}", gain.mean >= LEAST_LABEL_GAIN)
     wish = f"that is at least {100 * LEAST_SHARE:.0f} % of the mAP with all labels"
     share = _first(LABELS, records, lambda entry: entry.share_of_ceiling(best))
     if share is None:
-        yield Gate(wish)
+        yield Aim(wish)
         return
     spread = f" ± {100 * share.half_width:.0f}" if math.isfinite(share.half_width) else ""
-    yield Gate(wish, f"{best} {100 * share.mean:.0f}{spread} % ({share.count} seeds)", share.mean >= LEAST_SHARE)
+    yield Aim(wish, f"{best} {100 * share.mean:.0f}{spread} % ({share.count} seeds)", share.mean >= LEAST_SHARE)
 
 
-def _features(records: Sequence[Record]) -> Gate:
+def _features(records: Sequence[Record]) -> Aim:
     """In the main suite where it reports them, else on the tuning split; open while the interval includes 0."""
     wish = "features or label features above the answers alone"
     best, gain = CHOSEN, _first(MAIN, records, lambda entry: entry.gain(CHOSEN, "mAP", TERMS.baseline))
     if CHOSEN not in FEATURES or gain is None:
         best, gain = _best(TERMS, FEATURES, records)
     if gain is None:
-        return Gate(wish)
-    return Gate(wish, f"{best} {_text(gain)}", gain.mean > 0 if gain.clear or gain.mean <= 0 else None)
+        return Aim(wish)
+    return Aim(wish, f"{best} {_text(gain)}", gain.mean > 0 if gain.clear or gain.mean <= 0 else None)
 
 
 def _best(suite: Suite, names: Iterable[str], records: Sequence[Record]) -> tuple[str, Estimate | None]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Gate:
+class Aim:
     """A wish, the figures that answer it, and whether they fulfil it; None: runs are missing."""
 
     wish: str
@@ -21,6 +21,6 @@ class Gate:
 GATE_HEADINGS = ("wanted", "measured", "verdict")
 
 
-def gate_rows(gates: Sequence[Gate]) -> list[tuple[str, str, str]]:
+def gate_rows(gates: Sequence[Aim]) -> list[tuple[str, str, str]]:
     """Lines of the table, as GATE_HEADINGS names them."""
     return [(gate.wish, gate.figures or "-", gate.verdict) for gate in gates]
