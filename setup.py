@@ -78,6 +78,9 @@ setup(
             "rig = kd_perception.rig_check.command:app",
             "bench = kd_bench.cli:bench",
         ],
+        "kd.imports": [
+            "checkpoint = kd_training.published.command:checkpoint",
+        ],
         "kd.benchmarks": [
             "pipeline = kd_bench.stages.cli:pipeline",
             "parity = kd_bench.stages.cli:parity",

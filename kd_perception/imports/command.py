@@ -1,4 +1,5 @@
-"""`kd import`: recordings of other formats become nuScenes-format data sets."""
+"""`kd import`: recordings of other formats become nuScenes-format data sets. Packages add commands by the entry-point
+group `kd.imports`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from kd_perception.commands.group import CommandGroup
 from kd_perception.datasets.kitti_labels import read_names
 from kd_perception.datasets.versions import AV2_VERSION, BAG_VERSION, KITTI_VERSION, T4_VERSION
 from kd_perception.imports.av2 import RING, STEREO, import_av2
@@ -19,7 +21,26 @@ from kd_perception.imports.t4 import import_t4
 from kd_perception.imports.written import LogImport, WrittenData
 from kd_perception.printable import printable
 
-app = typer.Typer(no_args_is_help=True, help="Turn recordings of other formats into nuScenes-format data sets.")
+
+class Imports(CommandGroup):
+    """The commands of this file, and those that other packages add."""
+
+    entry_point_group = "kd.imports"
+
+    def list_commands(self, ctx) -> list[str]:  # noqa: ANN001 - typer's own context type is private
+        """Names, those of this file first."""
+        return [*self.commands, *super().list_commands(ctx)]
+
+    def get_command(self, ctx, cmd_name: str):  # noqa: ANN001, ANN201
+        """See CommandGroup."""
+        return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+
+app = typer.Typer(
+    cls=Imports,
+    no_args_is_help=True,
+    help="Turn recordings of other formats into nuScenes-format data sets, and published checkpoints into weights.",
+)
 
 Out = Annotated[Path, typer.Option(help="Folder of the new data set.")]
 Copy = Annotated[bool, typer.Option("--copy", help="Copy the sensors' files instead of linking to them.")]
@@ -29,7 +50,7 @@ KeyframesOnly = Annotated[bool, typer.Option("--keyframes-only", help="Leave out
 
 @app.callback()
 def imports() -> None:
-    """Turn recordings of other formats into nuScenes-format data sets."""
+    """Turn recordings of other formats into nuScenes-format data sets, and published checkpoints into weights."""
 
 
 @app.command()

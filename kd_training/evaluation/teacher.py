@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.evaluation.metric import Metrics, evaluate_results
@@ -50,6 +51,12 @@ def evaluate_detector(detector: TeacherDetector, dataset: Dataset, out: Path) ->
         for frame in bars.track(dataset.frames):
             token = frame.frame.sample_token
             results[token] = sample_result(token, detector.detect(frame), frame.frame.global_from_ego)
+    if model.voxels_left_out:
+        Console(stderr=True).print(
+            f"[yellow]warning[/]: {model.voxels_left_out} voxels were left out, beyond teacher.voxels.most "
+            f"{model.config.voxels.most} a cloud",
+            soft_wrap=True,
+        )
     used = {**META, "use_camera": model.config.points.virtual.per_instance > 0, "use_lidar": True}
     path = out / TRAINED_RESULTS_FILE
     write_results(path, results, used)

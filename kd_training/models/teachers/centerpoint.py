@@ -68,6 +68,11 @@ class CenterPoint(nn.Module):
         features = {**dict(zip(self.level_names, levels, strict=True)), PRE_HEAD: self.neck(levels)}
         return DetectorOutputs(*self.head.predict(features), features)
 
+    @property
+    def voxels_left_out(self) -> int:
+        """How many voxels beyond its budget evaluation has left out so far."""
+        return self.encoder.left_out if self.config.voxels.height else 0
+
     @torch.inference_mode()
     def detect(self, points: PointBatch) -> tuple[Tensor, Tensor]:
         """One rig's cloud -> heatmap (classes, rows, columns) probabilities, regression (groups, codes, rows, ...)."""

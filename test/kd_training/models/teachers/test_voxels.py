@@ -93,7 +93,7 @@ def test_more_voxels_than_the_budget_stop_a_training_and_are_counted_in_evaluati
     model.eval()
     voxels = len(teacher().voxels._voxels(batch, 1)[0].places)
     given, _ = model.voxels._voxels(batch, 1)
-    assert len(given.places) == 50 and model.voxels.left_out == voxels - 50
+    assert len(given.places) == 50 and model.voxels_left_out == voxels - 50
     own = teacher().voxels._voxels(PointBatch(full, batch.rig[:3]), 1)[0].places
     assert (given.places == own).all(dim=1).any()
 

@@ -1,0 +1,1 @@
+"""Published checkpoints of other frameworks as weights of ours: reading them safely, mapping tables, coverage."""
