@@ -27,7 +27,7 @@ def draw_labels(nusc: "Tables", samples: Sequence[str], labels: LabelArrays) -> 
     for sample in sorted(samples, key=lambda sample: -counts[sample]):
         best.setdefault(nusc.get("sample", sample)["scene_token"], sample)
     pictures: dict[str, np.ndarray] = {}
-    classes = _every_category(labels.categories)
+    classes = every_category(labels.categories)
     for sample in list(best.values())[:MOST_KEYFRAMES]:
         if nusc.rig_of(sample).cameras:
             pictures |= _draw_frame(nusc, load_frame(nusc, sample), classes)
@@ -49,7 +49,7 @@ def _draw_frame(nusc: "Tables", frame: Frame, classes: ClassList) -> dict[str, n
     return pictures
 
 
-def _every_category(categories: Sequence[str]) -> ClassList:
+def every_category(categories: Sequence[str]) -> ClassList:
     """A class list in which every category is a class of its own."""
     colors = cycle(entry.color for entry in NUSCENES.classes)
     classes = [ObjectClass(name, color, 50.0, (name,)) for name, color in zip(categories, colors, strict=False)]

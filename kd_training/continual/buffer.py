@@ -7,11 +7,13 @@ over domains and classes.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from kd_perception.datasets.kept_table import KeptRow, read_kept
 from kd_perception.errors import ConfigError
 from kd_training.config.continual import BufferConfig
 from kd_training.continual.importance import NOTHING, BufferCandidate, most_important, rarities
@@ -36,8 +38,8 @@ from kd_training.data.replay_buffer import (
 
 @dataclass(frozen=True)
 class OfferedDomain:
-    """A domain's name and labelled keyframes (F). Of each: uncertainty (F,), 0 or more, by the student or the recorder,
-    None where nobody measured it; notes (F): why it was recorded, in words, maybe ''.
+    """A domain's name and labelled keyframes (F); uncertainty (F,): the student's, 0 or more. Where nobody measured it,
+    it is the importance that the recorder gave the keyframes, if they come from one.
 
     Several data sets may be one domain: `KeyFrames` of all of them.
     """
@@ -45,7 +47,6 @@ class OfferedDomain:
     name: str
     frames: KeyFrames
     uncertainty: np.ndarray | None = None
-    notes: Sequence[str] = ()
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -55,9 +56,20 @@ class OfferedDomain:
     @property
     def relative_uncertainty(self) -> np.ndarray:
         """Uncertainty (F,) by its mean, so that domains have one scale, whoever measured; 1 where nobody did."""
-        if self.uncertainty is None or not np.mean(self.uncertainty) > 0.0:
-            return np.ones(len(self.frames))
-        return np.asarray(self.uncertainty, float) / np.mean(self.uncertainty)
+        measured = self.uncertainty
+        if measured is None:
+            known = [row.importance for row in self.recorded if row is not None]
+            usual = np.mean(known) if known else 1.0
+            measured = [usual if row is None else row.importance for row in self.recorded]
+        mean = np.mean(measured)
+        return np.asarray(measured, float) / mean if mean > 0.0 else np.ones(len(self.frames))
+
+    @cached_property
+    def recorded(self) -> list[KeptRow | None]:
+        """Why the recorder kept each keyframe (F); None for one that comes from elsewhere."""
+        facts = facts_of(self.frames)
+        kept = {name: read_kept(Path(name)) for name in {entry.data_set for entry in facts}}
+        return [kept[entry.data_set].get(entry.key.rpartition("/")[2]) for entry in facts]
 
 
 def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> ReplayBuffer:
@@ -153,7 +165,6 @@ def _offers(offered: OfferedDomain, first: int) -> list[BufferEntry]:
     facts = facts_of(offered.frames)
     names = offered.frames[0].boxes.classes.names
     rarity, uncertainty = rarities(np.array([entry.present for entry in facts])), offered.relative_uncertainty
-    notes = offered.notes or [""] * len(facts)
     return [
         BufferEntry(
             sample="",
@@ -170,11 +181,11 @@ def _offers(offered: OfferedDomain, first: int) -> list[BufferEntry]:
             known=(),
             classes={names[label]: 1 for label in np.flatnonzero(entry.present)},
             why="",
-            note=notes[place],
+            note="" if row is None else row.why,
             size=0,
             files=(),
         )
-        for place, entry in enumerate(facts)
+        for place, (entry, row) in enumerate(zip(facts, offered.recorded, strict=True))
     ]
 
 
