@@ -21,6 +21,7 @@ from kd_perception.geometry.transforms import invert, yaw_of
 
 RAREST, COMMONEST = 10.0, 0.1  # bounds of a class's rarity
 SAME_OBJECT_M = 2.0  # disputes of one kind and class no further apart are about one object
+TURNED_RAD = 0.2
 SAME_SHARE = 0.5  # of the disputes, from which on two frames show the same
 MOST_NAMED = 3  # disputes in the sentence why
 
@@ -38,13 +39,12 @@ class Decided(StrEnum):
 
 @dataclass(frozen=True)
 class KeepingRules:
-    """least_importance: below it a frame is not worth keeping; interval_s: least time between kept frames; place_m and
-    place_rad: how far the robot must have moved or turned for the same disputes to count anew."""
+    """least_importance: below it a frame is not worth keeping; interval_s: least time between kept frames; place_m: how
+    far the robot must have moved, unless it turned by TURNED_RAD, for the same disputes to count anew."""
 
-    least_importance: float = 0.3
-    interval_s: float = 2.0
-    place_m: float = 2.0
-    place_rad: float = 0.2
+    least_importance: float
+    interval_s: float
+    place_m: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +190,7 @@ class FrameKeeper:
             return False
         if new.odom_from_base is not None:
             moved = invert(kept.odom_from_base) @ new.odom_from_base
-            if np.linalg.norm(moved[:2, 3]) > self._rules.place_m or abs(yaw_of(moved)) > self._rules.place_rad:
+            if np.linalg.norm(moved[:2, 3]) > self._rules.place_m or abs(yaw_of(moved)) > TURNED_RAD:
                 return False
         known = sum(_is_known(dispute, place, kept) for dispute, place in zip(new.disputes, new.places, strict=True))
         return known >= SAME_SHARE * len(new.disputes)

@@ -38,9 +38,9 @@ class VerdictThresholds:
     """student_score: from it on the student claims an object; teacher_score: from it on the teacher is taken as right,
     below it decides nothing; agreement: below it a matched pair is disputed (0 to 1, see `agreements`)."""
 
-    student_score: float = 0.3
-    teacher_score: float = 0.4
-    agreement: float = 0.5
+    student_score: float
+    teacher_score: float
+    agreement: float
 
 
 @dataclass(frozen=True, eq=False)

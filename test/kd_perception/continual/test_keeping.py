@@ -13,6 +13,7 @@ from kd_perception.continual.verdicts import Dispute, DisputeKind, FrameVerdict
 from kd_perception.geometry.transforms import make_transform
 
 MB = 1 << 20
+RULES = KeepingRules(least_importance=0.3, interval_s=2.0, place_m=2.0)
 ALONG_X = np.array([1.0, 0.0, 0.0, 0.0])
 
 
@@ -30,7 +31,7 @@ def candidate(second: float, *disputes: Dispute, x: float | None = None, size: i
 
 
 def keeper(folder, budget=MB, **rules) -> FrameKeeper:
-    return FrameKeeper(RecordingFolder(folder, budget), KeepingRules(**rules), class_count=10)
+    return FrameKeeper(RecordingFolder(folder, budget), replace(RULES, **rules), class_count=10)
 
 
 def decide(keeper: FrameKeeper, *candidates: Candidate) -> list[str]:
@@ -101,10 +102,10 @@ def test_the_least_useful_leave_and_classes_balance(tmp_path):
 
 def test_a_smaller_budget_evicts_when_it_is_opened(tmp_path):
     folder = RecordingFolder(tmp_path / "r", MB)
-    decide(FrameKeeper(folder, KeepingRules(), 10), *(candidate(3 * n, missed(doubt=0.4 + n / 10)) for n in range(5)))
+    decide(FrameKeeper(folder, RULES, 10), *(candidate(3 * n, missed(doubt=0.4 + n / 10)) for n in range(5)))
     folder.close()
     smaller = RecordingFolder(tmp_path / "r", 40_000)
-    FrameKeeper(smaller, KeepingRules(), 10)
+    FrameKeeper(smaller, RULES, 10)
     left = [frame.importance for frame in read_recording(tmp_path / "r").frames]
     assert 0 < len(left) < 5 and max(left) == pytest.approx(0.8) and smaller.overrun <= 0
 

@@ -36,7 +36,7 @@ def boxes(*rows: tuple) -> Boxes:
 
 
 def verdict(student: Boxes, teacher: Boxes, view: CommonView = EVERYWHERE):
-    return judge(student, teacher, view, VerdictThresholds())
+    return judge(student, teacher, view, VerdictThresholds(student_score=0.3, teacher_score=0.4, agreement=0.5))
 
 
 def kinds(student: Boxes, teacher: Boxes, view: CommonView = EVERYWHERE) -> list[str]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support.kept_frames import T0, S, frame_messages
+from support.reports import Report
 
 from kd_perception import atomic
 from kd_perception.continual.held_messages import HeldMessage
@@ -17,26 +18,6 @@ from kd_perception.nodes.hard_sample_recorder.judging import NotComparedError
 from kd_perception.options.recorder import RecorderOptions
 
 pytestmark = pytest.mark.ros
-
-
-class Report:
-    """Stands for Health, and for a node's log."""
-
-    def __init__(self) -> None:
-        self.counts, self.sentences, self.details = {}, [], {}
-
-    def count(self, name: str, amount: int = 1) -> None:
-        self.counts[name] = self.counts.get(name, 0) + amount
-
-    def problem(self, kind: str, sentence: str) -> None:
-        self.count(kind)
-        self.sentences.append(sentence)
-
-    def detail(self, values: dict[str, str]) -> None:
-        self.details |= values
-
-    def info(self, text: str) -> None:
-        self.sentences.append(text)
 
 
 class Judge:
