@@ -82,7 +82,7 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
     buffer = _opened(Path(folder), settings)
     _check_new(buffer, offered)
     check_large_enough(offered.frames, offered.name, settings.least)
-    check_labels(offered.frames, f"domain '{offered.name}'")
+    check_labels((frame for frame in offered.frames if frame.labelled), f"domain '{offered.name}'")
     clean(buffer.folder)
     try:
         entries = [

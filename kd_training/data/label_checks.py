@@ -54,6 +54,15 @@ def contradictions(boxes: Boxes) -> np.ndarray:
     return np.argwhere(np.triu((apart < near) & alike & (boxes.label[:, None] != boxes.label[None]), 1))
 
 
+def without_contradictions(boxes: Boxes) -> Boxes:
+    """The boxes of a model without the less sure one of each pair that is one object under two classes."""
+    pairs = contradictions(boxes)
+    first, second = pairs.T
+    kept = np.ones(len(boxes), bool)
+    kept[np.where(boxes.score[first] < boxes.score[second], first, second)] = False
+    return boxes[kept]
+
+
 def unfit_frames(frames: Iterable[TrainingFrame]) -> list[UnfitFrame]:
     """The keyframes whose boxes contradict themselves."""
     judged = ((frame.frame, unfit_boxes(frame.boxes)) for frame in frames)

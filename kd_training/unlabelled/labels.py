@@ -8,6 +8,7 @@ import numpy as np
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.grid import BevGrid
 from kd_training.data.doubt import DoubtfulCells
+from kd_training.data.label_checks import without_contradictions
 from kd_training.data.pseudo_labels import PseudoLabels
 from kd_training.unlabelled.answers import KeyframeAnswer, SceneAnswers
 from kd_training.unlabelled.judging import tracks_of
@@ -24,11 +25,14 @@ def labels_of(answers: SceneAnswers, thresholds: Thresholds) -> Mapping[str, Pse
 
 
 def _truth(entry: KeyframeAnswer, tracked: TrackedBoxes, thresholds: Thresholds) -> Boxes:
-    """The boxes that count as truth; a velocity is the track's where tracks know better, unknown without a track."""
+    """The boxes that count as truth; a velocity is the track's where tracks know better, unknown without a track.
+
+    Of one object under two classes the surer stays; the other class is in doubt there, as all that is not truth.
+    """
     in_ego = tracked.velocity @ entry.global_from_ego[:2, :2]
     better = thresholds.velocity_from_track[entry.boxes.label]
     boxes = replace(entry.boxes, velocity=np.where(better[:, None], in_ego, entry.boxes.velocity))
-    return boxes[thresholds.accepts(boxes, tracked.length)]
+    return without_contradictions(boxes[thresholds.accepts(boxes, tracked.length)])
 
 
 def _doubt(entry: KeyframeAnswer, grid: BevGrid, thresholds: Thresholds) -> DoubtfulCells:

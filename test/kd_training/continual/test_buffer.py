@@ -155,6 +155,21 @@ def test_a_kill_leaves_the_old_or_the_new_buffer(data, tmp_path, monkeypatch, st
     assert there(tmp_path) == {name for entry in now.entries for name in entry.files}
 
 
+def test_a_full_disk_leaves_the_buffer_as_it_was(data, tmp_path, monkeypatch):
+    add_domain(tmp_path, offer(data), SMALL)
+    before = content(tmp_path)
+
+    def refused(target, text):
+        raise OSError(28, "No space left on device", str(target))
+
+    for writer in ("write_text", "write_bytes"):
+        monkeypatch.setattr(storage, writer, refused)
+        with pytest.raises(OSError, match="No space left"):
+            add_domain(tmp_path, offer(data, 1), SMALL)
+        monkeypatch.undo()
+        assert content(tmp_path) == before
+
+
 def test_files_are_copied_where_links_cannot_be_made(data, tmp_path, monkeypatch):
     def refused(*arguments, **named):
         raise OSError(18, "Invalid cross-device link")

@@ -1,5 +1,7 @@
 """Labels of a scene from made-up answers: truth, doubt around what is unsure, velocities, and files of both."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.distillation import GRID, box
@@ -51,6 +53,17 @@ def test_a_box_without_a_track_must_be_surer_and_its_velocity_is_unknown():
     assert boxes.label.tolist() == [CAR, BUS] and np.isnan(boxes.velocity[1]).all()
     told = thresholds(bus=ClassThresholds(0.2, 0.5, 0.55, velocity_from_track=False))
     assert np.isfinite(labels_of(scene(), told)["sample 1"].boxes.velocity).all()
+
+
+def test_of_one_object_under_two_classes_the_surer_is_truth():
+    keyframes = []
+    for entry in scene().keyframes:
+        twin = replace(entry.boxes[:1], label=np.array([BUS]), score=np.array([0.55]))
+        beside = replace(twin, center=twin.center + [0.0, 2.5, 0.0])
+        keyframes.append(replace(entry, boxes=Boxes.concatenate([entry.boxes[:1], twin, beside])))
+    answers = SceneAnswers(GRID, tuple(keyframes))
+    for entry in labels_of(answers, thresholds()).values():
+        assert entry.boxes.label.tolist() == [CAR, BUS] and entry.boxes.score.tolist() == [0.6, 0.55]
 
 
 def test_cells_from_low_on_are_in_doubt_with_their_neighbours_and_an_untrusted_class_everywhere():
