@@ -20,10 +20,10 @@ from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, EngineError, StudentError
 from kd_perception.student.spec import load_student
-from kd_training.checkpoints import export as export_module
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE, checkpoint_config, load_state, load_weights
 from kd_training.checkpoints.export import example_inputs, export_student
 from kd_training.checkpoints.models import load_model
+from kd_training.checkpoints.onnx_files import PLAIN_OPERATORS_ONLY
 from kd_training.checkpoints.provenance import provenance_of
 from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import (
@@ -219,7 +219,7 @@ def test_exported_file_equals_torch_for_any_camera_count(kind, tmp_path):
     export_student(model, target, {"data": "none"}, {"mAP": 0.0}, {})
     student = load_student(target)
     assert student.spec.provenance == {"data": "none"} and student.spec.view.kind == kind
-    assert not {node.op_type for node in onnx.load(target).graph.node} & set(export_module.PLAIN_OPERATORS_ONLY)
+    assert not {node.op_type for node in onnx.load(target).graph.node} & set(PLAIN_OPERATORS_ONLY)
     for cameras in (1, 6, 8):
         example = example_inputs(model, cameras)
         example.arrays[1][0] = 0.0
