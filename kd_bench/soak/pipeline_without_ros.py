@@ -14,7 +14,7 @@ from kd_perception.bags.reader import BagReader
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS
 from kd_perception.errors import DataError
 from kd_perception.geometry.camera import Camera
-from kd_perception.nodes.bev_student.stages import OverlappedStages
+from kd_perception.nodes.common.stages import OverlappedStages
 from kd_perception.ros.cameras import from_camera_info
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.geometry import from_transform

@@ -54,6 +54,12 @@ def finite_points(message: PointCloud2, optional: Sequence[str] = ()) -> tuple[n
             f"cloud in frame '{message.header.frame_id}' has no field {', '.join(missing)}; it has {', '.join(has)}"
         )
     columns = ("x", "y", "z", *(name for name in optional if name in has))
+    several = [name for name in columns if points.dtype[name].shape]
+    if several:
+        raise DataError(
+            f"cloud in frame '{message.header.frame_id}' has several values of {', '.join(several)} in each point; "
+            "publish it with one (PointField.count 1)"
+        )
     rows = np.stack([points[name].astype(np.float32) for name in columns], axis=1)
     return rows[np.isfinite(rows[:, :3]).all(axis=1)], columns
 

@@ -57,7 +57,9 @@ class FrameRecord(Generic[Message]):
     pipeline: the one that prepares and infers this frame; model: its student's id, '' before that.
     inputs: the engine's, by name, valid until `IN_FLIGHT` further frames are prepared.
     missing: names of cameras without an image; rejected: camera name -> sentence why its image cannot be used.
-    blind: no camera has an image that the engine may see; that there are no boxes does not mean that nothing is there.
+    reason: why it is not answered; a pipeline that finds it blind may say why.
+    blind: no camera has an image that the engine may see, or no LiDAR a point; that no box is found does not mean that
+        nothing is there.
     boxes: in base_link at `stamp_ns`, best score first; engine: name of the one that computed them.
     memory_state, reset_reason: as kd_msgs/FrameStatus.
     stage_ms: wall-clock milliseconds in the order of the stages; `total` sums preprocess, inference and decode.

@@ -9,28 +9,25 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
-from kd_perception.errors import DataError, KdError
+from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.arrivals import Arrivals
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
-from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
-from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource
+from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource, take_odometry
 from kd_perception.nodes.common.outputs import Outputs
 from kd_perception.nodes.common.reporting import FrameReporter
+from kd_perception.nodes.common.stages import OverlappedStages
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.camera_topics import CameraInput
-from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.qos import CAMERA_INFO, ODOMETRY, SENSOR, SENSOR_RELIABLE
 from kd_perception.ros.received import ReceivedImage, read_compressed_image, read_image
 from kd_perception.ros.rig_source import RigSource
-from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.synchroniser import Synchroniser, SyncResult
 
@@ -145,17 +142,11 @@ class Intake:
             self._health.problem("images_of_several_publishers", several)
 
     def _receive_odometry(self, message: Odometry) -> None:
-        stamp_ns = to_nanoseconds(message.header.stamp)
-        position, linear = message.pose.pose.position, message.twist.twist.linear
-        speed = float(np.linalg.norm([linear.x, linear.y, linear.z]))
-        reason = self._odometry.add(stamp_ns, np.array([position.x, position.y, position.z]), speed)
+        reason, refusal = take_odometry(message, self._odometry, self._to.poses)
         if reason:
             self._reset(reason)
-        frames = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
-        try:
-            self._to.poses.add(stamp_ns, *frames, from_pose(message.pose.pose))
-        except KdError as error:
-            self._health.problem("refused_odometry", f"odometry was refused: {error}")
+        if refusal:
+            self._health.problem("refused_odometry", refusal)
 
     def _clock_jumped(self, jump: TimeJump) -> None:
         """The clock went back: a bag loops, or a simulation was reset. What has a later stamp belongs to a time that

@@ -14,7 +14,6 @@ from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
 from kd_perception.nodes.bev_student.detection import FrameDetector
 from kd_perception.nodes.bev_student.intake import Intake, Receivers, Reports
-from kd_perception.nodes.bev_student.stages import OverlappedStages
 from kd_perception.nodes.bev_student.student_swaps import StudentSwaps
 from kd_perception.nodes.bev_student.swap_services import SwapServices
 from kd_perception.nodes.common.health import DelayMonitor, Health
@@ -24,6 +23,7 @@ from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.nodes.common.output_formats import chosen_formats
 from kd_perception.nodes.common.outputs import Outputs
 from kd_perception.nodes.common.reporting import FrameReporter
+from kd_perception.nodes.common.stages import OverlappedStages
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.camera_topics import camera_topics
 from kd_perception.ros.received import ReceivedImage

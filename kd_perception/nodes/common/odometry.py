@@ -4,9 +4,12 @@ Poses come from tf (odom <- base_link) or, where nobody publishes that, from the
 """
 
 import numpy as np
+from nav_msgs.msg import Odometry
 
-from kd_perception.errors import CalibrationError
+from kd_perception.errors import CalibrationError, KdError
 from kd_perception.ros.frame_tree import TransformError
+from kd_perception.ros.geometry import from_pose
+from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import TransformSource
 from kd_perception.ros.tf_buffer import TransformBuffer
 
@@ -33,6 +36,21 @@ class OdometryWatch:
         if not moved <= explained + JUMP_METRES:  # also when a value is not finite
             return f"odometry jumped {moved:.1f} m within {elapsed:.3f} s, where its speed explains {explained:.1f} m"
         return ""
+
+
+def take_odometry(message: Odometry, watch: OdometryWatch, poses: "PoseSource") -> tuple[str, str]:
+    """Hand a message to both; returns two sentences, empty as a rule: why the past is void, and why the message was
+    refused."""
+    stamp_ns = to_nanoseconds(message.header.stamp)
+    position, linear = message.pose.pose.position, message.twist.twist.linear
+    speed = float(np.linalg.norm([linear.x, linear.y, linear.z]))
+    reason = watch.add(stamp_ns, np.array([position.x, position.y, position.z]), speed)
+    frames = message.header.frame_id.lstrip("/"), message.child_frame_id.lstrip("/")
+    try:
+        poses.add(stamp_ns, *frames, from_pose(message.pose.pose))
+    except KdError as error:
+        return reason, f"odometry was refused: {error}"
+    return reason, ""
 
 
 class PoseSource:

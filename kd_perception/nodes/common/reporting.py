@@ -86,9 +86,10 @@ class FrameReporter:
         self._health.processed(times["total"])
 
     def _report_blind(self, record: FrameRecord) -> None:
-        """Report a frame of which no camera was seen: no detections are published, for none would mean a free road."""
+        """Report a frame of which nothing was seen: no detections are published, for none would mean a free road."""
         causes = [*record.uncalibrated.values(), *record.rejected.values(), "no image came in time"]
-        record.outcome, record.reason = Outcome.BLIND, f"all cameras are masked, nothing was looked at: {causes[0]}"
+        record.outcome = Outcome.BLIND
+        record.reason = record.reason or f"all cameras are masked, nothing was looked at: {causes[0]}"
         record.engine, record.memory_state = "", MEMORY_NONE
         self._health.problem("frames_blind", record.reason)
         self._health.unanswered(record.reason)

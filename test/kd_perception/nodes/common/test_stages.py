@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from kd_perception.nodes.bev_student import stages as stages_module
-from kd_perception.nodes.bev_student.stages import OverlappedStages
+from kd_perception.nodes.common import stages as stages_module
+from kd_perception.nodes.common.stages import OverlappedStages
 
 LONG = 10.0
 
