@@ -46,7 +46,7 @@ class TeacherOptions:
     output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = same_as(DetectorOptions, "output_messages")
     threads: int = same_as(DetectorOptions, "threads")
     engine_cache: Path | None = same_as(DetectorOptions, "engine_cache")
-    deadline_ms: float = option(
+    pose_wait_ms: float = option(
         "Longest wait for transforms and odometry, in ms after a cloud arrives.", default=200.0, limits=(0.0, 60000.0)
     )
     reliable_input: bool = same_as(

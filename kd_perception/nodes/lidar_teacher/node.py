@@ -66,7 +66,7 @@ class LidarTeacher(ManagedNode[TeacherOptions]):
         poses = PoseSource(transforms, p.odometry_frame, p.base_frame)
         clouds = KeptClouds(self._topics, self._pipeline.teacher.spec.points)
         frames = CloudFrames(p.base_frame, p.full_intensity)
-        deadline_s = p.deadline_ms / 1e3
+        deadline_s = p.pose_wait_ms / 1e3
         detector = TeacherFrames(self._pipeline, clouds, transforms, poses, frames, deadline_s=deadline_s)
         stages = OverlappedStages(detector.prepare, detector.infer, reports.reporter.finished)
         ending.callback(self._finish, detector, stages)
