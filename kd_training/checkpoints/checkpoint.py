@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
+from kd_perception.geometry.classes import ClassList
 from kd_training.config.experiment import (
     AnyConfig,
     TeacherTrainConfig,
@@ -23,6 +24,8 @@ from kd_training.config.experiment import (
     configured_coding,
     to_yaml,
 )
+from kd_training.config.student_spec import configured_classes
+from kd_training.models.grown_head import grown_weights
 from kd_training.models.recoding import recoded_weights
 
 CONFIG_KEY = "kd_config"
@@ -64,7 +67,12 @@ def checkpoint_config(path: Path) -> AnyConfig:
 
 
 def load_weights(
-    model: nn.Module, path: Path, may_lack: Sequence[Sequence[str]] = (), reinitialised: Sequence[str] = ()
+    model: nn.Module,
+    path: Path,
+    may_lack: Sequence[Sequence[str]] = (),
+    reinitialised: Sequence[str] = (),
+    *,
+    classes: ClassList | None = None,
 ) -> None:
     """Fill the model; raises DataError if a tensor is missing, unknown or of another shape.
 
@@ -72,7 +80,8 @@ def load_weights(
 
     `may_lack` names groups of modules, by prefix, that add nothing at first: a file without tensors of a group leaves
     the group as it is. `reinitialised` names parts of the model that keep their values, whatever the file holds;
-    ConfigError if the model has no such part.
+    ConfigError if the model has no such part. `classes` are the model's where the file may be of a student that knew
+    fewer of them (`grown_head`).
     """
     parts = dict(model.named_children())
     for part in reinitialised:
@@ -81,6 +90,8 @@ def load_weights(
     given, text = read_weights(path)
     given = without_prefix(path, given, model.state_dict())
     config = None if text is None else config_from_yaml(text, str(path))
+    if classes is not None and isinstance(config, TrainConfig):
+        given = grown_weights(given, configured_classes(config.model.classes, str(path)), classes, model)
     if isinstance(config, TrainConfig | TeacherTrainConfig):
         given = recoded_weights(given, configured_coding(config), model)
     given = {name: value for name, value in given.items() if not _within(name, reinitialised)}

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from kd_training.config.old_student import DarkConfig, KeepConfig, OldBoxesConfig, TemperatureConfig
+
 
 @dataclass
 class ReplayConfig:
@@ -9,6 +11,7 @@ class ReplayConfig:
 
     folder: str = ""  # replay buffer; empty: nothing is replayed
     share: float = 0.5  # of the samples that are replayed
+    weight: float = 1.0  # of their detection losses, beside the new domain's 1
     importance: bool = True  # drawn by score, with weights that make up for it; else evenly
 
 
@@ -26,7 +29,17 @@ class BufferConfig:
 
 @dataclass
 class ContinualConfig:
-    """How a student learns a new domain."""
+    """How a student learns a new domain: L = L_new + replay.weight L_buffer + keep.weight (heatmap, boxes, features).
 
+    With everything switched off it is fine-tuning. data.roots and data.unlabelled are the new domain.
+    """
+
+    student: str = ""  # the old student's file (.onnx), its weights beside it, or the weights alone; empty: no update
+    domain: str = ""  # name of the new domain: in the ancestry, and in the buffer
+    labelled: list[str] = field(default_factory=list)  # classes that the labels of data.roots have; empty: all
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
+    dark: DarkConfig = field(default_factory=DarkConfig)
+    lacking: OldBoxesConfig = field(default_factory=OldBoxesConfig)

@@ -20,8 +20,8 @@ from kd_training.continual.importance import NOTHING, BufferCandidate, most_impo
 from kd_training.continual.keyframe_rows import keyframe_rows, known_categories
 from kd_training.continual.reservoir import reservoir_slots
 from kd_training.continual.storage import clean, exchange, write_files
-from kd_training.data.frames import KeyFrames, TrainingFrame, facts_of
-from kd_training.data.label_checks import check_labels
+from kd_training.data.frames import KeyFrames, facts_of
+from kd_training.data.label_checks import check_labels, check_large_enough
 from kd_training.data.replay_buffer import (
     BUFFER_VERSION,
     BufferDomain,
@@ -81,7 +81,7 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
     """
     buffer = _opened(Path(folder), settings)
     _check_new(buffer, offered)
-    check_large_enough(offered.frames, offered.name, settings.least)
+    check_large_enough(facts_of(offered.frames), offered.name, settings.least)
     check_labels((frame for frame in offered.frames if frame.labelled), f"domain '{offered.name}'")
     clean(buffer.folder)
     try:
@@ -92,18 +92,6 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
         return exchange(buffer.folder, _grown(buffer.state, offered), entries)
     finally:
         clean(buffer.folder)
-
-
-def check_large_enough(frames: Sequence[TrainingFrame], name: str, least: int) -> None:
-    """Raise ConfigError for a domain with fewer than `least` keyframes that have boxes: nothing can be learnt from it,
-    and much be forgotten."""
-    facts = facts_of(frames)
-    with_boxes = sum(bool(entry.present.any()) for entry in facts)
-    if with_boxes < least:
-        raise ConfigError(
-            f"domain '{name}' has boxes on {with_boxes} of {len(facts)} keyframes, too few to learn from "
-            f"(continual.buffer.least is {least}); nothing was changed: record more of it"
-        )
 
 
 def _opened(folder: Path, settings: BufferConfig) -> ReplayBuffer:

@@ -13,6 +13,10 @@ import numpy as np
 from kd_perception.geometry.camera import Camera
 from kd_training.config.sections import AugmentConfig
 
+AS_IT_IS = AugmentConfig(
+    mirror=False, bev_rotation=0.0, image_scale=0.0, image_rotation=0.0, colour=0.0, camera_drop=0.0, memory_drop=0.0
+)
+
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -20,6 +20,12 @@ class DoubtfulCells:
     side: float
     everywhere: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
+    def within(self, labels: np.ndarray) -> "DoubtfulCells":
+        """The doubt about these classes (M,) alone."""
+        ours = np.isin(self.label, labels)
+        everywhere = self.everywhere[np.isin(self.everywhere, labels)]
+        return DoubtfulCells(self.xy[ours], self.label[ours], self.side, everywhere)
+
     def mask(self, target_from_ego: np.ndarray, grid: BevGrid, classes: int) -> np.ndarray:
         """Bool (classes, rows, columns) on a grid that an augmentation (4, 4) has turned, scaled or mirrored.
 

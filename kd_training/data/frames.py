@@ -32,6 +32,7 @@ from kd_perception.geometry.classes import NUSCENES, ClassList
 from kd_training.config.sections import DataRoot
 from kd_training.data.doubt import DoubtfulCells
 from kd_training.data.frame_facts import FrameFacts, scene_facts
+from kd_training.data.lacking_classes import LackingClasses
 from kd_training.data.pseudo_labels import PseudoLabelFolder, PseudoLabels
 
 NO_KEYFRAMES = "data.roots hold no keyframes; name at least one data set with scenes"
@@ -44,7 +45,7 @@ class TrainingFrame:
 
     lidars: sample_data rows of its LiDARs, the first gives the cloud its time; none in a camera-only recording.
     With `camera_motion` each camera stands where it was at its own exposure, in this frame and in earlier ones.
-    `labelled` is False where a teacher found the boxes. `doubt`: where an object may be that nobody labelled. `weight`:
+    `labelled` is False where a teacher found boxes. `doubt`: where an object may be that nobody labelled. `weight`:
     what its detection losses count.
     """
 
@@ -133,6 +134,8 @@ class KeyFrames(Sequence[TrainingFrame]):
             data_sets, scenes, tokens = zip(*places, strict=True)
             data_set, scene = data_sets[0], scenes[0]
             found = scene_facts(data_set.nusc, scene, tokens, data_set.classes, data_set.labels_of(scene))
+            if data_set.lacking is not None:
+                found = list(map(data_set.lacking.fact, found))
             facts += found if data_set.replay is None else map(data_set.replay.fact, tokens, found)
         return facts
 
@@ -156,12 +159,15 @@ class KeyFrames(Sequence[TrainingFrame]):
         if labels is None:
             boxes, points = ground_truth_boxes(nusc, token, frame.global_from_ego, data_set.classes)
             boxes, doubt = boxes[points != 0], None
+            if data_set.lacking is not None:
+                boxes, doubt = data_set.lacking.complete(boxes, data_set.lacking.found_in(data_set.name, scene, token))
         else:
             boxes, doubt = labels[token].boxes, labels[token].doubt
         frame = at_anchor(frame) if data_set.camera_motion else frame
         timeline = self._timeline(data_set, scene)
         motion = data_set.camera_motion
-        made = TrainingFrame(frame, boxes, lidars, nusc, timeline, motion, labelled=labels is None, doubt=doubt)
+        labelled = labels is None and data_set.lacking is None
+        made = TrainingFrame(frame, boxes, lidars, nusc, timeline, motion, labelled=labelled, doubt=doubt)
         return made if data_set.replay is None else data_set.replay.frame(token, made)
 
 
@@ -185,7 +191,7 @@ class Dataset:
     """One opened data set: its tables, the scenes used, and how its keyframes are read.
 
     `labels`: a teacher's, which take the place of the tables' annotations; those are not looked at. `replay`: what a
-    replay buffer says of its keyframes besides their annotations.
+    replay buffer says of its keyframes besides their annotations. `lacking`: classes that the annotations do not have.
     """
 
     nusc: Tables = field(repr=False)
@@ -194,6 +200,7 @@ class Dataset:
     camera_motion: bool = False
     labels: PseudoLabelFolder | None = None
     replay: "Replayed | None" = None
+    lacking: LackingClasses | None = None
 
     @property
     def name(self) -> str:

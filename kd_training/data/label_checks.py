@@ -1,12 +1,13 @@
-"""Labels that contradict themselves: nothing can be learnt from them, whoever made them."""
+"""Labels that contradict themselves, or are too few: nothing can be learnt from them, whoever made them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kd_perception.errors import DataError
+from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
+from kd_training.data.frame_facts import FrameFacts
 from kd_training.data.frames import TrainingFrame
 
 SAME_PLACE = 0.25  # of the smaller box's length and width: how far apart two centres are at least
@@ -77,6 +78,17 @@ def check_labels(frames: Iterable[TrainingFrame], where: str) -> None:
         raise DataError(
             f"the labels of {len(unfit)} keyframes of {where} contradict themselves: {'; '.join(places)}; correct them "
             "or leave the scenes out (`kd data check` shows the boxes)"
+        )
+
+
+def check_large_enough(facts: Sequence[FrameFacts], name: str, least: int) -> None:
+    """Raise ConfigError for a domain with fewer than `least` keyframes that have boxes: nothing can be learnt from it,
+    and much be forgotten."""
+    with_boxes = sum(bool(entry.present.any()) for entry in facts)
+    if with_boxes < least:
+        raise ConfigError(
+            f"domain '{name}' has boxes on {with_boxes} of {len(facts)} keyframes, too few to learn from "
+            f"(continual.buffer.least is {least}); nothing was changed: record more of it"
         )
 
 

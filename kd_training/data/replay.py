@@ -47,6 +47,8 @@ def open_replay(config: ReplayConfig, data: DataConfig, classes: ClassList) -> D
 
     Raises ConfigError for a share that is none, DataError for a folder that holds no buffer, a broken or an empty one.
     """
+    if not 0.0 <= config.weight < float("inf"):
+        raise ConfigError(f"continual.replay.weight is {config.weight:g}; give 0 or a positive number")
     if not 0.0 < config.share < 1.0:
         raise ConfigError(f"continual.replay.share is {config.share:g}; give a share above 0 and below 1")
     buffer = read_buffer(Path(config.folder))
@@ -61,6 +63,6 @@ def open_replay(config: ReplayConfig, data: DataConfig, classes: ClassList) -> D
         )
     samples, scores = list(buffer.by_sample), np.array([entry.score for entry in buffer.entries])
     drawn = replay_probabilities(scores if config.importance else np.ones(len(scores)))
-    weights = replay_weights(drawn)
+    weights = config.weight * replay_weights(drawn)
     by_sample = [dict(zip(samples, map(float, values), strict=True)) for values in (drawn, weights)]
     return replace(data_set, replay=ReplayedFrames(buffer, classes, *by_sample))

@@ -7,6 +7,7 @@ import numpy as np
 
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.camera import Camera
+from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.box_codes import AXIS, BoxCoding, Heading
 from kd_perception.student.spec import StudentSpec
@@ -51,20 +52,23 @@ def detection_targets(boxes: Boxes, grid: BevGrid, coding: BoxCoding = AXIS) -> 
         radius = max(MIN_RADIUS, int(gaussian_radius(*(boxes.size[index, :2] / grid.cell_size), MIN_OVERLAP)))
         draw_gaussian(heatmap[boxes.label[index]], row[index], column[index], radius)
     group = boxes.classes.group_of_label[boxes.label]
-    codes = _learnable(coding.encode(boxes, row, column, grid), boxes, coding)
+    codes = np.where(
+        learnable_codes(boxes.classes, coding)[boxes.label], coding.encode(boxes, row, column, grid), np.nan
+    )
     return DetectionTargets(heatmap, group, row, column, codes.astype(np.float32), boxes, coding)
 
 
-def _learnable(codes: np.ndarray, boxes: Boxes, coding: BoxCoding) -> np.ndarray:
-    """Codes (N, codes) without the directions and headings that the class does not define, NaN there.
+def learnable_codes(classes: ClassList, coding: BoxCoding) -> np.ndarray:
+    """Which codes each class has, bool (classes, codes): no directions and headings that it does not define.
 
     Heading.vector keeps them: its channels were always trained on all.
     """
+    has = np.ones((len(classes), len(coding.names)), dtype=bool)
     if coding.heading is Heading.axis:
-        defined = np.array([kind.heading for kind in boxes.classes.classes])[boxes.label]
-        codes[defined != "full", coding.directions] = np.nan
-        codes[defined == "none", coding.headings] = np.nan
-    return codes
+        defined = np.array([kind.heading for kind in classes.classes])
+        has[defined != "full", coding.directions] = False
+        has[defined == "none", coding.headings] = False
+    return has
 
 
 def gaussian_radius(length: float, width: float, overlap: float) -> float:

@@ -8,25 +8,30 @@ from kd_perception.datasets.nuscenes import scene_samples
 from kd_perception.datasets.rigs import check_anchor
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.classes import ClassList
-from kd_training.config.continual import ReplayConfig
+from kd_training.config.continual import ContinualConfig
 from kd_training.config.sections import DataConfig, DataRoot
 from kd_training.data.frames import NO_KEYFRAMES, Dataset, KeyFrames, open_dataset
+from kd_training.data.lacking_classes import lacking_classes
 from kd_training.data.pseudo_labels import PseudoLabelFolder
 from kd_training.data.replay import open_replay
 
 LABELS_FOLDER = "labels"  # in data.pseudo.folder
 
 
-def open_student_frames(config: DataConfig, classes: ClassList, replay: ReplayConfig | None = None) -> KeyFrames:
+def open_student_frames(config: DataConfig, classes: ClassList, continual: ContinualConfig | None = None) -> KeyFrames:
     """All keyframes: the labelled ones, the unlabelled ones with the labels in data.pseudo.folder, those of a replay
-    buffer.
+    buffer. Classes that the labels of the new domain lack are as `lacking_classes` says.
 
     Raises as open_frames and open_replay; ConfigError where labelled and unlabelled overlap or nobody made labels.
     """
-    if replay is None or not replay.folder:
-        data_sets = own_sets(config, classes)
-    else:
-        data_sets = [*own_sets(config, classes), open_replay(replay, config, classes)]
+    continual = continual or ContinualConfig()
+    lacking = lacking_classes(continual, classes)
+    data_sets = [
+        data_set if data_set.labels is not None else replace(data_set, lacking=lacking)
+        for data_set in own_sets(config, classes)
+    ]
+    if continual.replay.folder:
+        data_sets.append(open_replay(continual.replay, config, classes))
     check_anchor(config.anchor, [data_set.nusc for data_set in data_sets])
     frames = KeyFrames(data_sets)
     if not frames:

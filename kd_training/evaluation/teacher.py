@@ -24,6 +24,11 @@ class TeacherDetector:
     def __init__(self, model: CenterPoint, cache_bytes: int = 0) -> None:
         self.model = model.eval()
         self.lidar = LidarSource(cache_bytes, model.config)
+        self.grid, self.classes, self.coding = model.grid, model.classes, model.coding
+
+    def stamp_us(self, frame: TrainingFrame) -> int:
+        """When a keyframe's cloud was measured."""
+        return frame.lidar["timestamp"]
 
     def detect(self, frame: TrainingFrame) -> Boxes:
         """Boxes in the keyframe's ego; raises DataError naming a cloud that is missing or damaged."""

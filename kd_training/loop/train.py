@@ -31,6 +31,7 @@ from kd_training.loop.state import RunState
 from kd_training.tasks import build_task
 from kd_training.tasks.plan import plan_run
 from kd_training.tasks.task import DeviceBatch, Losses, Task
+from kd_training.unlabelled.by_old_student import find_lacking
 from kd_training.unlabelled.labelling import label_missing
 
 
@@ -96,8 +97,8 @@ def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool
     """Set up everything that `train` needs, from `weights`, the state in `out`, or the beginning."""
     fabric = make_fabric(config.schedule, out)
     with fabric.rank_zero_first():
-        note = label_missing(config) if isinstance(config, TrainConfig) else None
-    for sentence in note.sentences() if note else ():
+        sentences = label_first(config) if isinstance(config, TrainConfig) else []
+    for sentence in sentences:
         fabric.print(sentence)
     fabric.seed_everything(config.schedule.seed, verbose=False)
     saved = load_state(out, config) if resume else None
@@ -112,6 +113,12 @@ def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool
     if fabric.global_rank == 0:
         state.clear(out)
     return TrainingRun(fabric, task, wrapped, optimizer, plan, state, first)
+
+
+def label_first(config: TrainConfig) -> list[str]:
+    """Let a teacher label what nobody labelled, and an old student what labels lack; what they found, in sentences."""
+    labelled, found = label_missing(config), find_lacking(config)
+    return [*(labelled.sentences() if labelled else ()), *([found] if found else ())]
 
 
 def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:

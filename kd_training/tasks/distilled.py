@@ -74,11 +74,10 @@ class DistillTask(StudentTask):
             return self.kept.outputs(batch)
         return self.teacher.outputs(batch.points, batch.inputs.rigs)
 
-    def forward(self, batch: Batch, now: MicroStep) -> Losses:
-        """Scalar losses of a batch of B rigs, as a student's, and the scalar terms of distillation. While the adapters
-        learn alone, no gradient of the terms reaches the student."""
+    def losses_of(self, outputs: DetectorOutputs, batch: Batch, now: MicroStep) -> Losses:
+        """A student's losses, and the scalar terms of distillation. While the adapters learn alone, no gradient of the
+        terms reaches the student."""
         teacher = self.teacher_outputs(batch)
-        outputs = self.model.train_forward(batch.inputs)
         compared = outputs.map(Tensor.detach) if self.adapters_alone(now.step) else outputs
         cameras = [shown.cameras for shown in batch.shown]
         distilled = self.distiller(compared, teacher, batch.ground_truth, now.processes, cameras=cameras)

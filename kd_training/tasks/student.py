@@ -7,6 +7,7 @@ from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
@@ -32,7 +33,7 @@ class StudentTask(Task):
         self.model = build_student(config.model)
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
-        self.frames = open_student_frames(config.data, self.model.spec.classes, config.continual.replay)
+        self.frames = open_student_frames(config.data, self.model.spec.classes, config.continual)
         if config.loss.depth > 0:
             if not self.model.predicts_depth:
                 raise ConfigError(f"model {self.name} has no depth network, so it cannot learn depth; set loss.depth=0")
@@ -70,5 +71,8 @@ class StudentTask(Task):
     def forward(self, batch: Batch, now: MicroStep) -> Losses:
         """Scalar losses of a batch of B rigs and N cameras, shapes as in Batch: heatmap, box, and depth with a
         weight."""
-        outputs = self.model.train_forward(batch.inputs)
+        return self.losses_of(self.model.train_forward(batch.inputs), batch, now)
+
+    def losses_of(self, outputs: DetectorOutputs, batch: Batch, now: MicroStep) -> Losses:
+        """The losses of the student's outputs for a batch."""
         return Losses(student_losses(outputs, batch, self.config.loss, now.processes))

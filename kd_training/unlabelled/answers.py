@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,10 +15,10 @@ from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.grid import BevGrid
+from kd_perception.student.box_codes import BoxCoding
 from kd_perception.student.decode import decode
 from kd_training.data.frames import Dataset, TrainingFrame
 from kd_training.data.pseudo_labels import BOX_COLUMNS, pack_boxes, scene_file, split, unpack_boxes
-from kd_training.evaluation.teacher import TeacherDetector
 
 LEAST_SCORE = 0.05  # what scores less is forgotten
 FORMAT = 1
@@ -44,23 +45,48 @@ class SceneAnswers:
     keyframes: tuple[KeyframeAnswer, ...]
 
 
-def answer(detector: TeacherDetector, frame: TrainingFrame) -> KeyframeAnswer:
-    """Run the teacher on a keyframe; raises DataError naming a cloud that is missing or damaged."""
+class KeyframeDetector(Protocol):
+    """What answers: a LiDAR teacher, or an old student in its place."""
+
+    @property
+    def grid(self) -> BevGrid:
+        """Of its heatmap."""
+        ...
+
+    @property
+    def classes(self) -> ClassList:
+        """That it detects."""
+        ...
+
+    @property
+    def coding(self) -> BoxCoding:
+        """Of its boxes."""
+        ...
+
+    def stamp_us(self, frame: TrainingFrame) -> int:
+        """When what it sees of a keyframe was measured."""
+        ...
+
+    def outputs(self, frame: TrainingFrame) -> tuple[np.ndarray, np.ndarray]:
+        """heatmap (classes, rows, columns) in [0, 1], regression (groups, codes, rows, columns)."""
+        ...
+
+
+def answer(detector: KeyframeDetector, frame: TrainingFrame) -> KeyframeAnswer:
+    """Run the teacher on a keyframe; raises DataError naming a file that is missing or damaged."""
     heatmap, regression = detector.outputs(frame)
-    model = detector.model
-    boxes = decode(heatmap, regression, model.grid, LEAST_SCORE, classes=model.classes, coding=model.coding)
+    classes, coding = detector.classes, detector.coding
+    boxes = decode(heatmap, regression, detector.grid, LEAST_SCORE, classes=classes, coding=coding)
     cells = np.argwhere(heatmap >= LEAST_SCORE)
-    moment = frame.frame
-    return KeyframeAnswer(
-        moment.sample_token, frame.lidar["timestamp"], moment.global_from_ego, boxes, cells, heatmap[tuple(cells.T)]
-    )
+    moment, stamp_us = frame.frame, detector.stamp_us(frame)
+    return KeyframeAnswer(moment.sample_token, stamp_us, moment.global_from_ego, boxes, cells, heatmap[tuple(cells.T)])
 
 
 @dataclass(frozen=True)
 class AnsweringTeacher:
     """A teacher, by the SHA-256 of its weights, that answers on scenes and keeps its answers in a folder."""
 
-    detector: TeacherDetector
+    detector: KeyframeDetector
     digest: str
     folder: Path
 
@@ -76,7 +102,7 @@ class AnsweringTeacher:
             for frame in dataset.only(scene).frames:
                 found.append(answer(self.detector, frame))
                 on_keyframe()
-            answers = SceneAnswers(self.detector.model.grid, tuple(found))
+            answers = SceneAnswers(self.detector.grid, tuple(found))
             write_answers(path, wanted, answers)
         else:
             for _ in answers.keyframes:

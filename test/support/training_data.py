@@ -18,16 +18,13 @@ from kd_training.config.sections import (
     TemporalConfig,
 )
 from kd_training.config.teacher import LidarDataConfig, PointsConfig, TeacherModelConfig
-from kd_training.data.augment import Augmentation, draw_augmentation
+from kd_training.data.augment import AS_IT_IS, Augmentation, draw_augmentation
 from kd_training.data.batches import Batch, StepBatches, collate
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.lidar_batches import LidarBatches
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.samples import SampleReader
 
-AS_IT_IS = AugmentConfig(
-    mirror=False, bev_rotation=0.0, image_scale=0.0, image_rotation=0.0, colour=0.0, camera_drop=0.0
-)
 ONE_OF_TWO = RunPlan(steps=10, rank=0, processes=2)
 
 
