@@ -33,6 +33,7 @@ def train(
     several processes.
     """
     from kd_training.config.experiment import TrainConfig, load_config
+    from kd_training.evaluation.finished_run import validate
     from kd_training.loop.before_start import check_start
     from kd_training.loop.train import train as run
     from kd_training.loop.train_teacher_first import train_missing_teacher
@@ -48,32 +49,6 @@ def train(
     for finished in (before, folder):
         if finished is not None:
             validate(finished)
-
-
-def validate(out: Path) -> None:
-    """Print and write a finished run's metrics on each of its validation sets, and pictures; nothing without one.
-
-    Of a run that learnt depth alone there are the figures of depth, and no pictures.
-    """
-    from kd_training.batches.processes import is_first_process
-    from kd_training.evaluation.validation import learnt_depth_alone, validation_depth, validation_metrics
-
-    if not is_first_process():
-        return
-    from kd_perception.evaluation.table import metrics_table
-    from kd_training.evaluation.pictures import write_comparisons
-
-    console = Console()
-    if learnt_depth_alone(out):
-        for source, depth in validation_depth(out):
-            console.print(f"{source.root} {source.version}: {depth}")
-        return
-    for source, metrics in validation_metrics(out):
-        console.print(f"{source.root} {source.version}: mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}")
-        console.print(metrics_table(metrics))
-    pictures = write_comparisons(out)
-    if pictures is not None:
-        console.print(f"pictures: {pictures}")
 
 
 def export(

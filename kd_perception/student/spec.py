@@ -24,6 +24,7 @@ from kd_perception.errors import ConfigError, StudentError
 from kd_perception.geometry.classes import NUSCENES, ClassList, unknown_key
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.resources import student_path
+from kd_perception.student.ancestry import Ancestor
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_perception.student.camera_params import CAMERA_PARAMS
 from kd_perception.student.model_file import check_codes, read_model
@@ -98,7 +99,8 @@ class MemorySpec:
 class StudentSpec:
     """Everything needed to run a student file and to trust it.
 
-    `provenance` is free text for people: data, command, commit.
+    `provenance` is free text for people: data, command, commit. `ancestry`: the students that updates began from, the
+    first one first.
     """
 
     name: str
@@ -117,6 +119,7 @@ class StudentSpec:
     provenance: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     latency_ms: dict[str, float] = field(default_factory=dict)
+    ancestry: tuple[Ancestor, ...] = ()
 
     @property
     def coding(self) -> BoxCoding:
@@ -157,6 +160,8 @@ class StudentSpec:
             del fields["memory"]["stride"]
         if not self.camera_params:
             del fields["camera_params"]
+        if not self.ancestry:
+            del fields["ancestry"]
         try:
             return json.dumps({"format": FORMAT_VERSION, **fields}, indent=1, allow_nan=False)
         except ValueError as error:

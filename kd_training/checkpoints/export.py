@@ -10,6 +10,7 @@ from kd_perception.atomic import atomic_path
 from kd_perception.geometry.camera import ring_rig
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_perception.runtime.bev_memory import memory_inputs
+from kd_perception.student.ancestry import Ancestor
 from kd_perception.student.geometry_inputs import geometry_inputs
 from kd_perception.student.spec import CAMERA_AXIS, METADATA_KEY, StudentSpec
 from kd_training.checkpoints.onnx_files import ExampleInputs, add_metadata, check_outputs, write_graph
@@ -22,13 +23,15 @@ def export_student(
     provenance: dict[str, str],
     accuracy: dict[str, float],
     latency_ms: dict[str, float],
+    *,
+    ancestry: tuple[Ancestor, ...] = (),
 ) -> StudentSpec:
     """Write `model` to `target` with its metadata; the file appears once ONNX Runtime reproduces
     PyTorch's outputs.
 
     Raises StudentError if the outputs differ or an operator is not TensorRT-legal.
     """
-    spec = replace(model.spec, provenance=provenance, accuracy=accuracy, latency_ms=latency_ms)
+    spec = replace(model.spec, provenance=provenance, accuracy=accuracy, latency_ms=latency_ms, ancestry=ancestry)
     model = model.eval()
     with atomic_path(target) as temporary:
         write_onnx(model, temporary)

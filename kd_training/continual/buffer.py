@@ -51,7 +51,7 @@ class OfferedDomain:
     @property
     def scenes(self) -> tuple[str, ...]:
         """Its scenes, as BufferDomain has them."""
-        return tuple(dict.fromkeys(f"{_resolved(facts.data_set)}/{facts.scene}" for facts in facts_of(self.frames)))
+        return tuple(dict.fromkeys(scene_place(facts.data_set, facts.scene) for facts in facts_of(self.frames)))
 
     @property
     def relative_uncertainty(self) -> np.ndarray:
@@ -80,7 +80,7 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
     for scenes that were offered before and for a domain too small to learn from; the buffer is then as it was.
     """
     buffer = _opened(Path(folder), settings)
-    _check_new(buffer, offered)
+    check_new(buffer, offered.name, offered.scenes)
     check_large_enough(facts_of(offered.frames), offered.name, settings.least)
     check_labels((frame for frame in offered.frames if frame.labelled), f"domain '{offered.name}'")
     clean(buffer.folder)
@@ -110,17 +110,18 @@ def _opened(folder: Path, settings: BufferConfig) -> ReplayBuffer:
     return ReplayBuffer(folder, BufferState(settings))
 
 
-def _check_new(buffer: ReplayBuffer, offered: OfferedDomain) -> None:
-    """Raise ConfigError for what was offered before, and for a buffer in the place of a domain."""
-    if not offered.name.strip() or "/" in offered.name:
-        raise ConfigError(f"'{offered.name}' is no name of a domain; give a word, such as night")
+def check_new(buffer: ReplayBuffer, name: str, scenes: Sequence[str]) -> None:
+    """Raise ConfigError for scenes (as BufferDomain has them) of a domain that were offered before, and for a buffer in
+    the place of a domain."""
+    if not name.strip() or "/" in name:
+        raise ConfigError(f"'{name}' is no name of a domain; give a word, such as night")
     for domain in buffer.state.domains:
-        if again := sorted(set(domain.scenes) & set(offered.scenes)):
+        if again := sorted(set(domain.scenes) & set(scenes)):
             raise ConfigError(
-                f"{len(again)} scenes of domain '{offered.name}' are in the buffer {buffer.folder} already, as domain "
+                f"{len(again)} scenes of domain '{name}' are in the buffer {buffer.folder} already, as domain "
                 f"'{domain.name}', the first is {again[0]}; offer each scene once"
             )
-    if kept := [scene for scene in offered.scenes if f"/{BUFFER_VERSION}/" in scene]:
+    if kept := [scene for scene in scenes if f"/{BUFFER_VERSION}/" in scene]:
         raise ConfigError(f"{kept[0].rpartition('/')[0]} is a replay buffer itself; offer the data it was made from")
 
 
@@ -208,6 +209,6 @@ def _grown(state: BufferState, offered: OfferedDomain) -> BufferState:
     return msgspec.structs.replace(state, domains=(*domains, *(() if offered.name in names else (grown,))))
 
 
-def _resolved(data_set: str) -> Path:
-    """FOLDER/VERSION with the folder as it really is; a buffer's version is a link that must stay."""
-    return Path(data_set).parent.resolve() / Path(data_set).name
+def scene_place(data_set: str, scene: str) -> str:
+    """FOLDER/VERSION/SCENE with the folder as it really is; a buffer's version is a link that must stay."""
+    return f"{Path(data_set).parent.resolve() / Path(data_set).name}/{scene}"

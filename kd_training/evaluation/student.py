@@ -44,7 +44,7 @@ class StudentDetector:
         memory = spec.memory
         earlier = None if memory is None else frame.earlier(rng, memory.shortest_s, memory.longest_s)
         as_it_is = draw_augmentation(rng, AS_IT_IS, len(frame.cameras), spec.image_size)
-        sample = self.reader.read(frame, as_it_is, earlier)
+        sample = self.reader.read(frame, as_it_is, [] if earlier is None else [earlier])
         with torch.inference_mode():
             outputs = self.model.train_forward(collate([sample], spec).to(self.model.mean.device).inputs)
         return torch.sigmoid(outputs.heatmap[0]).cpu().numpy(), outputs.regression[0].cpu().numpy()

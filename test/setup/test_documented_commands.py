@@ -14,7 +14,7 @@ from kd_perception.cli import app
 from kd_training.config.experiment import load_config
 
 PAGES = [ROOT / "README.md", ROOT / "models/README.md", *ROOT.glob("docs/*.md"), ROOT / "docs/benchmarks/README.md"]
-CONFIGS = sorted((ROOT / "config" / "training").rglob("*.yaml"))
+CONFIGS = sorted(path for kind in ("training", "continual") for path in (ROOT / "config" / kind).rglob("*.yaml"))
 SO_ON = "..."
 UsageError = typer.BadParameter.__base__  # typer exports none of the others
 START = r"(?:\S+=\S+ )*(?:kd|torchrun .*?-m kd_perception\.cli) "
@@ -66,8 +66,9 @@ def test_documented_commands_are_taken(path: Path):
         assert not (found := problem(arguments, complete=complete)), f"kd {shlex.join(arguments)}: {found}"
         files = [word for word in arguments if re.match(r"(config|models)/[a-z\d_/.-]+$", word)]
         assert all((ROOT / file).is_file() for file in files), f"kd {shlex.join(arguments)}: a file is missing"
-        if complete and arguments[0] == "train" and files and arguments[1] == files[0]:
-            load_config(ROOT / files[0], overrides(arguments[2:]))
+        words = arguments[1:] if arguments[:2] == ["continual", "update"] else arguments
+        if complete and words[0] in ("train", "update") and files and words[1] == files[0]:
+            load_config(ROOT / files[0], overrides(words[2:]))
 
 
 def test_wrong_commands_are_noticed():

@@ -43,7 +43,7 @@ def night_run(data: Path, folder: Path, *, frames: int = 1, **replay) -> TrainCo
     """The night is learnt, the day replayed."""
     config = student_run(data, frames=frames)
     config.data.roots = [DataRoot(root=str(data), version=VERSION, scenes=[NIGHT])]
-    return replace(config, continual=ContinualConfig(ReplayConfig(str(folder), **replay)))
+    return replace(config, continual=ContinualConfig(replay=ReplayConfig(str(folder), **replay)))
 
 
 def test_a_share_of_every_batch_is_replayed_by_score(data, folder):

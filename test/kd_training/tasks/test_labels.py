@@ -13,7 +13,7 @@ from support.tiny_runs import label_run, write_teacher
 from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, file_digest
 from kd_training.checkpoints.models import load_label_encoder, load_teacher
-from kd_training.cli import validate
+from kd_training.evaluation.finished_run import validate
 from kd_training.evaluation.validation import validation_metrics
 from kd_training.loop.train import train
 from kd_training.tasks import build_task
