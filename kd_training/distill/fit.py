@@ -179,11 +179,18 @@ def _check_thirds(config: DistillConfig, student: Side, teacher: Side) -> None:
 def _check_heads(student: Side, teacher: Side) -> None:
     wanted, given = (_sizes(side.head) for side in (student, teacher))
     if wanted != given:
-        sizes = [f"{side.head.shared_channels} and {_hidden(side.head)}" for side in (student, teacher)]
+        sizes = [_said(side.head) for side in (student, teacher)]
         raise ConfigError(
             f"the task heads of {student.name} (head_shared and head_hidden {sizes[0]}) cannot start as those of "
             f"{teacher.name} ({sizes[1]}); give both the same sizes or set distill.inherit_head=false"
         )
+
+
+def _said(head: CenterHead) -> str:
+    """The sizes in words; those of the box codes' hidden block where they are others."""
+    hidden, codes = _hidden(head), head.regression[0][0][0].out_channels
+    beside = "" if codes == hidden else f", with head_codes {codes}"
+    return f"{head.shared_channels} and {hidden}{beside}"
 
 
 def _sizes(head: CenterHead) -> dict[str, tuple[int, ...]]:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from io import StringIO
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 WIDTH = 80  # columns of the table
+MAPPED = "mapped"
 COUNTER = "num_batches_tracked"  # of batch norms: nothing reads it
 
 
@@ -48,13 +49,13 @@ class Coverage:
             f"{len(self.left_over)} left over"
         )
 
-    def rows(self) -> list[tuple[str, str, str]]:
-        """What became of it, the model's tensor, the checkpoint's: of every tensor."""
+    def rows(self) -> list[tuple[str, str, list[str]]]:
+        """What became of it, its name, and more about it: of every tensor, those with a problem first."""
         return [
-            *(("missing", name, f"lacks {lacks}") for name, lacks in self.missing.items()),
-            *(("shape", name, shapes) for name, shapes in self.unfit.items()),
-            *(("left over", "", name) for name in self.left_over),
-            *(("mapped", name, "\n".join(self.sources[name])) for name in self.made),
+            *(("missing", name, [f"lacks {lacks}"]) for name, lacks in self.missing.items()),
+            *(("shape", name, [shapes]) for name, shapes in self.unfit.items()),
+            *(("left over", name, []) for name in self.left_over),
+            *((MAPPED, name, [f"< {source}" for source in self.sources[name]]) for name in self.made),
         ]
 
 
@@ -86,16 +87,16 @@ def cover(
     return found
 
 
-def table_text(coverage: Coverage) -> str:
-    """Every tensor in a table of 80 columns."""
+def table_text(coverage: Coverage, *, problems_only: bool = False) -> str:
+    """Every tensor in a table of 80 columns, or those that are not mapped."""
     stream = StringIO()
-    table = Table(width=WIDTH)
-    for heading in ("tensor is", "of the model", "of the checkpoint"):
-        table.add_column(heading, overflow="fold")
-    for row in coverage.rows():
-        table.add_row(*row)
+    table = Table("is", Column("tensor of the model (< of the checkpoint)", overflow="fold"), box=None, padding=(0, 1))
+    rows = [row for row in coverage.rows() if not (problems_only and row[0] == MAPPED)]
+    for state, name, more in rows:
+        table.add_row(state, "\n".join([name, *more]))
     Console(file=stream, width=WIDTH, color_system=None).print(table)
-    return f"{coverage.summary}\n{stream.getvalue()}"
+    lines = stream.getvalue().splitlines() if rows else []
+    return "".join(f"{line.rstrip()}\n" for line in (coverage.summary, *lines))
 
 
 def _shapes(sources: list[Tensor], made: Tensor | None, own: Tensor) -> str:

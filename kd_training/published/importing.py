@@ -1,6 +1,6 @@
 """Reads a published checkpoint, makes our weights of it, and writes them with the account of every tensor."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +48,12 @@ class Matched:
     ignored: Iterable[str] = ()
 
 
-def import_checkpoint(wanted: Import, *, partial: bool = False) -> Coverage:
+def import_checkpoint(
+    wanted: Import, *, partial: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Coverage:
     """Write coverage, and weights where all is covered, or `partial`: what is missing is then random.
+
+    `say` is told what is not mapped.
 
     Raises DataError for a file that cannot be read or is of another layout, and where it is covered in part only.
     """
@@ -62,6 +66,7 @@ def import_checkpoint(wanted: Import, *, partial: bool = False) -> Coverage:
     coverage = cover(file.state, own, matched.pairs, matched.ignored)
     wanted.out.mkdir(parents=True, exist_ok=True)
     write_bytes(wanted.out / COVERAGE_FILE, table_text(coverage).encode())
+    say(table_text(coverage, problems_only=True))
     _check(coverage, wanted, partial=partial)
     save_weights({**own, **coverage.made}, matched.config, wanted.out / WEIGHTS_FILE)
     return coverage
@@ -74,8 +79,8 @@ def _check(coverage: Coverage, wanted: Import, *, partial: bool) -> None:
         raise DataError(f"{wanted.source} covers nothing of {wanted.subject}; {where} has every tensor by name")
     if coverage.complete or partial:
         return
-    state, ours, theirs = coverage.rows()[0]
-    first = " ".join(filter(None, (ours, theirs)))
+    state, name, more = coverage.rows()[0]
+    first = " ".join([name, *more])
     raise DataError(
         f"{wanted.source} covers {wanted.subject} in part: {coverage.summary}, first {state}: {first}. {where} has "
         "every tensor by name; --partial writes the weights all the same, with the rest random"
