@@ -26,6 +26,7 @@ from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.student.classes import chosen_classes
+from kd_perception.teacher.classes import classes_of_teacher
 
 MARGIN_S = 1.0  # held longer than what is needed: answers wait for what belongs to them
 
@@ -43,7 +44,7 @@ class HardSampleRecorder(ManagedNode[RecorderOptions]):
         self._rectified = rectified_cameras(p.rectified, [camera.image for camera in self._topics.cameras])
         self._ignored = load_ignore_masks(p.ignore_mask, p.camera_names)
         student = chosen_classes(p.classes)
-        teacher = student if p.teacher_classes is None else chosen_classes(p.teacher_classes)
+        teacher = student if p.teacher_classes is None else classes_of_teacher(p.teacher_classes)
         self._classes = KnownClasses(student, frozenset(teacher.names))
         if not self._classes.common:
             raise ConfigError(

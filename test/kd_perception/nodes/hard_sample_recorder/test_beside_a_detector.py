@@ -27,6 +27,7 @@ from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
 from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.teacher import TeacherOptions
+from kd_perception.resources import resource
 from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.live import LIVE
 
@@ -104,8 +105,12 @@ def test_what_the_student_misses_becomes_a_keyframe_and_a_kill_harms_nobody(tmp_
             model=model, engine="onnxruntime", camera_names=tuple(street.rig.names), threads=1, reliable_input=True,
             sync_deadline_ms=1000.0,
         )  # fmt: skip
-        recorder = RecorderOptions(folder=folder, budget_mb=50)
-        graph = bev_student_graph(detector, GraphOptions(continual=True), TeacherOptions(model=model), recorder)
+        recorder = RecorderOptions(
+            folder=folder, budget_mb=50, teacher_classes=resource("config/classes/nuscenes.yaml")
+        )
+        graph = bev_student_graph(
+            detector, GraphOptions(continual=True), TeacherOptions(model=tmp_path / "t.onnx"), recorder
+        )
         graph = replace(graph, nodes=graph.nodes[:2])  # this test is the teacher
         with running(graph, domain_id=domain, echo=said.append) as processes:
             peer.until(street.connected)
