@@ -22,7 +22,7 @@ class GraphListener:
         self._context.init(domain_id=domain_id)
         self.node = rclpy.create_node("bench_listener", context=self._context, enable_rosout=False)
         self.statuses: list[tuple[float, FrameStatus]] = []
-        self.counters: dict[str, str] = {}
+        self.reports: dict[str, dict[str, str]] = {}  # a node's newest counters
         make = self.node.create_subscription
         make(FrameStatus, "/bev_student/output/status", self._status, EVERY_RESULT)
         make(Detection3DArray, "/bev_student/output/objects", lambda message: None, RESULT)
@@ -32,6 +32,11 @@ class GraphListener:
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="bench-listener", daemon=True)
         self._thread.start()
+
+    @property
+    def counters(self) -> dict[str, str]:
+        """The detector's, none before its first report."""
+        return self.reports.get("bev_student", {})
 
     def close(self) -> None:
         """Stop listening."""
@@ -49,5 +54,4 @@ class GraphListener:
 
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith("bev_student:"):
-                self.counters = {entry.key: entry.value for entry in status.values}
+            self.reports[status.name.partition(":")[0]] = {entry.key: entry.value for entry in status.values}

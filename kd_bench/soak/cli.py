@@ -1,8 +1,10 @@
 """`kd bench soak`: the running detector under load for minutes: lost frames, memory, latency, processor time."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, 
 from kd_bench.soak.bag import CAMERA_HZ, render_moments, write_soak_bag
 from kd_bench.soak.load import LoadTarget, run_load
 from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
-from kd_bench.soak.report import STAGE_HEADINGS, draw_soak, soak_markdown, stage_rows, verdicts
+from kd_bench.soak.report import STAGE_HEADINGS, continual_verdict, draw_soak, soak_markdown, stage_rows, verdicts
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.options.detector import DetectorOptions
@@ -36,6 +38,10 @@ def soak(
     bag: Annotated[
         Path | None, typer.Option(help="Bag of six cameras and a cloud at 10 Hz; default: rendered at 1600x900.")
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Teacher file: also measure the rate with it and the recorder running."),
+    ] = None,
     work: Annotated[Path, typer.Option(help="Folder that keeps the rendered bag for the next time.")] = Path(
         "out/soak"
     ),
@@ -53,13 +59,19 @@ def soak(
     with _bar("measuring the graph's capacity", CAPACITY_S, console) as progress:
         overload = run_load(target, rate=rate, seconds=CAPACITY_S, progress=progress)
     capacity_hz = overload.answered_hz
+    learning = None
+    if teacher is not None:
+        with recording_folder(work) as kept, _bar("with teacher and recorder", CAPACITY_S, console) as progress:
+            beside = replace(target, teacher=teacher, recording=kept)
+            learning = run_load(beside, rate=rate, seconds=CAPACITY_S, progress=progress)
     rate = SHARE * capacity_hz / CAMERA_HZ
     with _bar(f"{SHARE:.0%} of {capacity_hz:.1f} frames/s", 60.0 * minutes, console) as progress:
         load = run_load(target, rate=rate, seconds=60.0 * minutes, progress=progress)
     with console.status("timing the pipeline alone again"):
         alone = before.joined(measure_alone(opened, frames, engine, threads, ALONE_S / 2.0))
     console.print(terminal_table("stages", STAGE_HEADINGS, stage_rows(load, alone)))
-    for sentence in verdicts(load, alone):
+    costs = [] if learning is None else [continual_verdict(overload, learning)]
+    for sentence in (*verdicts(load, alone), *costs):
         console.print(sentence)
     if out is not None:
         facts = {
@@ -71,7 +83,9 @@ def soak(
         picture = out.with_suffix(".png")
         picture.parent.mkdir(parents=True, exist_ok=True)
         draw_soak(load, alone, picture)
-        write_report(out, "The node graph under load", facts, soak_markdown(load, alone, overload, picture.name))
+        write_report(
+            out, "The node graph under load", facts, soak_markdown(load, alone, overload, picture.name, learning)
+        )
         console.print(f"wrote [bold]{out}[/bold]")
 
 
@@ -83,6 +97,14 @@ def _rendered_bag(work: Path, console: Console) -> Path:
         with _bar("writing the bag", 1.0, console) as progress:
             write_soak_bag(dataroot, SYNTHETIC_VERSION, bag, lambda done, total: progress(done / total))
     return bag
+
+
+@contextmanager
+def recording_folder(work: Path) -> Iterator[Path]:
+    """A folder below `work`, on the disk where a robot would record; gone with what was recorded at the end."""
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="recording_", dir=work) as folder:
+        yield Path(folder) / "kept"
 
 
 @contextmanager

@@ -4,23 +4,26 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_bench.graph_listener import GraphListener
 from kd_bench.options import EngineChoice
 from kd_bench.soak.process_watch import ProcessWatch, Usage
 from kd_msgs.msg import FrameStatus
-from kd_perception.bringup.graph import Graph, bev_student_graph, replay_node
+from kd_perception.bringup.graph import Graph, NodeSpec, bev_student_graph, continual_nodes, replay_node
 from kd_perception.bringup.processes import running
 from kd_perception.datasets.rigs import LIDAR
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
+from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.replay import ReplayOptions
+from kd_perception.options.teacher import TeacherOptions
 
 SETTLE_S = 3.0  # after the first detections: caches, memory pools and the discovery of listeners
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
+RECORDER = "hard_sample_recorder"
 _domains = itertools.count(os.getpid())
 
 
@@ -41,7 +44,7 @@ class Load:
     """One run under load.
 
     seconds: its duration; frames: in order of arrival; images_lost: on the way, of all cameras; processes: usage by
-    name; counters: the detector's own, at the end; engine: its name.
+    name; counters: the detector's own, at the end; engine: its name; recorded: the recorder's counters, where one ran.
     """
 
     seconds: float
@@ -50,6 +53,7 @@ class Load:
     processes: dict[str, list[Usage]]
     counters: dict[str, str]
     engine: str
+    recorded: dict[str, str] = field(default_factory=dict)
 
     @property
     def answered(self) -> list[LoadFrame]:
@@ -69,12 +73,17 @@ class Load:
 
 @dataclass(frozen=True)
 class LoadTarget:
-    """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine."""
+    """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine.
+
+    teacher: file of a LiDAR teacher that runs beside it, with the recorder, which writes into `recording`.
+    """
 
     bag: Path
     model: Path
     cameras: Sequence[str]
     engine: EngineChoice
+    teacher: Path | None = None
+    recording: Path | None = None
 
 
 def run_load(
@@ -90,13 +99,16 @@ def run_load(
     )
     graph = GraphOptions(use_sim_time=True)
     (student,) = bev_student_graph(detector, graph).nodes
-    topics = [f"/{camera}/{kind}=1" for camera in target.cameras for kind in ("image/compressed", "camera_info")]
-    waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
+    learning: tuple[NodeSpec, ...] = ()
+    if target.teacher is not None:
+        teacher = TeacherOptions(model=target.teacher, threads=1)
+        learning = continual_nodes(teacher, RecorderOptions(folder=target.recording), detector, graph)
+    waits = _listeners(target.cameras, continual=bool(learning))
     replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits), graph)
     domain = 1 + next(_domains) % 100
     listener = GraphListener(domain)
     try:
-        with running(Graph((student, replay)), domain_id=domain) as processes:
+        with running(Graph((student, *learning, replay)), domain_id=domain) as processes:
             _wait_for_detections(listener, processes.finished)
             first, lost_before = len(listener.statuses), int(listener.counters.get("images_lost", "0"))
             started_s = time.monotonic()
@@ -113,7 +125,17 @@ def run_load(
         listener.close()
     frames = tuple(_frame(received_s - started_s, status) for received_s, status in statuses)
     lost = int(counters.get("images_lost", "0")) - lost_before
-    return Load(elapsed_s, frames, lost, watch.history, counters, counters.get("engine", target.engine.name))
+    engine = counters.get("engine", target.engine.name)
+    return Load(elapsed_s, frames, lost, watch.history, counters, engine, listener.reports.get(RECORDER, {}))
+
+
+def _listeners(cameras: Sequence[str], *, continual: bool) -> tuple[str, ...]:
+    """Who subscribes to the bag's topics: the detector, and to the cloud this process; recorder and teacher, too."""
+    topics = [f"/{camera}/{kind}" for camera in cameras for kind in ("image/compressed", "camera_info")]
+    counts = dict.fromkeys(topics, 1 + continual)
+    counts |= {f"/{LIDAR}/points": 1 + 2 * continual}
+    counts |= dict.fromkeys(("/tf", "/tf_static"), 1 + 3 * continual)  # the recorder keeps what it also looks up
+    return tuple(f"{topic}={count}" for topic, count in counts.items())
 
 
 def _wait_for_detections(listener: GraphListener, check: Callable[[], bool]) -> None:

@@ -15,6 +15,7 @@ STAGE_HEADINGS = ("stage", "alone p50 ms", "graph p50 ms", "p95", "p99", "p99 / 
 GRAPH_LATENCY = "end_to_end"
 FLAT_MB_PER_MINUTE = 1.0
 MAX_TAIL, MAX_OVERHEAD = 1.5, 1.2
+MAX_COST = 0.1  # of the student's rate, for teacher and recorder
 METHOD = """*End to end* is from the anchor image's arrival at the detector to the publication of its boxes: *wait*
 for the other cameras, *calibration* (rig and pose), *preprocess* (JPEG decode and resize), *inference*, *decode*,
 *messages*, and *hand over* between the stages' threads. *Alone* is the same pipeline on the same images in this run,
@@ -79,8 +80,19 @@ def verdicts(load: Load, alone: Alone) -> list[str]:
     ]
 
 
-def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str) -> str:
-    """The report's body."""
+def continual_verdict(overload: Load, learning: Load) -> str:
+    """What teacher and recorder cost the student's rate, by two runs that offer more than it can process."""
+    cost = 1.0 - learning.answered_hz / overload.answered_hz
+    compared, kept = (int(learning.recorded.get(name, "0")) for name in ("frames_compared", "frames_kept"))
+    return (
+        f"{_mark('continual', met=cost <= MAX_COST)} with teacher and recorder {learning.answered_hz:.1f} instead of "
+        f"{overload.answered_hz:.1f} frames/s, {cost:.1%} less (aim: at most {MAX_COST:.0%}); {compared} frames were "
+        f"compared and {kept} kept from start to end"
+    )
+
+
+def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str, learning: Load | None = None) -> str:
+    """The report's body; `learning`: a run as `overload` with teacher and recorder."""
     gain = alone.overlapped_hz / alone.sequential_hz
     reasons: dict[str, int] = {}
     for frame in load.frames:
@@ -93,8 +105,12 @@ def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str) -> str
         ("pipeline alone, stages overlapped", f"{alone.overlapped_hz:.1f} ({gain:.2f} x)"),
         ("node graph, more offered than it can process", f"{overload.answered_hz:.1f}"),
     ]
+    costs = []
+    if learning is not None:
+        costs = [continual_verdict(overload, learning)]
+        throughput.append(("the same with teacher and recorder", f"{learning.answered_hz:.1f}"))
     parts = [
-        "".join(f"- {sentence}\n" for sentence in verdicts(load, alone)),
+        "".join(f"- {sentence}\n" for sentence in (*verdicts(load, alone), *costs)),
         not_answered,
         f"![Latency and memory over time]({picture})",
         markdown_table(STAGE_HEADINGS, stage_rows(load, alone)),

@@ -1,5 +1,6 @@
 """`kd bench soak`: what it concludes from known runs, and the bag that it plays."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from kd_bench.soak.bag import CAMERA_HZ, FRAMES, write_soak_bag
 from kd_bench.soak.load import Load, LoadFrame
 from kd_bench.soak.pipeline_without_ros import Alone, read_bag_frames
 from kd_bench.soak.process_watch import Usage
-from kd_bench.soak.report import draw_soak, slope_mb_per_minute, soak_markdown, stage_rows, verdicts
+from kd_bench.soak.report import continual_verdict, draw_soak, slope_mb_per_minute, soak_markdown, stage_rows, verdicts
 from kd_perception.bags.reader import BagReader
 
 ANSWERED, DROPPED = 0, 1
@@ -44,6 +45,17 @@ ALONE = Alone((50.0,) * 20, ({"inference": 45.0},) * 20, 20.0, 25.0)
 def test_each_aim_that_is_missed_is_named(load, missed):
     found = [sentence.split()[1].rstrip(":") for sentence in verdicts(load, ALONE) if sentence.startswith("MISSED")]
     assert found == missed
+
+
+@pytest.mark.parametrize("answered, start", [(570, "met"), (500, "MISSED")])
+def test_teacher_and_recorder_may_cost_a_tenth(answered, start):
+    learning = replace(run([50.0] * answered), recorded={"frames_compared": "20", "frames_kept": "7"})
+    overload = run([50.0] * 600)
+    sentence = continual_verdict(overload, learning)
+    assert sentence.startswith(f"{start}: continual: with teacher and recorder {answered / 60:.1f} instead of 10.0")
+    assert "20 frames were compared and 7 kept" in sentence
+    text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning)
+    assert f"- {sentence}\n" in text and f"| the same with teacher and recorder | {answered / 60:.1f} |" in text
 
 
 def test_the_slope_leaves_out_how_a_process_warms_up():
