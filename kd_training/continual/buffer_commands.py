@@ -39,18 +39,26 @@ def add(
     config: Annotated[Path, typer.Argument(help="A student's configuration: data.roots and data.unlabelled.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Changes as key=value.")] = None,
     domain: Annotated[str, typer.Option(help="Name of the domain, such as day.")],
+    student: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the student that learnt it: keyframes that it is unsure of count more."),
+    ] = None,
 ) -> None:
     """Offer what a student was trained on to a buffer, which is made where there is none: continual.buffer says how.
 
     `kd continual update` offers a new domain itself. Of data.unlabelled it takes the teacher's labels (kd label).
     """
+    from kd_training.checkpoints.models import load_model
     from kd_training.config.experiment import load_student_config
     from kd_training.config.student_spec import configured_classes
     from kd_training.continual.buffer import OfferedDomain, add_domain
     from kd_training.continual.show import print_buffer
     from kd_training.data.unlabelled_sets import open_student_frames
+    from kd_training.evaluation.uncertainty import uncertainties
 
     settings = load_student_config(config, overrides or [])
     classes = configured_classes(settings.model.classes, settings.model.name)
-    offered = OfferedDomain(domain, open_student_frames(settings.data, classes))
+    frames = open_student_frames(settings.data, classes)
+    unsure = None if student is None else uncertainties(load_model(student), frames)
+    offered = OfferedDomain(domain, frames, unsure)
     print_buffer(add_domain(folder, offered, settings.continual.buffer), Console())

@@ -15,6 +15,7 @@ from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.cli import app
 from kd_perception.datasets.versions import BAG_VERSION
 from kd_perception.geometry.classes import CLASSES, NUSCENES
+from kd_training.checkpoints.checkpoint import save_weights
 from kd_training.config.continual import BufferConfig, ReplayConfig
 from kd_training.config.experiment import TrainConfig, to_yaml
 from kd_training.config.sections import DataConfig, DataRoot
@@ -22,7 +23,9 @@ from kd_training.data.frames import KeyFrames, open_frames
 from kd_training.data.replay import open_replay
 from kd_training.data.replay_buffer import read_buffer
 from kd_training.data.unlabelled_sets import open_student_frames
+from kd_training.evaluation import uncertainty
 from kd_training.evaluation.teacher import TeacherDetector
+from kd_training.models.students import build_student
 
 SCENE = SCENES[0]
 WIDE = CliRunner(env={"COLUMNS": "200"})
@@ -92,7 +95,7 @@ def test_what_a_robot_kept_is_labelled_by_the_teacher_and_replayed(source, recor
         assert {CLASSES[label] for label in frame.doubt.label} <= {CLASSES[label] for label in original.doubt.label}
 
 
-def test_a_buffer_is_shown_in_tables_and_on_a_page(source, recording, teacher, tmp_path):
+def test_a_buffer_is_shown_in_tables_and_on_a_page(source, recording, teacher, tmp_path, monkeypatch):
     run("import", "bag", recording, "--out", tmp_path / "set")
     config = night_run(tmp_path)
     (tmp_path / "run.yaml").write_text(to_yaml(config))
@@ -102,7 +105,10 @@ def test_a_buffer_is_shown_in_tables_and_on_a_page(source, recording, teacher, t
         "data.unlabelled=[]",
         f"data.roots=[{{root: {source[0].nusc.dataroot}, version: {VERSION}, scenes: [{SCENE}]}}]",
     ]
-    run("continual", "buffer", "add", tmp_path / "buffer", tmp_path / "run.yaml", *day, "--domain", "day")
+    save_weights(build_student(config.model).state_dict(), config, tmp_path / "student.safetensors")
+    monkeypatch.setattr(uncertainty, "uncertainties", lambda model, frames: 1.0 + np.arange(len(frames)))
+    day += ["--domain", "day", "--student", tmp_path / "student.safetensors"]
+    run("continual", "buffer", "add", tmp_path / "buffer", tmp_path / "run.yaml", *day)
     shown = run("continual", "buffer", "show", tmp_path / "buffer", "--out", tmp_path / "page")
     buffer = read_buffer(tmp_path / "buffer")
     rows = [line.split() for line in shown.splitlines() if line.strip()]
@@ -116,5 +122,7 @@ def test_a_buffer_is_shown_in_tables_and_on_a_page(source, recording, teacher, t
     page = (tmp_path / "page" / "buffer.html").read_text()
     assert page.count("<img") == 4 and all(entry.why in page for entry in buffer.entries)
     assert "recorded for: 1 car missed" in page
+    unsure = {entry.number - 5: entry.uncertainty for entry in buffer.entries if entry.domain == "day"}
+    assert unsure == {place: pytest.approx((1.0 + place) / 3.5) for place in unsure}
     foreign = WIDE.invoke(app, ["continual", "buffer", "show", str(tmp_path / "set")])
     assert foreign.exit_code == 1
