@@ -95,6 +95,7 @@ setup(
             "transfer = kd_bench.transfer:transfer",
             "distill = kd_bench.distill.cli:distill",
             "report = kd_bench.distill.cli:report",
+            "continual = kd_bench.continual.cli:continual",
         ],
         "kd.engines": [
             "tensorrt = kd_perception.engines.tensorrt:TensorRtEngine",

@@ -15,10 +15,10 @@ from kd_bench.distill.arms import CENTERPOINT, PLAN, SUITES, TEACHERS, Slice, wh
 from kd_bench.distill.ledger import distill_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.splits import LEAST_BOXES, LEAST_SCENES, PLANS, REPORTED
-from kd_bench.distill.suite_runs import Given, Planner, Settings, suite_config
+from kd_bench.distill.suite_runs import Given, Planner, Settings
 from kd_bench.ledger.pool import RunContext, execute, missing
 from kd_bench.ledger.splits import Split, open_splits, render_missing
-from kd_bench.ledger.starts import START_RECIPE, start_weights
+from kd_bench.ledger.starts import START_RECIPE, demo_student, start_weights
 from kd_perception.errors import ConfigError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource
@@ -77,7 +77,7 @@ def distill(
     slices = chosen_slices(suite, arm, seeds)
     settings = replace(DEFAULTS, steps=steps, batch=batch, learning_rate=rate)
     teachers = _shipped_teacher() | weights_by_name(teacher, list(TEACHERS), "--teacher")
-    students = {entry.suite.student: suite_config(entry.suite.student) for entry in slices}
+    students = {entry.suite.student: demo_student(entry.suite.student) for entry in slices}
     began = time.monotonic()
     deadline = began + 60.0 * budget if budget else math.inf
     try:

@@ -21,14 +21,12 @@ from kd_training.config.experiment import (
     TrainConfig,
     label_config,
     load_config,
-    student_config,
     teacher_config,
 )
 from kd_training.config.sections import DataConfig
 
 ENCODER = "label encoder"  # the arm of what students learn from that is no teacher
 TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
-KEYFRAMES_APART_S = 0.5
 PSEUDO_FOLDER = "labels"  # in the folder of the teacher that made them
 BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of students that start from the seed
 
@@ -177,14 +175,6 @@ class Planner:
             share=arm.unlabelled,
         )
         return replace(data, unlabelled=[others], pseudo=pseudo)
-
-
-def suite_config(student: str) -> TrainConfig:
-    """The student's small configuration; one with memory learns the intervals between keyframes."""
-    path = resource(f"config/training/{student}_demo.yaml")
-    config = student_config(load_config(path), str(path))
-    temporal = replace(config.model.temporal, shortest=KEYFRAMES_APART_S)
-    return replace(config, model=replace(config.model, temporal=temporal))
 
 
 def _scoring(weights: Path, teacher: str, data: Split, home: Path) -> Run:

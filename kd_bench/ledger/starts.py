@@ -1,13 +1,15 @@
-"""What students of a ledger begin with: an image half that LiDAR depth alone has taught; it has seen no label."""
+"""Students of ledgers: their configuration, and the image half that they begin with, which has seen no label."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.resources import resource
 from kd_training.checkpoints.checkpoint import checkpoint_config
-from kd_training.config.experiment import student_config
+from kd_training.config.experiment import TrainConfig, load_student_config, student_config
 
 START, START_RECIPE = "models/depth_pretrain_demo.safetensors", "config/training/depth_pretrain_demo.yaml"
+KEYFRAMES_APART_S = 0.5
 
 
 def start_weights(given: Path | None) -> Path:
@@ -26,3 +28,10 @@ def start_weights(given: Path | None) -> Path:
     if not student_config(checkpoint_config(path), str(path)).loss.depth_alone:
         raise ConfigError(f"{path} has learnt from labels; give weights of depth alone (kd train {START_RECIPE})")
     return path
+
+
+def demo_student(student: str) -> TrainConfig:
+    """The student's small configuration; one with memory learns the intervals between keyframes."""
+    config = load_student_config(resource(f"config/training/{student}_demo.yaml"))
+    temporal = replace(config.model.temporal, shortest=KEYFRAMES_APART_S)
+    return replace(config, model=replace(config.model, temporal=temporal))

@@ -20,7 +20,7 @@ from kd_bench.distill.arms import (
 from kd_bench.distill.comparison import comparisons, last_third_gain
 from kd_bench.distill.gates import gates
 from kd_bench.distill.report import write_distill_report
-from kd_bench.distill.suite_runs import suite_config
+from kd_bench.ledger.starts import demo_student
 from kd_perception.errors import DataError
 from kd_training.config.experiment import TrainConfig, config_from_yaml, to_yaml
 
@@ -37,7 +37,7 @@ def pairs(arm: str, gain: float, suite: str = "main", seeds: int = 3, **changes)
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_every_arm_makes_a_valid_configuration_of_its_own(suite):
-    config = TrainConfig(model=suite_config(suite.student).model)
+    config = TrainConfig(model=demo_student(suite.student).model)
     config = replace(config, data=replace(config.data, roots=[]), schedule=replace(config.schedule, steps=1))
     texts = {}
     for arm in suite.arms:

@@ -19,11 +19,12 @@ from kd_bench.distill.ledger import Record, distill_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.run import TEACHER, Run
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED
-from kd_bench.distill.suite_runs import ENCODER, Given, Planner, Settings, suite_config
+from kd_bench.distill.suite_runs import ENCODER, Given, Planner, Settings
 from kd_bench.ledger.accuracy import accuracy
 from kd_bench.ledger.digests import YoungerKey, hashed_yaml
 from kd_bench.ledger.pool import Planned, RunContext, RunError, execute, missing
 from kd_bench.ledger.splits import SplitPlan, open_split, open_splits, render_missing
+from kd_bench.ledger.starts import demo_student
 from kd_bench.ledger.worker import (
     TRAINED_FILE,
     HeldError,
@@ -182,7 +183,7 @@ def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_
 
 
 def test_keys_that_are_younger_than_the_ledger_count_once_they_say_something_new():
-    student = suite_config("bevdet")
+    student = demo_student("bevdet")
     younger = [YoungerKey("data", "anchor", ""), YoungerKey("distill", "pearson", asdict(PearsonConfig()))]
     before = hashed_yaml(student, younger)
     assert "continual:" not in before, "a student that learns no new domain is the same as before there was one"
