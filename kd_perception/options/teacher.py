@@ -44,7 +44,7 @@ class TeacherOptions:
     )
     score_threshold: float = same_as(DetectorOptions, "score_threshold")
     output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = same_as(DetectorOptions, "output_messages")
-    threads: int = same_as(DetectorOptions, "threads")
+    threads: int = same_as(DetectorOptions, "threads", default=1)  # the others are the cameras' detector's
     engine_cache: Path | None = same_as(DetectorOptions, "engine_cache")
     pose_wait_ms: float = option(
         "Longest wait for transforms and odometry, in ms after a cloud arrives.", default=200.0, limits=(0.0, 60000.0)

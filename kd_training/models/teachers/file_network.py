@@ -15,10 +15,10 @@ class TeacherFileNetwork(nn.Module):
         self.teacher, self.spec = teacher, spec
         self.steps = spec.points.crowd.bit_length() - 1
         weight, bias = _folded(teacher.pillars.linear, teacher.pillars.norm)
-        self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
-        self.register_buffer("place", torch.arange(spec.points.most, dtype=torch.int32), persistent=False)
-        self.register_buffer("reach", 2 ** torch.arange(self.steps, dtype=torch.int32), persistent=False)
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+        self.register_buffer("place", torch.arange(spec.points.most, dtype=torch.int32))
+        self.register_buffer("reach", 2 ** torch.arange(self.steps, dtype=torch.int32))
         self.eval()
 
     @property
