@@ -21,6 +21,7 @@ from kd_perception.ros.stamps import to_nanoseconds
 
 DETECTOR = "/bev_student"
 REPLAY_TIMEOUT_S = 3600.0
+FIRST_FRAME_S, POLL_S = 120.0, 0.02
 SETTLE_S = 1.0  # behind a bag's last frame, until teacher and recorder have done with it
 
 
@@ -105,15 +106,22 @@ class LearningRobot:
         return Drive(statuses, frozenset().union(*(bag.stamps for bag in bags)))
 
     def drive_while(self, bags: Sequence[DriveBag], act: Callable[[SwapClient], SwapResult]) -> "SwapDrive":
-        """Replay bags while `act` goes on, and once more when it has ended; raises what `act` raises."""
+        """Replay bags; `act` begins with the first frame. They are replayed while it goes on, and once more when it has
+        ended. Raises what `act` raises, TimeoutError where no frame comes."""
         with ThreadPoolExecutor(max_workers=1) as other:
-            asked = other.submit(self._asked, act)
+            asked = other.submit(self._asked, act, len(self._listener.statuses))
             drives = [self.drive(bags)]
             while not asked.done():
                 drives.append(self.drive(bags))
         return SwapDrive((*drives, self.drive(bags)), asked.result())
 
-    def _asked(self, act: Callable[[SwapClient], SwapResult]) -> SwapResult:
+    def _asked(self, act: Callable[[SwapClient], SwapResult], before: int) -> SwapResult:
+        """What `act` gives, once there are more statuses than `before`."""
+        deadline_s = time.monotonic() + FIRST_FRAME_S
+        while len(self._listener.statuses) == before:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"the detector answered no frame within {FIRST_FRAME_S:.0f} s; see its log")
+            time.sleep(POLL_S)
         with SwapClient(DETECTOR, self._place.domain) as client:
             return act(client)
 
