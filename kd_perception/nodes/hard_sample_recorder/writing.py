@@ -30,11 +30,15 @@ class RecordingWorker:
         self._folder: RecordingFolder | None = None
         self._keeper: FrameKeeper | None = None
         self._next_try_s = 0.0
+        self._waits = False  # whether an answer has not been begun
         self._worker = LatestWorker[Callable[[], None]](self._attempt)
         self._worker.submit(self._open)  # what is wrong with the folder is said at once
 
     def submit(self, answer: HeldMessage) -> None:
         """Judge an answer soon; one that still waits is overtaken."""
+        if self._waits:
+            self._health.count("answers_overtaken")
+        self._waits = True
         self._worker.submit(partial(self._offer, answer))
 
     def close(self) -> None:
@@ -53,6 +57,7 @@ class RecordingWorker:
             self._health.problem("faults", f"recording failed ({type(error).__name__}: {error}); please report it")
 
     def _offer(self, answer: HeldMessage) -> None:
+        self._waits = False
         candidate = self._judge.candidate(answer, self._node.settings)
         self._health.count("frames_compared")
         for kind, count in candidate.verdict.counts.items():

@@ -1,6 +1,7 @@
 """What the worker does when the disk refuses: it says so, drops the frame, and tries again."""
 
 import errno
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,6 +57,28 @@ def test_frames_are_kept_and_counted(recorder, tmp_path):
     assert report.counts["frames_without_student"] == report.counts["faults"] == 1
     assert report.details["recorded_frames"] == "3"
     assert len(read_recording(tmp_path / "r").frames) == 3
+
+
+def test_answers_that_wait_are_overtaken(tmp_path):
+    started, release, done, report = threading.Event(), threading.Event(), threading.Event(), Report()
+
+    def candidate(answer: int, settings: RecorderOptions) -> Candidate:
+        started.set()
+        assert release.wait(10.0)
+        if answer == 4:
+            done.set()
+        return Judge().candidate(answer, settings)
+
+    node = SimpleNamespace(settings=RecorderOptions(folder=tmp_path / "r"), get_logger=lambda: report)
+    worker = writing.RecordingWorker(node, SimpleNamespace(candidate=candidate), report, 10)
+    worker.submit(1)
+    assert started.wait(10.0)
+    for answer in (2, 3, 4):
+        worker.submit(answer)
+    release.set()
+    assert done.wait(10.0)
+    worker.close()
+    assert report.counts["answers_overtaken"] == 2 and report.counts["frames_compared"] == 2
 
 
 def test_a_refusing_disk_is_reported_and_tried_again(recorder, tmp_path, monkeypatch):
