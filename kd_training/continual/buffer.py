@@ -19,11 +19,12 @@ from kd_training.config.continual import BufferConfig
 from kd_training.continual.importance import NOTHING, BufferCandidate, most_important, rarities
 from kd_training.continual.keyframe_rows import keyframe_rows, known_categories
 from kd_training.continual.reservoir import reservoir_slots
-from kd_training.continual.storage import clean, exchange, write_files
+from kd_training.continual.storage import CONTENT, LOCK, alone_in, clean, exchange, write_files
 from kd_training.data.frames import KeyFrames, facts_of
 from kd_training.data.label_checks import check_labels, check_large_enough
 from kd_training.data.replay_buffer import (
     BUFFER_VERSION,
+    TABLES_FOLDER,
     BufferDomain,
     BufferEntry,
     BufferState,
@@ -77,30 +78,34 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
 
     `settings` are a new buffer's; an old one keeps its own. A domain may be continued with further scenes. The folder
     holds the old buffer until the new one is whole. Raises DataError for labels that contradict themselves, ConfigError
-    for scenes that were offered before and for a domain too small to learn from; the buffer is then as it was.
+    for scenes that were offered before, for a domain too small to learn from, and while another process adds; the
+    buffer is then as it was.
     """
     buffer = _opened(Path(folder), settings)
     check_new(buffer, offered.name, offered.scenes)
     check_large_enough(facts_of(offered.frames), offered.name, settings.least)
     check_labels((frame for frame in offered.frames if frame.labelled), f"domain '{offered.name}'")
-    clean(buffer.folder)
-    try:
-        entries = [
-            _stored(buffer, offered, entry) if entry.number >= buffer.state.offered else entry
-            for entry in _chosen(buffer, offered)
-        ]
-        return exchange(buffer.folder, _grown(buffer.state, offered), entries)
-    finally:
+    with alone_in(buffer.folder):
+        buffer = _opened(buffer.folder, settings)  # somebody else may have added since
+        check_new(buffer, offered.name, offered.scenes)
         clean(buffer.folder)
+        try:
+            entries = [
+                _stored(buffer, offered, entry) if entry.number >= buffer.state.offered else entry
+                for entry in _chosen(buffer, offered)
+            ]
+            return exchange(buffer.folder, _grown(buffer.state, offered), entries)
+        finally:
+            clean(buffer.folder)
 
 
 def _opened(folder: Path, settings: BufferConfig) -> ReplayBuffer:
     if is_buffer(folder):
         return read_buffer(folder)
-    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
-        unfinished = {path.name for path in folder.iterdir()} <= {"samples", "sweeps", "kept", "tables"}
-        if not unfinished:
-            raise ConfigError(f"{folder} holds something else than a replay buffer; give a new folder")
+    found = {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.exists() else set()
+    remains = found <= {*CONTENT, TABLES_FOLDER} and (folder / LOCK).exists()  # of a first addition that was killed
+    if found and not remains:
+        raise ConfigError(f"{folder} holds something else than a replay buffer; give a new folder")
     if settings.keyframes < 2 or not 0.0 <= settings.reservoir <= 1.0 or settings.sweeps < 0 or settings.neighbour < 0:
         raise ConfigError(
             f"continual.buffer asks for {settings.keyframes} keyframes with a reservoir of {settings.reservoir:g}, "

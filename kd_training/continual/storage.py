@@ -4,17 +4,19 @@ New files and tables are written beside the old; then one link moves from the ol
 leaves the old buffer, one after it the new; what is left over goes with the next exchange.
 """
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from kd_perception.atomic import atomic_path, write_bytes, write_text
 from kd_perception.datasets.written_tables import table_token
-from kd_perception.errors import DataError
+from kd_perception.errors import ConfigError, DataError
 from kd_training.continual.keyframe_rows import KeyframeRows
 from kd_training.data.replay_buffer import (
     BUFFER_VERSION,
@@ -33,7 +35,22 @@ TABLES = (
     "attribute", "calibrated_sensor", "category", "ego_pose", "instance", "log", "sample", "sample_annotation",
     "sample_data", "sensor", "visibility", "scene",
 )  # fmt: skip
+LOCK = ".replay_buffer.lock"
 CONTENT = ("samples", "sweeps", "kept")  # folders of files
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Be the only one who adds to the buffer in a folder; a kill ends it, too. Raises ConfigError if another is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"another process is adding to the buffer {folder}; wait for it, then add the domain"
+            ) from error
+        yield
 
 
 def write_files(folder: Path, rows: KeyframeRows, number: int) -> None:

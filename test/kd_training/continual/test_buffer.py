@@ -155,6 +155,25 @@ def test_a_kill_leaves_the_old_or_the_new_buffer(data, tmp_path, monkeypatch, st
     assert there(tmp_path) == {name for entry in now.entries for name in entry.files}
 
 
+def test_a_first_addition_that_was_killed_can_be_made_again(data, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise SystemExit
+
+    monkeypatch.setattr(buffer_module, "clean", lambda folder: None)
+    monkeypatch.setattr(storage.os, "replace", killed)
+    with pytest.raises(SystemExit):
+        add_domain(tmp_path, offer(data), SMALL)
+    monkeypatch.undo()
+    assert len(add_domain(tmp_path, offer(data), SMALL).entries) == len(replayed(tmp_path)) == 4
+
+
+def test_one_addition_at_a_time(data, tmp_path):
+    add_domain(tmp_path, offer(data), SMALL)
+    with storage.alone_in(tmp_path), pytest.raises(ConfigError, match="another process is adding to the buffer"):
+        add_domain(tmp_path, offer(data, 1), SMALL)
+    assert len(add_domain(tmp_path, offer(data, 1), SMALL).state.domains) == 2
+
+
 def test_a_full_disk_leaves_the_buffer_as_it_was(data, tmp_path, monkeypatch):
     add_domain(tmp_path, offer(data), SMALL)
     before = content(tmp_path)
@@ -209,6 +228,9 @@ def test_what_cannot_be_offered_changes_nothing(data, tmp_path):
     assert content(tmp_path) == before
     with pytest.raises(ConfigError, match="holds something else than a replay buffer"):
         add_domain(data, offer(data), SMALL)
+    (tmp_path / "pictures" / "samples").mkdir(parents=True)  # of a data set whose tables are elsewhere
+    with pytest.raises(ConfigError, match="holds something else than a replay buffer"):
+        add_domain(tmp_path / "pictures", offer(data), SMALL)
     with pytest.raises(ConfigError, match="asks for 1 keyframes"):
         add_domain(tmp_path / "new", offer(data), replace(SMALL, keyframes=1))
     assert not (tmp_path / "new").exists()
