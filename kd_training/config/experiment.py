@@ -164,12 +164,12 @@ def _read_yaml(path: Path, above: tuple[Path, ...]) -> DictConfig:
 
 
 def _override(given: DictConfig, text: str) -> None:
-    """Set one key from `key=value`."""
+    """Set one key from `key=value`; `key=` clears a text."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"override '{text}' is not of the form key=value, for example schedule.steps=500")
     try:
-        OmegaConf.update(given, key, yaml.safe_load(value))
+        OmegaConf.update(given, key, yaml.safe_load(value) if value else "")
     except (OmegaConfBaseException, yaml.YAMLError, TypeError, AssertionError) as error:
         raise ConfigError(f"override '{text}' cannot be applied ({' '.join(str(error).split())})") from error
 

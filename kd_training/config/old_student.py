@@ -12,10 +12,10 @@ class KeepConfig:
     """Distillation from the old student. A weight of 0 switches a part off."""
 
     weight: float = 1.0  # of all parts together
-    heatmap: float = 1.0
+    heatmap: float = 0.5
     boxes: float = 0.25
     velocity: float = 0.2  # weight of an error of 1 m/s within the boxes
-    features: float = 1.0
+    features: float = 10.0
     layers: list[str] = field(default_factory=lambda: ["pre_head"])  # whose features are compared
     foreground: float = 0.1  # least probability of the old student's foreground; 0: every cell
 

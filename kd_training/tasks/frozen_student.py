@@ -12,7 +12,7 @@ from kd_training.batches.student_inputs import StudentInputs
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.checkpoints.models import load_model
 
-TAKEN = ("grid", "view", "image_size", "camera_params", "heading")  # what both students must have alike
+TAKEN = ("grid", "view", "image_size", "camera_params")  # what both students must have alike
 
 
 class FrozenStudent:

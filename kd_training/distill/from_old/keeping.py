@@ -21,7 +21,7 @@ class Keeping:
     def __init__(self, config: ContinualConfig, old: StudentSpec, new: StudentSpec) -> None:
         self.config, self.names = config, old.classes.names
         self.shared = SharedClasses.of(old.classes, new.classes)
-        self.boxes = KeptBoxes(old.classes, new.coding, config.keep.velocity)
+        self.boxes = KeptBoxes(old.classes, old.coding, new.coding, config.keep.velocity)
         self.temperature = ElasticTemperature(config.temperature, len(old.classes))
 
     @property

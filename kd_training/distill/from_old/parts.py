@@ -15,6 +15,7 @@ from kd_training.data.targets import learnable_codes
 from kd_training.distill.from_old.foreground import OldObjects, SharedClasses
 from kd_training.distill.from_old.temperature import divergence
 from kd_training.losses.box_codes import as_targets, code_errors
+from kd_training.models.recoding import recoded
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ def kept_heatmap(students: ComparedStudents, temperature: Tensor) -> Tensor:
 class KeptBoxes:
     """Errors of the box codes from the old student's at its objects / objects of the class, weighted by its scores.
 
-    `classes` are the old student's; codes that it never learnt of a class do not count.
+    `classes` are the old student's, `old` and `new` the codings of both. Codes that the old one never learnt of a class
+    do not count, nor those that only the new one has.
     """
 
     classes: ClassList
-    coding: BoxCoding
+    old: BoxCoding
+    new: BoxCoding
     velocity: float
 
     def __call__(self, students: ComparedStudents) -> Tensor:
@@ -67,14 +70,16 @@ class KeptBoxes:
             for of_class in (
                 students.shared.old_group,
                 students.shared.new_group,
-                learnable_codes(self.classes, self.coding),
+                learnable_codes(self.classes, self.old),
             )
         )
-        codes = as_targets(students.old.regression[rig, old_group, :, row, column].float(), self.coding)
+        codes = as_targets(students.old.regression[rig, old_group, :, row, column].float(), self.old)
         codes = codes.masked_fill(~learnt, torch.nan)
-        errors = code_errors(students.new.regression[rig, new_group, :, row, column], codes, self.coding)
+        outputs = students.new.regression[rig, new_group, :, row, column]
+        unknown = torch.full_like(outputs, torch.nan, dtype=torch.float32).T
+        errors = code_errors(outputs, recoded(codes.T, self.old, unknown, self.new).T, self.new)
         weight = torch.ones(errors.shape[1], device=errors.device)
-        weight[self.coding.velocities] = self.velocity
+        weight[self.new.velocities] = self.velocity
         score = students.objects.probability[rig, label, row, column]
         return ((errors * weight).sum(dim=1) * score / students.counts[label]).sum()
 

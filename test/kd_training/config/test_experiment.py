@@ -152,3 +152,13 @@ def test_missing_and_broken_files(tmp_path):
 def test_a_value_without_default_must_be_given(tmp_path):
     with pytest.raises(ConfigError, match="schedule.steps"):
         load_config(write(tmp_path, "model: {name: a}\ndata: {roots: []}\n"))
+
+
+def test_a_text_can_be_cleared_on_the_command_line():
+    config = load_config(
+        resource("config/continual/update_demo.yaml"), ["continual.replay.folder=", "distill.teacher="]
+    )
+    assert config.continual.replay.folder == config.distill.teacher == ""
+    assert config.continual.student == "models/bevdet_demo.onnx"
+    with pytest.raises(ConfigError, match="schedule.steps"):
+        load_config(resource("config/continual/update_demo.yaml"), ["schedule.steps="])

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import NUSCENES, ClassList
-from kd_perception.student.box_codes import AXIS
+from kd_perception.student.box_codes import AXIS, Heading, coding_of
 from kd_training.batches.processes import ALONE
 from kd_training.distill.from_old.foreground import OldObjects, SharedClasses
 from kd_training.distill.from_old.parts import ComparedStudents, KeptBoxes, dark_loss, kept_features, kept_heatmap
@@ -25,7 +25,7 @@ def compared(old_seed: int = 1, new_seed: int = 2, least: float = 0.02) -> Compa
 
 
 def boxes_kept(students: ComparedStudents) -> torch.Tensor:
-    return KeptBoxes(NUSCENES, AXIS, velocity=0.2)(students)
+    return KeptBoxes(NUSCENES, AXIS, AXIS, velocity=0.2)(students)
 
 
 LOSSES = {
@@ -107,6 +107,22 @@ def test_headings_that_a_class_lacks_are_not_kept():
     boxes_kept(students).backward()
     gradient = students.new.regression.grad[0, NUSCENES.group_of_label[cone], :, 3, 4]
     assert not gradient[AXIS.headings].any() and gradient[: AXIS.headings.start].all()
+
+
+def test_of_another_coding_the_codes_that_both_have_are_kept():
+    """Old velocities are in its unit, and its headings say nothing about the new ones."""
+    students = compared()
+    vector = coding_of(Heading.vector)
+    old = torch.zeros(2, 6, len(vector.names), 24, 32)
+    old[:, :, vector.velocities] = 3.0 / vector.velocity_unit
+    students = replace(students, old=students.old._replace(regression=old))
+    KeptBoxes(NUSCENES, vector, AXIS, velocity=0.2)(students).backward()
+    touched = students.new.regression.grad.abs().sum(dim=(0, 1, 3, 4)) > 0
+    assert not touched[AXIS.headings].any() and touched.sum() == len(AXIS.names) - len(AXIS.heading_names)
+    same = torch.zeros(2, 6, len(AXIS.names), 24, 32)
+    same[:, :, AXIS.velocities] = 3.0 / AXIS.velocity_unit
+    agreed = replace(students, new=students.new._replace(regression=same))
+    assert KeptBoxes(NUSCENES, vector, AXIS, velocity=0.2)(agreed).item() == pytest.approx(0.0, abs=1e-4)
 
 
 def test_classes_find_their_places_by_name():
