@@ -22,6 +22,7 @@ from kd_perception.options.graph import GraphOptions
 from kd_perception.options.recorder import RecorderOptions
 from kd_perception.options.teacher import TeacherOptions
 from kd_perception.student.spec import load_student
+from kd_training.checkpoints.checkpoint import STATE_FILE
 from kd_training.checkpoints.export_teacher import export_teacher
 from kd_training.checkpoints.models import load_model, load_teacher
 from kd_training.config.continual import BufferConfig
@@ -75,7 +76,10 @@ class LoopResult:
 
 
 def run_loop(inputs: LoopInputs, settings: LoopSettings, report: Callable[[str], None]) -> LoopResult:
-    """Carry it out; `report` gets sentences. Raises KdError where a part of it fails; what was made stays in `work`."""
+    """Carry it out; `report` gets sentences.
+
+    Raises KdError where a part of it fails. What was made stays in `work`, and the same call goes on from there.
+    """
     student, work = Path(inputs.config.continual.student), inputs.work
     bags = write_bags(inputs.driven, work / "bags")
     teacher = work / TEACHER_FILE
@@ -87,9 +91,9 @@ def run_loop(inputs: LoopInputs, settings: LoopSettings, report: Callable[[str],
         first = robot.drive(bags)
         kept = len(read_recording(work / RECORDING).frames)
         report(f"{len(first.answered)} of {len(first.offered)} frames answered, {kept} frames kept")
-        for sentence in learn(inputs, settings.buffer):
-            report(sentence)
         updated = work / UPDATE / updated_name(inputs.config)
+        for sentence in () if updated.is_file() else learn(inputs, settings.buffer):
+            report(sentence)
         gate = judged(inputs, updated, settings)
         report(gate.sentence)
         second = None if gate.refused else swapped(robot, bags, updated)
@@ -138,7 +142,8 @@ def learn(inputs: LoopInputs, settings: BufferConfig) -> Iterator[str]:
     pseudo = replace(config.data.pseudo, folder=str(work / "labels"), calibration=config.data.roots)
     update = replace(config.continual, replay=replace(config.continual.replay, folder=str(work / BUFFER)))
     data = replace(config.data, roots=[], unlabelled=[recorded], pseudo=pseudo, validation=[])
-    yield from run_update(replace(config, data=data, continual=update), work / UPDATE)
+    resume = (work / UPDATE / STATE_FILE).is_file()
+    yield from run_update(replace(config, data=data, continual=update), work / UPDATE, resume=resume)
 
 
 def fill_buffer(inputs: LoopInputs, settings: BufferConfig) -> None:

@@ -44,6 +44,11 @@ class Drive:
         return len(self.offered - self.answered)
 
     @property
+    def reasons(self) -> list[str]:
+        """Why frames were not answered; a lost frame without one never came to the detector."""
+        return [status.reason for status in self.statuses if status.outcome != FrameStatus.ANSWERED]
+
+    @property
     def models(self) -> list[str]:
         """The students that answered, in the order of frames; the same one in a row counts once."""
         names = [status.model for status in self.statuses if status.outcome == FrameStatus.ANSWERED]
