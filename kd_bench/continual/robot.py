@@ -22,7 +22,8 @@ from kd_perception.ros.stamps import to_nanoseconds
 DETECTOR = "/bev_student"
 REPLAY_TIMEOUT_S = 3600.0
 FIRST_FRAME_S, POLL_S = 120.0, 0.02
-SETTLE_S = 1.0  # behind a bag's last frame, until teacher and recorder have done with it
+LAST_FRAME_S = 20.0  # behind a bag's end, until the detector has said what became of its frames
+SETTLE_S = 1.0  # then, until teacher and recorder have done with the last one
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ class LearningRobot:
         """Replay bags; raises GraphError if a node fails."""
         first = len(self._listener.statuses)
         for bag in bags:
+            begin = len(self._listener.statuses)
             self._replay(bag.path)
-        statuses = tuple(status for _, status in self._listener.statuses[first:])
-        return Drive(statuses, frozenset().union(*(bag.stamps for bag in bags)))
+            self._wait_for_last(bag, begin)
+        return Drive(self._statuses(first), frozenset().union(*(bag.stamps for bag in bags)))
 
     def drive_while(self, bags: Sequence[DriveBag], act: Callable[[SwapClient], SwapResult]) -> "SwapDrive":
         """Replay bags; `act` begins with the first frame. They are replayed while it goes on, and once more when it has
@@ -130,6 +132,19 @@ class LearningRobot:
         with SwapClient(DETECTOR, self._place.domain) as client:
             return act(client)
 
+    def _statuses(self, first: int) -> tuple[FrameStatus, ...]:
+        return tuple(status for _, status in self._listener.statuses[first:])
+
+    def _wait_for_last(self, bag: DriveBag, first: int) -> None:
+        """Until there is a status of each of the bag's frames, or LAST_FRAME_S are over."""
+        deadline_s = time.monotonic() + LAST_FRAME_S
+        while time.monotonic() < deadline_s:
+            told = {to_nanoseconds(status.header.stamp) for status in self._statuses(first)}
+            if bag.stamps <= told:
+                break
+            time.sleep(POLL_S)
+        time.sleep(SETTLE_S)
+
     def _replay(self, bag: Path) -> None:
         topics = [f"/{name}/{kind}=1" for name in self._cameras for kind in ("image/compressed", "camera_info")]
         waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
@@ -137,7 +152,6 @@ class LearningRobot:
         node = replay_node(options, GraphOptions(use_sim_time=True))
         with running(Graph((node,)), domain_id=self._place.domain, log_folder=self._place.logs) as processes:
             processes.wait(REPLAY_TIMEOUT_S)
-        time.sleep(SETTLE_S)
 
 
 @contextmanager
