@@ -46,6 +46,7 @@ class SwapServices:
     def open(self, students: PipelineExchange, swaps: StudentSwaps, ending: ExitStack) -> None:
         """Offer the services; `ending` takes the calls that end it."""
         self._students, self._swaps = students, swaps
+        ending.callback(self._forget)
         node = self._node
         self._wake = node.create_guard_condition(self._settle)
         ending.callback(node.destroy_guard_condition, self._wake)
@@ -54,6 +55,10 @@ class SwapServices:
         ending.callback(self._name_what_runs)  # what is asked for and not ready by then is void
         ending.callback(swaps.stop)
         self._show()
+
+    def _forget(self) -> None:
+        """Both report to this object: without their names here, what they hold is freed at once, not some day."""
+        del self._students, self._swaps
 
     def ask(self, options: DetectorOptions) -> str:
         """Have the student of these options run; returns a sentence, raises KdError if there is no such file."""

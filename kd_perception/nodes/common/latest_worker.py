@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from kd_perception.engines.protocol import ignore
+
 Item = TypeVar("Item")
 
 
@@ -31,6 +33,7 @@ class LatestWorker(Generic[Item]):
             self._stopping = True
             self._changed.notify()
         self._thread.join()
+        self._work = ignore  # often its owner's: without it both are freed at once, not some day
 
     def _run(self) -> None:
         while True:
