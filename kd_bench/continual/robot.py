@@ -146,8 +146,8 @@ class LearningRobot:
         time.sleep(SETTLE_S)
 
     def _replay(self, bag: Path) -> None:
-        topics = [f"/{name}/{kind}=1" for name in self._cameras for kind in ("image/compressed", "camera_info")]
-        waits = (*topics, f"/{LIDAR}/points=1", "/tf=1", "/tf_static=1")
+        topics = [f"/{name}/{kind}=2" for name in self._cameras for kind in ("image/compressed", "camera_info")]
+        waits = (*topics, f"/{LIDAR}/points=2", "/tf=3", "/tf_static=3")  # all of detector, teacher and recorder
         options = ReplayOptions(bag=bag, rate=self._place.rate, wait_for_subscribers=waits)
         node = replay_node(options, GraphOptions(use_sim_time=True))
         with running(Graph((node,)), domain_id=self._place.domain, log_folder=self._place.logs) as processes:

@@ -32,6 +32,7 @@ from kd_perception.ros.stamps import to_nanoseconds, to_time
 CLOCK_TOPIC = "/clock"
 QUEUE_DEPTH = 100
 LATCHED_DEPTH = 1000
+SETTLE_S = 0.5  # a listener that this node has matched may match it a moment later, and would miss the first image
 ACK_TIMEOUT_S = 2.0  # at the end, for the last messages to arrive: listeners may be gone or stuck
 
 
@@ -136,6 +137,7 @@ class Replay(ManagedNode[ReplayOptions]):
                 raise DataError(problem)
             if p.lockstep:
                 self._wait_for_detector()
+            self._stop.wait(SETTLE_S)
             first_ns = self._play_round()
             while p.loop and not self._stop.is_set():
                 self._player.go_back(first_ns)
