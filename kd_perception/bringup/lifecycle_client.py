@@ -99,7 +99,14 @@ class LifecycleClient:
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
                 self._change_own(name, transition, stop)
-        self._wait(partial(self._has_run, LATE_DISCOVERY_S), LATE_DISCOVERY_S, stop)
+
+    def knows_all(self) -> bool:
+        """Whether this client runs long enough to know every node, on a loaded machine too."""
+        return self._has_run(LATE_DISCOVERY_S)
+
+    def refuse_late_namesakes(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Once all are known, raise NamesakeError if one of the nodes is not alone; waits until then or `stop()`."""
+        self._wait(self.knows_all, LATE_DISCOVERY_S, stop)
         self._refuse_namesakes(stop)
 
     def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:

@@ -32,6 +32,11 @@ class GraphProcesses:
         self.active = False  # once it is, dispensable nodes may end
         self._report = report
         self._missed: set[str] = set()
+        self._looks_again: LifecycleClient | None = None
+
+    def activated(self, by: LifecycleClient) -> None:
+        """All nodes are active. `by` looks for namesakes once more, when it knows all nodes."""
+        self.active, self._looks_again = True, by
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the required node succeeds.
@@ -45,7 +50,12 @@ class GraphProcesses:
             time.sleep(POLL_S)
 
     def finished(self) -> bool:
-        """Whether the required node has succeeded; raises GraphError as `wait` does."""
+        """Whether the required node has succeeded; raises GraphError as `wait` does, NamesakeError where another node
+        of a name is discovered late."""
+        client = self._looks_again
+        if client is not None and client.knows_all():
+            self._looks_again = None
+            client.refuse_late_namesakes()
         required = self.graph.required
         dispensable = {spec.name for spec in self.graph.nodes if spec.dispensable}
         for node in self.nodes:
@@ -88,15 +98,16 @@ def running(
         if log_folder is not None:
             log_folder.mkdir(parents=True, exist_ok=True)
         names = [node.name for node in graph.nodes]
-        with LifecycleClient(names, domain_id, namespace=graph.namespace, report=echo) as client:
-            client.look_for_namesakes()
-            for name, command in _commands(graph, scratch):
-                log = None if log_folder is None else log_folder / f"{name}.log"
-                with interrupts.held():  # a process that is started but not yet listed would be orphaned
-                    started.append(NodeProcess(name, command, environment, log, echo))
-            processes = GraphProcesses(graph, started, echo)
-            _activate(processes, client)
-            processes.active = True
+        client = LifecycleClient(names, domain_id, namespace=graph.namespace, report=echo)
+        cleanup.enter_context(client)
+        client.look_for_namesakes()
+        for name, command in _commands(graph, scratch):
+            log = None if log_folder is None else log_folder / f"{name}.log"
+            with interrupts.held():  # a process that is started but not yet listed would be orphaned
+                started.append(NodeProcess(name, command, environment, log, echo))
+        processes = GraphProcesses(graph, started, echo)
+        _activate(processes, client)
+        processes.activated(client)
         yield processes
 
 

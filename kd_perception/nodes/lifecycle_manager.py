@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         names = read_parameters(node, LifecycleManagerOptions).nodes
         with LifecycleClient(names, namespace=node.get_namespace(), report=node.get_logger().warning) as client:
             client.bring_up(stop=ProcessNode.interrupted.is_set)
+            client.refuse_late_namesakes(stop=ProcessNode.interrupted.is_set)
     except KdError as error:
         node.get_logger().error(f"{error}; read why in the log of that node, fix it and start again")
         code = 1

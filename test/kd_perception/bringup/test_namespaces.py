@@ -74,8 +74,10 @@ def test_two_robots_detect_their_own_and_a_third_of_the_same_name_is_refused(tmp
             client.change("bev_student", DEACTIVATE)
         peer.until(lambda: not any(camera.get_subscription_count() for camera in first.rig.images))
         assert second.rig.connected()
-        with pytest.raises(NamesakeError, match="^another node is called /fleet/robot2/bev_student; end it, or use"):
-            stack.enter_context(running(second.graph, domain_id=domain))
+        refusal = "^another node is called /fleet/robot2/bev_student; end it, or use"
+        with pytest.raises(NamesakeError, match=refusal):
+            with running(second.graph, domain_id=domain) as processes:
+                processes.wait(30.0)
 
 
 def replay_graph(graph: GraphOptions, detector: DetectorOptions = DETECTOR) -> Graph:

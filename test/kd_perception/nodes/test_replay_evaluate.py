@@ -189,16 +189,16 @@ def test_lockstep_names_the_sample_that_got_no_answer(world):
 def test_lockstep_without_a_detector_does_not_start(world):
     _, _, bag, _ = world
     graph = replay_only(bag, lockstep=True, subscriber_timeout_s=0.5)
-    with pytest.raises(GraphError, match="detector /bev_student, which lockstep waits for, is absent"):
-        with running(graph, domain_id=free_domain()) as processes:
+    with running(graph, domain_id=free_domain()) as processes:
+        with pytest.raises(GraphError, match="detector /bev_student, which lockstep waits for, is absent"):
             processes.wait(30.0)
 
 
 def test_replay_waits_for_its_listeners_and_gives_up_with_their_names(world):
     _, _, bag, _ = world
     graph = replay_only(bag, wait_for_subscribers=("/sample=1",), subscriber_timeout_s=0.5)
-    with pytest.raises(GraphError, match=r"subscribers of /sample \(0 of 1\) are missing"):
-        with running(graph, domain_id=free_domain()) as processes:
+    with running(graph, domain_id=free_domain()) as processes:
+        with pytest.raises(GraphError, match=r"subscribers of /sample \(0 of 1\) are missing"):
             processes.wait(30.0)
 
 
