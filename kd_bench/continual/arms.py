@@ -39,7 +39,7 @@ class LearningArm:
 
 
 FINE_TUNE = LearningArm("fine_tune", "the new domain's labels alone", BARE)
-JOINT = LearningArm("joint", "trained anew on all domains together", joint=True)
+JOINT = LearningArm("joint", "trained from the start on all domains together", joint=True)
 REPLAYED = replace(BARE, replay=EVEN_REPLAY, buffer=EVENLY)
 REPLAY = LearningArm("replay", "a reservoir is replayed", REPLAYED, replays=True)
 LWF = LearningArm(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def domain_training(order: Order, folder: Path) -> bool:
-    """Trains anew, or updates the student of the run before and its buffer; False if it was interrupted."""
+    """Trains from the start, or updates the student of the run before and its buffer; False if it was interrupted."""
     from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
     from kd_training.config.experiment import config_from_yaml, student_config
 

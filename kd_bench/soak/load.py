@@ -75,7 +75,7 @@ class Load:
 class LoadTarget:
     """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine.
 
-    teacher: file of a LiDAR teacher that runs beside it, with the recorder, which writes into `recording`.
+    teacher: file of a LiDAR teacher that runs next to it, with the recorder, which writes into `recording`.
     """
 
     bag: Path

@@ -125,7 +125,7 @@ def bev_student_graph(
     """The detector on live topics <camera>/image[/compressed], <camera>/camera_info, odom, tf; pictures if wanted.
 
     With `build_only` the engine is opened (and built and cached where the engine does that) and the graph ends; nothing
-    is shown. With `continual` the LiDAR teacher and the recorder run beside it. The preset `autoware` changes topics,
+    is shown. With `continual` the LiDAR teacher and the recorder run next to it. The preset `autoware` changes topics,
     frames and messages: see `bringup.autoware`. Raises ConfigError if `continual` lacks the teacher or the recording.
     """
     if graph.preset == "autoware":
@@ -147,7 +147,7 @@ def bev_student_graph(
 def continual_nodes(
     teacher: TeacherOptions, recorder: RecorderOptions, detector: DetectorOptions, graph: GraphOptions
 ) -> tuple[NodeSpec, NodeSpec]:
-    """Recorder and LiDAR teacher beside a detector, which goes on without them.
+    """Recorder and LiDAR teacher next to a detector, which goes on without them.
 
     Raises ConfigError if the teacher's file or the recording's folder is not given.
     """
@@ -192,7 +192,7 @@ def replay_evaluate_graph(
 
 
 def lidar_teacher_node(teacher: TeacherOptions, detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
-    """The LiDAR teacher beside a detector, whose frames and odometry it shares."""
+    """The LiDAR teacher next to a detector, whose frames and odometry it shares."""
     frames = {"base_frame": detector.base_frame, "odometry_frame": detector.odometry_frame}
     parameters = {**frames, **parameters_of(teacher, TEACHER), "use_sim_time": graph.use_sim_time}
     remappings = (

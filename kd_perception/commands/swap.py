@@ -17,7 +17,7 @@ def swap(
 ) -> None:
     """Have the running detector take another student file between two frames, and say what became of it.
 
-    It prepares the file beside the student that runs. A file that is broken or does not fit changes nothing. Exit
+    It prepares the file next to the student that runs. A file that is broken or does not fit changes nothing. Exit
     status 0 if the student that was asked for runs, 1 if not.
     """
     from kd_perception.nodes.bev_student.swap_client import SwapClient  # only here: it needs ROS

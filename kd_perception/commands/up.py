@@ -33,7 +33,7 @@ up = typer.Typer(
 def _bev_student(
     detector: DetectorOptions, graph: GraphOptions, teacher: TeacherOptions, recorder: RecorderOptions
 ) -> None:
-    """Run the detector on the topics of live cameras until Ctrl-C; with --continual, what teaches it beside it."""
+    """Run the detector on the topics of live cameras until Ctrl-C; with --continual, what teaches it next to it."""
     _run(bev_student_graph(detector, graph, teacher, recorder))
 
 

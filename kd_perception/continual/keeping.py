@@ -40,7 +40,7 @@ class Decided(StrEnum):
 @dataclass(frozen=True)
 class KeepingRules:
     """least_importance: below it a frame is not worth keeping; interval_s: least time between kept frames; place_m: how
-    far the robot must have moved, unless it turned by TURNED_RAD, for the same disputes to count anew."""
+    far the robot must have moved, unless it turned by TURNED_RAD, for the same disputes to count again."""
 
     least_importance: float
     interval_s: float

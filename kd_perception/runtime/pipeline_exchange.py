@@ -48,7 +48,7 @@ class PipelineExchange:
                 pipeline.score_threshold = threshold
 
     def restart(self, reason: str) -> None:
-        """Frames begin anew, and none is at work: a memory is emptied for this reason."""
+        """Frames begin again, and none is at work: a memory is emptied for this reason."""
         self._inferred = self.current
         if self.current.needs_pose:
             self.current.reset(reason)

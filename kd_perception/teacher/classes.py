@@ -1,4 +1,4 @@
-"""The class list of a LiDAR teacher, which a node beside it is told of."""
+"""The class list of a LiDAR teacher, which a node next to it is told of."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ class ReplayConfig:
 
     folder: str = ""  # replay buffer; empty: nothing is replayed
     share: float = 0.5  # of the samples that are replayed
-    weight: float = 1.0  # of their detection losses, beside the new domain's 1
+    weight: float = 1.0  # of their detection losses, next to the new domain's 1
     importance: bool = True  # drawn by score, with weights that make up for it; else evenly
 
 
@@ -34,7 +34,7 @@ class ContinualConfig:
     With everything switched off it is fine-tuning. data.roots and data.unlabelled are the new domain.
     """
 
-    student: str = ""  # the old student's file (.onnx), its weights beside it, or the weights alone; empty: no update
+    student: str = ""  # the old student's file (.onnx), its weights next to it, or the weights alone; empty: no update
     domain: str = ""  # name of the new domain: in the ancestry, and in the buffer
     labelled: list[str] = field(default_factory=list)  # classes that the labels of data.roots have; empty: all
     replay: ReplayConfig = field(default_factory=ReplayConfig)

@@ -27,7 +27,7 @@ def updated_name(config: TrainConfig) -> str:
 def ancestry_of(given: str) -> tuple[Ancestor, ...]:
     """The ancestors of what becomes of continual.student, that one last.
 
-    Weights without a student file beside them have none before them.
+    Weights without a student file next to them have none before them.
     """
     file = student_path(Path(given)).with_suffix(".onnx")
     if file.is_file():
@@ -43,7 +43,7 @@ def ancestry_of(given: str) -> tuple[Ancestor, ...]:
 
 
 def export_updated(config: TrainConfig, folder: Path) -> Student:
-    """Write the student file of a finished update, the weights beside it and the card, into the run's folder."""
+    """Write the student file of a finished update, the weights next to it and the card, into the run's folder."""
     trained = folder / WEIGHTS_FILE
     config = replace(config, data=replace(config.data, workers=0))
     target, model = folder / updated_name(config), load_model(trained)

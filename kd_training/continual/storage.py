@@ -1,6 +1,6 @@
 """A buffer's folder on disk: files that never change, tables that are exchanged in one step.
 
-New files and tables are written beside the old; then one link moves from the old tables to the new. A kill before that
+New files and tables are written next to the old; then one link moves from the old tables to the new. A kill before that
 leaves the old buffer, one after it the new; what is left over goes with the next exchange.
 """
 

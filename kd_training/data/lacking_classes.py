@@ -51,7 +51,7 @@ class LackingClasses:
 
 
 def lacking_labels(config: ContinualConfig, classes: ClassList) -> tuple[int, ...]:
-    """Labels of the classes beside continual.labelled; none where that names none. Raises ConfigError for no class."""
+    """Labels of the classes next to continual.labelled; none where that names none. Raises ConfigError for no class."""
     for name in config.labelled:
         if name not in classes.names:
             raise ConfigError(

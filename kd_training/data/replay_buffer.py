@@ -131,7 +131,7 @@ def read_buffer(folder: Path) -> ReplayBuffer:
     except (OSError, msgspec.DecodeError) as error:
         raise DataError(f"replay buffer {folder} is broken ({error}); delete it and add its domains again") from error
     if state.format != FORMAT:
-        raise DataError(f"replay buffer {folder} has format {state.format}, this version reads {FORMAT}; add it anew")
+        raise DataError(f"replay buffer {folder} has format {state.format}, this version reads {FORMAT}; add it again")
     missing = [name for entry in entries for name in entry.files if not (folder / name).is_file()]
     if missing:
         raise DataError(

@@ -51,7 +51,7 @@ def _refusal(path: Path, reason: str) -> str:
     found = re.search(r"GLOBAL ([\w.]+)", reason)
     what = f" ({found[1]})" if found else ""
     return (
-        f"{path} holds Python objects beside its tensors{what}, and reading them could run code: refused. Where you "
+        f"{path} holds Python objects next to its tensors{what}, and reading them could run code: refused. Where you "
         "trust it, save its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
     )
 

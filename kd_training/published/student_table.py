@@ -1,4 +1,4 @@
-"""A published BEVDet (BEVDet's repository) or BEVDepth (Megvii's) beside a student of ours.
+"""A published BEVDet (BEVDet's repository) or BEVDepth (Megvii's) next to a student of ours.
 
 Image backbones are the same network, and BEVDet's 1x1 convolutions before the pyramid are. Behind them both differ from
 ours: bins of depth, depth network, BEV encoder, head input. Such a checkpoint covers the image half, and never all.

@@ -47,7 +47,7 @@ class FrozenStudent:
 
 
 def old_weights(given: str) -> Path:
-    """The weights of continual.student: of a student file those that kd export wrote beside it.
+    """The weights of continual.student: of a student file those that kd export wrote next to it.
 
     Raises ConfigError without them.
     """
@@ -55,6 +55,6 @@ def old_weights(given: str) -> Path:
     if not weights.is_file():
         raise ConfigError(
             f"continual.student is {given}, but the weights {weights} do not exist; give a student file (.onnx) with "
-            "the weights that kd export writes beside it, or weights of kd train"
+            "the weights that kd export writes next to it, or weights of kd train"
         )
     return weights

@@ -30,7 +30,7 @@ CHECKED = 60  # keyframes of the new domain whose labels are compared before an 
 
 
 class UpdateTask(Task):
-    """A student's task, taught by a LiDAR teacher or not, and beside it the old student.
+    """A student's task, taught by a LiDAR teacher or not, and next to it the old student.
 
     `learns` is that task: its model is the one that is updated.
     """

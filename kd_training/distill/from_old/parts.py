@@ -95,7 +95,7 @@ def kept_features(students: ComparedStudents, layer: str) -> Tensor:
 def dark_loss(students: ComparedStudents, replayed: Tensor) -> Tensor:
     """Mean squared error of the logits of replayed rigs (B,) bool from the old student's (DER, arXiv:2004.07211).
 
-    The paper stores logits beside the samples; here the frozen old student gives them for the sample as it is
+    The paper stores logits next to the samples; here the frozen old student gives them for the sample as it is
     augmented. 0 without a replayed rig.
     """
     rigs = replayed.to(students.logits.device)

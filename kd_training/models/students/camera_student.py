@@ -4,6 +4,7 @@ A student says how images become features, how these become a BEV map, and what 
 file computes and takes follows from that.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -19,7 +20,7 @@ from kd_training.models.bev_encoder import BevEncoder
 from kd_training.models.center_head import SHARED, CenterHead
 
 
-class CameraStudent(nn.Module):
+class CameraStudent(nn.Module, ABC):
     """A student. `forward` is what the student file computes, `train_forward` the same for a batch of rigs.
 
     Its module `view` has `table_names`, the inputs that `student.view_tables` makes.
@@ -54,31 +55,31 @@ class CameraStudent(nn.Module):
         """Channels of the BEV features that `train_forward` names."""
         return {**self.encoder.level_channels, SHARED: self.head.shared_channels}
 
+    @abstractmethod
     def shared_layers(self) -> list[nn.Parameter]:
         """Parameters of one layer that every loss on BEV features or predictions reaches.
 
         Gradient blending compares gradients there.
         """
-        raise NotImplementedError
 
     def image_levels(self, images: Tensor) -> list[Tensor]:
         """uint8 RGB images (N, H, W, 3) -> the backbone's levels (N, channels, rows, columns), finest first."""
         normalised = (images.float() - self.mean) / self.std
         return self.backbone(normalised.permute(0, 3, 1, 2))
 
+    @abstractmethod
     def image_network(self, cameras: CameraInputs) -> tuple[Tensor, ...]:
         """The file's first part: what the view transform takes of N cameras, each (N, channels, rows, columns)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bev_map(
         self, lifted: Sequence[Tensor], cameras: CameraInputs, tables: Sequence[Tensor], memory: Sequence[Tensor]
     ) -> Tensor:
         """The file's second part: features of N cameras, all of one rig -> BEV map (1, context, rows, columns)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bev_network(self, bev: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """The file's last part: the BEV map and MEMORY_INPUTS -> the outputs, as kd_perception.student.spec says."""
-        raise NotImplementedError
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """One rig, `inputs` as `input_names` -> the file's outputs, as kd_perception.student.spec says."""
@@ -91,6 +92,6 @@ class CameraStudent(nn.Module):
         memory = tables + len(self.view.table_names)
         return CameraInputs(*inputs[:tables]), inputs[tables:memory], inputs[memory:]
 
+    @abstractmethod
     def train_forward(self, inputs: StudentInputs) -> DetectorOutputs:
         """A batch of rigs -> predictions and features; shapes in DetectorOutputs."""
-        raise NotImplementedError

@@ -1,5 +1,5 @@
 """The pillar encoder of published checkpoints (PointPillars, arXiv:1812.05784): raw inputs, offsets from the pillar's
-mean and centre, one linear layer or more. Later layers see each point beside its pillar's maximum."""
+mean and centre, one linear layer or more. Later layers see each point next to its pillar's maximum."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""A node beside a teacher is told of its classes by its file, or by a list."""
+"""A node next to a teacher is told of its classes by its file, or by a list."""
 
 import pytest
 from support.checkout import ROOT

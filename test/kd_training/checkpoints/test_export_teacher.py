@@ -51,7 +51,7 @@ def model() -> CenterPoint:
 
 @pytest.fixture(scope="module")
 def teacher(model, tmp_path_factory) -> Teacher:
-    """Exported as `kd export` does it, with the weights beside it."""
+    """Exported as `kd export` does it, with the weights next to it."""
     folder = tmp_path_factory.mktemp("teacher")
     save_weights(model.state_dict(), tiny_config(), folder / "weights.safetensors")
     export(checkpoint=folder / "weights.safetensors", out=folder / "teacher.onnx", data="none", metrics=None)

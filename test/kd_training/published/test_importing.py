@@ -219,7 +219,7 @@ class Harmful:
 
 def test_files_that_run_code_are_refused_and_so_is_what_cannot_be_told(tmp_path):
     torch.save({"state_dict": {"a": torch.zeros(1)}, "hook": Harmful(tmp_path / "made")}, tmp_path / "a.pth")
-    with pytest.raises(DataError, match=r"Python objects beside its tensors \(\w+.mkdir\).*could run code: refused"):
+    with pytest.raises(DataError, match=r"Python objects next to its tensors \(\w+.mkdir\).*could run code: refused"):
         import_checkpoint(Import(tmp_path / "a.pth", tmp_path, "bevdet"))
     assert not (tmp_path / "made").exists()
     (tmp_path / "b.pth").write_bytes(b"PK\x03\x04 cut")

@@ -1,4 +1,4 @@
-"""Requests for other student files: prepared beside the running one, tried, exchanged, refused, replaced, stopped."""
+"""Requests for other student files: prepared next to the running one, tried, exchanged, refused, replaced, stopped."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The recorder beside a real detector: what is missed is kept, becomes keyframes, and a kill harms nobody."""
+"""The recorder next to a real detector: what is missed is kept, becomes keyframes, and a kill harms nobody."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The published pillar encoder, beside a plain loop over its pillars."""
+"""The published pillar encoder, next to a plain loop over its pillars."""
 
 import pytest
 import torch
