@@ -11,10 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kd_bench.distill.arms import CENTERPOINT, PLAN, SUITES, TEACHERS, Slice, whole
+from kd_bench.distill.arms import PLAN, SUITES
+from kd_bench.distill.common_arms import CENTERPOINT, TEACHERS
 from kd_bench.distill.ledger import distill_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.splits import LEAST_BOXES, LEAST_SCENES, PLANS, REPORTED
+from kd_bench.distill.suite import Slice, whole
 from kd_bench.distill.suite_runs import Given, Planner, Settings
 from kd_bench.ledger.pool import RunContext, execute, missing
 from kd_bench.ledger.splits import Split, open_splits, render_missing

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kd_bench.distill.arms import CEILING, MAIN, NONE, NONE_SHORT, Suite
+from kd_bench.distill.arms import CEILING, MAIN
+from kd_bench.distill.common_arms import NONE, NONE_SHORT
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.run import TEACHER
+from kd_bench.distill.suite import Suite
 from kd_bench.ledger.intervals import Estimate, estimate, paired
 
 TRAINED_GAIN = 0.01  # mAP that the last third of a whole schedule may still bring

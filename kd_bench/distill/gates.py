@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN, NONE_TENTH, SINGLE, TERMS, Suite
+from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN, SINGLE, TERMS
+from kd_bench.distill.common_arms import NONE_TENTH
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
 from kd_bench.distill.ledger import Record
+from kd_bench.distill.suite import Suite
 from kd_bench.ledger.cells import gain_text
 from kd_bench.ledger.gates import GATE_HEADINGS, Aim, gate_rows
 from kd_bench.ledger.intervals import Estimate

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from kd_bench.distill.arms import TEACHERS, Arm, Slice, Start, Suite
+from kd_bench.distill.common_arms import TEACHERS
 from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.run import TEACHER, Run
 from kd_bench.distill.splits import REPORTED, TRAIN
+from kd_bench.distill.suite import Arm, Slice, Start, Suite
 from kd_bench.ledger.digests import DIGITS, content_digest, training_digest
 from kd_bench.ledger.splits import Split
 from kd_bench.ledger.worker import TRAINED_FILE

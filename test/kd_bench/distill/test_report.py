@@ -10,13 +10,12 @@ from kd_bench.distill.arms import (
     CHOSEN,
     LABELS,
     MAIN,
-    NONE_SHORT,
-    NONE_TENTH,
     PLAN,
     PUBLISHED,
     SUITES,
     TERMS,
 )
+from kd_bench.distill.common_arms import NONE_SHORT, NONE_TENTH
 from kd_bench.distill.comparison import comparisons, last_third_gain
 from kd_bench.distill.gates import gates
 from kd_bench.distill.report import write_distill_report

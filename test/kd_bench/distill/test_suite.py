@@ -13,12 +13,13 @@ from support.interrupts import interrupt_at
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
-from kd_bench.distill.arms import ANSWERS, CENTERPOINT, CENTERPOINT_TENTH, NONE, NONE_SHORT, Arm, Start, Suite, whole
+from kd_bench.distill.common_arms import ANSWERS, CENTERPOINT, CENTERPOINT_TENTH, NONE, NONE_SHORT
 from kd_bench.distill.few_labels import held_back, labelled, shown_to_teacher
 from kd_bench.distill.ledger import Record, distill_ledger
 from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.run import TEACHER, Run
 from kd_bench.distill.splits import REPORTED, TRAIN, TUNED
+from kd_bench.distill.suite import Arm, Start, Suite, whole
 from kd_bench.distill.suite_runs import ENCODER, Given, Planner, Settings
 from kd_bench.ledger.accuracy import accuracy
 from kd_bench.ledger.digests import YoungerKey, hashed_yaml
