@@ -13,7 +13,7 @@ from rich.console import Console
 
 from kd_bench.continual.arms import ARMS, UPDATE_RECIPE, Lesson, whole_plan
 from kd_bench.continual.comparison import main_results
-from kd_bench.continual.domains import DAY_NIGHT, SEQUENCES, plans_of, shortages, synth_commands
+from kd_bench.continual.domains import SEQUENCES, plans_of, shortages, synth_commands
 from kd_bench.continual.planner import LearningInputs, LearningPlanner, LearningSettings
 from kd_bench.continual.records import continual_ledger
 from kd_bench.continual.report import write_continual_report
@@ -78,19 +78,21 @@ def continual(
     if report:
         _report(ledger, console)
         return
-    lessons = chosen_lessons([DAY_NIGHT.name] if loop else sequence, arm, seeds)
-    deadline = time.monotonic() + 60.0 * budget if budget else math.inf
+    teacher = (teacher or resource(TEACHER)).resolve()
+    lessons = chosen_lessons(sequence, arm, seeds)
     plans = plans_of([world for lesson in lessons for world in lesson.sequence.worlds])
+    if loop:
+        from kd_bench.continual.loop_command import LoopLength, loop_plans, show_shipped_loop  # only here: it needs ROS
+
+        length = LoopLength(rate=loop_rate, steps=update_steps)
+        plans = loop_plans(length)
+    deadline = time.monotonic() + 60.0 * budget if budget else math.inf
     try:
         splits = _splits(data, plans, deadline if render else None, console)
     except RenderingStoppedError:
         console.print("time is up; the same command continues")
         return
-    teacher = (teacher or resource(TEACHER)).resolve()
     if loop:
-        from kd_bench.continual.loop_command import LoopLength, show_shipped_loop  # only here: it needs ROS
-
-        length = LoopLength(rate=loop_rate, steps=update_steps)
         raise typer.Exit(show_shipped_loop(splits, teacher, work / "loop", ledger.with_name(LOOP_REPORT), length))
     settings = replace(DEFAULTS, steps=steps, update_steps=update_steps, batch=batch)
     recipe = replace(demo_student(student), distill=load_student_config(resource(UPDATE_RECIPE)).distill)

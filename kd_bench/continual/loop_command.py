@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from kd_bench.continual.arms import UPDATE_RECIPE
-from kd_bench.continual.domains import BUFFER_SHARE, DAY, NIGHT
+from kd_bench.continual.domains import BUFFER_SHARE, DAY, NIGHT, plans_of
 from kd_bench.continual.loop import LoopInputs, LoopResult, LoopSettings, run_loop
-from kd_bench.ledger.splits import Split
+from kd_bench.ledger.splits import Split, SplitPlan
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_training.config.continual import BufferConfig
@@ -32,10 +32,16 @@ class LoopLength:
     steps: int = 200
 
 
+def loop_plans(length: LoopLength) -> dict[str, SplitPlan]:
+    """The sets that it needs: parts of the ledger's domains, so that either finds what the other rendered."""
+    scenes = {DAY.train_name: DAY_SCENES, NIGHT.train_name: length.scenes}
+    plans = plans_of((DAY, NIGHT))
+    return {name: replace(plan, scenes=scenes.get(name, plan.scenes)) for name, plan in plans.items()}
+
+
 def show_shipped_loop(splits: Mapping[str, Split], teacher: Path, work: Path, report: Path, length: LoopLength) -> int:
     """Run the loop of the shipped student, and write its report; 1 where the gate refused, else 0."""
-    day = splits[DAY.train_name]
-    buffer = BufferConfig(keyframes=max(2, round(BUFFER_SHARE * day.keyframes)))
+    buffer = BufferConfig(keyframes=round(BUFFER_SHARE * DAY.train.scenes * DAY.train.frames))  # as in the ledger
     inputs = shipped_loop(splits, teacher, work, length)
     result = show_loop(inputs, LoopSettings(rate=length.rate, buffer=buffer), report, Console())
     return 1 if result.gate.refused else 0

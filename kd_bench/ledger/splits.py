@@ -1,8 +1,9 @@
 """Data sets of a bench: what each is rendered from, its identity, and the boxes that the metric counts in it."""
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +73,20 @@ def render_missing(
 ) -> None:
     """Render the missing scenes of the splits, each in its own folder in `folder`, with masks.
 
-    Tables that were not rendered here stay as they are. `on_scene(split, done, total)` may raise to stop. Raises
-    DataError if a split was rendered with other settings.
+    Tables that were not rendered here stay as they are, and so do scenes beyond a plan's. `on_scene(split, done,
+    total)` may raise to stop. Raises DataError if a split was rendered with other settings.
     """
     for name, plan in plans.items():
         root = folder / name
         if not (root / SYNTHETIC_VERSION).is_dir() or (root / "settings.json").is_file():
-            config = plan.config(root, jobs)
+            config = replace(plan, scenes=max(plan.scenes, _listed_scenes(root))).config(root, jobs)
             generate(config, lambda done, total, name=name: on_scene(name, done, total))
+
+
+def _listed_scenes(root: Path) -> int:
+    """How many scenes the tables of a rendered set list; 0 without tables."""
+    table = root / SYNTHETIC_VERSION / "scene.json"
+    return len(json.loads(table.read_text())) if table.is_file() else 0
 
 
 def open_splits(folder: Path, names: Iterable[str]) -> dict[str, Split]:

@@ -36,6 +36,7 @@ from kd_bench.ledger.worker import (
     work,
     write_order,
 )
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.models import load_teacher
@@ -273,6 +274,10 @@ def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):
     assert len(split.shortages(scenes=24, boxes=100)) == 2 and "only 1 of 24 scenes" in split.shortages(
         scenes=24, boxes=100
     )
+    tables = tmp_path / TRAIN / SYNTHETIC_VERSION / "scene.json"
+    listed = tables.read_text()
+    render_missing(tmp_path, {TRAIN: replace(plans[TRAIN], scenes=0)}, 1, lambda name, done, total: None)
+    assert tables.read_text() == listed  # who needs fewer takes none away
     (tmp_path / REPORTED).symlink_to(tmp_path / TRAIN)
     with pytest.raises(DataError, match="scene synth-1-0000 is in two of train, val"):
         open_splits(tmp_path, (TRAIN, REPORTED))
