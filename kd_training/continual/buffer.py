@@ -139,7 +139,12 @@ def _chosen(buffer: ReplayBuffer, offered: OfferedDomain) -> list[BufferEntry]:
     reservoir |= reservoir_slots(first, len(offered.frames), slots, settings.seed)
     in_reservoir = set(reservoir.values())
     others = [entry for number, entry in pool.items() if number not in in_reservoir]
-    candidates = [BufferCandidate(entry.number, entry.domain, tuple(entry.classes), entry.score) for entry in others]
+    candidates = [
+        BufferCandidate(
+            entry.number, entry.domain, tuple(entry.classes), entry.score, f"{entry.source}/{entry.source_scene}"
+        )
+        for entry in others
+    ]
     important = most_important(candidates, settings.keyframes - slots)
     evenly = f"drawn evenly from the {first + len(offered.frames)} keyframes that were offered"
     kept = [

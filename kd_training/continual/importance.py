@@ -1,23 +1,29 @@
 """Which keyframes are worth keeping: those that the student is unsure of and that show what is rare, evenly over
-domains and classes."""
+domains and classes, and spread over scenes and time."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+from kd_training.data.replay_buffer import LEAST_SCORE
 
 NOTHING = "no object"  # in the place of a class where a keyframe holds none
 
 
 @dataclass(frozen=True)
 class BufferCandidate:
-    """A keyframe that may be kept: its number, its domain, the classes of its boxes, and its score."""
+    """A keyframe that may be kept: its number, its domain, the classes of its boxes, its score, and its scene.
+
+    Numbers of a scene follow its time.
+    """
 
     number: int
     domain: str
     classes: tuple[str, ...]
     score: float
+    scene: str
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -37,35 +43,34 @@ def rarities(present: np.ndarray) -> np.ndarray:
 def most_important(candidates: Iterable[BufferCandidate], count: int) -> dict[int, tuple[str, str]]:
     """The `count` candidates to keep, by number, each with the domain and class that it was kept for.
 
-    Turn by turn the class of a domain that the fewest chosen keyframes show takes its candidate of the highest score:
-    a domain that the student is unsure of all over does not push the others out. The same for the same candidates.
+    Turn by turn the class of a domain that the fewest chosen keyframes show takes its best candidate: a domain that the
+    student is unsure of all over does not push the others out. The best is that of the highest score, divided by 1 plus
+    1 + 1 / gap for each chosen keyframe of its scene, `gap` keyframes away: what follows a chosen keyframe shows little
+    new. So scenes share by their scores as parties share seats (D'Hondt, 1878). The same for the same candidates.
     """
-    left: dict[tuple[str, str], list[BufferCandidate]] = {}
-    for candidate in sorted(candidates, key=lambda entry: (entry.score, -entry.number)):
+    ranked = sorted(candidates, key=lambda entry: (-entry.score, entry.number))
+    scores = np.array([entry.score for entry in ranked])
+    scores = np.maximum(scores, LEAST_SCORE * scores.max(initial=0.0) or 1.0)
+    scenes = np.array([entry.scene for entry in ranked])
+    numbers = np.array([entry.number for entry in ranked])
+    divisors = np.ones(len(ranked))
+    cells: dict[tuple[str, str], list[int]] = {}
+    for rank, candidate in enumerate(ranked):
         for cell in candidate.cells:
-            left.setdefault(cell, []).append(candidate)
+            cells.setdefault(cell, []).append(rank)
+    left = {cell: np.array(ranks) for cell, ranks in cells.items()}
     chosen: dict[int, tuple[str, str]] = {}
     shown: Counter[tuple[str, str]] = Counter()
     while len(chosen) < count and left:
         cell = min(left, key=lambda entry: (shown[entry], len(left[entry]), entry))
-        best = _next(left[cell], chosen)
-        if best is None:
-            del left[cell]
-            continue
-        chosen[best.number] = cell
-        shown.update(best.cells)
+        ranks = left[cell]
+        best = ranks[np.argmax(scores[ranks] / divisors[ranks])]
+        chosen[ranked[best].number] = cell
+        shown.update(ranked[best].cells)
+        gaps = np.maximum(np.abs(numbers - numbers[best]), 1)
+        divisors += (scenes == scenes[best]) * (1.0 + 1.0 / gaps)
+        for taken in ranked[best].cells:
+            left[taken] = left[taken][left[taken] != best]
+            if not len(left[taken]):
+                del left[taken]
     return chosen
-
-
-def _next(ascending: list[BufferCandidate], chosen: dict[int, tuple[str, str]]) -> BufferCandidate | None:
-    """Take the best that was not chosen; None if none is left."""
-    while ascending:
-        candidate = ascending.pop()
-        if candidate.number not in chosen:
-            return candidate
-    return None
-
-
-def scores(uncertainty: np.ndarray, rarity: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Importance (F,): uncertainty x rarity."""
-    return np.asarray(uncertainty, float) * np.asarray(rarity, float)

@@ -107,14 +107,33 @@ def test_a_reservoir_is_even_and_takes_domains_one_by_one_as_at_once():
 
 
 def test_importance_is_shared_by_domains_and_classes():
-    cars = [BufferCandidate(k, "day", ("car",), 10.0 + k) for k in range(8)]
-    bus = BufferCandidate(8, "day", ("bus", "car"), 0.1)
-    night = [BufferCandidate(9 + k, "night", ("car",), 0.01) for k in range(3)]
-    empty = BufferCandidate(12, "night", (), 0.001)
+    cars = [BufferCandidate(k, "day", ("car",), 10.0 + k, f"{k}") for k in range(8)]
+    bus = BufferCandidate(8, "day", ("bus", "car"), 0.1, "8")
+    night = [BufferCandidate(9 + k, "night", ("car",), 0.01, f"{9 + k}") for k in range(3)]
+    empty = BufferCandidate(12, "night", (), 0.001, "12")
     chosen = most_important([*cars, bus, *night, empty], 5)
     assert chosen[8] == ("day", "bus") and chosen[12] == ("night", "no object")
     assert 7 in chosen and {name for name in chosen if 9 <= name < 12} == {9, 10}
     assert most_important(cars, 99) == dict.fromkeys(range(8), ("day", "car")) and most_important([], 3) == {}
+
+
+def test_what_is_important_is_spread_over_scenes_and_time():
+    """Four scenes of ten keyframes: alike they share evenly, far apart in time; a clearly better one has more."""
+
+    def chosen(score, count) -> list[int]:
+        many = [BufferCandidate(k, "day", ("car",), score(k), "abcd"[k // 10]) for k in range(40)]
+        return sorted(most_important(many, count))
+
+    assert chosen(lambda k: 1.0, 4) == [0, 10, 20, 30]
+    assert chosen(lambda k: 1.0, 8) == [0, 9, 10, 19, 20, 29, 30, 39]
+    assert chosen(lambda k: 0.0, 8) == chosen(lambda k: 1.0, 8)
+    assert min(np.diff(chosen(lambda k: 1.0, 12))) == 1, "the end of a scene and the start of the next are apart"
+    for scene in range(4):
+        assert min(np.diff([k for k in chosen(lambda k: 1.0, 12) if k // 10 == scene])) >= 4
+    shares = np.bincount([k // 10 for k in chosen(lambda k: 4.0 if k < 10 else 1.0, 8)], minlength=4)
+    assert shares[0] == 5 and (shares[1:] == 1).all()
+    falling = chosen(lambda k: 1.0 - 0.01 * k, 8)
+    assert (np.bincount([k // 10 for k in falling]) == 2).all(), "a slight difference decides within a scene only"
 
 
 def test_rare_classes_make_a_keyframe_rare():
