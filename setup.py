@@ -44,6 +44,7 @@ setup(
         "viewer": pinned("viewer"),  # `kd view`
         "av2": pinned("av2"),  # `kd import av2`, and reading what it wrote
         "spconv": pinned("spconv"),  # voxel teachers on a GPU
+        "gpu": pinned("gpu"),  # the engine onnxruntime-rtx
     },
     zip_safe=True,
     entry_points={
@@ -99,6 +100,8 @@ setup(
         ],
         "kd.engines": [
             "tensorrt = kd_perception.engines.tensorrt:TensorRtEngine",
+            "onnxruntime-rtx = kd_perception.engines.onnxruntime_gpu:TensorRtRtxEngine",
+            "onnxruntime-cuda = kd_perception.engines.onnxruntime_gpu:CudaEngine",
             "openvino = kd_perception.engines.openvino:OpenVinoEngine",
             "onnxruntime = kd_perception.engines.onnxruntime:OnnxRuntimeEngine",
             "torch = kd_training.evaluation.torch_engine:TorchEngine",

@@ -21,6 +21,10 @@ class EngineError(KdError):
     """An inference engine is not available or refused the model."""
 
 
+class EngineNotInstalledError(EngineError):
+    """What an engine needs is not installed: one that is optional is then passed over without a word."""
+
+
 class ConfigError(KdError):
     """A configuration has an unknown key, a wrong type or values that do not fit together."""
 

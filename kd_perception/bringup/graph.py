@@ -28,7 +28,7 @@ OBJECTS = "bev_student/output/objects"
 STATUS = "bev_student/output/status"
 
 # What a command or a launch file sets. The parameter files state the rest, which a robot's integrator may edit there.
-COMMON = ("model", "engine", "camera_names", "score_threshold", "threads", "ignore_mask")
+COMMON = ("model", "engine", "camera_names", "score_threshold", "threads", "engine_cache", "ignore_mask")
 DETECTOR = (*COMMON, "transport", "output_messages", "build_only")
 RIG = (
     "camera_topics",
@@ -43,6 +43,7 @@ RIG = (
 )
 NO_TEACHER, NO_RECORDER = TeacherOptions(), RecorderOptions()  # without a file and a folder
 TEACHER = ("model", "rate_hz")
+SHARED = ("base_frame", "odometry_frame", "engine_cache")  # what the teacher takes from the detector next to it
 RECORDER = ("folder", "budget_mb")
 REPLAY = ("bag", "lockstep", "rate", "loop")
 EVALUATOR = ("out", "dataroot", "version", "classes", "output_messages")
@@ -192,9 +193,9 @@ def replay_evaluate_graph(
 
 
 def lidar_teacher_node(teacher: TeacherOptions, detector: DetectorOptions, graph: GraphOptions) -> NodeSpec:
-    """The LiDAR teacher next to a detector, whose frames and odometry it shares."""
-    frames = {"base_frame": detector.base_frame, "odometry_frame": detector.odometry_frame}
-    parameters = {**frames, **parameters_of(teacher, TEACHER), "use_sim_time": graph.use_sim_time}
+    """The LiDAR teacher next to a detector, whose frames, odometry and folder of built engines it shares."""
+    shared = {name: parameters_of(detector, SHARED)[name] for name in SHARED}
+    parameters = {**shared, **parameters_of(teacher, TEACHER), "use_sim_time": graph.use_sim_time}
     remappings = (
         ("~/input/points", graph.points_topic),
         ("~/input/odometry", graph.odometry_topic),

@@ -7,10 +7,10 @@ from importlib.metadata import entry_points
 
 from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOptions, ModelFile
-from kd_perception.errors import EngineError
+from kd_perception.errors import EngineError, EngineNotInstalledError
 
 ENTRY_POINT_GROUP = "kd.engines"
-AUTO_ORDER = ("tensorrt", "openvino", "onnxruntime")
+AUTO_ORDER = ("tensorrt", "onnxruntime-rtx", "onnxruntime-cuda", "openvino", "onnxruntime")  # GPUs first
 
 
 def engine_names() -> list[str]:
@@ -37,7 +37,7 @@ def open_engine(
 
     def open_one(candidate: str) -> Engine:
         if candidate not in offered:
-            raise EngineError("not installed")
+            raise EngineNotInstalledError("not installed")
         return offered[candidate].load()(model, cameras, options)
 
     try:

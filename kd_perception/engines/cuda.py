@@ -1,6 +1,7 @@
-"""What an engine needs of CUDA: device memory, pinned host memory and one stream, through the driver's own library.
+"""What an engine needs of CUDA: device memory, pinned host memory, one stream and its recorded work (a CUDA graph),
+through the driver's own library.
 
-ctypes on the driver: it is on every machine that has the GPU, its functions are stable across CUDA versions, and a
+ctypes on the driver: it is on every machine that has the GPU, its functions are stable across CUDA versions, and two
 dozen of them do; a CUDA package would have to match the CUDA version that TensorRT was built for.
 The context is the device's primary one, which the CUDA runtime inside TensorRT uses too.
 """
@@ -19,6 +20,7 @@ from kd_perception.errors import EngineError
 DRIVER = "libcuda.so.1"
 CAPABILITY_MAJOR, CAPABILITY_MINOR, MULTIPROCESSORS = 75, 76, 16  # CUdevice_attribute
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for the default stream
+RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED: other threads go on to use CUDA while this one records
 NAME_LENGTH = 256
 
 _int, _size, _pointer, _address = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint64
@@ -38,9 +40,16 @@ PROTOTYPES = {
     "cuMemFreeHost": (_pointer,),
     "cuMemcpyHtoDAsync_v2": (_address, _pointer, _size, _pointer),
     "cuMemcpyDtoHAsync_v2": (_pointer, _address, _size, _pointer),
+    "cuMemcpyDtoDAsync_v2": (_address, _address, _size, _pointer),
     "cuStreamCreate": (ctypes.POINTER(_pointer), ctypes.c_uint),
     "cuStreamDestroy_v2": (_pointer,),
     "cuStreamSynchronize": (_pointer,),
+    "cuStreamBeginCapture_v2": (_pointer, _int),
+    "cuStreamEndCapture": (_pointer, ctypes.POINTER(_pointer)),
+    "cuGraphInstantiateWithFlags": (ctypes.POINTER(_pointer), _pointer, ctypes.c_ulonglong),
+    "cuGraphLaunch": (_pointer, _pointer),
+    "cuGraphExecDestroy": (_pointer,),
+    "cuGraphDestroy": (_pointer,),
 }
 
 
@@ -115,6 +124,35 @@ class Cuda:
         self._check_size(source, target)
         self._call("cuMemcpyDtoHAsync_v2", target.ctypes.data, source.address, target.nbytes, self.stream)
 
+    def copy(self, target: "DeviceMemory", source: "DeviceMemory") -> None:
+        """Begin to copy all of `source` on the device; ordered within the stream."""
+        if source.size > target.size:
+            raise ValueError(f"cannot copy {source.size} bytes into {target.size} on the device")
+        self._call("cuMemcpyDtoDAsync_v2", target.address, source.address, source.size, self.stream)
+
+    def recorded(self, work: Callable[[], None]) -> "RecordedWork":
+        """What `work` puts into the stream, as a CUDA graph: recorded, not run. The stream must have nothing to do.
+
+        Raises what `work` raises, and EngineError if something in it cannot be recorded; the stream is usable again.
+        """
+        graph, executable = _pointer(), _pointer()
+        self._call("cuStreamBeginCapture_v2", self.stream, RELAXED)
+        try:
+            work()
+        except BaseException:
+            if self._library.cuStreamEndCapture(self.stream, ctypes.byref(graph)) == 0 and graph.value:
+                self._library.cuGraphDestroy(graph)
+            raise
+        self._call("cuStreamEndCapture", self.stream, ctypes.byref(graph))
+        try:
+            self._call("cuGraphInstantiateWithFlags", ctypes.byref(executable), graph, 0)
+        finally:
+            self._library.cuGraphDestroy(graph)
+        return RecordedWork(executable.value or 0, self._launch, partial(self._free, "cuGraphExecDestroy"))
+
+    def _launch(self, executable: int) -> None:
+        self._call("cuGraphLaunch", executable, self.stream)
+
     def synchronize(self) -> None:
         """Wait for everything in the stream; raises EngineError if any of it failed."""
         self._call("cuStreamSynchronize", self.stream)
@@ -155,6 +193,14 @@ class DeviceMemory:
         self.address = address
         self.size = size
         weakref.finalize(self, free, address)
+
+
+class RecordedWork:
+    """Work of a stream that is launched as one (a CUDA graph): on the memory that it was recorded with."""
+
+    def __init__(self, executable: int, launch: Callable[[int], None], free: Callable[[int], None]) -> None:
+        self.launch = partial(launch, executable)
+        weakref.finalize(self, free, executable)
 
 
 class MemoryPool:

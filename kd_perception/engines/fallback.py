@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from kd_perception.engines.protocol import Engine, Tensor, ignore
-from kd_perception.errors import EngineError, InputError, MemoryLostError, was_interrupted
+from kd_perception.errors import EngineError, EngineNotInstalledError, InputError, MemoryLostError, was_interrupted
 
 
 class FallbackEngine:
@@ -74,9 +74,10 @@ class FallbackEngine:
             except (ImportError, EngineError) as error:
                 if was_interrupted(error):
                     raise KeyboardInterrupt from error
-                refusals.append(f"{name}: {error}")
+                refusals.append((f"{name}: {error}", isinstance(error, EngineNotInstalledError)))
                 continue
-            for refusal in refusals:
-                self._report(f"engine {refusal}; engine {name} runs instead")
+            for refusal, unasked in refusals:
+                if not unasked:
+                    self._report(f"engine {refusal}; engine {name} runs instead")
             return engine
-        raise EngineError("; ".join(refusals) or "no other engine is left to take over")
+        raise EngineError("; ".join(refusal for refusal, _ in refusals) or "no other engine is left to take over")

@@ -10,6 +10,7 @@ from kd_perception.errors import EngineError
 from kd_perception.student.spec import CAMERA_AXIS
 
 ERRORS_ONLY = 3  # ONNX Runtime's log severity
+CPU_PROVIDER = "CPUExecutionProvider"
 
 
 class OnnxRuntimeEngine:
@@ -25,9 +26,12 @@ class OnnxRuntimeEngine:
         settings.log_severity_level = ERRORS_ONLY
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
-        settings.add_free_dimension_override_by_name(CAMERA_AXIS, cameras)
+        for axis, size in self.fixed_axes(model, cameras).items():
+            settings.add_free_dimension_override_by_name(axis, size)
         try:
-            self._session = onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])
+            self._session = self.session(data, settings, options)
+        except EngineError:
+            raise
         except Exception as error:  # the binding raises a dozen types that share only Exception
             reason = str(error).strip().splitlines()[0]
             raise EngineError(
@@ -39,6 +43,19 @@ class OnnxRuntimeEngine:
             for port in self._session.get_inputs()
         }
         self._outputs = [port.name for port in self._session.get_outputs()]
+
+    def fixed_axes(self, model: ModelFile, cameras: int) -> dict[str, int]:
+        """Sizes of open dimensions, by name."""
+        return {CAMERA_AXIS: cameras}
+
+    def session(
+        self,
+        data: bytes,
+        settings: onnxruntime.SessionOptions,
+        options: EngineOptions,
+    ) -> onnxruntime.InferenceSession:
+        """The session; raises whatever ONNX Runtime raises, or EngineError with a sentence of its own."""
+        return onnxruntime.InferenceSession(data, settings, providers=[CPU_PROVIDER])
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs -> named outputs (fresh arrays)."""

@@ -1,25 +1,25 @@
 """TensorRT: the engine on NVIDIA GPUs (TensorRT 10.x and 11.x), from Jetson modules to workstations.
 
-Buffers are bound once, inputs and outputs pass through pinned memory, one stream orders everything. The temporal
-memory stays on the device: it comes back as a handle and goes in again without being copied.
+Buffers are bound once, inputs and outputs pass through pinned memory, one stream orders everything, and what a frame
+computes is recorded once as a CUDA graph. The temporal memory stays on the device: it comes back as a handle, and is
+copied there, because a graph computes on the addresses it was recorded with.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from kd_perception.engines.build_cache import default_folder
-from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool
+from kd_perception.engines.cuda import Cuda, DeviceMemory, MemoryPool, RecordedWork
 from kd_perception.engines.protocol import EngineOptions, ModelFile, Tensor, check_inputs
+from kd_perception.engines.rig_sizes import Profile, input_shapes, rig_profile
 from kd_perception.engines.tensorrt_build import (
     BuiltPlan,
     PlanRequest,
-    Shapes,
     built_plan,
-    input_shapes,
     kept_plan,
     logger,
 )
@@ -57,10 +57,11 @@ class _Buffer:
 
 @dataclass(frozen=True)
 class _Memory:
-    """The temporal memory's sizes, and where its tensors live."""
+    """The temporal memory's sizes, where the network leaves it, and where what is kept of it lives."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    device: DeviceMemory
     pool: MemoryPool
 
 
@@ -87,21 +88,22 @@ class TensorRtEngine:
         """Everything that needs TensorRT."""
         self._trt = trt
         self._log = logger(trt)
-        shapes = input_shapes(model.spec, cameras)
+        profile = rig_profile(model.spec, cameras)
         folder = options.cache_folder or default_folder()
-        request = PlanRequest(trt, self._cuda.gpu, model, cameras, shapes, folder, options.report)
+        request = PlanRequest(trt, self._cuda.gpu, model, profile, folder, options.report)
         self._runtime = trt.Runtime(self._log)
         plan = self._load(request)
         self.not_kept = plan.not_kept
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"TensorRT cannot run {model.path} on {self._cuda.gpu.name}: {self._complaint()}")
-        self._addresses: dict[str, int] = {}  # those that the context has
         self._inputs: dict[str, _Buffer] = {}
         self._outputs: dict[str, _Buffer] = {}
         self._memory: _Memory | None = None
-        self._bind(shapes)
+        self._fix_sizes(input_shapes(model.spec, cameras), profile)
+        self._bind()
         self._shapes = {name: buffer.host.shape for name, buffer in self._inputs.items()}
+        self._recorded = self._record(options.report)
 
     def run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Named inputs -> named outputs, overwritten by the next call; the temporal memory as a GpuTensor of its own.
@@ -111,18 +113,37 @@ class TensorRtEngine:
         self._cuda.make_current()
         for name, value in check_inputs(self.name, self._shapes, inputs).items():
             self._enter(name, value)
+        if self._recorded is not None:
+            self._recorded.launch()
+        else:
+            self._execute()
         results: dict[str, Tensor] = {}
         if self._memory is not None:
             kept = GpuTensor(self._cuda, self._memory.pool, self._memory.shape, self._memory.dtype)
-            self._set_address(MEMORY_OUTPUT, kept.memory)
+            self._cuda.copy(kept.memory, self._memory.device)
             results[MEMORY_OUTPUT] = kept
-        if not self._context.execute_async_v3(self._cuda.stream):
-            raise EngineError(f"TensorRT did not run: {self._complaint()}")
         for name, buffer in self._outputs.items():
             self._cuda.download(buffer.host, buffer.device)
             results[name] = buffer.host
         self._cuda.synchronize()
         return results
+
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise EngineError(f"TensorRT did not run: {self._complaint()}")
+
+    def _record(self, report: Callable[[str], None]) -> RecordedWork | None:
+        """Run once on zeros, which prepares everything, then record the same as a CUDA graph; None if that is refused,
+        as for a network that decides on the host."""
+        for buffer in self._inputs.values():
+            self._cuda.upload(buffer.device, buffer.host)
+        self._execute()
+        self._cuda.synchronize()
+        try:
+            return self._cuda.recorded(self._execute)
+        except EngineError as error:
+            report(f"the TensorRT engine runs without a CUDA graph ({error})")
+            return None
 
     def _load(self, request: PlanRequest) -> BuiltPlan:
         """The plan, kept or built, after the runtime took it; a kept one that it refuses is built again."""
@@ -138,28 +159,38 @@ class TensorRtEngine:
             raise EngineError(f"TensorRT cannot load its engine of {request.model.path}: {self._complaint()}")
         return plan
 
-    def _bind(self, shapes: Shapes) -> None:
-        """Fix the inputs' sizes, then give every tensor its memory."""
-        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
-        inputs = [name for name in names if self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT]
-        for name in inputs:
+    def _fix_sizes(self, rig: Mapping[str, tuple[int, ...]], profile: Profile) -> None:
+        """Give every input of open size that of this rig."""
+        for name in self._names(self._trt.TensorIOMode.INPUT):
             shape = tuple(self._engine.get_tensor_shape(name))
-            if min(shape, default=0) < 0 and not self._context.set_input_shape(name, shapes[name]):
-                raise EngineError(f"TensorRT refuses {shapes[name]} for input '{name}': {self._complaint()}")
+            if min(shape, default=0) < 0 and not self._context.set_input_shape(name, rig[name]):
+                raise EngineError(
+                    f"TensorRT refuses {rig[name]} for input '{name}' of an engine{profile.rigs}: {self._complaint()}"
+                )
         unknown = self._context.infer_shapes()
         if unknown:
             raise EngineError(f"TensorRT does not know the sizes of {', '.join(unknown)}; export the file again")
-        for name in names:
+
+    def _names(self, mode: object) -> list[str]:
+        """The tensors that are inputs, or those that are outputs."""
+        names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
+        return [name for name in names if self._engine.get_tensor_mode(name) == mode]
+
+    def _bind(self) -> None:
+        """Give every tensor its memory, for good."""
+        inputs = self._names(self._trt.TensorIOMode.INPUT)
+        for name in (*inputs, *self._names(self._trt.TensorIOMode.OUTPUT)):
             shape = tuple(self._context.get_tensor_shape(name))
             dtype = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            device = self._cuda.device_memory(size)
             if name == MEMORY_OUTPUT:
-                size = int(np.prod(shape)) * dtype.itemsize
-                self._memory = _Memory(shape, dtype, MemoryPool(self._cuda, size))
-                continue
-            host = self._cuda.pinned_array(shape, dtype)
-            buffer = _Buffer(host, self._cuda.device_memory(host.nbytes))
-            (self._inputs if name in inputs else self._outputs)[name] = buffer
-            self._set_address(name, buffer.device)
+                self._memory = _Memory(shape, dtype, device, MemoryPool(self._cuda, size))
+            else:
+                buffer = _Buffer(self._cuda.pinned_array(shape, dtype), device)
+                (self._inputs if name in inputs else self._outputs)[name] = buffer
+            if not self._context.set_tensor_address(name, device.address):
+                raise EngineError(f"TensorRT refuses the memory of '{name}': {self._complaint()}")
 
     def _enter(self, name: str, value: Tensor) -> None:
         """Have one input on the device when the stream gets there."""
@@ -170,23 +201,16 @@ class TensorRtEngine:
                 "convert it"
             )
         if isinstance(value, GpuTensor):
-            self._set_address(name, value.memory)
+            self._cuda.copy(buffer.device, value.memory)
+            buffer.constant = None
             return
         if not isinstance(value, np.ndarray):
             raise InputError(f"engine {self.name}: input '{name}' is held by another engine; pass its numpy()")
-        self._set_address(name, buffer.device)
         if buffer.constant is not None and value is buffer.constant:
             return
         np.copyto(buffer.host, value)
         self._cuda.upload(buffer.device, buffer.host)
         buffer.constant = None if value.flags.writeable else value
-
-    def _set_address(self, name: str, memory: DeviceMemory) -> None:
-        if self._addresses.get(name) == memory.address:
-            return
-        if not self._context.set_tensor_address(name, memory.address):
-            raise EngineError(f"TensorRT refuses the memory of '{name}': {self._complaint()}")
-        self._addresses[name] = memory.address
 
     def _complaint(self) -> str:
         """TensorRT's last error, in one line."""

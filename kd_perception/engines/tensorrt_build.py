@@ -9,31 +9,27 @@ import json
 import platform
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from kd_perception.engines import build_cache
 from kd_perception.engines.build_cache import BuildKey, CacheMissError
 from kd_perception.engines.cuda import Gpu
-from kd_perception.engines.protocol import ModelFile, for_rig, read_unchanged
+from kd_perception.engines.protocol import ModelFile, read_unchanged
+from kd_perception.engines.rig_sizes import Profile
 from kd_perception.errors import EngineError
-from kd_perception.geometry.camera import ring_rig
-from kd_perception.student.spec import StudentSpec
-from kd_perception.student.view_tables import build_tables
 
-RECIPE = 1  # count up when anything below changes what is built
+RECIPE = 2  # count up when anything below changes what is built
 REPORT_EVERY_S = 10.0
 KEPT_COMPLAINTS = 5
 IGNORE_MISMATCH = False  # timings that another GPU or version of TensorRT took are refused
 
 Bindings = ModuleType  # tensorrt, or another with the same classes
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -45,18 +41,6 @@ class BuiltPlan:
     not_kept: str
 
 
-def input_shapes(spec: object, cameras: int) -> dict[str, tuple[int, ...]]:
-    """Sizes of a student's inputs that depend on the camera count; an ideal rig's tables have the sizes of any rig's.
-
-    A teacher's sizes are all fixed.
-    """
-    if not isinstance(spec, StudentSpec):
-        return {}
-    height, width = spec.image_size
-    tables = build_tables(spec, ring_rig(cameras, width, height), [np.eye(3)] * cameras)
-    return spec.camera_shapes(cameras) | {name: table.shape for name, table in tables.items()}
-
-
 @dataclass(frozen=True)
 class PlanRequest:
     """What to build, where to keep it, and who hears of the progress."""
@@ -64,8 +48,7 @@ class PlanRequest:
     trt: Bindings
     gpu: Gpu
     model: ModelFile
-    cameras: int
-    shapes: Shapes
+    profile: Profile
     folder: Path
     report: Callable[[str], None]
 
@@ -79,8 +62,8 @@ class PlanRequest:
             gpu=self.gpu.name,
             capability=".".join(map(str, self.gpu.capability)),
             multiprocessors=self.gpu.multiprocessors,
-            cameras=self.cameras,
-            shapes=json.dumps({name: list(shape) for name, shape in self.shapes.items()}, sort_keys=True),
+            cameras=self.profile.cameras,
+            shapes=json.dumps([self.profile.smallest, self.profile.largest], sort_keys=True),
             recipe=RECIPE,
         )
 
@@ -106,12 +89,12 @@ def built_plan(request: PlanRequest) -> BuiltPlan:
     """Build the plan and keep it, whatever is kept already; raises EngineError if TensorRT refuses the file."""
     started_s = time.monotonic()
     request.report(
-        f"building {request.model.model_id} with TensorRT {request.trt.__version__}{for_rig(request.cameras)} on "
+        f"building {request.model.model_id} with TensorRT {request.trt.__version__}{request.profile.rigs} on "
         f"{request.gpu.name}: takes a minute, on small modules several; kept in {request.folder} for the next start"
     )
     network = ParsedNetwork(request.trt, read_unchanged(request.model), str(request.model.path))
     known = _kept_timings(request.folder, request.timing_key, request.report)
-    config = network.config(request.shapes, known, request.report)
+    config = network.config(request.profile, known, request.report)
     data = network.build(config)
     timings = bytes(memoryview(config.get_timing_cache().serialize()))
     try:
@@ -155,8 +138,8 @@ class ParsedNetwork:
         if not self._parser.parse(model):
             raise self._refusal([self._parser.get_error(i).desc() for i in range(self._parser.num_errors)])
 
-    def config(self, shapes: Shapes, timings: bytes, report: Callable[[str], None]) -> Any:  # noqa: ANN401 (bindings)
-        """A builder configuration: one profile that fixes every dynamic size to `shapes`, TF32 off, known timings.
+    def config(self, sizes: Profile, timings: bytes, report: Callable[[str], None]) -> Any:  # noqa: ANN401 (bindings)
+        """A builder configuration: one profile with the sizes that inputs may have, TF32 off, known timings.
 
         Raises EngineError if an input's size is not known.
         """
@@ -168,9 +151,10 @@ class ParsedNetwork:
             tensor = self.network.get_input(i)
             if min(tuple(tensor.shape), default=0) >= 0:
                 continue
-            if tensor.name not in shapes:
+            if tensor.name not in sizes.largest:
                 raise EngineError(f"{self._name}: the size of its input '{tensor.name}' is not known; export it again")
-            profile.set_shape(tensor.name, *[shapes[tensor.name]] * 3)  # smallest, best and largest
+            largest = sizes.largest[tensor.name]
+            profile.set_shape(tensor.name, sizes.smallest[tensor.name], largest, largest)  # the one in the middle: best
         config.add_optimization_profile(profile)
         if not config.set_timing_cache(config.create_timing_cache(timings), IGNORE_MISMATCH):
             report("TensorRT refuses the kept timings of kernels; they are taken again")
@@ -182,9 +166,16 @@ class ParsedNetwork:
     def build(self, config: Any) -> bytes:  # noqa: ANN401 (bindings)
         """The serialised engine; raises EngineError with TensorRT's words if there is none.
 
-        What `report` raises, or Ctrl-C while it runs, ends the build and comes out here.
+        What `report` raises, or Ctrl-C, ends the build and comes out here. The build has a thread of its own: Python
+        delivers signals to the main thread, and within TensorRT they are lost in the callback that they hit.
         """
-        built = self.builder.build_serialized_network(self.network, config)
+        with ThreadPoolExecutor(1, thread_name_prefix="build-engine") as builder:
+            building = builder.submit(self.builder.build_serialized_network, self.network, config)
+            try:
+                built = building.result()
+            except KeyboardInterrupt as interruption:
+                self._progress.interruption = interruption  # the next step ends the build, for which the block waits
+                raise
         if built is None and self._progress.interruption is not None:
             raise self._progress.interruption
         if built is None:

@@ -23,7 +23,7 @@ class DetectorOptions:
         live=True,
     )
     engine: str = option(
-        "Inference engine: tensorrt, openvino, onnxruntime or another installed one; auto takes the first that works.",
+        "Engine: tensorrt, onnxruntime-rtx, onnxruntime-cuda, openvino, onnxruntime; auto takes the first that works.",
         default="auto",
     )
     camera_names: tuple[str, ...] = option(

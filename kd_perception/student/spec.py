@@ -44,6 +44,11 @@ ATTENTION = "attention"
 VIEW_TRANSFORMS = ("pull", "splat", ATTENTION)
 
 
+def table_axis(name: str) -> str:
+    """Name of a view table's first dimension where it depends on the number of cameras; fixed as CAMERA_AXIS is."""
+    return f"rows_{name}"
+
+
 @dataclass(frozen=True)
 class DepthBins:
     """Uniform bins of RANGE along the pixel's ray (not z), metres: any lens, also beyond 180 degrees, has a range.

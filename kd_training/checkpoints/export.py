@@ -12,7 +12,7 @@ from kd_perception.geometry.transforms import make_transform, quaternion_from_ya
 from kd_perception.runtime.bev_memory import memory_inputs
 from kd_perception.student.ancestry import Ancestor
 from kd_perception.student.geometry_inputs import geometry_inputs
-from kd_perception.student.spec import CAMERA_AXIS, METADATA_KEY, StudentSpec
+from kd_perception.student.spec import CAMERA_AXIS, METADATA_KEY, StudentSpec, table_axis
 from kd_training.checkpoints.onnx_files import ExampleInputs, add_metadata, check_outputs, write_graph
 from kd_training.models.students.camera_student import CameraStudent
 
@@ -44,7 +44,7 @@ def write_onnx(model: CameraStudent, target: Path) -> None:
     """Trace the model with its trained camera count; the camera axis (and what depends on it) stays dynamic."""
     dynamic = {name: {0: CAMERA_AXIS} for name in model.spec.camera_shapes(1)}
     if model.spec.view.kind == "splat":
-        dynamic |= {name: {0: f"rows_{name}"} for name in model.view.table_names if name != "cell_index"}
+        dynamic |= {name: {0: table_axis(name)} for name in model.view.table_names if name != "cell_index"}
     write_graph(model, example_inputs(model, model.spec.trained_cameras), model.spec.outputs, target, dynamic=dynamic)
 
 

@@ -163,7 +163,7 @@ def test_auto_takes_it_and_goes_on_when_it_fails(cache_folder: Path, temporal: S
     inputs = inputs_for(temporal.spec, 6, 0)
     outputs = engine.run(inputs)
     expected, memory = outputs["heatmap"].copy(), outputs[MEMORY_OUTPUT]
-    engine._engine._context = None  # every further execution raises
+    engine._engine._recorded = engine._engine._context = None  # every further execution raises
     recalled = {**inputs, **memory_inputs(temporal.spec.grid, memory, np.eye(4), 0.5)}
     assert engine.run(recalled)["heatmap"].shape == expected.shape  # the memory came over, by way of the host
     assert engine.name == "openvino" and len(engine.failures) == 1

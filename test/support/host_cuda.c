@@ -14,7 +14,8 @@ typedef unsigned long long CUdeviceptr;
 typedef struct CUctx_st *CUcontext;
 typedef struct CUstream_st *CUstream;
 
-enum { SUCCESS = 0, INVALID_CONTEXT = 201, LAUNCH_FAILED = 719 };
+enum { SUCCESS = 0, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, LAUNCH_FAILED = 719,
+       CAPTURE_UNSUPPORTED = 900 };
 
 int host_devices = 1;             /* how many GPUs the machine has */
 int host_failure = SUCCESS;       /* what every later call on the device returns, as after a fault in a kernel */
@@ -23,6 +24,23 @@ int host_pinned_allocations = 0;
 int host_streams = 0;
 int host_uploads = 0;             /* copies to the device so far */
 int host_downloads = 0;
+int host_copies = 0;              /* from the device to the device */
+int host_full = 0;                /* whether the device's memory is used up */
+int host_graphs = 0;              /* alive now */
+int host_launches = 0;            /* of graphs so far */
+int host_work_failed = 0;         /* set by work of a graph that fails, without harm to the device */
+int host_capturable = 1;          /* whether what is recorded may be */
+
+typedef void (*Work)(void);
+enum { MOST_RECORDED = 64 };
+static struct CUgraph_st { Work works[MOST_RECORDED]; int count; } recorded;
+static int recording = 0;
+
+/* Kernels, for the stand-in of TensorRT: 1 if the stream records and has taken this one, which is then not to be run. */
+int host_takes(Work work) {
+    if (recording && recorded.count < MOST_RECORDED) recorded.works[recorded.count++] = work;
+    return recording;
+}
 
 static const char context_object, stream_object;
 static _Thread_local CUcontext current;
@@ -36,6 +54,8 @@ CUresult cuInit(unsigned int flags) { return flags == 0 ? SUCCESS : 1; }
 
 CUresult cuGetErrorString(CUresult error, const char **text) {
     *text = error == LAUNCH_FAILED ? "unspecified launch failure"
+            : error == OUT_OF_MEMORY ? "out of memory"
+            : error == CAPTURE_UNSUPPORTED ? "operation not permitted when stream is capturing"
             : error == INVALID_CONTEXT ? "invalid device context" : "invalid argument";
     return SUCCESS;
 }
@@ -65,6 +85,7 @@ CUresult cuCtxSetCurrent(CUcontext context) { current = context; return host_fai
 
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t size) {
     if (usable()) return usable();
+    if (host_full) return OUT_OF_MEMORY;
     *address = (CUdeviceptr)(uintptr_t)malloc(size);
     host_device_allocations++;
     return SUCCESS;
@@ -123,4 +144,54 @@ CUresult cuStreamDestroy_v2(CUstream stream) {
 CUresult cuStreamSynchronize(CUstream stream) {
     if (stream != (CUstream)&stream_object) return 1;
     return usable();
+}
+
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr target, CUdeviceptr source, size_t size, CUstream stream) {
+    if (usable()) return usable();
+    if (stream != (CUstream)&stream_object) return 1;
+    memcpy((void *)(uintptr_t)target, (const void *)(uintptr_t)source, size);
+    host_copies++;
+    return SUCCESS;
+}
+
+CUresult cuStreamBeginCapture_v2(CUstream stream, int mode) {
+    if (usable()) return usable();
+    if (stream != (CUstream)&stream_object || mode != 2 || recording) return 1;
+    recording = 1;
+    recorded.count = 0;
+    return SUCCESS;
+}
+
+CUresult cuStreamEndCapture(CUstream stream, struct CUgraph_st **graph) {
+    if (stream != (CUstream)&stream_object || !recording) return 1;
+    recording = 0;
+    *graph = NULL;
+    if (usable()) return usable();
+    if (!host_capturable) return CAPTURE_UNSUPPORTED;
+    *graph = malloc(sizeof recorded);
+    **graph = recorded;
+    host_graphs++;
+    return SUCCESS;
+}
+
+CUresult cuGraphInstantiateWithFlags(struct CUgraph_st **executable, struct CUgraph_st *graph, unsigned long long flags) {
+    if (usable()) return usable();
+    if (flags != 0) return 1;
+    *executable = malloc(sizeof recorded);
+    **executable = *graph;
+    host_graphs++;
+    return SUCCESS;
+}
+
+CUresult cuGraphDestroy(struct CUgraph_st *graph) { free(graph); host_graphs--; return SUCCESS; }
+CUresult cuGraphExecDestroy(struct CUgraph_st *executable) { return cuGraphDestroy(executable); }
+
+CUresult cuGraphLaunch(struct CUgraph_st *executable, CUstream stream) {
+    if (usable()) return usable();
+    if (stream != (CUstream)&stream_object) return 1;
+    for (int i = 0; i < executable->count; i++) executable->works[i]();
+    host_launches++;
+    const int failed = host_work_failed;
+    host_work_failed = 0;
+    return failed ? LAUNCH_FAILED : SUCCESS;
 }

@@ -7,7 +7,9 @@ Each prints one JSON line last.
 """
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import warnings
@@ -30,15 +32,15 @@ class Rehearsal:
     same_from_cache: bool
     rebuilt_after_damage: bool
     reports: list[str]
-    profile: dict[str, list[int]]
+    largest: dict[str, list[int]]
     tf32: bool
 
 
 def rehearsed_build(
     student: Path, cameras: int, folder: Path, operator: str = "", interrupt: bool = False
 ) -> Rehearsal:
-    """Build, keep, fetch, damage and build again; `operator` replaces the file's first operator, `interrupt` plays
-    Ctrl-C in the middle of the build."""
+    """Build, keep, fetch, damage and build again; `operator` replaces the file's first operator, `interrupt` sends
+    SIGINT, as Ctrl-C does, in the middle of the build."""
     task = {
         "student": str(student), "cameras": cameras, "folder": str(folder), "operator": operator,
         "interrupt": interrupt,
@@ -62,7 +64,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     import onnx
     import tensorrt_rtx_bindings as trt
 
-    from kd_perception.engines import build_cache, tensorrt_build
+    from kd_perception.engines import build_cache, rig_sizes, tensorrt_build
     from kd_perception.engines.cuda import Gpu
     from kd_perception.errors import EngineError
     from kd_perception.student.spec import load_student
@@ -87,28 +89,28 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         model.graph.node[0].op_type = task["operator"]
         onnx.save(model, str(path))
     student = load_student(path)
-    shapes = tensorrt_build.input_shapes(student.spec, task["cameras"])
+    profile = rig_sizes.rig_profile(student.spec, task["cameras"])
     gpu = Gpu("a GPU elsewhere", (8, 6), 14)
 
     def report(sentence: str) -> None:
         reports.append(sentence)
-        if task["interrupt"] and sentence.startswith("building: "):
-            raise KeyboardInterrupt("Ctrl-C")
+        if task["interrupt"] and [line for line in reports if line.startswith("building: ")] == [sentence]:
+            os.kill(os.getpid(), signal.SIGINT)
 
-    request = tensorrt_build.PlanRequest(trt, gpu, student, task["cameras"], shapes, folder, report)
+    request = tensorrt_build.PlanRequest(trt, gpu, student, profile, folder, report)
     warnings.simplefilter("ignore", DeprecationWarning)  # timing caches do nothing in TensorRT-RTX
     try:
         built = tensorrt_build.built_plan(request)
     except (EngineError, KeyboardInterrupt) as error:
-        return asdict(Rehearsal(str(error), 0, False, False, reports, {}, facts["tf32"]))
+        return asdict(Rehearsal(str(error) or type(error).__name__, 0, False, False, reports, {}, facts["tf32"]))
     kept = tensorrt_build.kept_plan(request)
     kept_file = folder / request.key.file_name()
     kept_file.write_bytes(kept_file.read_bytes()[:-1])
     rebuilt = tensorrt_build.kept_plan(request) is None and len(tensorrt_build.built_plan(request).data) > 0
     fetched = build_cache.fetch(folder, request.key)
     same = kept is not None and kept.data == built.data and replace(kept, built=True) == built
-    profile = {name: list(shape) for name, shape in shapes.items()}
-    return asdict(Rehearsal("", len(fetched), same, rebuilt, reports, profile, facts["tf32"]))
+    largest = {name: list(shape) for name, shape in profile.largest.items()}
+    return asdict(Rehearsal("", len(fetched), same, rebuilt, reports, largest, facts["tf32"]))
 
 
 def check(task: dict[str, Any]) -> list[str]:

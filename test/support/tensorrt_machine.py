@@ -35,6 +35,7 @@ def play(patch: pytest.MonkeyPatch, driver: HostCuda) -> ModuleType:
     module = module_from_spec(spec)
     patch.setitem(sys.modules, "tensorrt", module)
     spec.loader.exec_module(module)
+    module.driver = str(driver.path)
     patch.setattr(tensorrt, "Cuda", partial(Cuda, str(driver.path)))
     return module
 

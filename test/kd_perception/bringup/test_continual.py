@@ -64,9 +64,12 @@ def test_teacher_and_recording_must_be_given_only_where_they_are_used():
         built(continual="true", recording="kept")
     with pytest.raises(ConfigError, match="continual needs recording"):
         built(continual="true", teacher="t.onnx")
-    whole = built(continual="true", teacher="t.onnx", recording="kept", recording_mb="50", teacher_rate="2")
+    whole = built(
+        continual="true", teacher="t.onnx", recording="kept", recording_mb="50", teacher_rate="2", engine_cache="built"
+    )
     parameters = {node.name: node.parameters for node in whole.nodes}
     assert parameters["hard_sample_recorder"]["budget_mb"] == 50 and parameters["lidar_teacher"]["rate_hz"] == 2.0
+    assert parameters["bev_student"]["engine_cache"] == parameters["lidar_teacher"]["engine_cache"] == "built"
 
 
 def test_the_detector_outlives_its_teacher_and_recorder():

@@ -12,6 +12,8 @@ from support.tensorrt_opened import SMALL
 
 from kd_perception.student.spec import Student, load_student
 
+HEALTHY = {"devices": 1, "failure": 0, "full": 0, "capturable": 1, "uploads": 0, "downloads": 0, "copies": 0}
+
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> HostCuda:
@@ -23,7 +25,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> HostCuda:
 @pytest.fixture
 def host_cuda(driver: HostCuda) -> Iterator[HostCuda]:
     """The driver's stand-in with one healthy GPU and its counts at 0."""
-    driver["devices"], driver["failure"], driver["uploads"], driver["downloads"] = 1, 0, 0, 0
+    for name, value in HEALTHY.items():
+        driver[name] = value
     yield driver
     driver["failure"] = 0
 

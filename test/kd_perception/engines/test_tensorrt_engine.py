@@ -17,6 +17,7 @@ from support.tensorrt_opened import SMALL, inputs_for, opened
 
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions, keep
+from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.engines.tensorrt import GpuTensor
 from kd_perception.errors import EngineError, InputError, MemoryLostError
 from kd_perception.geometry.camera import ring_rig
@@ -29,13 +30,14 @@ from kd_perception.student.spec import MEMORY_INPUT, MEMORY_INPUTS, MEMORY_OUTPU
 def test_it_answers_like_another_engine(tensorrt: ModuleType, student: Student, tmp_path: Path, cameras: int):
     engine = opened(student, tmp_path, cameras)
     reference = open_engine("onnxruntime", student, cameras, EngineOptions(threads=1))
+    before = tensorrt.executions
     for seed in range(3):  # buffers must not leak one frame into the next
         inputs = inputs_for(cameras, seed)
         got, expected = engine.run(inputs), reference.run(inputs)
         assert got.keys() == expected.keys() == {"heatmap", "regression"}
         for name, value in expected.items():
             np.testing.assert_array_equal(got[name], value)
-    assert tensorrt.executions == 3
+    assert tensorrt.executions == before + 3
 
 
 @pytest.mark.parametrize("version", ["10.0.1", "11.1.0.106"])
@@ -88,6 +90,7 @@ def test_memory_stays_on_the_device(tensorrt: ModuleType, host_cuda: HostCuda, t
     before = host_cuda["uploads"]
     got = engine.run({**second, **memory_inputs(grid, ours, motion, 0.5)})
     assert host_cuda["uploads"] - before == len(second) + len(MEMORY_INPUTS) - 1
+    assert host_cuda["copies"] == 4  # out of three frames, into one
     expected = reference.run({**second, **memory_inputs(grid, theirs, motion, 0.5)})
     np.testing.assert_array_equal(got["heatmap"], expected["heatmap"])
     without = reference.run({**second, **empty})["heatmap"]
@@ -112,7 +115,7 @@ def test_memory_of_dropped_handles_is_used_again(
 
 def test_closing_frees_everything(tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path):
     gc.collect()
-    names = ("device_allocations", "pinned_allocations", "streams")
+    names = ("device_allocations", "pinned_allocations", "streams", "graphs")
     before = [host_cuda[name] for name in names]
     for _ in range(3):
         engine = opened(temporal, tmp_path)
@@ -183,11 +186,23 @@ def test_auto_prefers_it_and_leaves_it_when_the_gpu_fails(
     )
 
 
-def test_an_execution_that_fails_says_what_tensorrt_said(tensorrt: ModuleType, student: Student, tmp_path: Path):
-    engine = opened(student, tmp_path)
+def test_what_cannot_be_recorded_runs_without_a_graph_and_says_so(
+    tensorrt: ModuleType, host_cuda: HostCuda, student: Student, tmp_path: Path
+):
+    host_cuda["capturable"] = 0
+    reports: list[str] = []
+    plain = opened(student, tmp_path, reports=reports)
+    sentence = "operation not permitted when stream is capturing"
+    assert reports[-1] == f"the TensorRT engine runs without a CUDA graph (cuStreamEndCapture: {sentence})"
+    host_cuda["capturable"] = 1
+    recorded, launches = opened(student, tmp_path), host_cuda["launches"]
+    np.testing.assert_array_equal(plain.run(inputs_for(4))["heatmap"], recorded.run(inputs_for(4))["heatmap"])
+    assert host_cuda["launches"] == launches + 1
     tensorrt.failing = True
+    with pytest.raises(EngineError, match="cuGraphLaunch: unspecified launch failure"):
+        recorded.run(inputs_for(4))
     with pytest.raises(EngineError, match="TensorRT did not run: Cuda failure: 719"):
-        engine.run(inputs_for(4))
+        plain.run(inputs_for(4))
 
 
 def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
@@ -211,6 +226,38 @@ def test_memory_survives_a_failed_execution_but_not_a_dead_gpu(
             )["heatmap"]
             np.testing.assert_array_equal(engine.run(recalled)["heatmap"], expected)
             tensorrt.failing = False
+
+
+def test_a_gpu_that_runs_out_of_memory_loses_neither_frame_nor_memory(
+    tensorrt: ModuleType, host_cuda: HostCuda, temporal: Student, tmp_path: Path
+):
+    """Another program took it all: what is kept of a frame finds no place, and what was kept before is still there."""
+    engine = open_engine("auto", temporal, 4, EngineOptions(1, tmp_path))
+    first = {**inputs_for(4), **empty_memory(temporal.spec.memory, temporal.spec.grid)}
+    memory = engine.run(first)[MEMORY_OUTPUT]
+    recalled = {**inputs_for(4, seed=1), **memory_inputs(temporal.spec.grid, memory, np.eye(4), 0.5)}
+    expected = open_engine("openvino", temporal, 4, EngineOptions(1)).run(recalled | {MEMORY_INPUT: memory.numpy()})
+    host_cuda["full"] = 1
+    np.testing.assert_array_equal(engine.run(recalled)["heatmap"], expected["heatmap"])
+    [sentence] = engine.failures
+    assert sentence == (
+        "engine tensorrt failed while running (cuMemAlloc_v2: out of memory); engine openvino runs from now on"
+    )
+    with pytest.raises(EngineError, match="cuMemAlloc_v2: out of memory"):
+        opened(temporal, tmp_path)
+
+
+def test_one_plan_serves_every_rig_up_to_the_trained_count_and_refuses_larger_ones(
+    tensorrt: ModuleType, monkeypatch: pytest.MonkeyPatch, student: Student, tmp_path: Path
+):
+    for cameras in (1, 4, student.spec.trained_cameras):
+        assert opened(student, tmp_path, cameras).run(inputs_for(cameras))["heatmap"].any()
+    assert tensorrt.builds == 1
+    opened(student, tmp_path, 8)
+    assert tensorrt.builds == 2
+    monkeypatch.setattr("kd_perception.engines.tensorrt.rig_profile", lambda spec, _: rig_profile(spec, 1))
+    with pytest.raises(EngineError, match=r"refuses \(8, 64, 176, 3\) for input 'images' of an engine for 1 to 6 cam"):
+        opened(student, tmp_path, 8)
 
 
 def test_the_pipeline_starts_its_memory_anew_when_the_gpu_dies(

@@ -15,6 +15,7 @@ builds = executions = 0
 refused_plans = 0  # how many plans the runtime shall refuse from now on
 failing = False  # executions fail
 FAILURE = os.environ.get("TENSORRT_STANDIN_FAILURE", "")  # a file: as long as it exists, executions fail
+driver = "libcuda.so.1"  # the stand-in of the NVIDIA driver, which records graphs
 timings_given: list[bytes] = []  # what every build began with
 
 from .building import (  # noqa: E402 - they use the state above

@@ -1,5 +1,6 @@
 """The stand-in's builder: network, parser, profiles, timing cache; what it builds is the ONNX file itself."""
 
+import json
 from enum import IntEnum
 
 import onnx
@@ -89,12 +90,12 @@ class OnnxParser:
 
 class IOptimizationProfile:
     def __init__(self) -> None:
-        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {}  # smallest and largest
 
     @recorded
     def set_shape(self, input: str, min: tuple, opt: tuple, max: tuple) -> None:  # noqa: A002 (the bindings' names)
-        assert min == opt == max and all(size > 0 for size in min)
-        self.shapes[input] = min
+        assert all(0 < low <= best <= high for low, best, high in zip(min, opt, max, strict=True))
+        self.shapes[input] = (min, max)
 
 
 class ITimingCache:
@@ -177,4 +178,5 @@ class Builder:
                 return None
         config.monitor.phase_finish("Timing")
         config.timing_cache.timings = b"timings"
-        return IHostMemory(PLAN + network.model.SerializeToString())
+        sizes = json.dumps(config.profiles[0].shapes).encode()
+        return IHostMemory(PLAN + sizes + b"\n" + network.model.SerializeToString())

@@ -1,6 +1,7 @@
 """The stand-in's runtime: engines and execution contexts, run by ONNX Runtime on the bound addresses."""
 
 import ctypes
+import json
 import os
 from enum import IntEnum
 
@@ -33,15 +34,16 @@ class Runtime:
             tensorrt.refused_plans = max(0, tensorrt.refused_plans - 1)
             self._logger.log(ILogger.Severity.ERROR, "Serialization assertion failed:\nversions differ")
             return None
-        return ICudaEngine(serialized_engine[len(PLAN) :], self._logger)
+        sizes, _, model = serialized_engine[len(PLAN) :].partition(b"\n")
+        return ICudaEngine(model, json.loads(sizes), self._logger)
 
 
 class ICudaEngine:
-    def __init__(self, model: bytes, logger: ILogger) -> None:
+    def __init__(self, model: bytes, profile: dict[str, list[list[int]]], logger: ILogger) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.logger = logger
+        self.profile, self.logger = profile, logger
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         self.ports = {port.name: port for port in (*inputs, *outputs)}
         self.inputs = [port.name for port in inputs]
@@ -79,11 +81,16 @@ class IExecutionContext:
         self._engine = engine
         self._shapes = {name: engine.sizes(name) for name in engine.ports}
         self._addresses: dict[str, int] = {}
+        self._recorded: list[object] = []  # what the driver's graphs call, kept alive
 
     @recorded
     def set_input_shape(self, name: str, shape: tuple) -> bool:
         fixed = self._engine.sizes(name)
         if len(shape) != len(fixed) or any(size not in (-1, new) for size, new in zip(fixed, shape, strict=True)):
+            return False
+        smallest, largest = self._engine.profile[name]
+        if any(not low <= size <= high for low, size, high in zip(smallest, shape, largest, strict=True)):
+            self._engine.logger.log(ILogger.Severity.ERROR, f"{name}: {shape} is outside of the profile")
             return False
         self._shapes[name] = tuple(shape)
         return True
@@ -104,20 +111,34 @@ class IExecutionContext:
 
     @recorded
     def execute_async_v3(self, stream_handle: int) -> bool:
-        tensorrt.executions += 1
         assert type(stream_handle) is int and stream_handle, "the default stream would stop everything else"
         assert self._addresses.keys() == self._shapes.keys(), "a tensor has no memory"
+        addresses = dict(self._addresses)  # a graph computes on those it was recorded with
+        driver = ctypes.CDLL(tensorrt.driver)
+        recorded_work = ctypes.CFUNCTYPE(None)(lambda: self._compute(addresses) or self._fail(driver))
+        if driver.host_takes(recorded_work):
+            self._recorded.append(recorded_work)
+            return True
+        return self._compute(addresses)
+
+    @staticmethod
+    def _fail(driver: ctypes.CDLL) -> None:
+        ctypes.c_int.in_dll(driver, "host_work_failed").value = 1
+
+    def _compute(self, addresses: dict[str, int]) -> bool:
+        tensorrt.executions += 1
         if tensorrt.failing or (tensorrt.FAILURE and os.path.exists(tensorrt.FAILURE)):
             self._engine.logger.log(ILogger.Severity.ERROR, "Cuda failure: 719")
             return False
-        inputs = {name: self._array(name).copy() for name in self._engine.inputs}
+        arrays = {name: self._array(name, address) for name, address in addresses.items()}
+        inputs = {name: arrays[name].copy() for name in self._engine.inputs}
         names = [name for name in self._shapes if name not in inputs]
         for name, value in zip(names, self._engine.session.run(names, inputs), strict=True):
-            self._array(name)[...] = value
+            arrays[name][...] = value
         return True
 
-    def _array(self, name: str) -> np.ndarray:
+    def _array(self, name: str, address: int) -> np.ndarray:
         dtype = np.dtype(TYPES[self._engine.ports[name].type][1])
         size = int(np.prod(self._shapes[name])) * dtype.itemsize
-        memory = (ctypes.c_char * size).from_address(self._addresses[name])
+        memory = (ctypes.c_char * size).from_address(address)
         return np.frombuffer(memory, dtype).reshape(self._shapes[name])

@@ -46,7 +46,9 @@ def test_another_engine_takes_over_within_the_frame(tmp_path: Path, failure: Pat
         failure.touch()
         detector.works(T0 + S)  # the frame that failed is answered, and finds the object
         assert detector.status(T0 + S).engine == "openvino"
-        report = "engine tensorrt failed while running (TensorRT did not run: Cuda failure: 719); engine openvino runs"
+        report = (
+            "engine tensorrt failed while running (cuGraphLaunch: unspecified launch failure); engine openvino runs"
+        )
         detector.reported(report)
         failure.unlink()
         detector.works(T0 + 2 * S)
