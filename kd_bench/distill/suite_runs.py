@@ -36,7 +36,7 @@ BEV_HALF, MEMORY = ("encoder", "head"), ("fusion", "motion")  # parts of student
 class Settings:
     """What all arms of all suites share."""
 
-    steps: int = 1200
+    steps: int = 600
     batch: int = 8
     learning_rate: float = 2e-3
     warmup_steps: int = 60
