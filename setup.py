@@ -86,6 +86,7 @@ setup(
             "pipeline = kd_bench.stages.cli:pipeline",
             "parity = kd_bench.stages.cli:parity",
             "temporal = kd_bench.temporal:temporal",
+            "scheduling = kd_bench.scheduling.cli:scheduling",
             "soak = kd_bench.soak.cli:soak",
             "rigs = kd_bench.shifts.rigs:rigs",
             "robustness = kd_bench.shifts.conditions:robustness",
