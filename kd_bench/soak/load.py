@@ -23,7 +23,7 @@ from kd_perception.options.teacher import TeacherOptions
 SETTLE_S = 3.0  # after the first detections: caches, memory pools and the discovery of listeners
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
-RECORDER = "hard_sample_recorder"
+RECORDER, TEACHER = "hard_sample_recorder", "lidar_teacher"
 _domains = itertools.count(os.getpid())
 
 
@@ -44,7 +44,8 @@ class Load:
     """One run under load.
 
     seconds: its duration; frames: in order of arrival; images_lost: on the way, of all cameras; processes: usage by
-    name; counters: the detector's own, at the end; engine: its name; recorded: the recorder's counters, where one ran.
+    name; counters: the detector's own, at the end; engine: its name; recorded, taught: the recorder's and the teacher's
+    counters, where they ran.
     """
 
     seconds: float
@@ -54,6 +55,7 @@ class Load:
     counters: dict[str, str]
     engine: str
     recorded: dict[str, str] = field(default_factory=dict)
+    taught: dict[str, str] = field(default_factory=dict)
 
     @property
     def answered(self) -> list[LoadFrame]:
@@ -126,7 +128,8 @@ def run_load(
     frames = tuple(_frame(received_s - started_s, status) for received_s, status in statuses)
     lost = int(counters.get("images_lost", "0")) - lost_before
     engine = counters.get("engine", target.engine.name)
-    return Load(elapsed_s, frames, lost, watch.history, counters, engine, listener.reports.get(RECORDER, {}))
+    recorded, taught = (listener.reports.get(name, {}) for name in (RECORDER, TEACHER))
+    return Load(elapsed_s, frames, lost, watch.history, counters, engine, recorded, taught)
 
 
 def _listeners(cameras: Sequence[str], *, continual: bool) -> tuple[str, ...]:

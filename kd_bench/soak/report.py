@@ -15,6 +15,7 @@ STAGE_HEADINGS = ("stage", "alone p50 ms", "graph p50 ms", "p95", "p99", "p99 / 
 GRAPH_LATENCY = "end_to_end"
 FLAT_MB_PER_MINUTE = 1.0
 MAX_TAIL, MAX_OVERHEAD = 1.5, 1.2
+TEACHERS_OUTCOMES = ("answered", "dropped", "rejected", "blind")
 MAX_COST = 0.1  # of the student's rate, for teacher and recorder
 METHOD = """*End to end* is from the anchor image's arrival at the detector to the publication of its boxes: *wait*
 for the other cameras, *calibration* (rig and pose), *preprocess* (JPEG decode and resize), *inference*, *decode*,
@@ -84,10 +85,11 @@ def continual_verdict(overload: Load, learning: Load) -> str:
     """What teacher and recorder cost the student's rate, by two runs that offer more than it can process."""
     cost = 1.0 - learning.answered_hz / overload.answered_hz
     compared, kept = (int(learning.recorded.get(name, "0")) for name in ("frames_compared", "frames_kept"))
+    answered, *others = (int(learning.taught.get(f"frames_{name}", "0")) for name in TEACHERS_OUTCOMES)
     return (
         f"{_mark('continual', met=cost <= MAX_COST)} with teacher and recorder {learning.answered_hz:.1f} instead of "
-        f"{overload.answered_hz:.1f} frames/s, {cost:.1%} less (aim: at most {MAX_COST:.0%}); {compared} frames were "
-        f"compared and {kept} kept from start to end"
+        f"{overload.answered_hz:.1f} frames/s, {cost:.1%} less (aim: at most {MAX_COST:.0%}); from start to end the "
+        f"teacher answered {answered} of {answered + sum(others)} frames, {compared} were compared and {kept} kept"
     )
 
 

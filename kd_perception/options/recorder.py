@@ -57,6 +57,7 @@ class RecorderOptions:
         default=0.3,
         limits=(0.0, 1000.0),
     )
+    niceness: int = same_as(TeacherOptions, "niceness")
     interval_s: float = option("Least time between two kept frames, in s.", default=0.9, limits=(0.0, 3600.0))
     place_m: float = option(
         "How far the robot must have moved for the same disputes to be kept again, in m.",

@@ -27,7 +27,7 @@ class TeacherOptions:
         "Topics of the LiDARs' clouds; those of the first give frames their time.", default=("~/input/points",)
     )
     rate_hz: float = option(
-        "Most frames per second, of the newest clouds; clouds between them only join as sweeps; 0: every cloud.",
+        "Most frames per second, each begun after the one before is answered; other clouds join as sweeps. 0: no pace.",
         default=1.0,
         limits=(0.0, 100.0),
         argument="teacher_rate",
@@ -45,6 +45,11 @@ class TeacherOptions:
     score_threshold: float = same_as(DetectorOptions, "score_threshold")
     output_messages: tuple[Literal["kd", "vision", "autoware"], ...] = same_as(DetectorOptions, "output_messages")
     threads: int = same_as(DetectorOptions, "threads", default=1)  # the others are the cameras' detector's
+    niceness: int = option(
+        "How far the process steps back for others that want the processor, as nice(1) counts; read at its start.",
+        default=10,
+        limits=(0, 19),
+    )
     engine_cache: Path | None = same_as(DetectorOptions, "engine_cache")
     pose_wait_ms: float = option(
         "Longest wait for transforms and odometry, in ms after a cloud arrives.", default=200.0, limits=(0.0, 60000.0)

@@ -36,6 +36,11 @@ class ManagedNode(ProcessNode, Generic[Options]):
         declare_parameters(self, defaults)
         watch_parameters(self, self._kind, lambda: self.settings, self.follow)
 
+    @property
+    def niceness(self) -> int:
+        """The option of this name, of nodes that have it."""
+        return self.get_parameter("niceness").value if self.has_parameter("niceness") else 0
+
     @abstractmethod
     def configure(self, ending: ExitStack) -> None:
         """Open what lasts until cleanup, by `self.settings`; `ending` takes the calls that close it."""

@@ -20,6 +20,7 @@ from rclpy.signals import SignalHandlerOptions
 from kd_perception.errors import ConfigError
 from kd_perception.interrupts import ignore_all, stop_signals
 from kd_perception.nodes.common.parameter_files import unreadable_parameters
+from kd_perception.nodes.common.priority import lower_priority
 from kd_perception.resources import use_middleware_profile
 from kd_perception.ros.listeners import Listeners
 from kd_perception.shared_memory import remove_orphaned_segments
@@ -39,6 +40,11 @@ class ProcessNode(LifecycleNode):
     interrupted: ClassVar[threading.Event] = threading.Event()
     exit_code: int | None = None
 
+    @property
+    def niceness(self) -> int:
+        """How far the process steps back for others that want the processor; read when it starts."""
+        return 0
+
     def close(self) -> None:
         """Release threads and files; called once when the process ends, in whatever state the node is."""
 
@@ -53,6 +59,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     try:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = create()
+        lower_priority(node.niceness)
     except Exception as error:  # a bad command line or parameter file: rclpy has many exception types for them
         why = unreadable_parameters(sys.argv if arguments is None else arguments) or str(error)
         get_logger("start").error(f"the node cannot run: {why}; check its arguments and parameter files")

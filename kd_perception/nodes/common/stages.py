@@ -38,6 +38,7 @@ class OverlappedStages(Generic[Item]):
         self._engine_since_s: float | None = None
         self._prepare_s: deque[float] = deque(maxlen=RECENT)
         self._infer_s: deque[float] = deque(maxlen=RECENT)
+        self._at_work = 0  # items that were submitted, and neither replaced nor finished
         self._stopping = False
         self._changed = threading.Condition()
         self._to_infer: queue.Queue = queue.Queue(1)
@@ -49,10 +50,17 @@ class OverlappedStages(Generic[Item]):
         for thread in self._threads:
             thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no item waits or is worked on."""
+        with self._changed:
+            return self._at_work == 0
+
     def submit(self, item: Item) -> Item | None:
         """Offer an item; returns the one that it replaced, which will not be worked on."""
         with self._changed:
             replaced, self._waiting = self._waiting, item
+            self._at_work += replaced is None
             self._changed.notify_all()
             return replaced
 
@@ -124,3 +132,5 @@ class OverlappedStages(Generic[Item]):
     def _run_finish(self) -> None:
         while (entry := self._to_finish.get()) is not _END:
             self._finish(*entry)
+            with self._changed:
+                self._at_work -= 1

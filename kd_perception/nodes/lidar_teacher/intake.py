@@ -107,14 +107,19 @@ class CloudIntake:
         if reset:
             self._to.poses.forget_after(stamp_ns)
             self._health.problem("resets", reset)
-        if lidar == 0 and self._to.pace.due(now_s):
+        if lidar == 0 and self._may_begin() and self._to.pace.due(now_s):
             self._begin(FrameRecord(stamp_ns, now_s, messages=(cloud,)))
+
+    def _may_begin(self) -> bool:
+        """With a pace every frame that begins is answered, on fresh clouds: it waits for the one before. Without one
+        the newest cloud wins."""
+        return not self._to.pace.rate_hz or self._to.stages.idle
 
     def _begin(self, record: FrameRecord[KeptCloud]) -> None:
         replaced = self._to.stages.submit(record)
         if replaced is not None:
             reason = "a newer cloud came while the teacher was busy"
-            self._health.problem("frames_overtaken", f"more frames come than can be processed: {reason}; lower rate_hz")
+            self._health.problem("frames_overtaken", f"more frames come than can be processed: {reason}; set rate_hz")
             self._reports.reporter.dropped(replaced, reason)
 
     def _receive_odometry(self, message: Odometry) -> None:

@@ -50,10 +50,11 @@ def test_each_aim_that_is_missed_is_named(load, missed):
 @pytest.mark.parametrize("answered, start", [(570, "met"), (500, "MISSED")])
 def test_teacher_and_recorder_may_cost_a_tenth(answered, start):
     learning = replace(run([50.0] * answered), recorded={"frames_compared": "20", "frames_kept": "7"})
+    learning = replace(learning, taught={"frames_answered": "21", "frames_dropped": "2"})
     overload = run([50.0] * 600)
     sentence = continual_verdict(overload, learning)
     assert sentence.startswith(f"{start}: continual: with teacher and recorder {answered / 60:.1f} instead of 10.0")
-    assert "20 frames were compared and 7 kept" in sentence
+    assert "the teacher answered 21 of 23 frames, 20 were compared and 7 kept" in sentence
     text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning)
     assert f"- {sentence}\n" in text and f"| the same with teacher and recorder | {answered / 60:.1f} |" in text
 

@@ -1,6 +1,7 @@
 """Overlapped stages: they run side by side, keep the order, never queue, and hand errors on in order."""
 
 import threading
+import time
 
 import pytest
 
@@ -68,9 +69,13 @@ def test_nothing_queues_and_the_newest_wins(gates):
     assert stages.submit(3) is None
     assert [stages.submit(item) for item in range(4, 9)] == [3, 4, 5, 6, 7]
     assert prepare.begun == [1, 2]
+    assert not stages.idle
     infer.let("all")
     infer.wait(1, 2, 8)
     finish.wait(1, 2, 8)
+    deadline_s = time.monotonic() + LONG
+    while not stages.idle:
+        assert time.monotonic() < deadline_s, "what was replaced counts no more"
 
 
 def test_errors_are_handed_on_in_order_and_end_nothing():
