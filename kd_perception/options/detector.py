@@ -86,6 +86,18 @@ class DetectorOptions:
         limits=(0.0, 600000.0),
         live=True,
     )
+    deadline_ms: float = option(
+        "Longest time from the anchor image's arrival to its boxes, in ms; a governor keeps it, doing less. 0: none.",
+        default=0.0,
+        limits=(0.0, 60000.0),
+    )
+    fewest_frames: int = option(
+        "To keep deadline_ms, at least one frame of so many is answered.", default=3, limits=(1, 100)
+    )
+    lighter_students: tuple[str, ...] = option(
+        "Student files, each faster than the one before, that stand in to keep deadline_ms once frames are fewest.",
+        default=(),
+    )
     stage_folder: Path | None = option(
         "Folder for pixels, tables, outputs and boxes of the first 200 frames, for kd parity; by default none.",
         default=None,
@@ -100,10 +112,13 @@ class DetectorOptions:
     )
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for names that make no rig: none, one twice, two of the same topic."""
+        """Raises ConfigError for names that make no rig (none, one twice, two of the same topic), and for lighter
+        students that nobody would ask."""
         if not self.camera_names:
             raise ConfigError("no camera is named; name those of the rig, the anchor first")
         camera_topics(self.camera_names, self.camera_topics, self.image_topic)
+        if self.lighter_students and not self.deadline_ms:
+            raise ConfigError("lighter_students stand in to keep deadline_ms, which is 0; set it, or leave them out")
 
     @property
     def student_file(self) -> Path:

@@ -1,11 +1,12 @@
 """Which student answers a frame while another one takes its place: a frame is prepared and inferred by one pipeline.
 
 The pipeline before stays open, although that takes the memory of a second student: its file may have been replaced in
-place, and going back must work at once, in the very frame in which the new one fails.
+place, and going back must work at once, in the very frame in which the new one fails. So do the lighter ones, which
+stand in for the chosen one while its frames take too long.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kd_perception.engines.protocol import ignore
@@ -15,26 +16,46 @@ from kd_perception.runtime.pipeline import Pipeline
 
 
 class PipelineExchange:
-    """The pipeline that runs, and the one before it.
+    """The pipeline that was chosen, the one before it, and lighter ones that stand in for the chosen one.
 
     One thread prepares frames, another infers them in the same order; pipelines may be exchanged from any.
     failures: one sentence for each engine and each student given up while running.
     """
 
-    def __init__(self, pipeline: Pipeline, went_back: Callable[[str], object] = ignore) -> None:
-        """`went_back`: called in the inferring thread with a sentence when a student has failed, and the one before
-        runs again."""
+    def __init__(
+        self, pipeline: Pipeline, went_back: Callable[[str], object] = ignore, lighter: Sequence[Pipeline] = ()
+    ) -> None:
+        """`went_back`: called in the inferring thread with a sentence when a student has failed, and another one runs
+        in its place; lighter: in the order of `lighten`."""
         self.failures: tuple[str, ...] = ()
         self._held: tuple[Pipeline, Pipeline | None] = (pipeline, None)  # replaced as a whole, read without a lock
+        self._lighter: tuple[Pipeline | None, ...] = tuple(lighter)  # None where one has failed
+        self._stand_in = 0  # number of the lighter one that gets frames, 0 for the chosen one
         self._went_back = went_back
         self._changing = threading.Lock()
         self._preparing = threading.Lock()  # a pipeline prepares one frame at a time, and is not closed meanwhile
         self._inferred = pipeline  # by which the last frame was
 
     @property
+    def chosen(self) -> Pipeline:
+        """The pipeline that a user has chosen: it gets the next frame unless a lighter one stands in."""
+        return self._held[0]
+
+    @property
     def current(self) -> Pipeline:
         """The pipeline that gets the next frame."""
-        return self._held[0]
+        number = self._stand_in
+        return (self._lighter[number - 1] if number else None) or self.chosen
+
+    @property
+    def lighter(self) -> tuple[Pipeline, ...]:
+        """The lighter pipelines that have not failed."""
+        return tuple(filter(None, self._lighter))
+
+    def lighten(self, number: int) -> None:
+        """Let this lighter pipeline, from 1 on, get the frames that are prepared from now on; 0: the chosen one. In the
+        place of one that has failed the chosen one gets them, too."""
+        self._stand_in = number
 
     @property
     def before(self) -> Pipeline | None:
@@ -44,7 +65,7 @@ class PipelineExchange:
     def set_score_threshold(self, threshold: float) -> None:
         """Lowest score of a box, whichever student finds it."""
         with self._changing:
-            for pipeline in filter(None, self._held):
+            for pipeline in self._open():
                 pipeline.score_threshold = threshold
 
     def restart(self, reason: str) -> None:
@@ -68,7 +89,7 @@ class PipelineExchange:
         """
         while True:
             pipeline = record.pipeline
-            if pipeline is None or pipeline not in self._held:
+            if pipeline is None or pipeline not in self._open():
                 with self.preparing(record) as pipeline:
                     pipeline.set_rig(record.cameras)
                     pipeline.prepare(record)
@@ -104,8 +125,11 @@ class PipelineExchange:
 
     def close(self) -> None:
         """Close what is held."""
-        for pipeline in filter(None, self._held):
+        for pipeline in self._open():
             pipeline.close()
+
+    def _open(self) -> list[Pipeline]:
+        return [*filter(None, self._held), *self.lighter]
 
     def _infer(self, pipeline: Pipeline, record: FrameRecord, reset_cause: str) -> None:
         reasons = [reset_cause] if reset_cause else []
@@ -126,14 +150,16 @@ class PipelineExchange:
         """Whether another pipeline is there for the frame at which this one has failed."""
         with self._changing:
             current, before = self._held
-            if failed is not current:
+            if failed in self._lighter:
+                self._lighter = tuple(None if pipeline is failed else pipeline for pipeline in self._lighter)
+            elif failed is not current:
                 return True
-            if before is None:
+            elif before is None:
                 return False
-            self._held = (before, None)
-        sentence = (
-            f"student {failed.student.model_id} failed while running ({error}); {before.student.model_id} runs again"
-        )
+            else:
+                self._held = (before, None)
+        runs = self.current.student.model_id
+        sentence = f"student {failed.student.model_id} failed while running ({error}); {runs} runs again"
         self.failures += (sentence,)
         self.retire(failed)
         self._went_back(sentence)

@@ -4,7 +4,7 @@ Nothing that arrives ends the node: what cannot be used is counted, reported in 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -37,12 +37,13 @@ AHEAD_OF_CLOCK_NS = 200_000_000  # a stamp further ahead of a clock that went ba
 
 @dataclass(frozen=True)
 class Receivers:
-    """Who gets what arrives."""
+    """Who gets what arrives; left_out: why the next frame is not worked on, '' if it is."""
 
     rig_source: RigSource
     poses: PoseSource
     watch: CameraWatch
     stages: OverlappedStages[FrameRecord[ReceivedImage]]
+    left_out: Callable[[], str] = str
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,10 @@ class Intake:
         for record in result.frames:
             self._arrivals.framed(record, time.monotonic())
             record.resets, record.reset_cause = self._resets, self._reset_reason
+            left_out = self._to.left_out()
+            if left_out:
+                reporter.dropped(record, left_out)
+                continue
             replaced = self._to.stages.submit(record)
             if replaced is not None:
                 reason = "a newer frame came while the detector was busy"

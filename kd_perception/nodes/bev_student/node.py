@@ -7,12 +7,14 @@ newest frame, while somebody listens (`stages`).
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from kd_perception.engines.protocol import ignore
 from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
-from kd_perception.nodes.bev_student.detection import FrameDetector
+from kd_perception.nodes.bev_student.detection import Frame, FrameDetector
+from kd_perception.nodes.bev_student.governing import Governing, open_lighter
 from kd_perception.nodes.bev_student.intake import Intake, Receivers, Reports
 from kd_perception.nodes.bev_student.student_swaps import StudentSwaps
 from kd_perception.nodes.bev_student.swap_services import SwapServices
@@ -26,12 +28,11 @@ from kd_perception.nodes.common.reporting import FrameReporter
 from kd_perception.nodes.common.stages import OverlappedStages
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.ros.camera_topics import camera_topics
-from kd_perception.ros.received import ReceivedImage
 from kd_perception.ros.rectified import rectified_cameras
 from kd_perception.ros.rig_source import RigSource
 from kd_perception.ros.tf import open_transforms
 from kd_perception.runtime.camera_motion import CameraMotion
-from kd_perception.runtime.frame import FrameRecord
+from kd_perception.runtime.governor import Governor, work_levels
 from kd_perception.runtime.ignore_mask import load_ignore_masks
 from kd_perception.runtime.pipeline import Pipeline, PipelineOptions
 from kd_perception.runtime.pipeline_exchange import PipelineExchange
@@ -59,6 +60,9 @@ class BevStudent(ManagedNode[DetectorOptions]):
         student = load_student(p.student_file)
         pipeline = self._open_pipeline(student)
         ending.callback(pipeline.close)
+        lighter = open_lighter(p.lighter_students, student.spec, len(p.camera_names), self._open_pipeline)
+        for stand_in in lighter:
+            ending.callback(stand_in.close)
         if p.build_only:
             self._end_after_build(pipeline.engine.not_kept)
         health = Health(self, _delay_monitor(p))
@@ -66,7 +70,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
         outputs = Outputs(self, formats, frame_id=p.base_frame, camera_names=p.camera_names, model=student.model_id)
         ending.callback(outputs.close)
         self._swap_services = SwapServices(self, health, outputs)
-        self._students = students = PipelineExchange(pipeline, self._swap_services.failed)
+        self._students = students = PipelineExchange(pipeline, self._swap_services.failed, lighter)
         ending.callback(students.close)
         swaps = StudentSwaps(students, len(p.camera_names), self._open_pipeline, self._swap_services.tell)
         self._swap_services.open(students, swaps, ending)
@@ -76,7 +80,7 @@ class BevStudent(ManagedNode[DetectorOptions]):
 
     def activate(self, ending: ExitStack) -> None:
         """Start listening, once the expected subscribers are there."""
-        p, outputs, reporter = self.settings, self._reports.outputs, self._reports.reporter
+        p, outputs = self.settings, self._reports.outputs
         problem = wait_for_subscribers(
             self, p.wait_for_subscribers, outputs.named, p.subscriber_timeout_s, lambda: False
         )
@@ -100,9 +104,13 @@ class BevStudent(ManagedNode[DetectorOptions]):
         motion = CameraMotion(poses.lookup) if p.camera_motion else None
         deadline_s = p.sync_deadline_ms / 1e3
         detector = FrameDetector(self._students, rig_source, poses, watch, deadline_s=deadline_s, camera_motion=motion)
-        stages = OverlappedStages(detector.prepare, detector.infer, reporter.finished)
+        governing = self._governing()
+        stages = OverlappedStages(detector.prepare, detector.infer, partial(self._report, governing))
         ending.callback(self._finish, detector, stages)
-        Intake(self, self._topics, Receivers(rig_source, poses, watch, stages), self._reports).listen(ending)
+        receivers = Receivers(rig_source, poses, watch, stages)
+        if governing is not None:
+            receivers = replace(receivers, left_out=governing.left_out)
+        Intake(self, self._topics, receivers, self._reports).listen(ending)
 
     def follow(self, settings: DetectorOptions) -> None:
         """See ManagedNode."""
@@ -132,12 +140,26 @@ class BevStudent(ManagedNode[DetectorOptions]):
         log(f"{student.model_id} is open on {pipeline.engine.name} for {len(p.camera_names)} cameras")
         return pipeline
 
+    def _governing(self) -> Governing | None:
+        """What keeps the deadline; None without one."""
+        p = self.settings
+        if not p.deadline_ms:
+            return None
+        governor = Governor(work_levels(p.fewest_frames, 1 + len(p.lighter_students)), p.deadline_ms)
+        return Governing(governor, self._students, self._reports.health, self.get_logger().info)
+
+    def _report(self, governing: Governing | None, record: Frame, error: Exception | None) -> None:
+        """The last stage of a frame."""
+        self._reports.reporter.finished(record, error)
+        if governing is not None:
+            governing.answered(record)
+
     def _end_after_build(self, not_kept: str) -> None:
         if not_kept:
             self.get_logger().error(not_kept)
         self.exit_code = 1 if not_kept else 0
 
-    def _finish(self, detector: FrameDetector, stages: OverlappedStages[FrameRecord[ReceivedImage]]) -> None:
+    def _finish(self, detector: FrameDetector, stages: OverlappedStages[Frame]) -> None:
         """Finish the frames at work."""
         detector.stop_waiting()
         waiting = stages.stop()

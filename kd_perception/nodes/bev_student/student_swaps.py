@@ -76,10 +76,10 @@ class StudentSwaps:
     def back(self) -> str:
         """Have the student before run, at once; returns a sentence, raises StudentError if there is none."""
         with self._lock:
-            left = self._students.current.student.model_id
+            left = self._students.chosen.student.model_id
             self._students.back()
             replaced, self._newest = self._newest, None
-            sentence = f"{self._students.current.student.model_id} runs again instead of {left}, as was asked"
+            sentence = f"{self._students.chosen.student.model_id} runs again instead of {left}, as was asked"
         self._tell_replaced(replaced)
         self._tell(SwapResult(done=True, sentence=sentence))
         return sentence
@@ -110,21 +110,23 @@ class StudentSwaps:
             if request is not self._newest:
                 return
             self._newest = None
-        runs = self._students.current.student.model_id
+        runs = self._students.chosen.student.model_id
         self._tell(SwapResult(done=False, sentence=f"{request.file} was not taken, {runs} goes on: {reason}"))
 
     def _swap(self, request: _Request) -> str:
         """Prepare the file and exchange; again if it was replaced meanwhile. Returns a sentence."""
         started_s = time.monotonic()
         student = load_student(request.file)
-        while student.sha256 != self._students.current.student.sha256:
-            check_successor(self._students.current.student.spec, student)
+        while student.sha256 != self._students.chosen.student.sha256:
+            check_successor(self._students.chosen.student.spec, student)
+            for lighter in self._students.lighter:
+                check_stand_in(student.spec, lighter.student)
             with ExitStack() as ending:
                 pipeline = self._prepared(student, request, ending)
                 student = load_student(request.file)
                 if student.sha256 != pipeline.student.sha256:
                     continue
-                left, dropped = self._students.current.student, self._end(request, pipeline)
+                left, dropped = self._students.chosen.student, self._end(request, pipeline)
                 ending.pop_all()
             if dropped is not None:
                 self._students.retire(dropped)
@@ -170,3 +172,11 @@ def check_successor(running: StudentSpec, student: Student) -> None:
         raise StudentError(f"it does not find {', '.join(lost)}, which the running student finds; {again}")
     if student.spec.grid != running.grid:
         raise StudentError(f"its grid is {student.spec.grid}, the running student's is {running.grid}; {again}")
+
+
+def check_stand_in(running: StudentSpec, lighter: Student) -> None:
+    """Raise StudentError if a lighter student cannot take over from the running one while who listens goes on."""
+    try:
+        check_successor(running, lighter)
+    except StudentError as error:
+        raise StudentError(f"lighter student {lighter.model_id} cannot stand in: {error}") from error

@@ -90,7 +90,7 @@ class SwapServices:
 
     def _show(self) -> None:
         """Which student runs since when, and which is kept."""
-        running, before = self._students.current, self._students.before
+        running, before = self._students.chosen, self._students.before
         if running.student.model_id != self._model:
             self._model = self._outputs.model = running.student.model_id
             since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -98,7 +98,7 @@ class SwapServices:
         self._health.detail({"model_before": "none" if before is None else before.student.model_id})
 
     def _name_what_runs(self) -> None:
-        settings, runs = self._node.settings, self._students.current.student.path
+        settings, runs = self._node.settings, self._students.chosen.student.path
         try:
             named = student_path(settings.student_file)
         except KdError:

@@ -69,6 +69,7 @@ class Health:
         self._counts: Counter[str] = Counter()
         self._details: dict[str, str] = {}
         self._problems: dict[str, tuple[float, str]] = {}  # kind -> when it came last, sentence
+        self._standing: dict[str, str] = {}
         self._last_sentence = ""
         self._logged_s: dict[str, float] = {}
         self._delay = delay
@@ -108,6 +109,11 @@ class Health:
                 self._logged_s[kind] = now_s
         if log:
             self._node.get_logger().warning(sentence)
+
+    def standing(self, kind: str, sentence: str) -> None:
+        """Warn with this sentence from now on, until another one of its kind, or '', takes its place."""
+        with self._lock:
+            self._standing[kind] = sentence
 
     def processed(self, processing_ms: float) -> None:
         """Report how long one frame took, in ms."""
@@ -166,7 +172,7 @@ class Health:
         """The worst level, and what there is to say."""
         oldest_s = self._now() - PROBLEM_S
         self._problems = {kind: entry for kind, entry in self._problems.items() if entry[0] > oldest_s}
-        texts = [sentence for _, sentence in self._problems.values()]
+        texts = [*(sentence for _, sentence in self._problems.values()), *filter(None, self._standing.values())]
         levels = [WARN] * bool(texts)
         if self._delay is not None and self._delay.text:
             levels.append(self._delay.level)

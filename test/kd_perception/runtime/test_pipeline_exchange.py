@@ -155,6 +155,27 @@ def test_frames_of_a_pipeline_that_two_exchanges_have_dropped_are_prepared_again
     assert names(drive.inferred(record), drive.inferred()) == ["third", "third"]
 
 
+def test_lighter_students_stand_in_until_they_fail_and_what_is_chosen_goes_its_own_way(held):
+    told = []
+    students = PipelineExchange(held["first"], told.append, [held["second"]])
+    drive = Drive(students)
+    students.set_score_threshold(0.7)
+    assert held["second"].score_threshold == 0.7
+    waiting = drive.prepared()
+    students.lighten(1)
+    assert students.current is held["second"] and students.chosen is held["first"]
+    first = drive.inferred(waiting)
+    assert names(first, drive.inferred()) == ["first", "second"]
+    students.exchange(held["third"])
+    assert names(drive.inferred()) == ["second"], "a swap waits for the level"
+    held["second"].engine.broken = True
+    assert names(drive.inferred(), drive.inferred()) == ["third", "third"], "the very frame is answered"
+    assert told == ["student second@second failed while running (the board has no power); third@third runs again"]
+    assert students.lighter == () and students.before is held["first"]
+    students.lighten(0)
+    assert names(drive.inferred()) == ["third"]
+
+
 def test_failures_of_engines_stay_told_across_exchanges(held):
     def opened(name):
         engine = SteadyEngine()
