@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.config.continual import ContinualConfig
 from kd_training.config.experiment import AnyConfig, LabelTrainConfig, TeacherTrainConfig
+from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
 from kd_training.config.sections import DataRoot, PseudoConfig
 
 DIGITS = 16  # of a digest
@@ -25,7 +26,11 @@ class YoungerKey(NamedTuple):
     before: Any
 
 
-YOUNGER_KEYS: tuple[YoungerKey, ...] = ()
+YOUNGER_KEYS: tuple[YoungerKey, ...] = (
+    YoungerKey("distill", "channel_groups", asdict(ChannelGroupsConfig())),
+    YoungerKey("distill", "volume_attention", asdict(VolumeAttentionConfig())),
+    YoungerKey("distill", "object_weights", asdict(ObjectWeightsConfig())),
+)
 YOUNGER_SECTIONS = {"continual": ContinualConfig()}  # and the values that mean what runs without the section did
 
 

@@ -9,6 +9,8 @@ from enum import Enum
 
 from omegaconf import MISSING
 
+from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
+
 
 class AttentionSource(Enum):
     """Whose features decide where imitation counts."""
@@ -152,6 +154,9 @@ class DistillConfig:
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     pearson: PearsonConfig = field(default_factory=PearsonConfig)
+    channel_groups: ChannelGroupsConfig = field(default_factory=ChannelGroupsConfig)
+    volume_attention: VolumeAttentionConfig = field(default_factory=VolumeAttentionConfig)
+    object_weights: ObjectWeightsConfig = field(default_factory=ObjectWeightsConfig)
     labels: LabelFeatureConfig = field(default_factory=LabelFeatureConfig)
     cross_head: CrossHeadConfig = field(default_factory=CrossHeadConfig)
     response: ResponseConfig = field(default_factory=ResponseConfig)

@@ -14,14 +14,17 @@ from kd_training.config.distill import DistillConfig, LayerPair
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.adapters import build_adapter
 from kd_training.distill.fit import Side, check_fit, reads_layers
+from kd_training.distill.terms.channel_groups import ChannelGroupTerm
 from kd_training.distill.terms.cross_head import CrossHeadTerm
 from kd_training.distill.terms.features import AttentionTerm, FeatureTerm
+from kd_training.distill.terms.object_weights import ObjectWeightTerm
 from kd_training.distill.terms.pearson import PearsonTerm
 from kd_training.distill.terms.ray_contrast import RayContrastTerm
 from kd_training.distill.terms.relation import RelationTerm
 from kd_training.distill.terms.response import BoxTerm, HeatmapTerm
 from kd_training.distill.terms.term import AdaptedLayer, ComparedBatch, Term, TermValue
 from kd_training.distill.terms.thirds import ThirdOf, ThirdTerm
+from kd_training.distill.terms.volume_attention import VolumeAttentionTerm
 
 
 class Distilled(NamedTuple):
@@ -117,6 +120,7 @@ def build_terms(config: DistillConfig, student: Side, teacher: Side) -> tuple[Te
     """The terms that have a weight: those of distill.layers layer by layer, then the others."""
     return (
         *_layered_terms(config, student.grid),
+        *_more_layered_terms(config, student.grid, teacher.heights),
         *_thirds(config, student, teacher),
         *_others(config, student, teacher),
     )
@@ -131,6 +135,17 @@ def _layered_terms(config: DistillConfig, grid: BevGrid) -> Iterator[Term]:
             yield AttentionTerm(pair, config.attention)
         if config.pearson.weight > 0:
             yield PearsonTerm(pair, config.pearson)
+
+
+def _more_layered_terms(config: DistillConfig, grid: BevGrid, heights: Mapping[str, int]) -> Iterator[Term]:
+    """Groups of channels, attention in three dimensions, and boxes by size and distance."""
+    for pair in config.layers:
+        if config.channel_groups.weight > 0:
+            yield ChannelGroupTerm(pair, config.channel_groups)
+        if config.volume_attention.weight > 0:
+            yield VolumeAttentionTerm(pair, config.volume_attention, heights.get(pair.teacher, 1))
+        if config.object_weights.weight > 0:
+            yield ObjectWeightTerm(pair, config.object_weights, grid)
 
 
 def _thirds(config: DistillConfig, student: Side, teacher: Side) -> Iterator[Term]:

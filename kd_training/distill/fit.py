@@ -1,13 +1,15 @@
 """Checks that a teacher and a student fit together, and that the configuration names layers they have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import NamedTuple
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.grid import BevGrid
 from kd_training.config.distill import DistillConfig, LayerPair
+from kd_training.distill.feature_checks import check_feature_terms
 from kd_training.distill.head import task_heads
 from kd_training.models.center_head import PRE_HEAD, SHARED, CenterHead
 
@@ -16,7 +18,7 @@ class Side(NamedTuple):
     """One detector as distillation sees it.
 
     name: in messages; grid: its BEV grid; classes: what its head tells apart; channels: of its BEV features, by name;
-    head: its head.
+    head: its head; heights: how many the channels of a layer stack, by name, where there are any.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Side(NamedTuple):
     classes: ClassList
     channels: dict[str, int]
     head: CenterHead
+    heights: Mapping[str, int] = MappingProxyType({})
 
 
 def check_fit(config: DistillConfig, student: Side, teacher: Side) -> None:
@@ -32,6 +35,7 @@ def check_fit(config: DistillConfig, student: Side, teacher: Side) -> None:
     _check_classes(student, teacher)
     _check_layers(config, student, teacher)
     _check_terms(config)
+    check_feature_terms(config, teacher.channels)
     _check_codings(config, student, teacher)
     _check_thirds(config, student, teacher)
     if config.inherit_head:
@@ -105,6 +109,9 @@ def _layered_weights(config: DistillConfig) -> dict[str, float]:
         "feature.weight": config.feature.weight,
         "attention.weight": config.attention.weight,
         "pearson.weight": config.pearson.weight,
+        "channel_groups.weight": config.channel_groups.weight,
+        "volume_attention.weight": config.volume_attention.weight,
+        "object_weights.weight": config.object_weights.weight,
     }
 
 
@@ -169,7 +176,7 @@ def _check_thirds(config: DistillConfig, student: Side, teacher: Side) -> None:
         raise ConfigError("distill.labels has a weight but no layers; name pairs, or set distill.labels.weight=0")
     _check_pairs("distill.labels.layers", labels.layers, student, teacher)
     for index, pair in enumerate(labels.layers):
-        if labels.weight > 0 and pair.teacher in (PRE_HEAD, SHARED):
+        if labels.weight > 0 and pair.teacher in (PRE_HEAD, SHARED, *teacher.heights):
             raise ConfigError(
                 f"distill.labels.layers.{index}.teacher is {pair.teacher}, but label features stand in for the "
                 "teacher's backbone; name one of its blocks"

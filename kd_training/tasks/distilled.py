@@ -41,7 +41,14 @@ class DistillTask(StudentTask):
         self.distiller = Distiller(
             distill,
             Side(self.name, spec.grid, spec.classes, self.model.feature_channels, self.model.head),
-            Side(teacher.config.name, teacher.grid, teacher.classes, teacher.feature_channels, teacher.head),
+            Side(
+                teacher.config.name,
+                teacher.grid,
+                teacher.classes,
+                teacher.feature_channels,
+                teacher.head,
+                teacher.layer_heights,
+            ),
             self.labels,
         )
         self.shared_layers = self.model.shared_layers()

@@ -8,6 +8,7 @@ from kd_training.config.distill import LayerPair, PearsonConfig
 from kd_training.distill.terms.term import ComparedBatch, TermValue
 
 LEAST_VARIANCE = 1e-6  # of a channel: a dead one stays near 0 instead of becoming noise
+OVER = (0, 2, 3)  # rigs and cells
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class PearsonTerm:
     def __call__(self, batch: ComparedBatch) -> TermValue:
         """The loss alone."""
         layer = batch.layers[self.pair.student]
-        difference = standardised(layer.teacher) - standardised(layer.student)
+        difference = standardised(layer.teacher, OVER) - standardised(layer.student, OVER)
         return TermValue(self.config.weight * difference.square().mean())
 
 
-def standardised(features: Tensor) -> Tensor:
-    """Features (B, C, rows, columns), each channel with mean 0 and variance 1 over rigs and cells."""
-    variance, mean = features.var(dim=(0, 2, 3), correction=0, keepdim=True), features.mean(dim=(0, 2, 3), keepdim=True)
+def standardised(features: Tensor, over: tuple[int, ...]) -> Tensor:
+    """Features of any shape with mean 0 and variance 1 over these of their dimensions."""
+    variance, mean = features.var(dim=over, correction=0, keepdim=True), features.mean(dim=over, keepdim=True)
     return (features - mean) / (variance + LEAST_VARIANCE).sqrt()

@@ -28,15 +28,20 @@ def box_footprints(
     boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int], device: torch.device
 ) -> BoxFootprints:
     """BoxFootprints of each rig's boxes on a raster of `shape` (rows, columns) over the grid's extent."""
-    scale = np.zeros((len(boxes), *shape), np.float32)
-    rig = np.repeat(np.arange(len(boxes)), [len(entry) for entry in boxes])
-    together = Boxes.concatenate(boxes)
-    covered = covered_cells(together, grid, shape)
-    length, width = _sizes_in_cells(together, grid, shape)
+    length, width = _sizes_in_cells(Boxes.concatenate(boxes), grid, shape)
     value = 1.0 / np.sqrt(np.maximum(length * width, 1.0))
-    np.maximum.at(scale, (rig[covered.box], covered.row, covered.column), value[covered.box])
-    scale = torch.from_numpy(scale).to(device)
+    scale = torch.from_numpy(painted(value, boxes, grid, shape)).to(device)
     return BoxFootprints(scale > 0.0, scale)
+
+
+def painted(values: np.ndarray, boxes: Sequence[Boxes], grid: BevGrid, shape: tuple[int, int]) -> np.ndarray:
+    """Values (K,) above 0 of all rigs' boxes in the cells that they cover, (B, *shape) float32: the largest where boxes
+    overlap, 0 outside."""
+    raster = np.zeros((len(boxes), *shape), np.float32)
+    rig = np.repeat(np.arange(len(boxes)), [len(entry) for entry in boxes])
+    covered = covered_cells(Boxes.concatenate(boxes), grid, shape)
+    np.maximum.at(raster, (rig[covered.box], covered.row, covered.column), values[covered.box])
+    return raster
 
 
 def false_positives(teacher: Tensor, truth: Tensor, inside: Tensor, threshold: float) -> Tensor:

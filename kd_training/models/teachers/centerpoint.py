@@ -15,12 +15,15 @@ from kd_training.models.teachers.encoders import check_sizes, make_encoder
 from kd_training.models.teachers.network_axes import from_network, to_network
 from kd_training.models.teachers.second import SecondBackbone, SecondNeck
 
+VOLUME = "volume"
+
 
 class CenterPoint(nn.Module):
     """A LiDAR teacher on the student's BEV grid (`grid`).
 
     Its features are "block1" at the grid's resolution, "block2" at half of it and, with three blocks, "block0" at
-    twice. "pre_head" and the head's "shared" are at the grid's.
+    twice. "pre_head" and the head's "shared" are at the grid's, and so is the "volume" that an encoder of voxels makes:
+    the heights of a channel (`layer_heights`) are channels in a row.
 
     added_modules: groups of modules, by prefix, that add nothing at first. Weights of a teacher without virtual points
     may lack such a group as a whole.
@@ -37,6 +40,8 @@ class CenterPoint(nn.Module):
         made = make_encoder(config, len(self.classes))
         self.encoder_name = made.name
         self.add_module(made.name, made.encoder)  # weights say what they encode
+        self.volume_channels = made.channels if made.heights else 0
+        self.layer_heights = {VOLUME: made.heights} if made.heights else {}
         self.backbone = SecondBackbone(
             made.channels, config.block_channels, config.block_layers, first_stride=made.first_stride
         )
@@ -51,12 +56,16 @@ class CenterPoint(nn.Module):
         """Channels of the features by name."""
         levels = dict(zip(self.level_names, self.config.block_channels, strict=True))
         before = self.config.neck_channels * len(self.level_names)
-        return {**levels, PRE_HEAD: before, SHARED: self.head.shared_channels}
+        volume = {VOLUME: self.volume_channels} if self.volume_channels else {}
+        return {**volume, **levels, PRE_HEAD: before, SHARED: self.head.shared_channels}
 
     def train_forward(self, points: PointBatch, rigs: int) -> DetectorOutputs:
         """A batch of `rigs` clouds -> predictions and features; shapes in DetectorOutputs."""
         seen = self.encoder(to_network(points, self.config), rigs)
-        return self.from_levels(from_network(self.backbone(seen), self.config))
+        outputs = self.from_levels(from_network(self.backbone(seen), self.config))
+        if self.volume_channels:
+            outputs.features[VOLUME] = from_network([seen], self.config)[0]
+        return outputs
 
     @property
     def encoder(self) -> nn.Module:

@@ -13,12 +13,14 @@ from kd_training.models.teachers.voxels import VoxelEncoder, layers_out, voxel_r
 
 
 class MadeEncoder(NamedTuple):
-    """An encoder, its name among the weights, the channels of its map, and the stride of the block behind it."""
+    """An encoder, its name among the weights, the channels of its map, the stride of the block behind it, and how many
+    heights those channels stack: 0 of a map that has none."""
 
     name: str
     encoder: nn.Module
     channels: int
     first_stride: int
+    heights: int = 0
 
 
 def make_encoder(config: TeacherModelConfig, classes: int) -> MadeEncoder:
@@ -28,7 +30,8 @@ def make_encoder(config: TeacherModelConfig, classes: int) -> MadeEncoder:
     if config.voxels.height:
         voxels = voxel_raster(raster, config)
         encoder = VoxelEncoder(voxels, config, virtual=virtual)
-        return MadeEncoder("voxels", encoder, config.voxels.outgoing * layers_out(voxels, config), 1)
+        heights = layers_out(voxels, config)
+        return MadeEncoder("voxels", encoder, config.voxels.outgoing * heights, 1, heights)
     if config.published_pillars.layers:
         encoder = PublishedPillarEncoder(raster, config)
     else:

@@ -27,16 +27,22 @@ from kd_training.config.distill import (
     RelationConfig,
     ResponseConfig,
 )
+from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.distill.distiller import Distilled, Distiller
 from kd_training.distill.terms.attention import energy
 
 EVERYTHING = DistillConfig(
     pearson=PearsonConfig(weight=1.0),
+    channel_groups=ChannelGroupsConfig(weight=1.0),
+    volume_attention=VolumeAttentionConfig(weight=1.0),
+    object_weights=ObjectWeightsConfig(weight=1.0),
     response=ResponseConfig(heatmap=1.0, boxes=0.5),
     relation=RelationConfig(weight=2.0),
 )
+UNNORMALISED = replace(EVERYTHING, pearson=PearsonConfig(), channel_groups=ChannelGroupsConfig())
 LAYERS = ("half", "quarter", "pre_head")
+LAYERED = ("feature", "attention", "pearson", "channel_groups", "volume_attention", "object_weights")
 PRE_HEAD_ONLY = [LayerPair("pre_head", "pre_head")]
 PEARSON_ONLY = DistillConfig(
     feature=FeatureConfig(weight=0.0), attention=AttentionConfig(0.0), pearson=PearsonConfig(weight=1.0)
@@ -56,7 +62,7 @@ def distil(config: DistillConfig, truth: GroundTruth, teacher_seed: int = 1) -> 
 def test_terms_have_the_names_announced_and_are_scalars():
     distiller = make_distiller(EVERYTHING)
     distilled = distil(EVERYTHING, make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)]))
-    layered = {f"{kind}/{layer}" for kind in ("feature", "attention", "pearson") for layer in LAYERS}
+    layered = {f"{kind}/{layer}" for kind in LAYERED for layer in LAYERS}
     assert set(distilled.terms) == layered | {"response/heatmap", "response/boxes", "relation"}
     assert tuple(distilled.terms) == distiller.term_names
     assert all(value.shape == () and value.dtype == torch.float32 for value in distilled.terms.values())
@@ -90,7 +96,9 @@ def test_a_terms_weight_multiplies_it():
     truth = make_ground_truth([random_boxes(0, 5)])
     heavy = replace(
         EVERYTHING, feature=FeatureConfig(weight=8.0), attention=AttentionConfig(8 * EVERYTHING.attention.weight),
-        pearson=PearsonConfig(weight=8.0), response=ResponseConfig(heatmap=8.0, boxes=4.0),
+        pearson=PearsonConfig(weight=8.0), channel_groups=ChannelGroupsConfig(weight=8.0),
+        volume_attention=VolumeAttentionConfig(weight=8.0), object_weights=ObjectWeightsConfig(weight=8.0),
+        response=ResponseConfig(heatmap=8.0, boxes=4.0),
         relation=RelationConfig(weight=16.0),
     )  # fmt: skip
     once, eight = distil(EVERYTHING, truth).terms, distil(heavy, truth).terms
@@ -166,7 +174,7 @@ def test_a_batch_without_objects_is_legal():
     terms = make_distiller(EVERYTHING)(
         student, random_outputs(1, 2, TEACHER_CHANNELS), make_ground_truth([Boxes.empty(), Boxes.empty()])
     ).terms
-    assert terms["response/boxes"].item() == 0.0 and terms["relation"].item() == 0.0
+    assert all(terms[name].item() == 0.0 for name in ("response/boxes", "relation", "object_weights/half"))
     assert terms["feature/half"].item() > 0.0
     sum(terms.values()).backward()
     assert all(torch.isfinite(value.grad).all() for value in student.features.values() if value.grad is not None)
@@ -187,7 +195,8 @@ def test_bfloat16_changes_adapters_only_a_little():
 
 def test_counts_of_objects_are_those_of_all_processes():
     """Two processes with a rig each: the mean of their terms is the term of one process with both rigs."""
-    config = replace(EVERYTHING, layers=PRE_HEAD_ONLY, pearson=PearsonConfig())  # whose statistics are a process's own
+    own = {"pearson": PearsonConfig(), "object_weights": ObjectWeightsConfig()}  # whose statistics are a process's own
+    config = replace(EVERYTHING, layers=PRE_HEAD_ONLY, **own)
     truth = make_ground_truth([random_boxes(0, 5), random_boxes(1, 2)])
     student, teacher = random_outputs(0, 2, STUDENT_CHANNELS), random_outputs(1, 2, TEACHER_CHANNELS)
     distiller = make_distiller(config)
@@ -212,7 +221,7 @@ def _rig(outputs, rig: int):
     )
 
 
-@pytest.mark.parametrize("config", [replace(EVERYTHING, pearson=PearsonConfig()), PEARSON_ONLY])
+@pytest.mark.parametrize("config", [UNNORMALISED, PEARSON_ONLY])
 def test_imitation_can_be_learnt(config):
     """The student's features and the adapters, left to the terms alone, come to imitate the teacher."""
     student = random_outputs(0, 1, STUDENT_CHANNELS, gradient=True)

@@ -20,6 +20,7 @@ from kd_training.config.distill import (
     RelationConfig,
     ResponseConfig,
 )
+from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
 from kd_training.distill.fit import check_fit
 from kd_training.distill.head import inherit_head
 
@@ -70,6 +71,9 @@ def test_layers_are_named_with_the_nearest():
         (DistillConfig(feature=FeatureConfig(regions=False)), "need distill.feature.regions"),
         (DistillConfig(feature=FeatureConfig(temperature=0.0)), "temperature is 0"),
         (DistillConfig(relation=RelationConfig(points=1)), "points is 1"),
+        (DistillConfig(channel_groups=ChannelGroupsConfig(weight=1.0, groups=3)), "block1 has 4 channels"),
+        (DistillConfig(object_weights=ObjectWeightsConfig(spread=0.0)), "distill.object_weights.spread is 0"),
+        (DistillConfig(volume_attention=VolumeAttentionConfig(-1.0)), "distill.volume_attention.weight is -1"),
         (DistillConfig(cross_head=CrossHeadConfig(weight=-2.0)), "distill.cross_head.weight is -2"),
         (
             DistillConfig(ray_contrast=RayContrastConfig(weight=1.0, temperature=0.0)),

@@ -37,11 +37,24 @@ def test_features_are_those_of_the_pillar_teacher_and_every_parameter_learns():
     model = teacher()
     outputs = model.train_forward(cloud(300, 2), 2)
     sizes = {name: (value.shape[1], value.shape[2]) for name, value in outputs.features.items()}
+    assert sizes.pop("volume") == (model.volume_channels, 16) and model.layer_heights == {"volume": 1}
     assert sizes == {"block1": (8, 16), "block2": (16, 8), "pre_head": (24, 16), "shared": (16, 16)}
-    assert model.feature_channels == {name: channels for name, (channels, _) in sizes.items()}
+    channels = {name: channels for name, (channels, _) in sizes.items()}
+    assert model.feature_channels == {"volume": model.volume_channels, **channels}
     (outputs.heatmap.square().sum() + outputs.regression.square().sum()).backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
     assert {name.split(".")[0] for name in model.state_dict()} == {"voxels", "backbone", "neck", "head"}
+
+
+def test_the_volume_of_fine_voxels_has_several_heights_a_channel():
+    """A point low in the cloud is seen in the lower heights, one high up in the upper ones."""
+    model = teacher(replace(TINY, voxels=replace(TINY.voxels, height=0.125))).eval()
+    heights = model.layer_heights["volume"]
+    assert heights > 1 and model.feature_channels["volume"] == heights * TINY.voxels.outgoing
+    for z, other in ((-2.9, -1), (4.4, 0)):
+        cloud_of_one = PointBatch(torch.tensor([[0.5, 0.5, z, 0.2, 0.0]]), torch.zeros(1, dtype=torch.long))
+        seen = model.train_forward(cloud_of_one, 1).features["volume"].unflatten(1, (-1, heights))
+        assert seen.any() and not seen[:, :, other].any()
 
 
 def test_voxels_hold_the_means_of_their_points_and_nothing_from_outside():

@@ -1,0 +1,21 @@
+"""What a ledger's keys are made of stays as it was when younger keys of the configuration say nothing new."""
+
+import hashlib
+
+from kd_bench.ledger.digests import hashed_yaml
+from kd_training.config.experiment import TeacherTrainConfig, TrainConfig
+from kd_training.config.sections import DataConfig, ModelConfig
+from kd_training.config.teacher import LidarDataConfig, TeacherModelConfig
+
+# As the code of the ledger's first runs made them. Where one differs, a new key is missing among YOUNGER_KEYS.
+STUDENT, TEACHER = "04b7a1d81b42cfd0", "6dff97c1df00a5e3"
+
+
+def digest(config) -> str:
+    return hashlib.sha256(hashed_yaml(config).encode()).hexdigest()[:16]
+
+
+def test_configurations_that_say_nothing_new_have_the_keys_of_the_first_runs():
+    assert digest(TrainConfig(model=ModelConfig(name="m"), data=DataConfig(roots=[]))) == STUDENT
+    teacher = TeacherTrainConfig(teacher=TeacherModelConfig(name="m"), data=LidarDataConfig(roots=[]))
+    assert digest(teacher) == TEACHER
