@@ -41,7 +41,7 @@ def bring_buffer(before: Path, config: "TrainConfig") -> None:
     half = buffer.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     if (before / BUFFER_FOLDER).is_dir():
-        shutil.copytree(before / BUFFER_FOLDER, half)
+        shutil.copytree(before / BUFFER_FOLDER, half, symlinks=True)
     else:
         unfilled = replace(config.continual.replay, folder=str(half))
         into = replace(config, continual=replace(config.continual, replay=unfilled))

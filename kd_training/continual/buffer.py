@@ -19,7 +19,7 @@ from kd_training.config.continual import BufferConfig
 from kd_training.continual.importance import NOTHING, BufferCandidate, most_important, rarities
 from kd_training.continual.keyframe_rows import keyframe_rows, known_categories
 from kd_training.continual.reservoir import reservoir_slots
-from kd_training.continual.storage import CONTENT, LOCK, alone_in, clean, exchange, write_files
+from kd_training.continual.storage import CONTENT, LOCK, alone_in, clean, exchange, restore_link, write_files
 from kd_training.data.frames import KeyFrames, facts_of
 from kd_training.data.label_checks import check_labels, check_large_enough
 from kd_training.data.replay_buffer import (
@@ -86,6 +86,7 @@ def add_domain(folder: Path, offered: OfferedDomain, settings: BufferConfig) -> 
     check_large_enough(facts_of(offered.frames), offered.name, settings.least)
     check_labels((frame for frame in offered.frames if frame.labelled), f"domain '{offered.name}'")
     with alone_in(buffer.folder):
+        restore_link(buffer.folder)
         buffer = _opened(buffer.folder, settings)  # somebody else may have added since
         check_new(buffer, offered.name, offered.scenes)
         clean(buffer.folder)

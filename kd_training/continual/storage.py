@@ -63,16 +63,28 @@ def write_files(folder: Path, rows: KeyframeRows, number: int) -> None:
 
 def exchange(folder: Path, state: BufferState, entries: Sequence[BufferEntry]) -> ReplayBuffer:
     """Make these entries, whose files are there, the buffer."""
-    numbers = [int(path.name) for path in (folder / TABLES_FOLDER).glob("*") if path.name.isdigit()]
-    tables = folder / TABLES_FOLDER / str(max(numbers, default=0) + 1)
+    tables = folder / TABLES_FOLDER / _next_number(folder)
     _write_tables(tables, [json.loads((folder / rows_file(entry.number)).read_bytes()) for entry in entries])
     write_bytes(tables / STATE_FILE, msgspec.json.format(msgspec.json.encode(state), indent=1))
     write_bytes(tables / ENTRIES_FILE, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
-    link = folder / f".{BUFFER_VERSION}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path(TABLES_FOLDER) / tables.name)
-    os.replace(link, folder / BUFFER_VERSION)
+    _link(folder, tables.name)
     return ReplayBuffer(folder, state, tuple(entries))
+
+
+def restore_link(folder: Path) -> None:
+    """Let the tables of now be a link again, where a copy of the buffer has a folder instead; nobody may be adding.
+
+    A kill meanwhile leaves the link under a hidden name: the next call takes it from there.
+    """
+    version, hidden = folder / BUFFER_VERSION, folder / f".{BUFFER_VERSION}.restored"
+    if version.is_dir() and not version.is_symlink():
+        numbered = folder / TABLES_FOLDER / _next_number(folder)
+        numbered.parent.mkdir(exist_ok=True)
+        hidden.unlink(missing_ok=True)
+        hidden.symlink_to(Path(TABLES_FOLDER) / numbered.name)
+        os.rename(version, numbered)
+    if not version.exists() and hidden.exists():
+        os.replace(hidden, version)
 
 
 def clean(folder: Path) -> None:
@@ -88,6 +100,19 @@ def clean(folder: Path) -> None:
     for path in (folder / TABLES_FOLDER).glob("*"):
         if path.resolve() != current:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _next_number(folder: Path) -> str:
+    numbers = [int(path.name) for path in (folder / TABLES_FOLDER).glob("*") if path.name.isdigit()]
+    return str(max(numbers, default=0) + 1)
+
+
+def _link(folder: Path, number: str) -> None:
+    """Make the tables of this number those of now, in one step."""
+    hidden = folder / f".{BUFFER_VERSION}"
+    hidden.unlink(missing_ok=True)
+    hidden.symlink_to(Path(TABLES_FOLDER) / number)
+    os.replace(hidden, folder / BUFFER_VERSION)
 
 
 def _take(source: Path, target: Path) -> None:

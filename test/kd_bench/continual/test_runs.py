@@ -1,6 +1,7 @@
 """A chain of two tiny runs with a buffer between them, as workers carry them out: from orders to the ledger."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
@@ -11,14 +12,14 @@ from kd_bench.continual.domains import DAY, NIGHT, Domain, DomainSequence
 from kd_bench.continual.planner import LearningInputs, LearningPlanner, LearningSettings
 from kd_bench.continual.records import continual_ledger
 from kd_bench.continual.run import BUFFER_FOLDER
-from kd_bench.continual.worker import domain_training
+from kd_bench.continual.worker import bring_buffer, domain_training
 from kd_bench.ledger.splits import open_split
 from kd_bench.ledger.worker import work, write_order
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
-from kd_training.config.continual import BufferConfig, ContinualConfig
+from kd_training.config.continual import BufferConfig, ContinualConfig, ReplayConfig
 from kd_training.config.distill import AttentionConfig, DistillConfig, FeatureConfig, ResponseConfig
 from kd_training.config.sections import DataRoot
-from kd_training.data.replay_buffer import read_buffer
+from kd_training.data.replay_buffer import BUFFER_VERSION, read_buffer
 from kd_training.loop.train import train
 
 SETTINGS = LearningSettings(steps=3, update_steps=2, batch=1, warmup_steps=1)
@@ -56,4 +57,8 @@ def test_a_chain_fills_the_ledger_and_each_update_leaves_a_grown_buffer(inputs, 
     assert set(update.scores) == {"city_a_day_val", "night_val"} and update.seconds > 0 and update.buffer > 0
     buffer = read_buffer(run.folder / BUFFER_FOLDER)
     assert [domain.name for domain in buffer.state.domains] == ["first_half", "second_half"]
+    replay = ReplayConfig(str(tmp_path / "next" / BUFFER_FOLDER))
+    bring_buffer(run.folder, replace(run.config, continual=ContinualConfig(replay=replay)))
+    brought = read_buffer(Path(replay.folder))  # where the next update adds its domain
+    assert brought.entries == buffer.entries and (brought.folder / BUFFER_VERSION).is_symlink()
     assert checkpoint_config(run.folder / WEIGHTS_FILE).data.roots[0].scenes == [SCENES[1]]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,23 @@ def test_a_kill_leaves_the_old_or_the_new_buffer(data, tmp_path, monkeypatch, st
         now = add_domain(tmp_path, offer(data, 1), SMALL)
     assert len(replayed(tmp_path)) == 4 and len(list((tmp_path / "tables").iterdir())) == 1
     assert there(tmp_path) == {name for entry in now.entries for name in entry.files}
+
+
+def test_a_copy_without_links_grows_like_the_buffer_itself(data, tmp_path, monkeypatch):
+    """FAT has no links, and some tools follow them; a kill while the copy is mended loses nothing, either."""
+    add_domain(tmp_path / "buffer", offer(data), SMALL)
+    copy = shutil.copytree(tmp_path / "buffer", tmp_path / "copy")
+    assert not (copy / BUFFER_VERSION).is_symlink() and len(read_buffer(copy).entries) == 4
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(storage.os, "replace", killed)
+        storage.restore_link(copy)
+    grown = add_domain(copy, offer(data, 1), SMALL)
+    assert grown.entries == add_domain(tmp_path / "buffer", offer(data, 1), SMALL).entries
+    assert (copy / BUFFER_VERSION).is_symlink() and len(replayed(copy)) == 4
+
+
+def killed(*_: object) -> None:
+    raise SystemExit
 
 
 def test_a_first_addition_that_was_killed_can_be_made_again(data, tmp_path, monkeypatch):
