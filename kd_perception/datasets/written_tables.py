@@ -68,6 +68,11 @@ class WrittenKeyframe:
     boxes: Sequence[LabelledBox]
 
 
+def is_written(out: Path, version: str) -> bool:
+    """Whether WrittenTables.write got to its end; what a kill left of a data set may be written once more."""
+    return (out / version / "scene.json").is_file()
+
+
 class WrittenTables:
     """Collects scenes; `write` makes the tables of them."""
 

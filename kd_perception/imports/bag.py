@@ -5,6 +5,7 @@ its kept frames, see kept_frames. Global is the frame above `base_link` in
 which the robot moves (odom, map, world); ego is `base_link`. Compressed images keep their bytes, raw ones become PNG.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from kd_perception.atomic import write_bytes
 from kd_perception.bags.reader import BagReader
+from kd_perception.datasets.clouds import FULL_INTENSITY
 from kd_perception.datasets.kept_table import KEPT_TABLE
 from kd_perception.datasets.versions import BAG_VERSION
 from kd_perception.datasets.written_tables import (
@@ -24,6 +26,7 @@ from kd_perception.datasets.written_tables import (
     SensorFile,
     WrittenKeyframe,
     WrittenTables,
+    is_written,
 )
 from kd_perception.errors import CalibrationError, ConfigError, DataError
 from kd_perception.geometry.box_geometry import count_points_in_boxes
@@ -41,19 +44,21 @@ from kd_perception.ros.cdr import read_header
 from kd_perception.ros.deserialise import deserialise
 from kd_perception.ros.frame_tree import TransformError
 from kd_perception.ros.images import from_image
-from kd_perception.ros.pointclouds import finite_points
+from kd_perception.ros.lidar_points import lidar_points
 
 TOLERANCE_NS = 60_000_000  # a measurement further from a keyframe belongs to another moment
 INTERVAL_NS = 500_000_000  # between keyframes without labels, as nuScenes has them
 UPRIGHT = 0.9  # of the z axis of a frame in which boxes are given: yaw means nothing in a frame that lies on its side
 MAX_NAMED = 3
+NOT_MOVING = "tf has no frame above {} in which the robot moves: every pose is the same"
 CLOUD = "sensor_msgs/msg/PointCloud2"
 MICROSECOND = 1000
 
 
 @dataclass(frozen=True)
 class BagImport:
-    """What is imported: `cameras` and `cloud` as find_cameras and find_cloud take them, `base_frame` for ego."""
+    """What is imported: `cameras` and `cloud` as find_cameras and find_cloud take them, `base_frame` for ego;
+    `full_intensity`: of a cloud's brightest point, which becomes FULL_INTENSITY."""
 
     bag: Path
     out: Path
@@ -62,6 +67,7 @@ class BagImport:
     cloud: str = ""
     base_frame: str = "base_link"
     keyframes_only: bool = False
+    full_intensity: float = FULL_INTENSITY
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
     Raises DataError or CalibrationError for a bag, labels or calibration that cannot be used, before anything is
     written.
     """
-    if (wanted.out / BAG_VERSION).exists():
+    if is_written(wanted.out, BAG_VERSION):
         raise ConfigError(f"{wanted.out} holds a data set {BAG_VERSION} already; choose another folder for --out")
     recording = read_recording(wanted.bag, wanted.cameras, wanted.cloud)
     world = recording.fixed_frame(wanted.base_frame)
@@ -106,17 +112,18 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
             tables.add_scene(name, usable)
     kept = chosen.kept_rows([bool(frame.files) for frame in keyframes])
     tables.write(wanted.out, BAG_VERSION, {KEPT_TABLE: kept} if kept else None)
-    written = writer.result
-    written.problems += chosen.problems
+    standing = [] if world else [NOT_MOVING.format(wanted.base_frame)]
+    return _told(writer.result, keyframes, [*standing, *chosen.problems])
+
+
+def _told(written: WrittenData, keyframes: Sequence[WrittenKeyframe], problems: Sequence[str]) -> WrittenData:
+    """What was written, with counts and sentences."""
     written.keyframes = sum(bool(frame.files) for frame in keyframes)
     written.boxes = sum(len(frame.boxes) for frame in keyframes if frame.files)
+    written.problems = [*problems, *written.problems]
     if empty := [frame for frame in keyframes if not frame.files]:
         lost = sum(len(frame.boxes) for frame in empty)
         written.problems.append(f"{len(empty)} keyframes with {lost} boxes have no usable image or cloud")
-    if not world:
-        written.problems.insert(
-            0, f"tf has no frame above {wanted.base_frame} in which the robot moves: every pose is the same"
-        )
     return written
 
 
@@ -127,6 +134,7 @@ class _Writer:
         self._recording, self._wanted = recording, wanted
         self._world, self._boxes = world, boxes
         self._lidar = _channel(recording.cloud_topic)
+        self._clouds: list[tuple[str, str]] = []  # of each cloud the kind of its problem, and a sentence
         self.result = WrittenData(problems=[*recording.problems, *recording.tf_problems])
 
     def write_files(
@@ -156,6 +164,9 @@ class _Writer:
         if refused:
             named = "; ".join(refused[:MAX_NAMED])
             self.result.problems.append(f"{len(refused)} of {len(plan)} messages were left out: {named}")
+        told = dict(self._clouds)
+        for kind, count in Counter(kind for kind, _ in self._clouds if kind).items():
+            self.result.problems.append(f"{count} of {len(self._clouds)} {told[kind]}")
         self.result.files = sum(map(len, files.values()))
         if not self.result.files:
             raise DataError(f"no message of {self._wanted.bag} can be used: {'; '.join(self.result.problems)}")
@@ -174,13 +185,16 @@ class _Writer:
         return SensorFile(camera, filename, stamp_us, pose, entry.is_key)
 
     def _write_cloud(self, entry: _Measurement, cdr: bytes, pose: np.ndarray) -> SensorFile:
-        points, columns = finite_points(deserialise(cdr, PointCloud2), ("intensity", "ring"))
+        read = lidar_points(deserialise(cdr, PointCloud2), self._wanted.full_intensity, ("ring",))
+        self._clouds.append(read.problem)
+        points = read.points
+        points[:, 3] *= FULL_INTENSITY / self._wanted.full_intensity
         frame = self._recording.cloud_frame.lstrip("/")
         mounting = self._recording.transforms.lookup(self._wanted.base_frame, frame, entry.stamp_ns)
         folder = "samples" if entry.is_key else "sweeps"
         filename = f"{folder}/{self._lidar}/{entry.stamp_ns // MICROSECOND}.bin"
         write_bytes(self._wanted.out / filename, points.tobytes())
-        sensor = MountedLidar(self._lidar, mounting, columns)
+        sensor = MountedLidar(self._lidar, mounting, read.columns)
         if entry.is_key:
             in_world = apply(pose @ mounting, points[:, :3].astype(np.float64))
             self._boxes[entry.keyframe] = _counted(self._boxes[entry.keyframe], in_world)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from kd_perception.commands.group import CommandGroup
+from kd_perception.datasets.clouds import FULL_INTENSITY
 from kd_perception.datasets.kitti_labels import read_names
 from kd_perception.datasets.versions import AV2_VERSION, BAG_VERSION, KITTI_VERSION, T4_VERSION
 from kd_perception.imports.av2 import RING, STEREO, import_av2
@@ -84,6 +85,9 @@ def bag(
     ] = None,
     cloud: Annotated[str, typer.Option(help="Topic of the point cloud; default: found by type and name.")] = "",
     base_frame: Annotated[str, typer.Option(help="The robot's frame, x forward, y left, z up.")] = "base_link",
+    full_intensity: Annotated[
+        float, typer.Option(min=1e-3, help="Intensity of a cloud's brightest point, as lidar_teacher's full_intensity.")
+    ] = FULL_INTENSITY,
     keyframes_only: KeyframesOnly = False,
 ) -> None:
     """Import a bag with images, CameraInfo, tf and, if it has them, clouds; it becomes one scene.
@@ -94,7 +98,7 @@ def bag(
 
     console = Console(stderr=True)
     boxes = read_bag_labels(labels) if labels else None
-    wanted = BagImport(source, out, boxes, camera or (), cloud, base_frame, keyframes_only)
+    wanted = BagImport(source, out, boxes, camera or (), cloud, base_frame, keyframes_only, full_intensity)
     with _progress(console, "messages") as progress:
         written = import_bag(wanted, progress)
     _tell(console, out, BAG_VERSION, written)

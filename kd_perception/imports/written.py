@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kd_perception.datasets.clouds import read_cloud
-from kd_perception.datasets.written_tables import MountedLidar, WrittenKeyframe, WrittenTables
+from kd_perception.datasets.written_tables import MountedLidar, WrittenKeyframe, WrittenTables, is_written
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.camera import Camera
 from kd_perception.images.decoding import encoded_size
@@ -43,7 +43,7 @@ class LogImport:
         """Raise ConfigError if `out` holds a data set or the source, or for a negative rate."""
         if not 0.0 <= self.keyframe_hz < float("inf"):
             raise ConfigError(f"--keyframe-hz {self.keyframe_hz:g} is no rate; give keyframes a second, or 0 for all")
-        if (self.out / version).exists():
+        if is_written(self.out, version):
             raise ConfigError(f"{self.out} holds a data set {version} already; choose another folder for --out")
         out, source = self.out.resolve(), self.source.resolve()
         if out == source or out in source.parents or source in out.parents:

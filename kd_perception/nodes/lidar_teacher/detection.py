@@ -16,15 +16,13 @@ from kd_perception.nodes.common.grace_period import GracePeriod
 from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.nodes.lidar_teacher.kept_clouds import KeptCloud, KeptClouds
 from kd_perception.ros.deserialise import deserialise
-from kd_perception.ros.pointclouds import finite_points
+from kd_perception.ros.lidar_points import lidar_points
 from kd_perception.ros.tf import TransformSource
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.lidar_pipeline import LidarPipeline
 from kd_perception.teacher.clouds import Sweep
 
 Frame = FrameRecord[KeptCloud]
-INTENSITIES = ("intensity", "reflectivity", "reflectance")  # names that drivers give it, the best first
-DIM = 0.02  # of full_intensity: a whole cloud below is of another scale
 
 
 @dataclass(frozen=True)
@@ -33,14 +31,6 @@ class CloudFrames:
 
     base: str
     full_intensity: float
-
-
-@dataclass(frozen=True, eq=False)
-class ReadPoints:
-    """Points (N, 4) of a cloud: x, y, z, intensity, 0 without one; problem: kind and sentence, or two empty texts."""
-
-    points: np.ndarray
-    problem: tuple[str, str]
 
 
 class TeacherFrames:
@@ -129,29 +119,11 @@ class TeacherFrames:
 
     def _sweep(self, record: Frame, cloud: KeptCloud, mounting: np.ndarray, motion: np.ndarray) -> Sweep:
         if cloud.read is None:
-            cloud.read = read_points(cloud.cdr, self._frames.full_intensity)
+            cloud.read = lidar_points(deserialise(cloud.cdr, PointCloud2), self._frames.full_intensity)
         kind, sentence = cloud.read.problem
         if sentence and sentence not in record.problems.get(kind, ()):
             record.note(kind, sentence)
         return Sweep(cloud.read.points, mounting, motion, _age_s(record, cloud), self._frames.full_intensity)
-
-
-def read_points(cdr: bytes, full_intensity: float) -> ReadPoints:
-    """The points of a serialised PointCloud2 with fields of any type; raises DataError if it is broken."""
-    message = deserialise(cdr, PointCloud2)
-    points, columns = finite_points(message, INTENSITIES)
-    where = f"clouds in frame '{message.header.frame_id}'"
-    if len(columns) == 3:
-        zeros = np.zeros((len(points), 1), np.float32)
-        why = f"{where} have no intensity, which the teacher was trained with; let the driver publish it"
-        return ReadPoints(np.concatenate([points, zeros], axis=1), ("clouds_without_intensity", why))
-    points = points[:, :4]
-    most = points[:, 3].max(initial=0.0, where=np.isfinite(points[:, 3]))
-    problem = ("", "")
-    if len(points) and not DIM * full_intensity <= most <= full_intensity:
-        why = f"{where} have intensities up to {most:g}, where full_intensity is {full_intensity:g}; set it as needed"
-        problem = ("intensity_scale", why)
-    return ReadPoints(points, problem)
 
 
 def _age_s(record: Frame, cloud: KeptCloud) -> float:

@@ -1,15 +1,18 @@
 """Bags as data sets: what `kd bag` writes of a made rig of four cameras comes back, and what does not fit is named."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.edit_bag import edit_bag
 from support.labels_of_tables import write_labels
 from support.nuscenes_tables import SCENES, four_and_seven, write_dataset
 from support.nuscenes_tables import VERSION as PAINTED
 from typer.testing import CliRunner
 
+from kd_perception.bags.messages import POINT_DTYPE
 from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.datasets.nuscenes import (
     ground_truth_boxes,
@@ -170,3 +173,26 @@ def test_the_command_says_what_it_wrote(made, tmp_path):
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert "3 keyframes, 21 boxes" in done.output and "warning: clouds on /lidar_" in done.output
+
+
+def test_intensities_of_any_scale_become_what_teachers_know(made, tmp_path):
+    """Of a driver that calls them reflectivity and goes up to 1."""
+
+    def change(topic, message):
+        if topic == f"/{LIDAR}/points":
+            points = message.data.view(POINT_DTYPE).copy()
+            points["intensity"] = np.linspace(0.0, 1.0, len(points))
+            message.data = points.view(np.uint8)
+            for field in message.fields:
+                field.name = {"intensity": "reflectivity"}.get(field.name, field.name)
+        return topic, message
+
+    edited = edit_bag(made.folder / "drive", tmp_path / "edited", change)
+    wanted = BagImport(edited, tmp_path / "scaled", cloud=f"/{LIDAR}/points", full_intensity=1.0)
+    assert not any("intensit" in problem for problem in import_bag(wanted).problems)
+    nusc = open_nuscenes(tmp_path / "scaled", BAG_VERSION)
+    token = scene_samples(nusc, "edited")[0]
+    points = read_lidar(nusc, nusc.rig_of(token).lidar_rows(nusc, token)[0])
+    np.testing.assert_allclose(points[:, 3], 255.0 * np.linspace(0.0, 1.0, len(points)), atol=1e-4)
+    told = import_bag(replace(wanted, out=tmp_path / "dim", full_intensity=255.0)).problems
+    assert any("intensities up to 1, where full_intensity is 255" in problem for problem in told)

@@ -17,7 +17,7 @@ from kd_perception.datasets.kept_table import KEPT_TABLE, read_kept
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.timeline import camera_timeline
 from kd_perception.datasets.versions import BAG_VERSION
-from kd_perception.errors import DataError
+from kd_perception.errors import ConfigError, DataError
 from kd_perception.imports.bag import BagImport, import_bag
 from kd_perception.imports.bag_labels import read_bag_labels
 from kd_perception.imports.kept_frames import leading
@@ -71,6 +71,14 @@ def test_each_kept_frame_is_a_keyframe_with_its_past(made, tmp_path):
         expected = [theirs[number].global_from_ego for number in numbers]
         moved, travelled = np.linalg.inv(first) @ second, np.linalg.inv(expected[0]) @ expected[1]
         np.testing.assert_allclose(moved, travelled, atol=1e-6)
+
+
+def test_an_import_that_was_killed_can_be_made_again(made, tmp_path):
+    import_bag(wanted(made, tmp_path / "out"))
+    (tmp_path / "out" / BAG_VERSION / "scene.json").unlink()  # the table that is written last
+    assert import_bag(wanted(made, tmp_path / "out")).keyframes == 4
+    with pytest.raises(ConfigError, match="holds a data set v1.0-bag already"):
+        import_bag(wanted(made, tmp_path / "out"))
 
 
 def test_what_a_human_labelled_stands_in_scenes_of_its_own(made, tmp_path):

@@ -12,8 +12,10 @@ from support.point_messages import message as message_at
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.geometry.transforms import apply, invert, make_transform, quaternion_from_yaw
 from kd_perception.nodes.common.odometry import PoseSource
-from kd_perception.nodes.lidar_teacher.detection import CloudFrames, TeacherFrames, read_points
+from kd_perception.nodes.lidar_teacher.detection import CloudFrames, TeacherFrames
 from kd_perception.nodes.lidar_teacher.kept_clouds import KeptCloud, KeptClouds
+from kd_perception.ros.deserialise import deserialise
+from kd_perception.ros.lidar_points import lidar_points
 from kd_perception.ros.stamps import to_time
 from kd_perception.ros.tf_buffer import TransformBuffer
 from kd_perception.runtime.frame import FrameRecord
@@ -166,21 +168,21 @@ def test_a_lidar_that_tf_does_not_know_is_refused(bench):
     ],
 )
 def test_intensities_that_are_missing_or_of_another_scale_are_reported(fields, points, kind):
-    read = read_points(serialize_message(message(points, fields=fields)), 255.0)
+    read = lidar_points(message(points, fields=fields), 255.0)
     assert read.problem[0] == kind and read.points.shape == (len(points), 4)
 
 
 def test_clouds_that_are_none_are_named():
     lacking = message(in_lidar(bright_cluster((5.5, 5.5))), fields=(("x", "f4"), ("y", "f4"), ("depth", "f4")))
     with pytest.raises(DataError, match="has no field z"):
-        read_points(serialize_message(lacking), 255.0)
+        lidar_points(lacking, 255.0)
     vectors = message(in_lidar(bright_cluster((5.5, 5.5))))
     vectors.fields = [replace_count(field, 3 if field.name == "x" else 1) for field in vectors.fields]
     vectors.fields[0].offset = 4
     with pytest.raises(DataError, match="several values of x in each point"):
-        read_points(serialize_message(vectors), 255.0)
+        lidar_points(vectors, 255.0)
     with pytest.raises(DataError, match="is no PointCloud2"):
-        read_points(b"\x00\x01\x00\x00abc", 255.0)
+        deserialise(b"\x00\x01\x00\x00abc", PointCloud2)
 
 
 def replace_count(field: PointField, count: int) -> PointField:
