@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from kd_perception.datasets.rigs import ANCHOR_HELP
 from kd_perception.errors import ConfigError
 from kd_perception.evaluation.pictures import DRAWN_SCORE
 from kd_perception.geometry.classes import CLASSES_HELP
@@ -43,6 +44,7 @@ def view(
     frames: Annotated[
         int, typer.Option(min=1, help="Most frames to show: evenly over a bag, else the first.")
     ] = FrameChoice.most,
+    anchor: Annotated[str, typer.Option(help=ANCHOR_HELP)] = "",
     base_frame: Annotated[str, typer.Option(help="The robot's frame in a bag.")] = DetectorOptions.base_frame,
     save: Annotated[
         Path | None, typer.Option(help="Write FILE.rrd (rerun) or FILE.mcap (Foxglove), and open no window.")
@@ -51,9 +53,9 @@ def view(
     """Show cameras, cloud, boxes, ground truth and heatmaps; click a miss and read why it was missed."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     opened = _recording(save)
-    source = open_source(path, dataroot, version, chosen_classes(classes or student))
+    source = open_source(path, dataroot, version, chosen_classes(classes or student), anchor=anchor)
     adders: list[StudentHeatmaps | TeacherHeatmaps] = [StudentHeatmaps(student)] if student else []
-    adders += [TeacherHeatmaps(teacher, source)] if teacher else []
+    adders += [TeacherHeatmaps(teacher, source, anchor)] if teacher else []
     problems: dict[str, None] = {}
     count = 0
     with opened as recording:
@@ -76,7 +78,7 @@ def view(
 class TeacherHeatmaps:
     """A teacher over the keyframes of a data set."""
 
-    def __init__(self, weights: Path, source: ViewerSource) -> None:
+    def __init__(self, weights: Path, source: ViewerSource, anchor: str = "") -> None:
         """Raises ConfigError if the source is a bag, which does not hold what a teacher was trained on."""
         from kd_training.checkpoints.models import load_teacher
         from kd_training.config.sections import DataRoot
@@ -88,7 +90,7 @@ class TeacherHeatmaps:
                 "--teacher needs the sweeps before each keyframe, which a bag does not sort; give its data set instead"
             )
         self._teacher = TeacherDetector(load_teacher(weights))
-        dataset = open_dataset(DataRoot(str(source.nusc.dataroot), source.nusc.version))
+        dataset = open_dataset(DataRoot(str(source.nusc.dataroot), source.nusc.version), anchor=anchor)
         self._frames = {frame.frame.sample_token: frame for frame in dataset.frames}
 
     def add(self, frame: ViewedFrame) -> ViewedFrame:

@@ -31,7 +31,7 @@ from kd_perception.datasets.nuscenes import (
     scene_samples,
     sensor_transform,
 )
-from kd_perception.datasets.rigs import SceneRig, check_anchor
+from kd_perception.datasets.rigs import ANCHOR_HELP, SceneRig, check_anchor
 from kd_perception.errors import DataError
 from kd_perception.geometry.classes import CLASSES_HELP, NUSCENES, ClassList
 from kd_perception.geometry.transforms import invert
@@ -237,7 +237,7 @@ def bag(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bag.")] = False,
     anchor: Annotated[
         str,
-        typer.Option(help="Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."),
+        typer.Option(help=ANCHOR_HELP),
     ] = "",
 ) -> None:
     """Convert a scene of a nuScenes-format data set to a rosbag2."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kd_perception.datasets.tables import Tables
 
 ANCHOR = "CAM_FRONT"  # nuScenes' anchor; a rig without it has the camera that looks ahead
+ANCHOR_HELP = "Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."
 LIDAR = "LIDAR_TOP"  # nuScenes' only LiDAR
 MOST_CAMERAS = 12  # of a rig, as the detector has them
 

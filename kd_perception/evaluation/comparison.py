@@ -13,6 +13,7 @@ from rich.table import Table
 
 from kd_perception.atomic import write_bytes
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes
+from kd_perception.datasets.rigs import ANCHOR_HELP, check_anchor
 from kd_perception.drawing.bird_eye import draw_bev
 from kd_perception.drawing.cameras import camera_grid, caption, encode_image
 from kd_perception.drawing.style import DRAWN_SCORE
@@ -116,6 +117,7 @@ def compare(
         ),
     ] = 0.0,
     classes: Annotated[Path | None, typer.Option(help=CLASSES_HELP)] = None,
+    anchor: Annotated[str, typer.Option(help=ANCHOR_HELP)] = "",
     frames: Annotated[int, typer.Option(min=0, help="Number of pictures, of samples spread evenly.")] = 4,
     sample: Annotated[list[str] | None, typer.Option(help="Draw this sample (token) instead; repeatable.")] = None,
 ) -> None:
@@ -126,7 +128,8 @@ def compare(
         if token not in tokens:
             raise ConfigError(f"--sample {token} is not in every result file; choose one that is")
     kinds = chosen_classes(classes)
-    nusc = open_nuscenes(dataroot, version)
+    nusc = open_nuscenes(dataroot, version, anchor)
+    check_anchor(anchor, [nusc])
     check_foreign(nusc, results, kinds)
     console = Console()
     tallies = tally(nusc, results, tokens, kinds)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_row, scene_samples
-from kd_perception.datasets.rigs import check_anchor
+from kd_perception.datasets.rigs import ANCHOR_HELP, check_anchor
 from kd_perception.datasets.timeline import camera_timelines
 from kd_perception.evaluation.kitti_files import print_scores
 from kd_perception.evaluation.kitti_results import KittiFolder
@@ -55,7 +55,7 @@ def evaluate(
     ] = None,
     anchor: Annotated[
         str,
-        typer.Option(help="Camera that gives a frame its time. Default: CAM_FRONT, else the camera that looks ahead."),
+        typer.Option(help=ANCHOR_HELP),
     ] = "",
     kitti: Annotated[
         Path | None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.rigs import check_anchor
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.results import Results, boxes_of_result, read_results
 from kd_perception.evaluation.viewed import add_detections, check_tokens, view_sample
@@ -81,17 +82,25 @@ class ViewerSource:
 
 
 def open_source(
-    path: Path, dataroot: Path | None = None, version: str = "", classes: ClassList = NUSCENES
+    path: Path,
+    dataroot: Path | None = None,
+    version: str = "",
+    classes: ClassList = NUSCENES,
+    *,
+    anchor: str = "",
 ) -> ViewerSource:
-    """Open what a path means; `dataroot` and `version` name the data set of results or of a bag's samples.
+    """Open what a path means; `dataroot` and `version` name the data set of results or of a bag's samples, `anchor` the
+    camera that gives its frames their time.
 
-    Raises DataError if it is none of the three or of another data set, ConfigError if results come without theirs.
+    Raises DataError if it is none of the three or of another data set, ConfigError if results come without theirs, or
+    no scene has the anchor.
     """
     kind = recognise(path)
     if kind is SourceKind.RESULTS and dataroot is None:
         raise ConfigError(f"{path} is a result, which holds no pictures; name the data set it is of with --dataroot")
     folder = path if kind is SourceKind.DATASET else dataroot
-    nusc = None if folder is None else open_nuscenes(folder, version_of(folder, version))
+    nusc = None if folder is None else open_nuscenes(folder, version_of(folder, version), anchor)
+    check_anchor(anchor, [] if nusc is None else [nusc])
     if kind is not SourceKind.RESULTS:
         return ViewerSource(kind, path, nusc, None, classes)
     file = results_file(path)

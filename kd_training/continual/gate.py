@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from kd_perception.atomic import write_bytes
+from kd_perception.commit import code_commit
+from kd_perception.datasets.identities import keyframe_digest
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples, tables_folder
+from kd_perception.datasets.rigs import check_anchor
 from kd_perception.errors import ConfigError
 from kd_perception.evaluation.metric import check_ground_truth, evaluate_results
 from kd_perception.evaluation.predictions import detect_scenes
@@ -75,7 +79,7 @@ class DomainVerdict(msgspec.Struct, frozen=True):
         """Compare the two."""
         losses = {name: ap - new.classes[name] for name, ap in old.classes.items()}
         worst = max(losses, key=losses.__getitem__, default="")
-        loss = max(relative_loss(old.mean_ap, new.mean_ap), relative_loss(old.nds, new.nds))
+        loss = float(np.max([relative_loss(old.mean_ap, new.mean_ap), relative_loss(old.nds, new.nds)]))  # NaN stays
         lost = losses.get(worst, 0.0)
         return DomainVerdict(domain, old, new, loss, worst if lost > 0 else "", max(lost, 0.0))
 
@@ -90,8 +94,8 @@ class ReleaseGate(msgspec.Struct, frozen=True):
 
     @property
     def refused(self) -> tuple[DomainVerdict, ...]:
-        """The domains that lose more than is allowed."""
-        return tuple(verdict for verdict in self.domains if verdict.loss > self.allowed_loss)
+        """The domains that lose more than is allowed, or of which nobody knows."""
+        return tuple(verdict for verdict in self.domains if not verdict.loss <= self.allowed_loss)
 
     @property
     def sentence(self) -> str:
@@ -104,16 +108,18 @@ class ReleaseGate(msgspec.Struct, frozen=True):
 
 def relative_loss(old: float, new: float) -> float:
     """(old - new) / old; 0 where there was nothing to lose."""
-    return (old - new) / old if old > 0 else 0.0
+    return 0.0 if old <= 0 else (old - new) / old
 
 
 @dataclass(frozen=True)
 class StudentScorer:
-    """Scores student files on sets, on an engine, and keeps the scores in a folder."""
+    """Scores student files on sets, on an engine, and keeps the scores in a folder. `anchor`: as open_nuscenes has
+    it."""
 
     kept: Path
     engine: str
     progress: Callable[[int, int], None] = lambda done, total: None
+    anchor: str = ""
 
     def scores(self, student: Student, held_out: HeldOutSet, classes: ClassList) -> DomainScores:
         """Over `classes`, detections of others left out. Raises DataError for a set that cannot be evaluated."""
@@ -126,7 +132,8 @@ class StudentScorer:
             return scores
 
     def _evaluated(self, student: Student, held_out: HeldOutSet, classes: ClassList, folder: Path) -> DomainScores:
-        nusc = open_nuscenes(held_out.root, held_out.version)
+        nusc = open_nuscenes(held_out.root, held_out.version, self.anchor)
+        check_anchor(self.anchor, [nusc])
         scenes = list(held_out.scenes) or scene_names(nusc)
         check_ground_truth(nusc, [token for scene in scenes for token in scene_samples(nusc, scene)], classes)
         options = PipelineOptions(score_threshold=SCORE_THRESHOLD)
@@ -141,17 +148,21 @@ class StudentScorer:
         return DomainScores(metrics.mean_ap, metrics.nds, there)
 
     def _key(self, student: Student, held_out: HeldOutSet, classes: ClassList) -> str:
-        """A digest of all that decides the scores; tables by name, size and time."""
+        """A digest of all that decides the scores: what the student sees, tables by name, size and time, and the code
+        that runs: two students are compared by one."""
         tables = sorted(tables_folder(held_out.root, held_out.version).glob("*.json"))
         stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in tables]
+        nusc = open_nuscenes(held_out.root, held_out.version, self.anchor)
+        samples = [token for scene in held_out.scenes or scene_names(nusc) for token in scene_samples(nusc, scene)]
         parts = (
             student.sha256,
             held_out.root.resolve(),
             held_out.version,
             held_out.scenes,
             stamps,
+            keyframe_digest(nusc, samples, cameras=True),
             classes,
-            self.engine,
+            (self.engine, self.anchor, SCORE_THRESHOLD, code_commit()),
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from kd_perception.datasets.rigs import ANCHOR_HELP
 from kd_perception.options.detector import DetectorOptions
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def gate(
         float, typer.Option(min=0.0, max=1.0, help="Share of mAP or NDS that a domain may lose.")
     ] = 0.02,
     engine: Annotated[str, typer.Option(help="auto, openvino, onnxruntime or another one.")] = DetectorOptions.engine,
+    anchor: Annotated[str, typer.Option(help=ANCHOR_HELP)] = "",
     out: Annotated[
         Path, typer.Option(help=f"Folder for {GATE_FILE}, {PAGE_FILE} and the scores, which are not computed twice.")
     ] = Path("out/gate"),
@@ -39,7 +41,7 @@ def gate(
     from kd_training.continual.gate import HeldOutSet, StudentScorer, judge_release, to_json
 
     console, domains = Console(), [HeldOutSet.of(text) for text in domain]
-    evaluator = StudentScorer(out / KEPT_FOLDER, engine)
+    evaluator = StudentScorer(out / KEPT_FOLDER, engine, anchor=anchor)
     judged = judge_release(load_student(old), load_student(new), domains, evaluator, allowed_loss)
     rows = gate_rows(judged)
     table = Table(*COLUMNS, title=f"{judged.old} -> {judged.new}")

@@ -1,7 +1,7 @@
 """Files of a teacher's labels (`kd label`), scene by scene: boxes and doubt of keyframes that nobody labelled."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -28,7 +28,7 @@ class PseudoLabels:
 
 
 class PseudoLabelFolder:
-    """Reads the labels of keyframes by data set, scene and sample; classes as their writer had them."""
+    """Reads the labels of keyframes by data set, scene and sample, for a student of `classes`."""
 
     def __init__(self, folder: Path, classes: ClassList) -> None:
         self.folder, self.classes = folder, classes
@@ -56,6 +56,7 @@ def write_pseudo_labels(path: Path, labels: Mapping[str, PseudoLabels]) -> None:
         np.savez_compressed(
             temporary,
             samples=np.array(list(labels)),
+            names=np.array(entries[0].boxes.classes.names),
             side=np.array([doubt.side for doubt in doubts]),
             everywhere=doubts[0].everywhere,
             box_counts=np.array([len(entry.boxes) for entry in entries], np.int64),
@@ -67,8 +68,38 @@ def write_pseudo_labels(path: Path, labels: Mapping[str, PseudoLabels]) -> None:
         )
 
 
+@dataclass(frozen=True)
+class MovedLabels:
+    """From the labels of who wrote a file to those of a class list: `now` (M,), -1 for a class that the list lacks;
+    `unknown`: labels of the list that the writer did not look for."""
+
+    now: np.ndarray
+    unknown: np.ndarray
+    classes: ClassList
+
+    @staticmethod
+    def of(names: Sequence[str], classes: ClassList) -> "MovedLabels":
+        """By name."""
+        now = [classes.names.index(name) if name in classes.names else -1 for name in names]
+        unknown = [label for label, name in enumerate(classes.names) if name not in names]
+        return MovedLabels(np.array(now, np.int64), np.array(unknown, np.int64), classes)
+
+    def boxes(self, rows: np.ndarray, labels: np.ndarray) -> Boxes:
+        """Boxes of rows (N, BOX_COLUMNS), without those of classes that the list lacks."""
+        if labels.min(initial=0) < 0:
+            raise ValueError(f"a label {labels.min()}")
+        label = self.now[labels]
+        return unpack_boxes(rows[label >= 0], label[label >= 0], self.classes)
+
+    def doubt(self, written: DoubtfulCells) -> DoubtfulCells:
+        """What was in doubt, and everywhere what nobody looked for."""
+        label, everywhere = self.now[written.label], self.now[written.everywhere]
+        everywhere = np.union1d(everywhere[everywhere >= 0], self.unknown).astype(np.int64)
+        return DoubtfulCells(written.xy[label >= 0], label[label >= 0], written.side, everywhere)
+
+
 def read_pseudo_labels(path: Path, classes: ClassList) -> dict[str, PseudoLabels]:
-    """A scene's file, by sample token."""
+    """A scene's file, by sample token; its classes become those of the list by their names."""
     if not path.is_file():
         raise ConfigError(f"{path} does not exist: nobody labelled this scene of data.unlabelled; run kd label first")
     try:
@@ -76,11 +107,14 @@ def read_pseudo_labels(path: Path, classes: ClassList) -> dict[str, PseudoLabels
             arrays = {name: stored[name] for name in stored.files}
         boxes, labels = (split(arrays[name], arrays["box_counts"]) for name in ("boxes", "labels"))
         xy, cells = (split(arrays[name], arrays["cell_counts"]) for name in ("xy", "cell_labels"))
+        moved = MovedLabels.of(tuple(map(str, arrays.get("names", classes.names))), classes)
         return {
             str(sample): PseudoLabels(
-                unpack_boxes(boxes[k], labels[k], classes),
-                DoubtfulCells(
-                    xy[k].astype(float), cells[k].astype(int), float(arrays["side"][k]), arrays["everywhere"]
+                moved.boxes(boxes[k], labels[k]),
+                moved.doubt(
+                    DoubtfulCells(
+                        xy[k].astype(float), cells[k].astype(int), float(arrays["side"][k]), arrays["everywhere"]
+                    )
                 ),
             )
             for k, sample in enumerate(arrays["samples"])

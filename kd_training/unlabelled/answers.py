@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from kd_perception.atomic import atomic_path
+from kd_perception.datasets.identities import keyframe_digest
 from kd_perception.datasets.nuscenes import scene_samples
 from kd_perception.errors import DataError
 from kd_perception.geometry.boxes import Boxes
@@ -84,18 +85,21 @@ def answer(detector: KeyframeDetector, frame: TrainingFrame) -> KeyframeAnswer:
 
 @dataclass(frozen=True)
 class AnsweringTeacher:
-    """A teacher, by the SHA-256 of its weights, that answers on scenes and keeps its answers in a folder."""
+    """A teacher, by the SHA-256 of its weights, that answers on scenes and keeps its answers in a folder; `cameras`:
+    it sees images, not clouds."""
 
     detector: KeyframeDetector
     digest: str
     folder: Path
+    cameras: bool = False
 
     def answers(self, dataset: Dataset, scene: str, on_keyframe: Callable[[], None]) -> SceneAnswers:
-        """The answers on a scene: kept ones if they are this teacher's on these clouds.
+        """The answers on a scene: kept ones if they are this teacher's on these clouds or images.
 
-        Raises DataError for a file of answers that is broken, or a cloud.
+        Raises DataError for a file of answers that is broken, a cloud or an image.
         """
-        path, wanted = self.folder / scene_file(dataset.name, scene), scene_identity(dataset, scene, self.digest)
+        path = self.folder / scene_file(dataset.name, scene)
+        wanted = scene_identity(dataset, scene, self.digest, cameras=self.cameras)
         answers = read_answers(path, wanted, dataset.classes) if path.is_file() else None
         if answers is None:
             found = []
@@ -110,19 +114,10 @@ class AnsweringTeacher:
         return answers
 
 
-def scene_identity(dataset: Dataset, scene: str, teacher: str) -> str:
-    """A digest of the teacher, a scene's keyframes, the times of their clouds, and the first cloud's bytes, which stand
-    for all: a set that was made again has others."""
-    nusc, digest = dataset.nusc, hashlib.sha256(f"{FORMAT} {teacher}".encode())
-    first = True
-    for token in scene_samples(nusc, scene):
-        rows = nusc.rig_of(token).lidar_rows(nusc, token)
-        digest.update(f"{token} {[(row['channel'], row['timestamp']) for row in rows]}".encode())
-        if first and rows:
-            path = Path(nusc.dataroot) / rows[0]["filename"]
-            digest.update(path.read_bytes() if path.is_file() else b"")
-            first = False
-    return digest.hexdigest()[:16]
+def scene_identity(dataset: Dataset, scene: str, teacher: str, *, cameras: bool = False) -> str:
+    """A digest of the teacher and of what it sees of a scene's keyframes: their clouds, or their `cameras`."""
+    seen = keyframe_digest(dataset.nusc, scene_samples(dataset.nusc, scene), cameras=cameras)
+    return hashlib.sha256(f"{FORMAT} {teacher} {seen}".encode()).hexdigest()[:16]
 
 
 def write_answers(path: Path, identity: str, answers: SceneAnswers) -> None:

@@ -58,7 +58,7 @@ class Search:
     def teacher(self) -> AnsweringTeacher:
         """The old student, in a teacher's place."""
         model = self.old.model.to("cuda" if torch.cuda.is_available() else "cpu")
-        return AnsweringTeacher(StudentDetector(model), self.old.digest, self.folder / ANSWERS_FOLDER)
+        return AnsweringTeacher(StudentDetector(model), self.old.digest, self.folder / ANSWERS_FOLDER, cameras=True)
 
     def is_done(self) -> bool:
         """Whether the folder holds what this old student finds on these keyframes."""
@@ -112,5 +112,5 @@ class Search:
             "classes": list(self.classes.names),
             "lacking": list(self._lacking()),
             "settings": [settings.low, settings.confident, settings.sure, settings.tracked],
-            "scenes": [scene_identity(*place, self.old.digest) for place in self._places()],
+            "scenes": [scene_identity(*place, self.old.digest, cameras=True) for place in self._places()],
         }

@@ -15,6 +15,8 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.atomic import write_text
+from kd_perception.datasets.identities import label_digest
+from kd_perception.datasets.nuscenes import scene_samples
 from kd_perception.errors import ConfigError, DataError
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.experiment import TrainConfig, teacher_config
@@ -192,6 +194,9 @@ class Labelling:
             "thresholds": sha256(given.read_bytes()).hexdigest() if settings.thresholds and given.is_file() else "",
             "settings": [settings.precision, settings.recall, settings.tracked],
             "calibration": self._identities(self.calibration),
+            "truth": [
+                label_digest(each.nusc, scene_samples(each.nusc, scene)) for each, scene in _places(self.calibration)
+            ],
             "unlabelled": self._identities(self.unlabelled),
         }
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
@@ -19,6 +20,7 @@ from kd_perception.errors import ConfigError, DataError
 from kd_perception.evaluation.ground_truth import ground_truth_results
 from kd_perception.evaluation.results import write_results
 from kd_perception.resources import resource
+from kd_perception.viewer.viewer_source import FrameChoice, open_source
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,16 @@ def test_bags_without_anything_to_see_are_refused(folder: Path, tmp_path: Path) 
         table.write_text(table.read_text().replace(first, "f" * 32))
     with pytest.raises(DataError, match="bag .* names sample .* which is not in .*other"):
         view(path=folder / "bag", dataroot=other, save=tmp_path / "a.mcap")
+    with pytest.raises(ConfigError, match="no scene has the camera 'roof' that is to be the anchor"):
+        view(path=folder / "data", anchor="roof", save=tmp_path / "a.mcap")
     assert not (tmp_path / "a.mcap").exists()
+
+
+def test_a_frame_is_that_of_the_chosen_anchor(folder: Path) -> None:
+    """The time of another camera gives the boxes another ego."""
+    first = [next(iter(open_source(folder / "data", anchor=name).frames(FrameChoice()))) for name in ("", "CAM_BACK")]
+    assert first[0].stamp_ns != first[1].stamp_ns
+    assert not np.allclose(first[0].map_from_ego, first[1].map_from_ego)
 
 
 def test_what_cannot_be_viewed_is_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
@@ -148,4 +159,6 @@ def test_what_cannot_be_viewed_is_refused_in_a_sentence(folder: Path, tmp_path: 
         view(path=folder / "results.json", dataroot=folder / "data", scenes=["scene-east"], save=tmp_path / "a.mcap")
     with pytest.raises(ConfigError, match="--teacher needs the sweeps before each keyframe"):
         view(path=folder / "bag", teacher=folder / "fake.onnx", save=tmp_path / "a.mcap")
+    with pytest.raises(ConfigError, match="no scene has the camera 'roof' that is to be the anchor"):
+        view(path=folder / "data", anchor="roof", save=tmp_path / "a.mcap")
     assert not (tmp_path / "a.mcap").exists()

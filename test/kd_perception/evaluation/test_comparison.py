@@ -77,6 +77,8 @@ def test_files_are_counted_and_drawn_side_by_side(tmp_path) -> None:
     assert counts == {"poor": [3, total - 3, 0], "full": [total, 0, 0]}
     half = CliRunner().invoke(app, ["compare", *files[1:], *where, "--frames", "0", "--recall", "0.5"])
     assert "1.000" in half.output  # the score of all that the full one says
+    absent = CliRunner().invoke(app, ["compare", *files, *where, "--anchor", "roof"])
+    assert "no scene has the camera 'roof' that is to be the anchor" in str(absent.exception)
     pictures = sorted((tmp_path / "out").iterdir())
     assert len(pictures) == 2
     assert decode_image(pictures[0].read_bytes(), "picture").shape[1] == 1920

@@ -108,3 +108,13 @@ def test_the_command_judges_files_and_computes_nothing_twice(tmp_path, monkeypat
     assert found["refused"] == ["north", "east"] and found["domains"][0]["worst"]
     assert msgspec.convert(found, ReleaseGate).old == load_student(old).model_id
     assert "may not replace" in (tmp_path / "gate" / "gate.html").read_text()
+    picture = next(iter(sorted((data / "samples").rglob("*.jpg"))))
+    picture.write_bytes(picture.read_bytes() + b" ")  # as if the set had been rendered again: one scene is scored again
+    assert CliRunner().invoke(app, [*command[:3], str(old), *command[3:]]).exit_code == 0 and len(runs) == 5
+    absent = CliRunner().invoke(app, [*command[:3], str(old), *command[3:], "--anchor", "roof"])
+    assert isinstance(absent.exception, ConfigError) and "roof" in str(absent.exception)
+
+
+def test_what_nobody_knows_refuses_a_release():
+    unknown = DomainVerdict.of("fog", scores(0.5, 0.5, car=0.5), scores(float("nan"), 0.5, car=float("nan")))
+    assert ReleaseGate("a@1", "b@2", 0.02, (unknown,)).refused == (unknown,)

@@ -8,7 +8,7 @@ from support.distillation import GRID, box
 
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.boxes import Boxes
-from kd_perception.geometry.classes import CLASSES, NUSCENES
+from kd_perception.geometry.classes import CLASSES, NUSCENES, ClassList
 from kd_perception.geometry.transforms import make_transform, quaternion_from_yaw
 from kd_training.data.pseudo_labels import read_pseudo_labels, write_pseudo_labels
 from kd_training.unlabelled.answers import KeyframeAnswer, SceneAnswers, read_answers, write_answers
@@ -93,3 +93,16 @@ def test_files_give_back_what_was_written_and_name_what_is_wrong(tmp_path):
     (tmp_path / "labels.npz").write_bytes(path.read_bytes())
     with pytest.raises(DataError, match="no readable labels"):
         read_pseudo_labels(tmp_path / "labels.npz", NUSCENES)
+
+
+def test_labels_are_read_by_name_where_a_student_has_other_classes(tmp_path):
+    """A list without cars, in another order, and with trams: nobody looked for these."""
+    surely = labels_of(scene(), thresholds(bus=ClassThresholds(0.2, 0.5, 0.55)))
+    write_pseudo_labels(tmp_path / "labels.npz", surely)
+    turned = ClassList(tuple(reversed(NUSCENES.groups[1:]))).with_others(["tram"])
+    entry = read_pseudo_labels(tmp_path / "labels.npz", turned)["sample 1"]
+    assert len(surely["sample 1"].boxes) == 2 and [entry.boxes.class_of(k).name for k in range(len(entry.boxes))] == [
+        "bus"
+    ]
+    assert {turned.names[label] for label in entry.doubt.label} == {"traffic_cone"}
+    assert entry.doubt.everywhere.tolist() == [turned.label("tram")]
