@@ -26,7 +26,8 @@ class LearningArm:
     """One way to learn the later domains of a sequence.
 
     `replays`: whether it keeps a buffer; `lidar`: whether the LiDAR teacher distils into it on new data; `human`:
-    whether the labels of later domains are read, or the teacher labels them; `joint`: trained anew on all domains.
+    whether the labels of later domains are read, or the teacher labels them; `joint`: trained from the start on all
+    domains.
     """
 
     name: str

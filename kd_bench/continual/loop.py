@@ -16,6 +16,7 @@ from kd_perception.bringup.graph import Graph, bev_student_graph
 from kd_perception.continual.recording import read_recording
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import BAG_VERSION
+from kd_perception.datasets.written_tables import is_written
 from kd_perception.imports.bag import BagImport, import_bag
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.graph import GraphOptions
@@ -32,7 +33,7 @@ from kd_training.continual.ancestry import updated_name
 from kd_training.continual.buffer import add_domain
 from kd_training.continual.gate import HeldOutSet, ReleaseGate, StudentScorer, judge_release
 from kd_training.continual.update import new_domain, run_update
-from kd_training.data.replay_buffer import is_buffer
+from kd_training.data.replay_buffer import is_buffer, read_buffer
 from kd_training.evaluation.uncertainty import uncertainties
 
 SYNC_DEADLINE_MS = 5000.0  # a busy machine must not make frames incomplete
@@ -92,7 +93,7 @@ def run_loop(inputs: LoopInputs, settings: LoopSettings, report: Callable[[str],
         kept = len(read_recording(work / RECORDING).frames)
         report(f"{len(first.answered)} of {len(first.offered)} frames answered, {kept} frames kept")
         updated = work / UPDATE / updated_name(inputs.config)
-        for sentence in () if updated.is_file() else learn(inputs, settings.buffer):
+        for sentence in () if is_learnt(inputs, updated) else learn(inputs, settings.buffer):
             report(sentence)
         gate = judged(inputs, updated, settings)
         report(gate.sentence)
@@ -135,7 +136,7 @@ def robot_graph(student: Path, teacher: Path, cameras: Sequence[str], recording:
 def learn(inputs: LoopInputs, settings: BufferConfig) -> Iterator[str]:
     """The update on what was recorded, with its sentences; without one human label of the new domain."""
     work, config = inputs.work, inputs.config
-    if not (work / IMPORTED / BAG_VERSION).is_dir():
+    if not is_written(work / IMPORTED, BAG_VERSION):
         import_bag(BagImport(work / RECORDING, work / IMPORTED))
     fill_buffer(inputs, settings)
     recorded = DataRoot(root=str(work / IMPORTED), version=BAG_VERSION)
@@ -144,6 +145,14 @@ def learn(inputs: LoopInputs, settings: BufferConfig) -> Iterator[str]:
     data = replace(config.data, roots=[], unlabelled=[recorded], pseudo=pseudo, validation=[])
     resume = (work / UPDATE / STATE_FILE).is_file()
     yield from run_update(replace(config, data=data, continual=update), work / UPDATE, resume=resume)
+
+
+def is_learnt(inputs: LoopInputs, updated: Path) -> bool:
+    """Whether an update got to its end: its file is there, and then the buffer has taken the domain in."""
+    buffer = inputs.work / BUFFER
+    if not (updated.is_file() and is_buffer(buffer)):
+        return False
+    return inputs.config.continual.domain in {domain.name for domain in read_buffer(buffer).state.domains}
 
 
 def fill_buffer(inputs: LoopInputs, settings: BufferConfig) -> None:

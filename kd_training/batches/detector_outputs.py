@@ -28,3 +28,7 @@ class DetectorOutputs(NamedTuple):
             {name: change(value) for name, value in self.features.items()},
             None if self.depth_logits is None else change(self.depth_logits),
         )
+
+    def of_rigs(self, rigs: Tensor) -> "DetectorOutputs":
+        """Of some rigs alone (R,) int64; without the depth of cameras."""
+        return self._replace(depth_logits=None).map(lambda value: value[rigs])

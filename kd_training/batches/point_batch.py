@@ -19,3 +19,8 @@ class PointBatch(NamedTuple):
     def to(self, device: torch.device) -> "PointBatch":
         """The same on a device."""
         return PointBatch(moved(self.points, device), moved(self.rig, device))
+
+    def of_rigs(self, rigs: Tensor) -> "PointBatch":
+        """The clouds of some rigs alone, rising numbers (R,) int64, which are 0 to R - 1 then."""
+        kept = torch.isin(self.rig, rigs)
+        return PointBatch(self.points[kept], torch.searchsorted(rigs, self.rig[kept]))

@@ -1,4 +1,4 @@
-"""The replay buffer grows by a domain: what is kept is chosen, copied beside, and exchanged in one step.
+"""The replay buffer grows by a domain: what is kept is chosen, copied next to it, and exchanged in one step.
 
 A share of it is a reservoir of all that was ever offered, the rest is what is important: uncertainty x rarity, evenly
 over domains and classes.

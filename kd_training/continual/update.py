@@ -16,7 +16,7 @@ from kd_training.data.replay_buffer import read_buffer
 from kd_training.data.unlabelled_sets import open_sets, open_student_frames
 from kd_training.evaluation.finished_run import validate
 from kd_training.evaluation.uncertainty import uncertainties
-from kd_training.loop.before_start import check_start
+from kd_training.loop.before_start import check_start, check_writable
 from kd_training.loop.train import train
 from kd_training.loop.train_teacher_first import train_missing_teacher
 
@@ -27,12 +27,16 @@ def run_update(
     """Train, write the student file, and let the buffer take the domain in; what was done, in sentences.
 
     Raises as kd_training.loop.train.train, and KeyboardInterrupt if it was interrupted: go on with `resume`. An update
-    that was killed behind its training goes on there. Raises ConfigError for a domain that the buffer has already.
+    that was killed behind its training goes on there. Raises ConfigError for a domain that the buffer has already,
+    OSError for a buffer that takes no files.
     """
     check_update(config)
     check_start(config, folder)
-    if not resume and config.continual.replay.folder:
-        check_new(read_buffer(Path(config.continual.replay.folder)), config.continual.domain, new_scenes(config))
+    if config.continual.replay.folder:
+        buffer = Path(config.continual.replay.folder)
+        if not resume:
+            check_new(read_buffer(buffer), config.continual.domain, new_scenes(config))
+        check_writable(buffer)  # where the domain goes behind hours of training
     train_missing_teacher(config, overrides)
     if not train(config, folder, resume=resume):
         raise KeyboardInterrupt

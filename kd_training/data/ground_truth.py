@@ -67,6 +67,18 @@ class GroundTruth(NamedTuple):
             moved(self.heatmap, device), objects, moved(self.codes, device), self.boxes, self.coding, trust
         )
 
+    def of_rigs(self, rigs: Tensor) -> "GroundTruth":
+        """Of some rigs alone, rising numbers (R,) int64, which are 0 to R - 1 then."""
+        kept = torch.isin(self.objects.rig, rigs)
+        rig, *others = (part[kept] for part in self.objects)
+        return self._replace(
+            heatmap=self.heatmap[rigs],
+            objects=ObjectCells(torch.searchsorted(rigs, rig), *others),
+            codes=self.codes[kept],
+            boxes=tuple(self.boxes[number] for number in rigs.tolist()),
+            trust=None if self.trust is None else Trust(self.trust.cells[rigs], self.trust.objects[kept]),
+        )
+
 
 def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
     """The targets of several rigs as one batch."""

@@ -3,7 +3,7 @@
 FOLDER/samples, FOLDER/sweeps   files, which never change once they are there
 FOLDER/kept                     of each keyframe: its rows of the tables, and the doubt of a teacher that labelled it
 FOLDER/v1.0-buffer              a link to the tables of now, buffer.json and buffer.jsonl among them
-FOLDER/tables/NUMBER            these tables; an addition writes new ones beside and moves the link
+FOLDER/tables/NUMBER            these tables; an addition writes new ones next to these and moves the link
 
 `kd_training.continual.buffer` writes it.
 """

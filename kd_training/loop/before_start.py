@@ -20,7 +20,7 @@ def check_start(config: AnyConfig, out: Path) -> None:
     """
     for source in config.data.validation:
         _check_source(source)
-    _check_writable(Path(out))
+    check_writable(Path(out))
 
 
 def _check_source(source: DataRoot) -> None:
@@ -38,7 +38,8 @@ def _check_source(source: DataRoot) -> None:
         )
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
+    """Raise ConfigError for a file in a folder's place, OSError where the disk takes no file in it."""
     folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not folder.is_dir():
         raise ConfigError(f"{folder} is a file, so {out} can be no folder for the run; give another --out")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kd_perception.errors import ConfigError
@@ -75,21 +76,32 @@ class DistillTask(StudentTask):
         if self.config.distill.inherit_head:
             inherit_head(self.model.head, self.teacher.model.head)
 
-    def teacher_outputs(self, batch: Batch) -> DetectorOutputs:
-        """The teacher's outputs for a batch, kept ones where distill.cache_bytes says so."""
+    def teacher_outputs(self, batch: Batch, rigs: Tensor | None = None) -> DetectorOutputs:
+        """The teacher's outputs for a batch, or for some of its rigs (R,) int64, rising; kept ones where
+        distill.cache_bytes says so."""
+        shown = batch.shown if rigs is None else [batch.shown[number] for number in rigs.tolist()]
         if self.kept is not None:
-            return self.kept.outputs(batch)
-        return self.teacher.outputs(batch.points, batch.inputs.rigs)
+            return self.kept.outputs(shown, batch.depth.device)
+        return self.teacher.outputs(batch.points if rigs is None else batch.points.of_rigs(rigs), len(shown))
 
     def losses_of(self, outputs: DetectorOutputs, batch: Batch, now: MicroStep) -> Losses:
         """A student's losses, and the scalar terms of distillation. While the adapters learn alone, no gradient of the
-        terms reaches the student."""
-        teacher = self.teacher_outputs(batch)
+        terms reaches the student.
+
+        The terms look at new keyframes alone: what is replayed was taught before. A batch without any is compared all
+        the same and counts nothing, because other processes wait for its share of their sums.
+        """
         compared = outputs.map(Tensor.detach) if self.adapters_alone(now.step) else outputs
-        cameras = [shown.cameras for shown in batch.shown]
-        distilled = self.distiller(compared, teacher, batch.ground_truth, now.processes, cameras=cameras)
+        new = [number for number, shown in enumerate(batch.shown) if shown.key not in self.replayed]
+        truth, cameras, rigs = batch.ground_truth, [shown.cameras for shown in batch.shown], None
+        if 0 < len(new) < len(batch.shown):
+            rigs = torch.tensor(new, device=batch.depth.device)
+            compared, truth, cameras = compared.of_rigs(rigs), truth.of_rigs(rigs), [cameras[number] for number in new]
+        teacher = self.teacher_outputs(batch, rigs)
+        distilled = self.distiller(compared, teacher, truth, now.processes, cameras=cameras)
         self.log = distilled.log
-        return Losses(student_losses(outputs, batch, self.config.loss, now.processes), distilled.terms)
+        terms = distilled.terms if new else {name: 0.0 * value for name, value in distilled.terms.items()}
+        return Losses(student_losses(outputs, batch, self.config.loss, now.processes), terms)
 
     def total(self, losses: Losses, now: MicroStep) -> Tensor:
         """The blended scalar loss; at a step's first micro-batch the blending may look at the gradients."""

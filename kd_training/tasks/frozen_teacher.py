@@ -13,7 +13,6 @@ from kd_training.batches.point_batch import PointBatch
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.sections import AugmentConfig
-from kd_training.data.batches import Batch
 from kd_training.data.frames import TrainingFrame, facts_of
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.points import collate_points
@@ -63,10 +62,9 @@ class KeptOutputs:
         self.frames, self.place_of = frames, {facts.key: place for place, facts in enumerate(facts_of(frames))}
         self._cache: LRUCache = LRUCache(cache_bytes, getsizeof=_nbytes)
 
-    def outputs(self, batch: Batch) -> DetectorOutputs:
-        """The outputs for a batch's rigs, on the batch's device."""
-        device = batch.depth.device
-        rigs = [self._one(shown, device) for shown in batch.shown]
+    def outputs(self, shown: Sequence[ShownFrame], device: torch.device) -> DetectorOutputs:
+        """The outputs for rigs that show these keyframes, on a device."""
+        rigs = [self._one(frame, device) for frame in shown]
         joined = DetectorOutputs(
             torch.cat([rig.heatmap for rig in rigs]),
             torch.cat([rig.regression for rig in rigs]),

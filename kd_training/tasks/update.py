@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -25,8 +24,6 @@ from kd_training.distill.from_old.keeping import Keeping
 from kd_training.tasks.frozen_student import FrozenStudent, old_weights
 from kd_training.tasks.student import StudentTask
 from kd_training.tasks.task import Losses, MicroStep, Task
-
-CHECKED = 60  # keyframes of the new domain whose labels are compared before an update
 
 
 class UpdateTask(Task):
@@ -48,7 +45,6 @@ class UpdateTask(Task):
         self.old = FrozenStudent(continual.student)
         self.old.check_takes(spec)
         self.keeping = Keeping(continual, self.old.model.spec, spec)
-        self.replayed = {facts.key for facts in facts_of(self.frames) if facts.drawn is not None}
         check_layers(continual.keep.layers, learns.model.feature_channels)
 
     @property
@@ -90,7 +86,7 @@ class UpdateTask(Task):
         outputs = self.model.train_forward(batch.inputs)
         losses = self.learns.losses_of(outputs, batch, now)
         if self.keeping.is_needed:
-            replayed = torch.tensor([shown.key in self.replayed for shown in batch.shown])
+            replayed = torch.tensor([shown.key in self.learns.replayed for shown in batch.shown])
             old = self.old.outputs(batch.inputs)
             losses.task.update(self.keeping.losses(outputs, old, replayed, now.processes))
         return losses
@@ -120,14 +116,13 @@ class UpdateTask(Task):
 
 
 def check_domain(frames: Sequence[TrainingFrame], config: TrainConfig) -> None:
-    """Raise ConfigError for a new domain too small to learn from, DataError for one whose labels contradict themselves;
-    of the latter CHECKED keyframes are looked at, evenly over the domain."""
+    """Raise ConfigError for a new domain too small to learn from, DataError for one whose human labels contradict
+    themselves. All keyframes are looked at: the buffer takes in none that do, and says so only behind the training."""
     name = config.continual.domain or "the new one"
     fresh = [place for place, facts in enumerate(facts_of(frames)) if facts.drawn is None]
     check_large_enough([facts_of(frames)[place] for place in fresh], name, config.continual.buffer.least)
-    chosen = np.unique(np.linspace(0, len(fresh) - 1, CHECKED).astype(int))
-    looked_at = (frames[fresh[place]] for place in chosen)
-    check_labels((frame for frame in looked_at if frame.labelled), f"domain '{name}'")
+    humans = (frame for frame in map(frames.__getitem__, fresh) if frame.labelled or config.continual.labelled)
+    check_labels(humans, f"domain '{name}'")
 
 
 def check_weights(config: TrainConfig) -> None:

@@ -1,6 +1,7 @@
 """An update from end to end: a student file under the old one's name, its ancestry, and the buffer, changed at the end
 and only then."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def test_an_update_from_end_to_end(data, old, tmp_path, monkeypatch):
         list(run_update(config, tmp_path / "again"))
 
 
-def test_what_cannot_be_updated_leaves_everything_as_it_was(data, old, tmp_path):
+def test_what_cannot_be_updated_leaves_everything_as_it_was(data, old, tmp_path, monkeypatch):
     config = replaying(data, old, tmp_path / "buffer")
     before = read_buffer(tmp_path / "buffer")
     refusals = {
@@ -89,6 +90,11 @@ def test_what_cannot_be_updated_leaves_everything_as_it_was(data, old, tmp_path)
         setattr(config.continual, name, kept)
     config.continual.buffer.least = 4
     with pytest.raises(ConfigError, match="too few to learn from"):
+        list(run_update(config, tmp_path / "out"))
+    config.continual.buffer.least = 2
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="Read-only"):
+        refused = OSError(errno.EROFS, "Read-only file system")
+        patch.setattr(update_module, "check_writable", lambda folder: (_ for _ in ()).throw(refused))
         list(run_update(config, tmp_path / "out"))
     config.continual.replay.folder = str(tmp_path / "nothing")
     with pytest.raises(DataError, match="holds no replay buffer"):

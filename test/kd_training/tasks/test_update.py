@@ -137,10 +137,10 @@ def test_a_share_is_replayed_by_its_scores_and_weighs_the_inverse(data, old, buf
     task = build_task(config)
     sampler = build_sampler(task.frames, config)
     drawn = [sampler.at(position, np.random.default_rng([0, position])) for position in range(2000)]
-    is_old = [frame.key in task.replayed for frame in drawn]
+    is_old = [frame.key in task.learns.replayed for frame in drawn]
     for start in range(0, 40, 4):
         assert sum(is_old[start : start + 4]) == 1
-    replayed = [frame for frame in drawn if frame.key in task.replayed]
+    replayed = [frame for frame in drawn if frame.key in task.learns.replayed]
     expected = replay_probabilities(np.array([0.5, 1.0, 1.5]))
     weights = {}
     tokens = [facts.key for facts in facts_of(task.frames) if facts.drawn is not None]
@@ -152,6 +152,33 @@ def test_a_share_is_replayed_by_its_scores_and_weighs_the_inverse(data, old, buf
     assert np.mean([frame.weight for frame in replayed]) == pytest.approx(2.0, rel=0.05)  # the loss keeps its scale
     config.continual.replay.importance = False
     assert {frame.weight for frame in build_task(config).frames} == {1.0, 2.0}
+
+
+def test_the_lidar_teacher_looks_at_new_keyframes_alone(data, old, buffer, tmp_path):
+    config = replaying(update_run(data, old, batch=2), buffer)
+    config.distill.teacher = str(write_teacher(tmp_path / "teacher.safetensors"))
+    task = build_task(config).learns
+    batch = task.batches(RunPlan(steps=1))[0]
+    (new,) = [number for number, shown in enumerate(batch.shown) if shown.key not in task.replayed]
+    with torch.no_grad():
+        outputs = task.model.eval().train_forward(batch.inputs)
+
+    def terms(changed: int) -> dict[str, float]:
+        """Of outputs that are twice as large for one rig."""
+        factor = torch.ones(2, 1, 1, 1)
+        factor[changed] = 2.0
+        doubled = outputs._replace(
+            heatmap=outputs.heatmap * factor,
+            features={name: value * factor for name, value in outputs.features.items()},
+        )
+        return {name: float(value.detach()) for name, value in task.losses_of(doubled, batch, NOW).terms.items()}
+
+    alone, other = terms(1 - new), terms(new)
+    assert alone.keys() == other.keys() and all(alone[name] != other[name] > 0.0 for name in alone)
+    undoubled = task.losses_of(outputs, batch, NOW)
+    assert {name: float(value.detach()) for name, value in undoubled.terms.items()} == alone
+    task.replayed = frozenset(shown.key for shown in batch.shown)  # a batch without anything new
+    assert not any(terms(new).values()) and undoubled.task.keys() == task.losses_of(outputs, batch, NOW).task.keys()
 
 
 def test_new_classes_join_and_old_labels_say_nothing_of_them(data, tmp_path):
@@ -166,13 +193,13 @@ def test_new_classes_join_and_old_labels_say_nothing_of_them(data, tmp_path):
     batch = task.batches(RunPlan(steps=1))[0]
     names = task.model.spec.classes.names
     for rig, shown in enumerate(batch.shown):
-        is_old = shown.key in task.replayed
+        is_old = shown.key in task.learns.replayed
         known = ("car", "bus", "trailer") if is_old else config.continual.labelled
         for label, name in enumerate(names):
             cells = batch.ground_truth.trust.cells[rig, label]
             assert (cells > 0).all() if name in known else not cells.any(), (is_old, name)
         assert {names[label] for label in batch.ground_truth.boxes[rig].label} <= set(known)
-    assert {shown.key in task.replayed for shown in batch.shown} == {True, False}
+    assert {shown.key in task.learns.replayed for shown in batch.shown} == {True, False}
     before = task.old.model.eval()
     bev = torch.randn(1, 16, 32, 32)
     torch.testing.assert_close(task.model.eval().head(bev)[0][:, 0], before.head(bev)[0][:, 0], rtol=0, atol=0)
@@ -272,8 +299,14 @@ def test_labels_that_contradict_themselves_are_refused(data, old, tmp_path):
         (root / VERSION / f"{name}.json").write_text(json.dumps(rows))
     for folder in ("samples", "sweeps"):
         (root / folder).symlink_to(data / folder)
-    with pytest.raises(DataError, match=r"3 keyframes of domain 'east' contradict themselves: a car and a truck at"):
-        build_task(update_run(root, old))
+    config = update_run(root, old)
+    config.continual.lacking.boxes = False
+    for labelled in ([], ["car", "truck"]):  # the others are in doubt, these are a human's all the same
+        config.continual.labelled = labelled
+        with pytest.raises(
+            DataError, match=r"3 keyframes of domain 'east' contradict themselves: a car and a truck at"
+        ):
+            build_task(config)
 
 
 def test_a_student_gains_a_memory_in_an_update(data, old, tmp_path):
