@@ -4,7 +4,7 @@ One YAML states them (the default is nuscenes.yaml, which config/classes/ links 
 student file, and the robot takes them from there. A class's label is its place in the list.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -16,6 +16,7 @@ import yaml
 
 from kd_perception.errors import ConfigError
 
+GREY = (170, 170, 170)  # of a class that nobody has described
 MOVING_SPEED = 0.5  # m/s: slower is parked, standing or without a rider
 CLASSES_HELP = "Class list (.yaml), or the student file (.onnx) that has it. Default: the ten nuScenes classes."
 _EXAMPLE = "see config/classes/nuscenes.yaml for an example"
@@ -92,6 +93,11 @@ class ClassList:
         if name not in self.names:
             raise ConfigError(f"'{name}' is no class; they are {', '.join(self.names)}")
         return self.names.index(name)
+
+    def with_others(self, names: Iterable[str]) -> "ClassList":
+        """These classes, labels unchanged, and behind them others that nobody has described: grey, to any range."""
+        others = tuple(ObjectClass(name, GREY, float(self.ranges.max()), (name,)) for name in names)
+        return ClassList((*self.groups, HeadGroup(0.0, others))) if others else self
 
     def check(self, where: str) -> None:
         """Raise ConfigError naming `where` for the first class or group that cannot be used."""

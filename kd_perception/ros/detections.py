@@ -17,10 +17,16 @@ def to_detection_array(boxes: Boxes, stamp_ns: int, frame_id: str, model: str) -
     return kd_detections(LIVE, Detections(boxes, stamp_ns, frame_id, model))
 
 
+def other_classes(message: Detection3DArray, classes: ClassList) -> list[str]:
+    """Names of a message's classes that a list lacks, in alphabetical order: a student may have been swapped for one
+    that finds more."""
+    return sorted({entry.class_name for entry in message.detections} - set(classes.names))
+
+
 def from_detection_array(message: Detection3DArray, classes: ClassList = NUSCENES) -> Boxes:
     """Boxes of a message, in its frame; raises DataError for an unknown class or a pose without rotation."""
     detections = message.detections
-    unknown = sorted({d.class_name for d in detections} - set(classes.names))
+    unknown = other_classes(message, classes)
     if unknown:
         raise DataError(
             f"detections name unknown classes: {', '.join(unknown)}; known are {', '.join(classes.names)}: set the "

@@ -9,7 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.serialization import serialize_message
@@ -40,7 +42,7 @@ from kd_perception.nodes.common.output_formats import chosen_formats
 from kd_perception.nodes.evaluator.collected_frames import CollectedFrames
 from kd_perception.nodes.evaluator.sources import Sources
 from kd_perception.options.evaluator import EvaluatorOptions
-from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.detections import from_detection_array, other_classes
 from kd_perception.ros.live import LIVE
 from kd_perception.ros.outcomes import NUMBERS
 from kd_perception.ros.qos import EVERY_RESULT
@@ -83,6 +85,7 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
         ending.enter_context(self._health.active())
         self._frames, self._sources = CollectedFrames(), Sources()
         self._statuses: list[str] = []
+        self._others: set[str] = set()  # classes of detections that are not in `classes`
         self._last_input_s = time.monotonic()
         self._transforms = open_transforms(self, partial(self._health.problem, "refused_transforms"), TF_HISTORY_S)
         ending.callback(self._transforms.close)
@@ -127,15 +130,27 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
 
     def _receive_objects(self, message: Detection3DArray, stamp_ns: int) -> None:
         try:
-            boxes = from_detection_array(message, self._classes)
-            self._frames.add_boxes(stamp_ns, message.header.frame_id, boxes)
+            others = other_classes(message, self._classes)
+            boxes = from_detection_array(message, self._classes.with_others(others))
+            known = replace(boxes[boxes.label < len(self._classes)], classes=self._classes)
+            self._frames.add_boxes(stamp_ns, message.header.frame_id, known)
         except DataError as error:
             self._health.problem("refused_detections", str(error))
             return
+        if others:
+            self._others.update(others)
+            self._health.problem("foreign_classes", self._left_out())
         found = Detections(boxes, stamp_ns, message.header.frame_id, message.model)
         for name, kind in self._formats.items():
             if name != "kd":  # recorded as it came
                 self._append(f"/{name}/objects", kind.type_name, kind.build(LIVE, found), stamp_ns)
+
+    def _left_out(self) -> str:
+        """A sentence on classes that are not scored."""
+        return (
+            f"boxes of {', '.join(sorted(self._others))} are left out of the scores; set `classes` to the student's "
+            "file to score them"
+        )
 
     def _receive_status(self, message: FrameStatus, stamp_ns: int) -> None:
         self._statuses.append(_status_row(stamp_ns, message).to_json())
@@ -212,17 +227,18 @@ class Evaluator(ManagedNode[EvaluatorOptions]):
             named = ", ".join(list(missing)[:5]) + (" ..." if len(missing) > 5 else "")
             text += f" (no detections for {named}; {first}: {reason})"
         if self._nusc is not None:
-            metrics = evaluate_results(
-                self._nusc,
-                out / RESULTS_FILE,
-                self._frames.scenes(),
-                out / SUMMARY_FILE,
-                classes=self._classes,
-            )
-            write_foxglove(out / FOXGLOVE_FILE, self._nusc, self._frames.results(), self._classes)
-            text += f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
+            text += self._scored(out)
+        if self._others:
+            text += f"; {self._left_out()}"
         self._written = True
         return f"{text}; results in {out}" + (f"; but {self._bag_problem}" if self._bag_problem else "")
+
+    def _scored(self, out: Path) -> str:
+        """Score the results that were written; returns the end of a sentence."""
+        results, scenes = self._frames.results(), self._frames.scenes()
+        metrics = evaluate_results(self._nusc, out / RESULTS_FILE, scenes, out / SUMMARY_FILE, classes=self._classes)
+        write_foxglove(out / FOXGLOVE_FILE, self._nusc, results, self._classes)
+        return f", mAP {metrics.mean_ap:.4f}, NDS {metrics.nds:.4f}"
 
     def _finish_bag(self) -> None:
         """Finish the bag, or keep its problem for the report: the scores must not be lost with it."""

@@ -29,7 +29,7 @@ from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run
 from kd_perception.options.visualizer import VisualizerOptions
 from kd_perception.ros.camera_topics import camera_topics
-from kd_perception.ros.detections import from_detection_array
+from kd_perception.ros.detections import from_detection_array, other_classes
 from kd_perception.ros.images import from_image, to_image
 from kd_perception.ros.listeners import has_listeners
 from kd_perception.ros.live import LIVE
@@ -133,7 +133,7 @@ class Visualizer(ManagedNode[VisualizerOptions]):
     def _show(self, message: Detection3DArray) -> None:
         """Markers of every message; pictures, which cost more, as often as the options say."""
         stamp_ns = to_nanoseconds(message.header.stamp)
-        boxes = from_detection_array(message, self._classes)
+        boxes = from_detection_array(message, self._classes.with_others(other_classes(message, self._classes)))
         boxes = boxes[boxes.score >= self.settings.score_threshold]
         if has_listeners(self, self._markers):
             publish(self, self._markers, MarkerFrame(LIVE, message.header.frame_id, stamp_ns).detections(boxes))

@@ -82,3 +82,10 @@ def test_boxes_of_different_lists_are_not_put_together() -> None:
     assert theirs[np.zeros(0, bool)].transformed(np.eye(4)).classes is others
     with pytest.raises(ValueError, match="different class lists"):
         Boxes.concatenate([mine, theirs])
+
+
+def test_classes_that_nobody_described_stand_behind_the_others() -> None:
+    grown = NUSCENES.with_others(["tram", "sledge"])
+    assert grown.names == (*NUSCENES.names, "tram", "sledge") and grown.classes[-1].range == NUSCENES.ranges.max()
+    assert NUSCENES.with_others([]) is NUSCENES
+    grown.check("grown")

@@ -3,6 +3,7 @@
 import threading
 from functools import partial
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
@@ -13,8 +14,11 @@ from support.domains import free_domain
 from support.graph import Peer
 
 from kd_msgs.msg import FrameStatus, Sample
+from kd_perception.geometry.boxes import Boxes
+from kd_perception.geometry.classes import NUSCENES
 from kd_perception.nodes.evaluator.node import Evaluator
 from kd_perception.nodes.evaluator.sources import Sources
+from kd_perception.ros.detections import to_detection_array
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_time
 
@@ -51,6 +55,20 @@ def evaluator(tmp_path):
     node.close()
     rclpy.shutdown()
     thread.join()
+
+
+def test_classes_that_a_swapped_student_adds_are_left_out_and_named(evaluator):
+    stamp_ns = 10**9
+    grown = NUSCENES.with_others(["tram"])
+    found = Boxes(
+        np.array([[5.0, 0.0, 0.0], [9.0, 0.0, 0.0]]), np.ones((2, 3)), np.zeros(2), np.zeros((2, 2)),
+        np.array([grown.label("tram"), grown.label("car")]), np.array([0.9, 0.8]), grown,
+    )  # fmt: skip
+    evaluator._receive_objects(to_detection_array(found, stamp_ns, "base_link", "grown@1"), stamp_ns)
+    (kept,) = [entry.boxes for entry in evaluator._frames._detections.values()]
+    assert kept.classes == NUSCENES and [kept.class_of(0).name] == ["car"] and len(kept) == 1
+    values = {entry.key: entry.value for entry in evaluator._health.status().values}
+    assert values["foreign_classes"] == "1" and "boxes of tram are left out" in values["last_problem"]
 
 
 def test_the_evaluator_does_not_score_what_two_detectors_have_said(evaluator, tmp_path):
