@@ -18,7 +18,8 @@ class HeldMessage:
 class HeldMessages:
     """Messages by topic, in order of arrival. Thread-safe; adding takes microseconds.
 
-    The last message of a topic always stays: a calibration may have been said once.
+    The last message of a topic always stays: a calibration may have been said once. Others go when they are too old by
+    their stamps, or came too long ago: a driver may stamp all its messages alike.
     Where a topic's stamps go back, as when a bag loops, what it held is of a time that has ended and is forgotten.
     """
 
@@ -37,7 +38,10 @@ class HeldMessages:
                     self._forget_first(held)
             held.append(HeldMessage(stamp_ns, message))
             self._bytes += len(message.cdr)
-            while held[0].stamp_ns < stamp_ns - self._history_ns:
+            while (
+                held[0].stamp_ns < stamp_ns - self._history_ns
+                or held[0].message.received_ns < message.received_ns - self._history_ns
+            ):
                 self._forget_first(held)
             enough = self._bytes <= self._most_bytes
             while self._bytes > self._most_bytes and self._forget_oldest():
@@ -60,11 +64,16 @@ class HeldMessages:
         found = sorted(self.between(topic, -(1 << 62), 1 << 62), key=lambda entry: entry.stamp_ns)
         return next((entry for entry in reversed(found) if entry.stamp_ns <= stamp_ns), found[0] if found else None)
 
-    def newest_ns(self, topic: str) -> int | None:
-        """The stamp of a topic's last message."""
+    def newest(self, topic: str) -> HeldMessage | None:
+        """A topic's last message."""
         with self._lock:
             held = self._by_topic.get(topic)
-            return held[-1].stamp_ns if held else None
+            return held[-1] if held else None
+
+    def newest_ns(self, topic: str) -> int | None:
+        """The stamp of a topic's last message."""
+        last = self.newest(topic)
+        return None if last is None else last.stamp_ns
 
     def clear(self) -> None:
         """Forget everything."""

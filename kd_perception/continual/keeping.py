@@ -50,12 +50,14 @@ class KeepingRules:
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A frame that may be kept. odom_from_base (4, 4), None where unknown: it is then compared as if standing still;
-    messages: gathers its messages once it is wanted; at least one."""
+    messages: gathers its messages once it is wanted; at least one; odometry: number of the stretch without jumps to
+    which the pose belongs, places of others cannot be compared."""
 
     stamp_ns: int
     verdict: FrameVerdict
     odom_from_base: np.ndarray | None
     messages: Callable[[], Sequence[RecordedMessage]]
+    odometry: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class ClassRarities:
 class _Shown:
     """Where a kept frame was taken since the recorder runs, and its disputes with their place in odom (N, 3)."""
 
+    odometry: int
     odom_from_base: np.ndarray | None
     disputes: tuple[Dispute, ...]
     places: np.ndarray
@@ -134,17 +137,7 @@ class FrameKeeper:
         name, content = frame_name(candidate.stamp_ns), mcap_bytes(messages)
         rarities = self._rarities()
         useful = rarities.usefulness(verdict.doubts)
-        frame = KeptFrame(
-            candidate.stamp_ns,
-            name,
-            len(content),
-            round(importance, 4),
-            round(useful / importance, 4),
-            verdict.counts,
-            verdict.classes,
-            {kind: round(doubt, 4) for kind, doubt in verdict.doubts.items()},
-            _why(verdict.disputes),
-        )
+        frame = _kept_frame(candidate, len(content), useful)
         part = part_of(name, messages)
         excess = self._folder.excess(frame, part)
         if excess > sum(other.bytes for other in self._folder.frames):
@@ -186,7 +179,7 @@ class FrameKeeper:
 
     def _alike(self, new: _Shown, kept: _Shown) -> bool:
         """Whether most of what is disputed was disputed before, from the same place."""
-        if (new.odom_from_base is None) != (kept.odom_from_base is None):
+        if new.odometry != kept.odometry or (new.odom_from_base is None) != (kept.odom_from_base is None):
             return False
         if new.odom_from_base is not None:
             moved = invert(kept.odom_from_base) @ new.odom_from_base
@@ -196,10 +189,27 @@ class FrameKeeper:
         return known >= SAME_SHARE * len(new.disputes)
 
 
+def _kept_frame(candidate: Candidate, size: int, useful: float) -> KeptFrame:
+    """The line of a frame whose file has so many bytes."""
+    verdict, importance = candidate.verdict, sum(candidate.verdict.doubts.values())
+    return KeptFrame(
+        candidate.stamp_ns,
+        frame_name(candidate.stamp_ns),
+        size,
+        round(importance, 4),
+        round(useful / importance, 4) if importance else 1.0,
+        verdict.counts,
+        verdict.classes,
+        {kind: round(doubt, 4) for kind, doubt in verdict.doubts.items()},
+        _why(verdict.disputes),
+    )
+
+
 def _shown(candidate: Candidate) -> _Shown:
     centers = np.array([dispute.center for dispute in candidate.verdict.disputes]).reshape(-1, 3)
     pose = np.eye(4) if candidate.odom_from_base is None else candidate.odom_from_base
-    return _Shown(candidate.odom_from_base, candidate.verdict.disputes, centers @ pose[:3, :3].T + pose[:3, 3])
+    places = centers @ pose[:3, :3].T + pose[:3, 3]
+    return _Shown(candidate.odometry, candidate.odom_from_base, candidate.verdict.disputes, places)
 
 
 def _is_known(dispute: Dispute, place: np.ndarray, kept: _Shown) -> bool:

@@ -1,6 +1,7 @@
 """Writes the recording folder: whole frames only, never more bytes than its budget, one recorder at a time."""
 
 import fcntl
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +104,14 @@ class RecordingFolder:
         """By how many bytes the folder exceeds its budget: more than 0 if it was opened with a smaller one."""
         return _most_bytes(self._stored) - self.budget_bytes
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is still the one that was opened: its disk may have gone, or another may be in place."""
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.folder / LOCK).stat())
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Let another recorder have it."""
         if self._lock is not None:
@@ -159,7 +168,7 @@ class RecordingFolder:
             if path.name not in known and _is_frame_file(path.name.removeprefix(".")):
                 path.unlink()
         if stored or frames or (self.folder / METADATA).exists():
-            self._list(stored)
+            self._list(stored, unless_there=True)
 
     def _remove(self, frames: Sequence[KeptFrame]) -> None:
         gone = {frame.file for frame in frames}
@@ -167,12 +176,14 @@ class RecordingFolder:
         for name in gone:
             (self.folder / name).unlink(missing_ok=True)
 
-    def _list(self, stored: Sequence[_Stored]) -> None:
-        """Make these the frames of the folder: index first, then metadata.yaml, which players go by."""
+    def _list(self, stored: Sequence[_Stored], *, unless_there: bool = False) -> None:
+        """Make these the frames of the folder: index first, then metadata.yaml, which players go by. `unless_there`:
+        lists that say so already are not written, so that a full disk can be opened."""
         stored = tuple(sorted(stored, key=lambda entry: entry.part.first_ns))
-        index, metadata = _texts(stored)
-        write_bytes(self.folder / KEPT, index)
-        write_bytes(self.folder / METADATA, metadata)
+        for name, content in zip((KEPT, METADATA), _texts(stored), strict=True):
+            path = self.folder / name
+            if not (unless_there and path.is_file() and path.read_bytes() == content):
+                write_bytes(path, content)
         self._stored = stored
 
     def _refusal(self, error: OSError) -> DataError:
@@ -187,7 +198,7 @@ def _texts(stored: Sequence[_Stored]) -> tuple[bytes, bytes]:
 
 
 def _most_bytes(stored: Sequence[_Stored]) -> int:
-    """The most that the folder holds while it comes to these frames: both lists exist twice while they are replaced."""
+    """The most that the folder holds while it takes up these frames: both lists exist twice while they are replaced."""
     return sum(entry.frame.bytes for entry in stored) + 2 * sum(map(len, _texts(stored)))
 
 

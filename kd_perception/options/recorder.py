@@ -16,7 +16,7 @@ class RecorderOptions:
     """Parameters of the recorder; it reads them on configure."""
 
     folder: Path | None = option(
-        "Folder of the recording, a rosbag2; one that this node wrote before is gone on with.",
+        "Folder of the recording, a rosbag2; the node continues one that it wrote before.",
         default=None,
         argument="recording",
         required=True,

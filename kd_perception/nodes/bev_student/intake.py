@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from nav_msgs.msg import Odometry
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from kd_perception.errors import DataError
 from kd_perception.nodes.bev_student.arrivals import Arrivals
 from kd_perception.nodes.bev_student.camera_watch import CameraWatch
+from kd_perception.nodes.common.clocks import when_clock_goes_back
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource, take_odometry
@@ -97,9 +97,7 @@ class Intake:
             node.create_timer(ARRIVALS_PERIOD_S, self._report_arrivals, clock=steady),
         ):
             ending.callback(node.destroy_timer, timer)
-        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
-        jumps = node.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
-        ending.callback(jumps.unregister)
+        when_clock_goes_back(node.get_clock(), self._clock_went_back, ending)
 
     def _end(self) -> None:
         self._open = False
@@ -149,15 +147,15 @@ class Intake:
         if refusal:
             self._health.problem("refused_odometry", refusal)
 
-    def _clock_jumped(self, jump: TimeJump) -> None:
-        """The clock went back: a bag loops, or a simulation was reset. What has a later stamp belongs to a time that
-        has ended; messages of the new time may have overtaken the clock's and stay."""
+    def _clock_went_back(self, seconds: float) -> None:
+        """What has a later stamp belongs to a time that has ended; messages of the new time may have overtaken the
+        clock's and stay."""
         after_ns = self._node.get_clock().now().nanoseconds + AHEAD_OF_CLOCK_NS
         for record in self._sync.flush(after_ns):
             self._reports.reporter.dropped(record, "time jumped back before the other cameras came")
         self._to.poses.forget_after(after_ns)
         self._arrivals.restart()
-        self._reset(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
+        self._reset(f"the clock went back by {seconds:.3f} s")
 
     def _report_arrivals(self) -> None:
         """Cameras that are silent or never join; of silent ones, whether they publish by the other transport."""

@@ -1,6 +1,10 @@
 """Clocks that tell no time yet, or another time than the stamps: what must not be subtracted."""
 
-from rclpy.clock import ROSClock
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rclpy.clock import JumpThreshold, ROSClock, TimeJump
+from rclpy.duration import Duration
 
 APART_NS = 60_000_000_000  # no frame is under way as long: the stamp and the clock are of different times
 PATIENCE_S = 3.0  # until a clock that has not come is missed
@@ -9,6 +13,17 @@ PATIENCE_S = 3.0  # until a clock that has not come is missed
 def latency_ms(now_ns: int, stamp_ns: int) -> float | None:
     """Milliseconds from a stamp to now; None where they are of two clocks, as with a bag and the system's time."""
     return None if abs(now_ns - stamp_ns) > APART_NS else (now_ns - stamp_ns) / 1e6
+
+
+def when_clock_goes_back(clock: ROSClock, call: Callable[[float], object], ending: ExitStack) -> None:
+    """`call` hears by how many seconds the clock has gone back: a bag loops, or a simulation was reset. `ending` takes
+    the call that ends it."""
+
+    def jumped(jump: TimeJump) -> None:
+        call(-jump.delta.nanoseconds / 1e9)
+
+    backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+    ending.callback(clock.create_jump_callback(backwards, post_callback=jumped).unregister)
 
 
 class ClockWatch:

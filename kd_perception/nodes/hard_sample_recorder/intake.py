@@ -15,6 +15,7 @@ from rclpy.clock import Clock, ClockType
 from kd_perception.bags.frame_file import RecordedMessage
 from kd_perception.continual.held_messages import HeldMessage, HeldMessages
 from kd_perception.errors import DataError
+from kd_perception.nodes.common.clocks import when_clock_goes_back
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.hard_sample_recorder.inputs import RecorderTopics
@@ -47,7 +48,11 @@ class RecorderIntake:
         held: HeldMessages,
         health: Health,
         submit: Callable[[HeldMessage], None],
+        *,
+        forget_after: Callable[[int], object],
     ) -> None:
+        """`forget_after` hears the time in ns to which the clock has gone back: poses of later times are void."""
+        self._forget_after = forget_after
         self._node, self._topics, self._held, self._health, self._submit = node, topics, held, health, submit
         self.static: dict[bytes, RecordedMessage] = {}
         self._waiting: deque[WaitingAnswer] = deque()
@@ -65,6 +70,8 @@ class RecorderIntake:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         for period_s, call in ((POLL_S, self._pass_on), (1.0, self._report_silence)):
             ending.callback(node.destroy_timer, node.create_timer(period_s, call, clock=steady))
+        clock = node.get_clock()
+        when_clock_goes_back(clock, lambda _: self._forget_after(clock.now().nanoseconds), ending)
 
     def _end(self) -> None:
         self._open = False

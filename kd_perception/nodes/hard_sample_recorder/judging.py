@@ -22,20 +22,20 @@ from kd_perception.errors import KdError
 from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.classes import ClassList
 from kd_perception.geometry.transforms import apply, invert
-from kd_perception.nodes.common.odometry import PoseSource
+from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource, take_odometry
 from kd_perception.nodes.hard_sample_recorder.gathering import SECOND_NS, FrameMessages, PairedAnswers
 from kd_perception.nodes.hard_sample_recorder.inputs import RecorderTopics
 from kd_perception.options.recorder import RecorderOptions
 from kd_perception.ros.cdr import read_header
 from kd_perception.ros.deserialise import deserialise
 from kd_perception.ros.detections import from_detection_array
-from kd_perception.ros.geometry import from_pose
 from kd_perception.ros.pointclouds import finite_xyz
 from kd_perception.ros.rig_source import RigSource
-from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.ros.tf import TransformSource
 
 APART_NS = 60 * SECOND_NS  # no answer takes as long: the stamps are of two clocks
+SKEW_NS = 5 * SECOND_NS  # no sensor's message is under way as long; UTC and TAI are 37 s apart
+TIME_BACK_NS = 1_000_000_000  # odometry this much earlier than the last is of another drive
 STILL_NS = 20_000_000  # a robot hardly moves in less: poses need not be known
 
 
@@ -81,6 +81,7 @@ class FrameJudge:
         places: Surroundings3D,
     ) -> None:
         self._held, self._topics, self._messages, self._classes, self._places = held, topics, messages, classes, places
+        self._watch, self._watched_ns, self._odometry = OdometryWatch(), 0, 0
 
     def candidate(self, teacher: HeldMessage, settings: RecorderOptions) -> Candidate:
         """The frame of an answer and what is disputed in it; raises NotComparedError, or KdError for what is broken."""
@@ -91,7 +92,7 @@ class FrameJudge:
         view = self._view(pair, motion, settings.base_frame)
         thresholds = VerdictThresholds(settings.student_score, settings.teacher_score, settings.agreement)
         verdict = judge(self._boxes(pair.student, settings), moved_to(theirs, motion, seconds), view, thresholds)
-        return Candidate(pair.stamp_ns, verdict, odom_from_base, lambda: self._messages.gather(pair))
+        return Candidate(pair.stamp_ns, verdict, odom_from_base, lambda: self._messages.gather(pair), self._odometry)
 
     def _pair(self, teacher: HeldMessage, settings: RecorderOptions) -> PairedAnswers:
         """The student's answer nearest in time."""
@@ -101,12 +102,7 @@ class FrameJudge:
                 "frames_without_student", "the teacher answers, but the student has not yet; see its own diagnostics"
             )
         late_ns = newest_ns - teacher.stamp_ns
-        if abs(late_ns) > APART_NS:
-            raise NotComparedError(
-                "clocks_apart",
-                f"the stamps of clouds and images are {abs(late_ns) / 1e9:.0f} s apart, so they are of two clocks; "
-                "synchronise cameras and LiDAR, or let both drivers take the system's time",
-            )
+        self._check_clocks(late_ns)
         if late_ns > settings.teacher_max_age_s * SECOND_NS:
             raise NotComparedError(
                 "teacher_late",
@@ -127,6 +123,26 @@ class FrameJudge:
                 "slower, or its stamps are off: raise pair_ms, or look at its own diagnostics",
             )
         return PairedAnswers(teacher, student, deserialise(statuses[-1].message.cdr, FrameStatus))
+
+    def _check_clocks(self, late_ns: int) -> None:
+        """Raise NotComparedError where stamps are of two clocks; `late_ns`: from the teacher's to the student's."""
+        apart_ns, skew_ns = abs(late_ns), self._skew_ns()
+        if apart_ns > APART_NS or skew_ns > SKEW_NS:
+            raise NotComparedError(
+                "clocks_apart",
+                f"the stamps of clouds and images are {max(apart_ns, skew_ns) / 1e9:.0f} s apart, so they are of two "
+                "clocks; synchronise cameras and LiDAR, or let both drivers take the system's time",
+            )
+
+    def _skew_ns(self) -> int:
+        """How far the clocks of cameras and LiDAR are apart: how much longer the newest image was on its way than the
+        newest cloud, by its stamp and when it came; 0 without either."""
+        anchor, lidar = self._topics.cameras[0].image, self._topics.clouds[0]
+        newest = [self._held.newest(topic) for topic in (anchor, lidar)]
+        if None in newest:
+            return 0
+        image, cloud = (entry.message.received_ns - entry.stamp_ns for entry in newest)
+        return abs(image - cloud)
 
     def _boxes(self, objects: HeldMessage, settings: RecorderOptions) -> Boxes:
         """A side's boxes of the classes that both know."""
@@ -152,10 +168,7 @@ class FrameJudge:
     def _motion(self, pair: PairedAnswers) -> tuple[np.ndarray, np.ndarray | None]:
         """base_link at the student's time from base_link at the teacher's, and the pose at the student's in odom."""
         times = (pair.stamp_ns, pair.teacher.stamp_ns)
-        for entry in self._messages.odometry(min(times), max(times)):
-            odometry = deserialise(entry.message.cdr, Odometry)
-            frames = odometry.header.frame_id.lstrip("/"), odometry.child_frame_id.lstrip("/")
-            self._places.poses.add(to_nanoseconds(odometry.header.stamp), *frames, from_pose(odometry.pose.pose))
+        self._take_odometry(min(times), max(times))
         try:
             student, teacher = (self._places.poses.lookup(stamp_ns) for stamp_ns in times)
         except KdError as error:
@@ -165,6 +178,21 @@ class FrameJudge:
                 ) from error
             return np.eye(4), None
         return invert(student) @ teacher, student
+
+    def _take_odometry(self, first_ns: int, last_ns: int) -> None:
+        """Read the odometry around a span that was not read yet. Behind a jump places are not those of before; raises
+        NotComparedError where one is within the span."""
+        known_ns = self._watched_ns
+        for entry in self._messages.odometry(first_ns, last_ns):
+            if known_ns - TIME_BACK_NS < entry.stamp_ns <= known_ns:
+                continue
+            inside, self._watched_ns = self._watched_ns != known_ns, entry.stamp_ns
+            jump, refusal = take_odometry(deserialise(entry.message.cdr, Odometry), self._watch, self._places.poses)
+            if refusal:
+                raise NotComparedError("refused_odometry", refusal)
+            self._odometry += bool(jump)
+            if jump and inside:
+                raise NotComparedError("odometry_jumps", f"{jump}, just between image and cloud")
 
     def _view(self, pair: PairedAnswers, motion: np.ndarray, base_frame: str) -> CommonView:
         """Where cameras and cloud both look; raises NotComparedError if they do nowhere."""

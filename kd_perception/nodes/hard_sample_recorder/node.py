@@ -75,7 +75,8 @@ class HardSampleRecorder(ManagedNode[RecorderOptions]):
         judge = FrameJudge(held, self._topics, messages, self._classes, places)
         worker = RecordingWorker(self, judge, self._health, len(self._classes.common))
         ending.callback(worker.close)
-        intake = RecorderIntake(self, self._topics, held, self._health, worker.submit)
+        forget = places.poses.forget_after
+        intake = RecorderIntake(self, self._topics, held, self._health, worker.submit, forget_after=forget)
         intake.listen(ending)
 
 

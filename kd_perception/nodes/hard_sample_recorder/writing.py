@@ -18,7 +18,7 @@ from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.hard_sample_recorder.judging import FrameJudge, NotComparedError
 from kd_perception.options.recorder import RecorderOptions
 
-RETRY_S = 5.0
+RETRY_S, LONGEST_RETRY_S = 5.0, 60.0
 MB = 1_000_000
 
 
@@ -29,7 +29,7 @@ class RecordingWorker:
         self._node, self._judge, self._health, self._class_count = node, judge, health, class_count
         self._folder: RecordingFolder | None = None
         self._keeper: FrameKeeper | None = None
-        self._next_try_s = 0.0
+        self._next_try_s, self._retry_s = 0.0, RETRY_S
         self._waits = False  # whether an answer has not been begun
         self._worker = LatestWorker[Callable[[], None]](self._attempt)
         self._worker.submit(self._open)  # what is wrong with the folder is said at once
@@ -63,7 +63,7 @@ class RecordingWorker:
         for kind, count in candidate.verdict.counts.items():
             self._health.count(f"boxes_{kind}", count)
         self._open()
-        if self._keeper is None:
+        if self._keeper is None or time.monotonic() < self._next_try_s:
             self._health.count("frames_not_kept")
             return
         with self._refusals_reported():
@@ -71,9 +71,13 @@ class RecordingWorker:
             self._report(decision)
 
     def _open(self) -> None:
-        """Open the folder, unless it is open or it is not yet time to try again."""
-        if self._keeper is not None or time.monotonic() < self._next_try_s:
+        """Open the folder, unless it is open or it is not yet time to try again.
+
+        One that refused a frame stays open: to read thousands of frames again and again would slow the student.
+        """
+        if time.monotonic() < self._next_try_s or (self._keeper is not None and self._folder.is_there):
             return
+        self._let_go()
         p = self._node.settings
         with self._refusals_reported():
             self._folder = RecordingFolder(p.folder, p.budget_mb * MB)
@@ -85,12 +89,13 @@ class RecordingWorker:
 
     @contextmanager
     def _refusals_reported(self) -> Iterator[None]:
-        """What the disk refuses closes the folder for a while."""
+        """What the disk refuses is tried again after a while, which doubles up to LONGEST_RETRY_S."""
         try:
             yield
+            self._retry_s = RETRY_S
         except DataError as error:
-            self._let_go()
-            self._next_try_s = time.monotonic() + RETRY_S
+            self._next_try_s = time.monotonic() + self._retry_s
+            self._retry_s = min(2.0 * self._retry_s, LONGEST_RETRY_S)
             self._health.problem("recording_failed", f"{error}; it is tried again, nothing is kept until then")
 
     def _report(self, decision: Decision) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from nav_msgs.msg import Odometry
-from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import PointCloud2
 
 from kd_perception.errors import DataError
+from kd_perception.nodes.common.clocks import when_clock_goes_back
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.odometry import OdometryWatch, PoseSource, take_odometry
@@ -78,9 +78,7 @@ class CloudIntake:
             ARRIVALS_PERIOD_S, self._report_silence, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         ending.callback(node.destroy_timer, timer)
-        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
-        jumps = node.get_clock().create_jump_callback(backwards, post_callback=self._clock_jumped)
-        ending.callback(jumps.unregister)
+        when_clock_goes_back(node.get_clock(), self._clock_went_back, ending)
 
     def _end(self) -> None:
         self._open = False
@@ -129,10 +127,9 @@ class CloudIntake:
         if refusal:
             self._health.problem("refused_odometry", refusal)
 
-    def _clock_jumped(self, jump: TimeJump) -> None:
-        """The clock went back: a bag loops, or a simulation was reset."""
+    def _clock_went_back(self, seconds: float) -> None:
         self._to.poses.forget_after(self._node.get_clock().now().nanoseconds)
-        self._forget(f"the clock went back by {-jump.delta.nanoseconds / 1e9:.3f} s")
+        self._forget(f"the clock went back by {seconds:.3f} s")
 
     def _forget(self, reason: str) -> None:
         """Sweeps from before say nothing of where things are now."""

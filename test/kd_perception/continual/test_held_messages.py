@@ -26,6 +26,12 @@ def test_messages_leave_after_their_time_and_are_found_by_stamp():
     assert held.last_before("/b", S) is None and held.newest_ns("/b") is None
 
 
+def test_messages_that_are_all_stamped_alike_leave_by_when_they_came():
+    held = HeldMessages(history_s=3.0, most_bytes=1000)
+    assert all(held.add(0, message(number=second)) for second in range(10, 100))
+    assert [entry.message.cdr[0] for entry in held.between("/a", 0, 0)] == [96, 97, 98, 99]
+
+
 def test_of_too_many_bytes_the_oldest_leave_but_the_last_of_a_topic_stays():
     held = HeldMessages(history_s=100.0, most_bytes=35)
     assert all(held.add(second * S, message("/once" if second == 1 else "/a")) for second in (1, 2, 3))

@@ -51,6 +51,18 @@ def test_a_disputed_frame_is_kept_with_the_reason(tmp_path):
     assert kept.importance == pytest.approx(1.5) and kept.doubts == {"bus": 0.9, "car": pytest.approx(0.6)}
 
 
+def test_a_recorder_may_keep_what_nobody_disputes(tmp_path):
+    frames = keeper(tmp_path / "r", least_importance=0.0)
+    decision = frames.offer(candidate(0))
+    assert decision.decided is Decided.KEPT and (decision.frame.importance, decision.frame.rarity) == (0.0, 1.0)
+
+
+def test_places_of_before_a_jump_of_odometry_are_not_those_of_now(tmp_path):
+    frames = keeper(tmp_path / "r")
+    assert decide(frames, candidate(0, missed(), x=0.0), candidate(10, missed(), x=0.0)) == ["KEPT", "ALIKE"]
+    assert decide(frames, replace(candidate(20, missed(), x=0.0), odometry=1)) == ["KEPT"]
+
+
 def test_near_duplicates_are_dropped_by_time_place_and_content(tmp_path):
     frames = keeper(tmp_path / "r")
     assert decide(

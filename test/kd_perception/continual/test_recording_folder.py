@@ -227,6 +227,17 @@ def test_a_damaged_folder_says_so_and_loses_nothing_more(tmp_path):
     assert len(list((tmp_path / "r").glob("frame_*.mcap"))) == 2
 
 
+def test_a_recording_on_a_full_disk_is_opened_where_nothing_must_be_mended(tmp_path, monkeypatch):
+    recording = RecordingFolder(tmp_path / "r", MB)
+    frame, part, content = small_frame(1)
+    recording.keep(frame, part, content)
+    recording.close()
+    monkeypatch.setattr(
+        "kd_perception.atomic.tempfile.mkstemp", lambda **_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space"))
+    )
+    assert RecordingFolder(tmp_path / "r", MB).frames == (frame,)
+
+
 def test_a_full_disk_keeps_what_is_there(tmp_path):
     with small_disk(tmp_path / "disk", 64) as disk:
         recording = RecordingFolder(disk / "r", 50 * MB)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.disputed import CAMERAS, NAMES, SPEED, STUDENT, TEACHER, Moment
-from support.kept_frames import T0, S
+from support.kept_frames import T0, S, recorded
 from tf2_msgs.msg import TFMessage
 
+from kd_perception.bags import messages
 from kd_perception.continual.held_messages import HeldMessage, HeldMessages
 from kd_perception.continual.keeping import Candidate
 from kd_perception.geometry.classes import NUSCENES, ClassList
+from kd_perception.geometry.transforms import make_transform
 from kd_perception.nodes.common.odometry import PoseSource
 from kd_perception.nodes.hard_sample_recorder.gathering import FrameMessages
 from kd_perception.nodes.hard_sample_recorder.inputs import RecorderTopics
@@ -35,6 +37,7 @@ PLACES = {"~/input/points": "/LIDAR_TOP/points", "~/input/odometry": "/odom"}
 PLACES |= {f"~/input/student/{what}": f"{STUDENT}/{what}" for what in ("objects", "status")}
 PLACES |= {f"~/input/teacher/{what}": f"{TEACHER}/{what}" for what in ("objects", "status")}
 HERE = ("car", 12.0, 0.0, 0.9)
+PLACE = make_transform(np.array([1.0, 0.0, 0.0, 0.0]), np.array([155.0, 0.0, 0.0]))  # after 31 s
 
 
 class Robot:
@@ -92,6 +95,21 @@ def test_odometry_serves_where_tf_has_no_pose():
     assert not kinds(candidate) and candidate.odom_from_base[0, 3] == pytest.approx(50.0)
 
 
+def test_a_jump_of_odometry_begins_new_places():
+    """Within a frame it makes the motion between image and cloud unknown; between two frames it only separates them."""
+    robot = Robot()
+    assert robot.candidate(Moment(10.0, [HERE], [HERE])).odometry == 0
+    assert robot.candidate(Moment(20.0, [HERE], [HERE])).odometry == 0, "50 m in 10 s at 5 m/s"
+    for step in range(-2, 3):  # then the frame begins again where the robot was first
+        at_ns = T0 + 31 * S + step * S // 20
+        drive = messages.odometry(at_ns, np.eye(4) if step > 0 else PLACE, np.array([SPEED, 0.0, 0.0]), np.zeros(3))
+        robot.held.add(at_ns, recorded("/odom", drive, at_ns))
+    with pytest.raises(NotComparedError, match="jumped .* between image and cloud") as refusal:
+        robot.candidate(Moment(31.0, [HERE], [HERE]), without=("/odom",))
+    assert refusal.value.kind == "odometry_jumps"
+    assert robot.candidate(Moment(40.0, [HERE], [HERE])).odometry > 0
+
+
 def test_a_masked_camera_sees_nothing():
     behind = ("car", -12.0, 0.0, 0.9)
     assert kinds(Robot().candidate(Moment(10.0, [], [behind]))) == ["missed"]
@@ -131,6 +149,17 @@ def test_what_cannot_be_compared_says_why(moment, before, kind, reason):
     with pytest.raises(NotComparedError, match=reason) as refusal:
         robot.candidate(moment)
     assert refusal.value.kind == kind
+
+
+def test_a_clock_of_leap_seconds_is_named_as_such():
+    """The LiDAR is stamped by TAI, and says so 37 s ahead of the cameras; both come at once."""
+    robot, moment = Robot(), Moment(10.0, [HERE], [HERE], cloud_s=37.0)
+    robot.sees(moment, without=("/LIDAR_TOP/points",))
+    (cloud,) = (message for message in moment.sensors() if message.topic == "/LIDAR_TOP/points")
+    robot.held.add(moment.cloud_ns, replace(cloud, received_ns=moment.stamp_ns))
+    with pytest.raises(NotComparedError, match="37 s apart, so they are of two clocks; synchronise") as refusal:
+        robot.candidate(moment, without=("/LIDAR_TOP/points",))
+    assert refusal.value.kind == "clocks_apart"
 
 
 def test_motion_that_nobody_knows_is_no_standing_still():

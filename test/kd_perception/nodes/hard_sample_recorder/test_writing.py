@@ -99,6 +99,26 @@ def test_a_refusing_disk_is_reported_and_tried_again(recorder, tmp_path, monkeyp
     assert [frame.stamp_ns for frame in read_recording(tmp_path / "r").frames] == [T0 + 10 * S, T0 + 40 * S]
 
 
+def test_a_disk_that_refuses_frames_is_not_read_again(recorder, tmp_path, monkeypatch):
+    """To open thousands of frames takes seconds; only another folder in the old one's place is opened."""
+    opened, folder = [], writing.RecordingFolder
+    monkeypatch.setattr(writing, "RecordingFolder", lambda *args: opened.append(args) or folder(*args))
+    recorder(1)
+    now_s = writing.time.monotonic()
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space")))
+        for tries, seconds in enumerate((0.0, 6.0, 10.0, 17.0), start=1):  # the wait doubles: 5 s, 10 s, 20 s
+            patch.setattr(writing.time, "monotonic", lambda at_s=now_s + seconds: at_s)
+            report = recorder(2)
+            assert report.counts["recording_failed"] == (1, 2, 2, 3)[tries - 1]
+    monkeypatch.setattr(writing.time, "monotonic", lambda: now_s + 100.0)
+    recorder(2)
+    assert len(opened) == 1 and len(read_recording(tmp_path / "r").frames) == 2
+    (tmp_path / "r").rename(tmp_path / "gone")
+    recorder(3)
+    assert len(opened) == 2 and len(read_recording(tmp_path / "r").frames) == 1
+
+
 def test_a_foreign_folder_stops_nothing_and_stays_as_it_is(tmp_path, recorder):
     recorder(1)
     (tmp_path / "r" / "kept.jsonl").rename(tmp_path / "r" / "notes.txt")
