@@ -31,7 +31,7 @@ from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import DataRoot
 from kd_training.continual.ancestry import updated_name
 from kd_training.continual.buffer import add_domain
-from kd_training.continual.gate import HeldOutSet, ReleaseGate, StudentScorer, judge_release
+from kd_training.continual.gate import ALLOWED_LOSS, HeldOutSet, ReleaseGate, StudentScorer, judge_release
 from kd_training.continual.update import new_domain, run_update
 from kd_training.data.replay_buffer import is_buffer, read_buffer
 from kd_training.evaluation.uncertainty import uncertainties
@@ -63,7 +63,7 @@ class LoopSettings:
     engine: EngineChoice = EngineChoice()
     recorder: RecorderOptions = RecorderOptions(interval_s=0.5, place_m=0.5)
     buffer: BufferConfig = field(default_factory=BufferConfig)
-    allowed_loss: float = 0.02
+    allowed_loss: float = ALLOWED_LOSS
 
 
 @dataclass(frozen=True)

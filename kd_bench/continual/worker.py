@@ -34,6 +34,7 @@ def domain_training(order: Order, folder: Path) -> bool:
 def bring_buffer(before: Path, config: "TrainConfig") -> None:
     """A copy of the buffer that the run before left; where that kept none, a new one of what it learnt."""
     from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
+    from kd_training.continual.storage import copy_buffer
 
     buffer = Path(config.continual.replay.folder)
     if buffer.exists():
@@ -41,7 +42,7 @@ def bring_buffer(before: Path, config: "TrainConfig") -> None:
     half = buffer.with_suffix(".half")
     shutil.rmtree(half, ignore_errors=True)
     if (before / BUFFER_FOLDER).is_dir():
-        shutil.copytree(before / BUFFER_FOLDER, half, symlinks=True)
+        copy_buffer(before / BUFFER_FOLDER, half)
     else:
         unfilled = replace(config.continual.replay, folder=str(half))
         into = replace(config, continual=replace(config.continual, replay=unfilled))

@@ -87,6 +87,20 @@ def restore_link(folder: Path) -> None:
         os.replace(hidden, version)
 
 
+def copy_buffer(source: Path, target: Path) -> None:
+    """A buffer that grows apart from `source`; both share their files, which never change, where links can be made."""
+    shutil.copytree(source, target, symlinks=True, copy_function=link_or_copy, ignore=shutil.ignore_patterns(LOCK))
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where the file system can, else a copy, whole or not at all."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
 def clean(folder: Path) -> None:
     """Delete files and tables that the buffer in a folder does not need: evicted keyframes, and what an interrupted
     addition left. Nobody may be adding."""
@@ -121,11 +135,7 @@ def _take(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if not source.is_file():
         raise DataError(f"{source} is missing, so its keyframe cannot be kept; restore it or leave its scene out")
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
+    link_or_copy(source, target)
 
 
 def _write_tables(target: Path, keyframes: Sequence[Mapping[str, list[dict]]]) -> None:

@@ -169,6 +169,17 @@ def test_a_copy_without_links_grows_like_the_buffer_itself(data, tmp_path, monke
     assert (copy / BUFFER_VERSION).is_symlink() and len(replayed(copy)) == 4
 
 
+def test_buffers_that_share_files_grow_apart(data, tmp_path):
+    first = add_domain(tmp_path / "first", offer(data), SMALL)
+    storage.copy_buffer(tmp_path / "first", tmp_path / "second")
+    name = first.entries[0].files[0]
+    assert (tmp_path / "second" / name).stat().st_ino == (tmp_path / "first" / name).stat().st_ino
+    with storage.alone_in(tmp_path / "first"):  # each has a lock of its own
+        grown = add_domain(tmp_path / "second", offer(data, 1), SMALL)
+    assert read_buffer(tmp_path / "first") == first and len(replayed(tmp_path / "first")) == 4
+    assert len(grown.state.domains) == 2 and len(replayed(tmp_path / "second")) == 4
+
+
 def killed(*_: object) -> None:
     raise SystemExit
 
