@@ -85,6 +85,8 @@ setup(
         "kd.benchmarks": [
             "pipeline = kd_bench.stages.cli:pipeline",
             "parity = kd_bench.stages.cli:parity",
+            "latency = kd_bench.latency.cli:latency",
+            "scaling = kd_bench.latency.scaling_command:scaling",
             "temporal = kd_bench.temporal:temporal",
             "scheduling = kd_bench.scheduling.cli:scheduling",
             "soak = kd_bench.soak.cli:soak",

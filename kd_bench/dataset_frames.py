@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from kd_perception.datasets.nuscenes import load_frame, open_nuscenes, scene_names, scene_samples
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.drawing.cameras import encode_image
 from kd_perception.geometry.camera import Camera
 from kd_perception.images.decoding import decode_image
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
+
+LARGE = (1600, 900)  # width, height, as nuScenes' cameras
+MOMENTS = 8  # of that size: each takes seconds
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,14 @@ class BenchFrame:
 def render_frames(folder: Path, frames: int = 10, seed: int = 424242) -> Path:
     """Render a synthetic scene to measure with into `folder` and return it: a data set of SYNTHETIC_VERSION."""
     generate(SynthConfig(folder, scenes=1, frames=frames, seed=seed, sweeps=0, jobs=1))
+    return folder
+
+
+def render_moments(folder: Path, seed: int = 4242) -> Path:
+    """Render MOMENTS keyframes of 1600 x 900 into `folder`, unless they are there: a data set of SYNTHETIC_VERSION."""
+    if not (folder / SYNTHETIC_VERSION / "sample.json").is_file():
+        width, height = LARGE
+        generate(SynthConfig(folder, scenes=1, frames=MOMENTS, seed=seed, width=width, height=height, sweeps=0, jobs=1))
     return folder
 
 

@@ -22,26 +22,13 @@ from kd_perception.datasets.nuscenes import (
     sensor_transform,
 )
 from kd_perception.datasets.rigs import LIDAR
-from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.geometry.transforms import make_transform
 
-SIZE = (1600, 900)  # width, height, as nuScenes' cameras
 CAMERA_HZ = 10.0
-MOMENTS = 8  # that are rendered
 FRAMES = 100  # that the bag holds
 SPEED = 5.0  # m/s
 START_NS = 1_700_000_000 * 10**9
-
-
-def render_moments(folder: Path, seed: int = 4242) -> Path:
-    """Render the moments into `folder`, unless they are there: a data set of SYNTHETIC_VERSION."""
-    from kd_synthetic.dataset.generate import SynthConfig, generate  # only here: a given bag needs no world
-
-    if not (folder / SYNTHETIC_VERSION / "sample.json").is_file():
-        width, height = SIZE
-        generate(SynthConfig(folder, scenes=1, frames=MOMENTS, seed=seed, width=width, height=height, sweeps=0, jobs=1))
-    return folder
 
 
 def write_soak_bag(

@@ -12,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from kd_bench.dataset_frames import render_moments
 from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, Threads
-from kd_bench.soak.bag import CAMERA_HZ, render_moments, write_soak_bag
+from kd_bench.soak.bag import CAMERA_HZ, write_soak_bag
 from kd_bench.soak.load import LoadTarget, run_load
 from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
 from kd_bench.soak.report import STAGE_HEADINGS, continual_verdict, draw_soak, soak_markdown, stage_rows, verdicts

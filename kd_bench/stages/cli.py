@@ -22,8 +22,8 @@ from kd_bench.stages.parity import (
     parity_table,
 )
 from kd_bench.stages.rows import graph_rows, headings, stage_rows
-from kd_bench.stages.untrained import untrained_student
 from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_bench.untrained import untrained_student
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
+from kd_bench.cut_student import split_student
 from kd_bench.dataset_frames import BenchFrame
 from kd_bench.progress import Show, silent
-from kd_bench.stages.cut_student import split_student
 from kd_bench.stages.parity import RAW_TOLERANCE, raw_errors
 from kd_perception.engines.base import Engine, open_engine
 from kd_perception.engines.protocol import EngineOptions

@@ -13,6 +13,17 @@ ERRORS_ONLY = 3  # ONNX Runtime's log severity
 CPU_PROVIDER = "CPUExecutionProvider"
 
 
+def session_settings(axes: Mapping[str, int], threads: int) -> onnxruntime.SessionOptions:
+    """How a file is opened here: with sizes of open dimensions, and so many threads (0: the library chooses)."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = ERRORS_ONLY
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    for axis, size in axes.items():
+        settings.add_free_dimension_override_by_name(axis, size)
+    return settings
+
+
 class OnnxRuntimeEngine:
     """A model in an ONNX Runtime session, its camera axis, if it has one, fixed to the rig's count."""
 
@@ -22,12 +33,7 @@ class OnnxRuntimeEngine:
     def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Open a session. Raises EngineError if ONNX Runtime refuses the file."""
         data = read_unchanged(model)
-        settings = onnxruntime.SessionOptions()
-        settings.log_severity_level = ERRORS_ONLY
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        for axis, size in self.fixed_axes(model, cameras).items():
-            settings.add_free_dimension_override_by_name(axis, size)
+        settings = session_settings(self.fixed_axes(model, cameras), options.threads)
         try:
             self._session = self.session(data, settings, options)
         except EngineError:

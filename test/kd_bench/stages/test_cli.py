@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from support.nuscenes_tables import VERSION, write_dataset
 
+from kd_bench.cut_student import split_student
 from kd_bench.dataset_frames import count_missing, read_frames
 from kd_bench.stages.cli import pipeline as bench_pipeline
-from kd_bench.stages.cut_student import split_student
 from kd_bench.stages.measure import LAYOUTS, STAGES, WHOLE, measure_stages
 from kd_bench.stages.parity import RAW_TOLERANCE, measure_parity
-from kd_bench.stages.untrained import untrained_student
+from kd_bench.untrained import untrained_student
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import ConfigError, DataError, StudentError

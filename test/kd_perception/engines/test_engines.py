@@ -80,6 +80,20 @@ def test_every_call_answers_its_own_inputs(student: Student, name: str):
 
 
 @pytest.mark.parametrize("name", ENGINES)
+def test_read_only_inputs_hold_until_others_come(student: Student, name: str):
+    engine = open_engine(name, student, 6, EngineOptions(threads=1))
+    plain, tables = inputs_for(6), inputs_for(6)
+    nothing_seen = tables | {"weight": np.zeros_like(tables["weight"])}
+    for array in (*tables.values(), nothing_seen["weight"]):
+        array.flags.writeable = False
+    expected = copied(engine.run(plain))["heatmap"]
+    blind = copied(engine.run(plain | {"weight": nothing_seen["weight"].copy()}))["heatmap"]
+    assert not np.allclose(blind, expected)
+    for inputs, answer in ((tables, expected), (tables, expected), (nothing_seen, blind), (plain, expected)) * 2:
+        np.testing.assert_array_equal(engine.run(inputs)["heatmap"], answer)
+
+
+@pytest.mark.parametrize("name", ENGINES)
 def test_other_shapes_and_absent_inputs_are_named(student: Student, name: str):
     engine = open_engine(name, student, 6, EngineOptions(threads=1))
     inputs = inputs_for(6)

@@ -1,0 +1,43 @@
+"""`kd bench scaling`: what a student costs with more cameras, pixels, cells, threads and rigs, and where that bends."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kd_bench.latency.scaling import BASE_CAMERAS, HEADINGS, make_cases, scaling_rows, time_cases
+from kd_bench.options import EngineName, ReportFile
+from kd_bench.progress import progress_bars
+from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.resources import resource
+
+METHOD = f"""Random weights; the geometry of a ring of ideal cameras. *Work* is what varies, relative to a series' first
+case; *cost* is time, relative to it; *cost / work* is 1 where time follows work, below 1 where part of it is fixed.
+Where cameras do not vary there are {BASE_CAMERAS}. Cases run in turns; times are medians. *Rigs in the image network*
+puts the images of several rigs through the image half of the file at once; the BEV half has no such axis."""
+
+
+def scaling(
+    *,
+    config: Annotated[Path, typer.Option(help="Training configuration whose network is measured.")] = Path(
+        "config/training/bevdet4d_demo.yaml"
+    ),
+    engine: EngineName = "openvino",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all cases run in turn.")] = 10,
+    out: ReportFile = None,
+) -> None:
+    """Time a student against cameras, image size, grid, threads and rigs at once."""
+    console, threads = Console(), len(os.sched_getaffinity(0))
+    with TemporaryDirectory() as folder:
+        with console.status("exporting the cases"):
+            cases = make_cases(resource(config), engine, Path(folder), threads)
+        with progress_bars(console) as bar:
+            times = time_cases(cases, rounds, bar("timing"))
+    rows = scaling_rows(times)
+    console.print(terminal_table(str(config), HEADINGS, rows))
+    if out is not None:
+        facts = {"network": str(config), "engine": f"{engine}, {threads} threads, medians of {rounds} rounds"}
+        write_report(out, "Cost against work", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
