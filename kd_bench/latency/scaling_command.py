@@ -16,8 +16,9 @@ from kd_perception.resources import resource
 
 METHOD = f"""Random weights; the geometry of a ring of ideal cameras. *Work* is what varies, relative to a series' first
 case; *cost* is time, relative to it; *cost / work* is 1 where time follows work, below 1 where part of it is fixed.
-Where cameras do not vary there are {BASE_CAMERAS}. Cases run in turns; times are medians. *Rigs in the image network*
-puts the images of several rigs through the image half of the file at once; the BEV half has no such axis."""
+Where cameras do not vary there are {BASE_CAMERAS}. Cases run in turns; times are the best of all rounds, processor
+seconds their median. *Rigs in the image network* puts the images of several rigs through the image half of the file at
+once; the BEV half has no such axis."""
 
 
 def scaling(
@@ -39,5 +40,5 @@ def scaling(
     rows = scaling_rows(times)
     console.print(terminal_table(str(config), HEADINGS, rows))
     if out is not None:
-        facts = {"network": str(config), "engine": f"{engine}, {threads} threads, medians of {rounds} rounds"}
+        facts = {"network": str(config), "engine": f"{engine}, {threads} threads, best of {rounds} rounds"}
         write_report(out, "Cost against work", facts, f"{markdown_table(HEADINGS, rows)}\n\n{METHOD}")
