@@ -1,7 +1,6 @@
 """The same network on the same inputs in eager and compiled PyTorch, ONNX Runtime and OpenVINO, in turns."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -106,10 +105,9 @@ def time_peers(peers: Sequence[Peer], rounds: int, progress: Show = silent) -> l
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
     """Milliseconds of a call, and processor seconds of all threads of this process meanwhile."""
-    before, start = os.times(), time.perf_counter()
+    before, start = time.process_time(), time.perf_counter()
     run()
-    elapsed_s, after = time.perf_counter() - start, os.times()
-    return 1e3 * elapsed_s, after.user + after.system - before.user - before.system
+    return 1e3 * (time.perf_counter() - start), time.process_time() - before
 
 
 def _eager(weights: Path, layout: torch.memory_format, inputs: Mapping[str, np.ndarray]) -> Run:

@@ -15,10 +15,10 @@ from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.resources import resource
 
 METHOD = f"""Random weights; the geometry of a ring of ideal cameras. *Work* is what varies, relative to a series' first
-case; *cost* is time, relative to it; *cost / work* is 1 where time follows work, below 1 where part of it is fixed.
-Where cameras do not vary there are {BASE_CAMERAS}. Cases run in turns; times are the best of all rounds, processor
-seconds their median. *Rigs in the image network* puts the images of several rigs through the image half of the file at
-once; the BEV half has no such axis."""
+case; *cost* is processor time, relative to it. *Cost / work* is 1 where cost follows work, below 1 where part of it is
+fixed, above 1 where a unit of work becomes dearer. Where cameras do not vary there are {BASE_CAMERAS}. Cases run in
+turns: the best time of all rounds, the median of processor seconds. *Rigs in the image network* puts the images of
+several rigs through the image half of the file at once; the BEV half has no such axis."""
 
 
 def scaling(
@@ -27,11 +27,12 @@ def scaling(
         "config/training/bevdet4d_demo.yaml"
     ),
     engine: EngineName = "openvino",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the engine; 0: one a core.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all cases run in turn.")] = 10,
     out: ReportFile = None,
 ) -> None:
     """Time a student against cameras, image size, grid, threads and rigs at once."""
-    console, threads = Console(), len(os.sched_getaffinity(0))
+    console, threads = Console(), threads or len(os.sched_getaffinity(0))
     with TemporaryDirectory() as folder:
         with console.status("exporting the cases"):
             cases = make_cases(resource(config), engine, Path(folder), threads)

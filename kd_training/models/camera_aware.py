@@ -33,12 +33,10 @@ class CameraAwareDepth(DepthContext):
         """
         hidden = self.hidden(features)
         of_depth, of_context = self.camera(camera_params)
-        parts = [self.bins, self.output.out_channels - self.bins]
-        depth_weight, context_weight = self.output.weight.split(parts)
-        depth_bias, context_bias = self.output.bias.split(parts)
+        depth_half, context_half = self.output_halves
         return (
-            functional.conv2d(self.depth(hidden * of_depth), depth_weight, depth_bias),
-            functional.conv2d(hidden * of_context, context_weight, context_bias),
+            functional.conv2d(self.depth(hidden * of_depth), *depth_half),
+            functional.conv2d(hidden * of_context, *context_half),
         )
 
 

@@ -77,6 +77,19 @@ class DepthContext(nn.Module):
         self.output = nn.Conv2d(channels, bins + context, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, channels, rows, columns) -> depth logits (N, bins, rows, columns) and context (N, context, ...)."""
-        both = self.output(self.hidden(features))
-        return torch.split(both, [self.bins, both.shape[1] - self.bins], dim=1)
+        """(N, channels, rows, columns) -> depth logits (N, bins, rows, columns) and context (N, context, ...).
+
+        In evaluation, and so in the file, `output` is two convolutions: engines would copy to take one result apart.
+        """
+        hidden = self.hidden(features)
+        if self.training:
+            both = self.output(hidden)
+            return torch.split(both, [self.bins, both.shape[1] - self.bins], dim=1)
+        of_depth, of_context = self.output_halves
+        return functional.conv2d(hidden, *of_depth), functional.conv2d(hidden, *of_context)
+
+    @property
+    def output_halves(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Weight and bias of `output` for the depth logits, and those for the context."""
+        weight, bias = self.output.weight, self.output.bias
+        return (weight[: self.bins], bias[: self.bins]), (weight[self.bins :], bias[self.bins :])

@@ -118,4 +118,6 @@ def test_cost_is_compared_with_work():
     times = time_cases(cases, rounds=3)
     rows = scaling_rows(times)
     assert [row[0] for row in rows] == ["cameras", ""]
-    assert rows[0][4:6] == ("1.00", "1.00") and float(rows[1][5]) == pytest.approx(times[1].cost / 2.0, abs=0.006)
+    assert rows[0][4:] == ("1.00", "1.00", "1.00") and rows[1][4] == "2.00"
+    assert float(rows[1][6]) == pytest.approx(times[1].cost / 2.0, abs=0.006)
+    assert times[1].cost == pytest.approx(times[1].cpu_s / times[0].cpu_s)

@@ -1,9 +1,13 @@
-"""The neck of several maps: their sizes, beyond the backbone's levels as well, and what reaches which of them."""
+"""Necks: sizes of several maps, what reaches which of them; depth and context, which a file computes apart."""
 
+from pathlib import Path
+
+import onnx
 import pytest
 import torch
 
-from kd_training.models.necks import LevelsNeck
+from kd_training.checkpoints.onnx_files import ExampleInputs, write_graph
+from kd_training.models.necks import DepthContext, LevelsNeck
 
 CHANNELS = (4, 6, 8)  # of the backbone's levels at strides 8, 16 and 32
 
@@ -23,3 +27,18 @@ def test_maps_begin_at_the_stride_and_halve(stride, count, rows):
     assert [gradient is not None for gradient in reached] == [stride == 8, True, True]
     sum(map_.square().sum() for map_ in maps).backward()
     assert all(parameter.grad is not None for parameter in neck.parameters())
+
+
+def test_depth_and_context_are_computed_apart_in_the_file_and_the_same(tmp_path: Path):
+    torch.manual_seed(0)
+    module = DepthContext(6, bins=5, context=3).eval()
+    features = torch.randn(2, 6, 4, 7)
+    with torch.inference_mode():
+        both = module.output(module.hidden(features))
+        depth, context = module(features)
+    torch.testing.assert_close(depth, both[:, :5])
+    torch.testing.assert_close(context, both[:, 5:])
+    example = ExampleInputs(("features",), (features.numpy(),))
+    write_graph(module, example, ("depth", "context"), tmp_path / "apart.onnx", dynamic={})
+    kinds = {node.op_type for node in onnx.load(tmp_path / "apart.onnx").graph.node}
+    assert kinds <= {"Conv", "Relu", "Identity"}  # nothing that takes a map apart
