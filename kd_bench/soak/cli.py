@@ -21,6 +21,7 @@ from kd_bench.soak.report import STAGE_HEADINGS, continual_verdict, draw_soak, s
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.options.detector import DetectorOptions
+from kd_perception.options.teacher import TeacherOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 
@@ -43,6 +44,9 @@ def soak(
         Path | None,
         typer.Option(help="Teacher file: also measure the rate with it and the recorder running."),
     ] = None,
+    niceness: Annotated[
+        int, typer.Option(min=0, max=19, help="How far teacher and recorder step back for the detector.")
+    ] = TeacherOptions.niceness,
     work: Annotated[Path, typer.Option(help="Folder that keeps the rendered bag for the next time.")] = Path(
         "out/soak"
     ),
@@ -63,7 +67,7 @@ def soak(
     learning = None
     if teacher is not None:
         with recording_folder(work) as kept, _bar("with teacher and recorder", CAPACITY_S, console) as progress:
-            beside = replace(target, teacher=teacher, recording=kept)
+            beside = replace(target, teacher=teacher, recording=kept, niceness=niceness)
             learning = run_load(beside, rate=rate, seconds=CAPACITY_S, progress=progress)
     rate = SHARE * capacity_hz / CAMERA_HZ
     with _bar(f"{SHARE:.0%} of {capacity_hz:.1f} frames/s", 60.0 * minutes, console) as progress:

@@ -77,7 +77,8 @@ class Load:
 class LoadTarget:
     """What runs under load: a bag, a student file, the names of its cameras in rig order, and an engine.
 
-    teacher: file of a LiDAR teacher that runs next to it, with the recorder, which writes into `recording`.
+    teacher: file of a LiDAR teacher that runs next to it, with the recorder, which writes into `recording`; niceness:
+    of both.
     """
 
     bag: Path
@@ -86,6 +87,7 @@ class LoadTarget:
     engine: EngineChoice
     teacher: Path | None = None
     recording: Path | None = None
+    niceness: int = TeacherOptions.niceness
 
 
 def run_load(
@@ -103,8 +105,9 @@ def run_load(
     (student,) = bev_student_graph(detector, graph).nodes
     learning: tuple[NodeSpec, ...] = ()
     if target.teacher is not None:
-        teacher = TeacherOptions(model=target.teacher, threads=1)
-        learning = continual_nodes(teacher, RecorderOptions(folder=target.recording), detector, graph)
+        teacher = TeacherOptions(model=target.teacher, threads=1, niceness=target.niceness)
+        recorder = RecorderOptions(folder=target.recording, niceness=target.niceness)
+        learning = continual_nodes(teacher, recorder, detector, graph)
     waits = _listeners(target.cameras, continual=bool(learning))
     replay = replay_node(ReplayOptions(bag=target.bag, rate=rate, loop=True, wait_for_subscribers=waits), graph)
     domain = 1 + next(_domains) % 100
