@@ -62,7 +62,7 @@ class World:
 
 def test_a_live_teacher(tmp_path):
     file = write_fake_teacher(tmp_path / "teacher.onnx")
-    options = TeacherOptions(model=file, engine="onnxruntime", threads=1, reliable_input=True, rate_hz=2.0)
+    options = TeacherOptions(model=file, engine="onnxruntime", threads=1, reliable_input=True, rate_hz=1.0, niceness=0)
     graph = Graph((lidar_teacher_node(options, DetectorOptions(), GraphOptions()),))
     with held_domain() as domain, Peer(domain) as peer:
         world = World(peer)
@@ -88,9 +88,9 @@ def _sweeps_of_a_driving_robot(world: World) -> None:
     ahead = cluster.copy()
     ahead[:, 0] += 1.0
     world.drive(T0 + S // 10, 4.0)
-    world.scan(T0 + S // 10, ahead)  # 0.5 s have not passed: only a sweep
+    world.scan(T0 + S // 10, ahead)  # 1 s has not passed: only a sweep
     world.drive(T0 + S // 5, 5.0)
-    world.pause(0.6)
+    world.pause(1.1)
     world.scan(T0 + S // 5, dark)
     status = world.status(T0 + S // 5)
     assert status.outcome == FrameStatus.ANSWERED and status.engine == "onnxruntime"
@@ -107,7 +107,7 @@ def _bad_input(world: World) -> None:
     stamp_ns = T0 + 2 * S
     world.scan(T0 + S // 10, bright_cluster((12.5, 3.5)))
     world.reported("come late: a stamp is 0.100 s before the newest")
-    world.pause(0.6)
+    world.pause(1.1)
     world.scan(stamp_ns, np.zeros((0, 4), np.float32))
     status = world.status(stamp_ns)
     assert status.outcome == FrameStatus.BLIND and "no point lies within" in status.reason
