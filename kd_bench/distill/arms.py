@@ -7,6 +7,7 @@ the suite `terms` compares terms on the split `tune`, and `CHOSEN` names the one
 from collections.abc import Sequence
 from dataclasses import replace
 
+from kd_bench.distill.blending_suites import BLENDINGS
 from kd_bench.distill.common_arms import (
     ANSWERS,
     CENTERPOINT_TENTH,
@@ -15,39 +16,10 @@ from kd_bench.distill.common_arms import (
     NONE_SHORT,
     NONE_TENTH,
     TENTH,
-    taught,
 )
-from kd_bench.distill.splits import TUNED
-from kd_bench.distill.suite import HALF, Arm, Slice, Start, Suite, whole
-from kd_training.config.distill import (
-    CrossHeadConfig,
-    FeatureConfig,
-    LabelFeatureConfig,
-    PearsonConfig,
-    RayContrastConfig,
-    ResponseConfig,
-)
+from kd_bench.distill.suite import Arm, Slice, Start, Suite, whole
+from kd_bench.distill.terms_suite import FIRST_TERMS, TERM_SEEDS, TERMS
 
-BOTH_THIRDS = LabelFeatureConfig(weight=0.3, lidar=0.3)  # as published
-PLAIN = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
-
-TERM_SEEDS = 2
-TERMS = Suite(
-    "terms", "Terms on top of the teacher's answers", "bevdet4d",
-    (
-        taught("answers", ANSWERS, TERM_SEEDS),
-        taught("answers_everywhere", replace(ANSWERS, response=ResponseConfig(heatmap=1.0)), TERM_SEEDS),
-        taught("label_features", replace(ANSWERS, labels=LabelFeatureConfig(weight=0.3)), TERM_SEEDS),
-        taught("label_and_lidar_features", replace(ANSWERS, labels=BOTH_THIRDS), TERM_SEEDS),
-        taught("cross_head", replace(ANSWERS, cross_head=CrossHeadConfig(weight=1.0)), TERM_SEEDS),
-        taught("pearson_features", replace(ANSWERS, pearson=PearsonConfig(weight=1.0)), TERM_SEEDS),
-        taught("ray_contrast", replace(ANSWERS, ray_contrast=RayContrastConfig(weight=1.0)), TERM_SEEDS),
-        taught("distillbev_features", replace(ANSWERS, feature=FeatureConfig()), TERM_SEEDS),
-        taught("plain_features", replace(ANSWERS, feature=PLAIN), TERM_SEEDS),
-    ),
-    baseline="answers", split=TUNED, length=HALF,
-)  # fmt: skip
-FEATURES = tuple(arm.name for arm in TERMS.arms if arm.name.endswith("_features"))  # on top of the answers
 CHOSEN = "answers"  # the best of TERMS on the tuning split
 BEST = replace(TERMS.arm(CHOSEN), seeds=5)
 
@@ -75,18 +47,20 @@ LABELS = Suite(
     baseline="none_tenth",
 )  # fmt: skip
 CEILING = "none"  # of LABELS: all labels, no teacher
-SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS)
+SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS, *BLENDINGS)
 
 # What decides most comes first: is the baseline trained, is there room between a tenth and all of the labels, which
-# terms are worth it; then three pairs everywhere, and the last seeds.
+# terms are worth it; then three pairs everywhere, the last seeds, the other terms, and the rivals of blending.
 PLAN: Sequence[Slice] = (
     Slice(MAIN, (NONE.name, NONE_SHORT.name), 1),
     Slice(LABELS, (NONE_TENTH.name,), 1),
-    whole(TERMS),
+    Slice(TERMS, FIRST_TERMS, TERM_SEEDS),
     Slice(MAIN, (NONE.name, BEST.name), 3),
     whole(LABELS),
     Slice(MAIN, (NONE.name, BEST.name, HEADS.name), 3),
     whole(PUBLISHED),
     whole(MAIN),
     whole(SINGLE),
+    whole(TERMS),
+    *(whole(suite) for suite in BLENDINGS),
 )

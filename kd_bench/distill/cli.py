@@ -28,6 +28,7 @@ from kd_perception.resources import resource
 LEDGER, REPORT = Path("docs/benchmarks/distillation.jsonl"), Path("docs/benchmarks/distillation.md")
 DEFAULTS = Settings()
 EVERYTHING = "all"
+SUITE_NAMES = tuple(dict.fromkeys(suite.name for suite in SUITES))  # one name may stand for several students
 
 
 class TimeUpError(Exception):
@@ -38,9 +39,7 @@ def distill(
     *,
     suite: Annotated[
         str,
-        typer.Option(
-            help=f"One of {', '.join(suite.name for suite in SUITES)}; {EVERYTHING}: what decides most comes first."
-        ),
+        typer.Option(help=f"One of {', '.join(SUITE_NAMES)}; {EVERYTHING}: what decides most comes first."),
     ] = EVERYTHING,
     arm: Annotated[
         list[str] | None, typer.Option(help="Only this arm, e.g. none; repeat for more. Default: all.")
@@ -137,7 +136,8 @@ def chosen_slices(suite: str, arms: Sequence[str] | None, seeds: int) -> list[Sl
 
     Raises ConfigError for an unknown name.
     """
-    known = {entry.name: [whole(entry)] for entry in SUITES} | {EVERYTHING: list(PLAN)}
+    known = {name: [whole(entry) for entry in SUITES if entry.name == name] for name in SUITE_NAMES}
+    known[EVERYTHING] = list(PLAN)
     if suite not in known:
         raise ConfigError(f"suite '{suite}' is unknown; choose one of {', '.join(known)}")
     names = list(dict.fromkeys(arm.name for entry in known[suite] for arm in entry.suite.arms))

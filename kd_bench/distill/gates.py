@@ -3,11 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from kd_bench.distill.arms import BEST, CEILING, CHOSEN, FEATURES, LABELS, MAIN, SINGLE, TERMS
+from kd_bench.distill.arms import BEST, CEILING, CHOSEN, LABELS, MAIN, SINGLE
 from kd_bench.distill.common_arms import NONE_TENTH
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
+from kd_bench.distill.convergence import convergence_aim
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.suite import Suite
+from kd_bench.distill.terms_suite import FEATURES, TERMS
+from kd_bench.distill.tuning import tuning_aims
 from kd_bench.ledger.cells import gain_text
 from kd_bench.ledger.gates import GATE_HEADINGS, Aim, gate_rows
 from kd_bench.ledger.intervals import Estimate
@@ -18,11 +21,12 @@ LEAST_GAIN, LEAST_LABEL_GAIN, LEAST_SHARE, LEAST_ROOM = 0.02, 0.05, 0.8, 0.08
 
 def gates_table(records: Sequence[Record]) -> str:
     """All of them as Markdown."""
-    return markdown_table(GATE_HEADINGS, gate_rows(gates(records)))
+    wanted = [*gates(records), convergence_aim(records), *tuning_aims(records)]
+    return markdown_table(GATE_HEADINGS, gate_rows(wanted))
 
 
 def gates(records: Sequence[Record]) -> list[Aim]:
-    """All of them."""
+    """Those of the teacher's lessons; what the triple loss and blending claim stands apart."""
     return [_trained(records), _room(records), _converged(records), *_few_labels(records), _features(records)]
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE, SUITES, TERMS
+from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE, SUITES
+from kd_bench.distill.blending_suites import BLENDINGS
 from kd_bench.distill.comparison import Comparison, comparisons, teachers
 from kd_bench.distill.distillbev_paper import published_table
 from kd_bench.distill.gates import gates_table
@@ -11,6 +12,9 @@ from kd_bench.distill.ledger import FIGURES, Record
 from kd_bench.distill.plots import draw_gains
 from kd_bench.distill.run import TEACHER
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED
+from kd_bench.distill.suite import Suite
+from kd_bench.distill.terms_suite import TERMS
+from kd_bench.distill.tuning import tuning_table
 from kd_bench.ledger.cells import gain_text, mean_text, number_text
 from kd_bench.ledger.commands import without_paths
 from kd_bench.tables import markdown_table
@@ -42,7 +46,7 @@ def write_distill_report(records: Sequence[Record], path: Path) -> list[Path]:
     for suite in SUITES:
         parts = [f"## {suite.title}: `{suite.name}`"]
         for number, compared in enumerate(comparisons(suite, records)):
-            picture = path.with_name(f"{path.stem}_{suite.name}{number or ''}.png")
+            picture = path.with_name(f"{path.stem}_{_file_part(suite)}{number or ''}.png")
             parts.append(_section(compared, picture))
             files.append(picture)
         body.append("\n\n".join(parts if len(parts) > 1 else [*parts, "No run yet."]))
@@ -87,7 +91,15 @@ def _section(compared: Comparison, picture: Path) -> str:
     ]
     if suite == TERMS:
         parts.insert(2, _choice(compared))
+    if suite in BLENDINGS:
+        parts.insert(2, tuning_table(compared))
     return "\n\n".join(part for part in parts if part)
+
+
+def _file_part(suite: Suite) -> str:
+    """What tells a suite's plot from the others': its student as well where students share a name."""
+    shared = sum(other.name == suite.name for other in SUITES) > 1
+    return f"{suite.name}_{suite.student}" if shared else suite.name
 
 
 def _arms_table(compared: Comparison) -> str:

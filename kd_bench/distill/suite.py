@@ -23,7 +23,8 @@ class Arm:
     """One way to train; without a teacher `distill` is not used.
 
     `seeds`: how many; `labelled`: every n-th scene's labels are used; `unlabelled`: share of the samples that come from
-    the other scenes, which the teacher labels; `length`: share of the suite's steps.
+    the other scenes, which the teacher labels; `length`: share of the suite's steps; `smooth`, `overlap`: of the
+    detection loss.
     """
 
     name: str
@@ -33,6 +34,8 @@ class Arm:
     labelled: int = 1
     unlabelled: float = 0.0
     length: float = WHOLE_LENGTH
+    smooth: float = 0.0
+    overlap: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -158,6 +158,7 @@ class Planner:
             ema_decay=settings.ema_decay, anew=anew if suite.start == Start.depth else [],
         )  # fmt: skip
         loss = base.loss if suite.depth_loss else replace(base.loss, depth=0.0)
+        loss = replace(loss, smooth=arm.smooth, overlap=arm.overlap)
         return replace(base, distill=distill, data=self._data(suite, arm), loss=loss, schedule=schedule)
 
     def _data(self, suite: Suite, arm: Arm) -> DataConfig:

@@ -30,6 +30,8 @@ YOUNGER_KEYS: tuple[YoungerKey, ...] = (
     YoungerKey("distill", "channel_groups", asdict(ChannelGroupsConfig())),
     YoungerKey("distill", "volume_attention", asdict(VolumeAttentionConfig())),
     YoungerKey("distill", "object_weights", asdict(ObjectWeightsConfig())),
+    YoungerKey("loss", "smooth", 0.0),
+    YoungerKey("loss", "overlap", 0.0),
 )
 YOUNGER_SECTIONS = {"continual": ContinualConfig()}  # and the values that mean what runs without the section did
 

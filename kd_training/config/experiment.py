@@ -194,6 +194,7 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
     for source in (*config.data.roots, *config.data.validation, *unlabelled):
         source.root = source.root or config.data.root
     _check_schedule(config.schedule, where)
+    _check_loss(config.loss, where)
     if isinstance(config, TrainConfig):
         _check_pseudo(config.data.pseudo, where)
     return config
@@ -217,6 +218,14 @@ def _check_schedule(schedule: ScheduleConfig, where: str) -> None:
         raise ConfigError(f"{where}: schedule.seed is {schedule.seed}; give a whole number from 0 to {2**32 - 1}")
     if schedule.batch < 1 or schedule.total_batch < 0:
         raise ConfigError(f"{where}: schedule.batch is at least 1 and schedule.total_batch at least 0")
+
+
+def _check_loss(loss: DetectionLossConfig, where: str) -> None:
+    for name in ("smooth", "overlap"):
+        if not 0.0 <= getattr(loss, name) < float("inf"):
+            raise ConfigError(
+                f"{where}: loss.{name} is {getattr(loss, name):g}; give 0, which switches it off, or more"
+            )
 
 
 def _check_pseudo(pseudo: PseudoConfig, where: str) -> None:

@@ -147,6 +147,8 @@ class DetectionLossConfig:
     heatmap: float = 1.0
     box: float = 0.25
     velocity: float = 0.2  # weight of an error of 1 m/s within the box term
+    smooth: float = 0.0  # errors of box codes below it count by their square (smooth-L1); 0: all in proportion
+    overlap: float = 0.0  # weight of 1 - distance-IoU of the boxes (arXiv:1911.08287); 0 leaves it out
 
 
 @dataclass
@@ -158,7 +160,7 @@ class LossConfig(DetectionLossConfig):
     @property
     def depth_alone(self) -> bool:
         """Whether depth is all that is learnt: it needs no labels, and no BEV half."""
-        return self.depth > 0 and self.heatmap == self.box == 0
+        return self.depth > 0 and self.heatmap == self.box == self.overlap == 0
 
 
 @dataclass

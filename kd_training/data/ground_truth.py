@@ -41,7 +41,7 @@ class Trust(NamedTuple):
 
 class GroundTruth(NamedTuple):
     """Of B rigs: heatmap (B, classes, rows, columns); `objects` K; codes (K, codes) as BoxCoding's targets, NaN where
-    there is nothing to learn; boxes (B).
+    there is nothing to learn; boxes (B); the grid's cell size in metres.
 
     All rigs have one coding. The boxes are those whose centre is inside the grid, augmented as the rig is, on the host.
     `trust` is None where all was labelled.
@@ -52,6 +52,7 @@ class GroundTruth(NamedTuple):
     codes: Tensor
     boxes: tuple[Boxes, ...]
     coding: BoxCoding
+    cell_size: float
     trust: Trust | None = None
 
     @property
@@ -63,8 +64,8 @@ class GroundTruth(NamedTuple):
         """The same on a device; boxes stay on the host."""
         objects = ObjectCells(*(moved(part, device) for part in self.objects))
         trust = None if self.trust is None else Trust(*(moved(part, device) for part in self.trust))
-        return GroundTruth(
-            moved(self.heatmap, device), objects, moved(self.codes, device), self.boxes, self.coding, trust
+        return self._replace(
+            heatmap=moved(self.heatmap, device), objects=objects, codes=moved(self.codes, device), trust=trust
         )
 
     def of_rigs(self, rigs: Tensor) -> "GroundTruth":
@@ -95,6 +96,7 @@ def join_ground_truth(targets: Sequence[DetectionTargets]) -> GroundTruth:
         codes=torch.from_numpy(np.concatenate([entry.codes for entry in targets])),
         boxes=tuple(entry.boxes for entry in targets),
         coding=targets[0].coding,
+        cell_size=targets[0].cell_size,
         trust=_trust(targets, rig),
     )
 

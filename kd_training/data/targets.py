@@ -22,7 +22,7 @@ NO_DEPTH = -1  # label of feature pixels without a return
 @dataclass(frozen=True)
 class DetectionTargets:
     """heatmap (classes, rows, columns) in [0, 1]; of the N objects inside the grid: group, row, column (N,), boxes and
-    codes (N, codes) as BoxCoding's targets, NaN where there is nothing to learn.
+    codes (N, codes) as BoxCoding's targets, NaN where there is nothing to learn; the grid's cell size in metres.
 
     What is less than certain: `doubt`, bool as the heatmap, marks cells without an object that may have one, None where
     all is known; `weight` is what the targets count in the losses.
@@ -35,6 +35,7 @@ class DetectionTargets:
     codes: np.ndarray
     boxes: Boxes
     coding: BoxCoding
+    cell_size: float
     doubt: np.ndarray | None = None
     weight: float = 1.0
 
@@ -55,7 +56,7 @@ def detection_targets(boxes: Boxes, grid: BevGrid, coding: BoxCoding = AXIS) -> 
     codes = np.where(
         learnable_codes(boxes.classes, coding)[boxes.label], coding.encode(boxes, row, column, grid), np.nan
     )
-    return DetectionTargets(heatmap, group, row, column, codes.astype(np.float32), boxes, coding)
+    return DetectionTargets(heatmap, group, row, column, codes.astype(np.float32), boxes, coding, grid.cell_size)
 
 
 def learnable_codes(classes: ClassList, coding: BoxCoding) -> np.ndarray:

@@ -28,6 +28,17 @@ def code_errors(outputs: Tensor, targets: Tensor, coding: BoxCoding) -> Tensor:
     return torch.where(known, torch.cat(parts, dim=1), 0.0)
 
 
+def smoothed(errors: Tensor, below: float, coding: BoxCoding) -> Tensor:
+    """Smooth-L1 of absolute errors (K, codes): e^2 / (2 below) up to `below`, e - below / 2 from there on.
+
+    The direction's cross-entropy is smooth as it is.
+    """
+    rounded = torch.where(errors < below, errors.square() / (2.0 * below), errors - below / 2.0)
+    directions = torch.zeros(errors.shape[1], dtype=torch.bool, device=errors.device)
+    directions[coding.directions] = True
+    return torch.where(directions, errors, rounded)
+
+
 def as_targets(outputs: Tensor, coding: BoxCoding) -> Tensor:
     """Outputs (K, codes) of one network as targets of another: the direction as the mean that its logits stand for."""
     directions = coding.directions

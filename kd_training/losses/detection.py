@@ -1,5 +1,5 @@
 """The student's loss terms: Gaussian focal loss and box codes (CenterPoint), cross-entropy on range bins (BEVDepth's
-supervision)."""
+supervision), and as an option the overlap of boxes."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from kd_training.config.sections import DetectionLossConfig, LossConfig
 from kd_training.data.batches import Batch
 from kd_training.data.ground_truth import GroundTruth
 from kd_training.data.targets import NO_DEPTH
-from kd_training.losses.box_codes import code_errors
+from kd_training.losses.box_codes import code_errors, smoothed
+from kd_training.losses.overlap import overlap_loss
 
 FOCAL_POWER = 2.0
 NEGATIVE_POWER = 4.0
@@ -31,7 +32,7 @@ def student_losses(
 def detection_losses(
     outputs: DetectorOutputs, truth: GroundTruth, config: DetectionLossConfig, processes: TrainingProcesses = ALONE
 ) -> dict[str, Tensor]:
-    """Weighted scalar terms heatmap and box.
+    """Weighted scalar terms heatmap and box, and overlap if it has a weight.
 
     They are normalised by the number of objects of each head group, in the batches of all processes, and added over the
     groups, so that a rare group counts as much as a common one. What nobody labelled counts as truth.trust says.
@@ -39,10 +40,11 @@ def detection_losses(
     count = object_counts(truth, processes)
     cells = None if truth.trust is None else truth.trust.cells
     heatmap = heatmap_loss(outputs.heatmap, truth.heatmap, of_classes(count, truth.classes), cells)
-    return {
-        "heatmap": config.heatmap * heatmap,
-        "box": config.box * box_loss(outputs.regression, truth, config.velocity, count),
-    }
+    box = box_loss(outputs.regression, truth, config.velocity, count, smooth=config.smooth)
+    terms = {"heatmap": config.heatmap * heatmap, "box": config.box * box}
+    if config.overlap > 0:
+        terms["overlap"] = config.overlap * overlap_loss(outputs.regression, truth, count)
+    return terms
 
 
 def object_counts(truth: GroundTruth, processes: TrainingProcesses = ALONE) -> Tensor:
@@ -67,9 +69,15 @@ def heatmap_loss(logits: Tensor, target: Tensor, count: Tensor, cells: Tensor | 
     return (loss.sum(dim=(0, 2, 3)) / count).sum()
 
 
-def box_loss(regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor) -> Tensor:
-    """Errors of the codes at object centres; unknown (NaN) ones do not count; count (groups,) of objects."""
+def box_loss(
+    regression: Tensor, truth: GroundTruth, velocity_weight: float, count: Tensor, *, smooth: float = 0.0
+) -> Tensor:
+    """Errors of the codes at object centres; unknown (NaN) ones do not count; count (groups,) of objects.
+
+    Errors below `smooth` count by their square, see `smoothed`.
+    """
     errors = code_errors(truth.objects.of(regression), truth.codes, truth.coding)
+    errors = smoothed(errors, smooth, truth.coding) if smooth > 0 else errors
     weight = torch.ones(errors.shape[1], device=errors.device)
     weight[truth.coding.velocities] = velocity_weight
     loss = (errors * weight).sum(dim=1) / count[truth.objects.group]

@@ -13,12 +13,12 @@ from kd_bench.distill.arms import (
     PLAN,
     PUBLISHED,
     SUITES,
-    TERMS,
 )
 from kd_bench.distill.common_arms import NONE_SHORT, NONE_TENTH
 from kd_bench.distill.comparison import comparisons, last_third_gain
 from kd_bench.distill.gates import gates
 from kd_bench.distill.report import write_distill_report
+from kd_bench.distill.terms_suite import TERMS
 from kd_bench.ledger.starts import demo_student
 from kd_perception.errors import DataError
 from kd_training.config.experiment import TrainConfig, config_from_yaml, to_yaml
@@ -34,13 +34,14 @@ def pairs(arm: str, gain: float, suite: str = "main", seeds: int = 3, **changes)
     return runs
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+@pytest.mark.parametrize("suite", {suite.name: suite for suite in SUITES}.values(), ids=lambda suite: suite.name)
 def test_every_arm_makes_a_valid_configuration_of_its_own(suite):
     config = TrainConfig(model=demo_student(suite.student).model)
     config = replace(config, data=replace(config.data, roots=[]), schedule=replace(config.schedule, steps=1))
     texts = {}
     for arm in suite.arms:
-        text = to_yaml(replace(config, distill=replace(arm.distill, teacher=arm.teacher)))
+        loss = replace(config.loss, smooth=arm.smooth, overlap=arm.overlap)
+        text = to_yaml(replace(config, distill=replace(arm.distill, teacher=arm.teacher), loss=loss))
         assert config_from_yaml(text, arm.name).distill.teacher == arm.teacher
         texts[text, arm.labelled, arm.unlabelled, arm.length] = arm.name
     assert len(texts) == len(suite.arms) == len({arm.name for arm in suite.arms})
@@ -48,9 +49,9 @@ def test_every_arm_makes_a_valid_configuration_of_its_own(suite):
 
 
 def test_the_plan_ends_with_every_arm_and_seed_of_every_suite():
-    planned = {(suite.name, arm.name, seed) for entry in PLAN for suite, arm, seed in entry.pieces()}
+    planned = {(suite.title, arm.name, seed) for entry in PLAN for suite, arm, seed in entry.pieces()}
     wanted = {
-        (suite.name, arm.name, suite.first_seed + seed)
+        (suite.title, arm.name, suite.first_seed + seed)
         for suite in SUITES
         for arm in suite.arms
         for seed in range(arm.seeds)

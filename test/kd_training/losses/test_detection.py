@@ -20,7 +20,7 @@ def make_ground_truth(codes: torch.Tensor, group: list[int]) -> GroundTruth:
     count = len(group)
     rig, cell = torch.zeros(count, dtype=torch.int64), torch.arange(count)
     objects = ObjectCells(rig, torch.tensor(group), cell, cell)
-    return GroundTruth(torch.zeros(0), objects, codes, boxes=(Boxes.empty(),), coding=VECTOR)
+    return GroundTruth(torch.zeros(0), objects, codes, boxes=(Boxes.empty(),), coding=VECTOR, cell_size=0.8)
 
 
 def test_focal_loss_of_one_positive_and_one_negative():
