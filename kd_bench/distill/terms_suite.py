@@ -9,6 +9,7 @@ from kd_training.config.distill import (
     CrossHeadConfig,
     FeatureConfig,
     LabelFeatureConfig,
+    LayerPair,
     PearsonConfig,
     RayContrastConfig,
     RelationConfig,
@@ -20,7 +21,7 @@ TERM_SEEDS = 2
 BOTH_THIRDS = LabelFeatureConfig(weight=0.3, lidar=0.3)  # as published
 PLAIN = FeatureConfig(regions=False, attention=False, scale=False, false_positives=False)
 GROUPS, PLAIN_GROUPS = ChannelGroupsConfig(weight=1.0), ChannelGroupsConfig(weight=1.0, normalised=False)
-ADAPTER_STEPS = 40
+ADAPTER_STEPS, SHARED_PAIR = 40, LayerPair("shared", "shared")
 
 FIRST = (
     taught("answers", ANSWERS, TERM_SEEDS),
@@ -45,6 +46,7 @@ OTHERS = (
         replace(ANSWERS, feature=FeatureConfig(), adapter_steps=ADAPTER_STEPS),
         TERM_SEEDS,
     ),
+    taught("shared_features", replace(ANSWERS, feature=FeatureConfig(), layers=[SHARED_PAIR]), TERM_SEEDS),
     taught("relation", replace(ANSWERS, relation=RelationConfig(weight=1.0)), TERM_SEEDS),
     taught(
         "answers_and_boxes",

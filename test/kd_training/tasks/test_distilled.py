@@ -47,12 +47,16 @@ def encoder(data, teacher, tmp_path_factory) -> Path:
 def finished(data, teacher, tmp_path_factory) -> Path:
     """An uninterrupted run whose blend weights are set again every second step."""
     out = tmp_path_factory.mktemp("finished")
-    assert train(short_refresh(distilled_run(data, teacher)), out)
+    assert train(many_terms(distilled_run(data, teacher)), out)
     return out
 
 
-def short_refresh(config):
+def many_terms(config):
+    """With looks at the gradients every second step, and terms of features and boxes that are off by default."""
     config.distill.blending.refresh = 2
+    for section in (config.distill.channel_groups, config.distill.volume_attention, config.distill.object_weights):
+        section.weight = 1.0
+    config.loss.smooth, config.loss.overlap = 0.1, 1.0
     return config
 
 
@@ -67,7 +71,7 @@ def equal(left: object, right: object) -> bool:
 
 
 def test_an_interrupted_and_resumed_run_is_bit_exact(data, teacher, finished, tmp_path, monkeypatch):
-    config = short_refresh(distilled_run(data, teacher))
+    config = many_terms(distilled_run(data, teacher))
     with monkeypatch.context() as patch:
         interrupt_at(patch, 0)  # between two looks at the gradients
         assert not train(config, tmp_path)
@@ -89,8 +93,9 @@ def test_terms_weights_and_attention_are_logged(finished):
     events = EventAccumulator(str(next(finished.glob("events/**/events.out.tfevents.*")).parent))
     events.Reload()
     tags = set(events.Tags()["scalars"])
-    assert {"heatmap", "box", "depth", "gradient_norm", "adapters_gradient_norm", "weight/task"} <= tags
+    assert {"heatmap", "box", "overlap", "depth", "gradient_norm", "adapters_gradient_norm", "weight/task"} <= tags
     for layer in ("half", "quarter", "pre_head"):
+        assert {f"weight/{term}/{layer}" for term in ("channel_groups", "volume_attention", "object_weights")} <= tags
         assert {f"distill/feature/{layer}", f"weight/feature/{layer}", f"attention_cells/{layer}"} <= tags
     assert len(events.Scalars("weight/feature/half")) == 4
 
@@ -212,7 +217,7 @@ def test_outputs_cannot_be_kept_where_samples_turn_at_random(data, teacher):
 def test_resume_refuses_another_teacher(data, finished, teacher, tmp_path):
     other = tmp_path / "other.safetensors"
     write_teacher(other, seed=1)
-    config = short_refresh(distilled_run(data, teacher))
+    config = many_terms(distilled_run(data, teacher))
     task = build_task(config)
     task.teacher = FrozenTeacher(other)
     with pytest.raises(ConfigError, match="other weights than when this run began"):

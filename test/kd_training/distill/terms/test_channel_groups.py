@@ -40,11 +40,11 @@ def test_a_students_scale_and_shift_of_a_group_do_not_count_nor_does_the_teacher
     assert loss(scale * teacher + shift, teacher).item() == pytest.approx(0.0, abs=1e-4)
 
 
-def test_unlike_groups_cost_twice_their_share_of_the_teachers_energy():
+def test_a_group_counts_by_its_share_of_the_teachers_energy():
     teacher = features(1)
     teacher[:, :4] *= 8.0
     student = teacher.clone()
-    student[:, 4:8] *= -1.0  # the opposite of a group: (Z + Z)^2 is 4 on average, but for the mean that shifts
+    student[:, 4:8] *= -1.0  # the opposite of a group: (Z + Z)^2 is 4 on average
     shares = energy_shares(teacher.reshape(2, 3, -1))
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(2))
     assert (shares[:, 0] > 0.7).all()

@@ -43,7 +43,7 @@ def test_heights_are_channels_in_a_row():
 
 
 def test_the_same_features_at_another_height_cost():
-    """An object in the lower half: a student that has it in the upper half is as wrong as one beside it."""
+    """Of an object low in the scene: to see it high up is worse than not to see it."""
     teacher, student = torch.zeros(1, 3, 4, 7, 5), torch.zeros(1, 3, 4, 7, 5)
     teacher[:, :, 0, 3, 2], student[:, :, 3, 3, 2] = 1.0, 1.0
     flat = [volume.flatten(1, 2) for volume in (student, teacher)]
