@@ -8,6 +8,7 @@ Both take arrays on the host and give arrays on the host. The precision is the f
 """
 
 import io
+from abc import ABC, abstractmethod
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
@@ -32,7 +33,7 @@ CUDA_OPTIONS = {"use_tf32": "0"}  # an FP32 file gives FP32 results
 WITH_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 
-class _GpuEngine(OnnxRuntimeEngine):
+class _GpuEngine(OnnxRuntimeEngine, ABC):
     """What both providers share: every size is fixed, and what stays on the CPU is reported."""
 
     def fixed_axes(self, model: ModelFile, cameras: int) -> dict[str, int]:
@@ -53,11 +54,11 @@ class _GpuEngine(OnnxRuntimeEngine):
             options.report(f"engine {self.name}: {left} of {whole} operators run on the CPU")
         return session
 
+    @abstractmethod
     def on_gpu(
         self, data: bytes, settings: onnxruntime.SessionOptions, options: EngineOptions
     ) -> onnxruntime.InferenceSession:
         """A session whose first provider is the GPU's; raises EngineError where there is none."""
-        raise NotImplementedError
 
 
 class TensorRtRtxEngine(_GpuEngine):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.tensorrt_build import tensorrt_report
 from support.tiny_runs import teacher_run
 
+from kd_bench.gpu.build_report import build_reports
 from kd_perception.engines.base import open_engine
 from kd_perception.errors import ConfigError
 from kd_perception.parity.tolerances import RAW_TOLERANCE, raw_errors
@@ -107,6 +107,6 @@ def test_features_of_training_and_of_the_file_are_the_same(teacher, model):
 
 @pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX has wheels for x86_64 only")
 def test_tensorrt_reads_and_builds_it(teacher):
-    report = tensorrt_report(teacher.path, {}, ["SM86"])
+    [report] = build_reports([teacher.path], {}, ["SM86"])
     assert report.complaints == [] and set(report.inputs) == {"points", "followers", "first_point"}
     assert report.engine_bytes["SM86"] > 0, report.errors

@@ -12,8 +12,12 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 from support.checkout import ROOT
-from support.tensorrt_build import Report, tensorrt_report
+from support.students import narrow_student
 
+from kd_bench.gpu.build_report import BuildReport, build_reports
+from kd_bench.gpu.matrix import student_file
+from kd_bench.gpu.precisions import Precision
+from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import example_inputs, export_student
@@ -48,11 +52,23 @@ def untrained(config: str, overrides: list[str]) -> BevDet:
     return build_student(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
 
 
-def built(path: Path, model: BevDet, generations: Sequence[str] = GENERATIONS) -> Report:
-    """TensorRT's report on a student file for a rig of CAMERAS, with engines for these generations."""
-    example = example_inputs(model, CAMERAS)
-    shapes = {name: array.shape for name, array in zip(example.names, example.arrays, strict=True)}
-    return tensorrt_report(path, shapes, generations)
+def built(path: Path, model: BevDet, generations: Sequence[str] = GENERATIONS) -> BuildReport:
+    """TensorRT's report on a student file for rigs of up to CAMERAS, with engines for these generations."""
+    profile, names = rig_profile(model.spec, CAMERAS), example_inputs(model, CAMERAS).names
+    sizes = {name: (profile.smallest[name], profile.largest[name]) for name in names if name in profile.largest}
+    [report] = build_reports([path], sizes, generations)
+    return report
+
+
+@pytest.mark.parametrize(("kind", "generation"), [("bevdepth4d", "SM89"), ("bevformer", "SM120")])
+def test_every_part_builds_in_lower_precisions(tmp_path: Path, kind: str, generation: str):
+    """Two small students that have all parts of the others, in what the tests below do not build; the whole matrix is
+    `kd bench tensorrt`."""
+    file = student_file(narrow_student(kind), tmp_path / "student.onnx")
+    lower = (Precision.fp16, Precision.int8)
+    for precision, report in zip(lower, file.built(lower, [generation]), strict=True):
+        assert report.complaints == [] and set(report.inputs) == set(file.example.names), precision
+        assert report.engine_bytes[generation] > 0, (precision, report.errors)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in STUDENTS])
@@ -86,5 +102,5 @@ def test_what_tensorrt_refuses_is_noticed(tmp_path: Path):
     node = helper.make_node("ScatterND", ["x", "index", "updates"], ["y"], reduction="add")
     graph = helper.make_graph([node], "scatter", [floats[0], index, floats[1]], [floats[2]])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "s.onnx")
-    report = tensorrt_report(tmp_path / "s.onnx", {"x": [8], "index": [8, 1], "updates": [8]}, ["SM86"])
+    [report] = build_reports([tmp_path / "s.onnx"], {}, ["SM86"])
     assert report.complaints or not report.engine_bytes["SM86"]

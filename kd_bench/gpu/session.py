@@ -1,4 +1,5 @@
-"""`kd bench gpu`: renders scenes, trains a teacher and a student with it, measures and scores: for a borrowed machine.
+"""`kd bench gpu`: for a borrowed machine. Renders scenes, trains a teacher and a student with it, measures and scores;
+then the student's file in every precision on every engine that opens there.
 
 It needs no network and keeps to a time. Each stage adds to one result file as soon as it is done, and the same command
 goes on where it was cut off.
@@ -15,22 +16,28 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from kd_bench.gpu.engines import EngineTrials, engine_trials
+from kd_bench.gpu.precisions import Precision, with_precision
 from kd_bench.tables import command_line, device
 from kd_bench.training_speed import training_speed
 from kd_perception.atomic import write_text
 from kd_perception.commit import code_commit
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import ConfigError
+from kd_perception.student.spec import load_student
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
+from kd_training.checkpoints.export import example_inputs, export_student
+from kd_training.checkpoints.models import load_model
 from kd_training.config.experiment import AnyConfig, TeacherTrainConfig, load_config
 from kd_training.config.sections import DataRoot
 from kd_training.evaluation.validation import validation_metrics
 from kd_training.loop.train import train
 
 RESULT_FILE = "result.json"
-RENDERING, TEACHER, STUDENT = 0.35, 0.2, 0.3  # of the time; the rest is for scores and start-up
+RENDERING, TEACHER, STUDENT, ENGINES = 0.3, 0.15, 0.25, 0.2  # of the time; the rest is for scores and start-up
+ENGINE_CACHE, FILES = "engines", "files"  # folders
 VALIDATION_SEED, GROUP_SEEDS = 900_000, 1_000  # seeds of the validation scenes, and of one group of scenes to the next
 WARM, MEASURED = 3, 10  # steps
 SAVE_MINUTES = 0.5
@@ -115,6 +122,20 @@ class GpuSession:
         fitted = replace(config, schedule=replace(config.schedule, steps=steps, epochs=0.0, warmup_steps=warmup))
         return self.stage(name, lambda: _train_and_score(fitted, folder))
 
+    def on_engines(self, trials: EngineTrials) -> dict[str, Any]:
+        """The trained student's file in every precision, on every engine that opens here."""
+        return self.stage("engines", lambda: _on_engines(self.out, trials))
+
+
+def _on_engines(out: Path, trials: EngineTrials) -> dict[str, Any]:
+    path = out / FILES / "student.onnx"
+    path.parent.mkdir(exist_ok=True)
+    model = load_model(out / "student" / WEIGHTS_FILE)
+    export_student(model, path, {}, {}, {})
+    inputs = example_inputs(model, model.spec.trained_cameras).by_name
+    students = {precision.value: load_student(with_precision(path, precision, inputs)) for precision in Precision}
+    return engine_trials(students, inputs, trials)
+
 
 def _train_and_score(config: AnyConfig, folder: Path) -> dict[str, Any]:
     if not train(config, folder, resume=(folder / STATE_FILE).is_file()):
@@ -140,9 +161,12 @@ def gpu(
     sweeps: Annotated[int, typer.Option(min=0, max=9, help="LiDAR turns between two keyframes.")] = 4,
     width: Annotated[int, typer.Option(min=64, help="Width of the pictures; the height is 4/11 of it.")] = 704,
     workers: Annotated[int, typer.Option(min=-1, help="Processes that load data; -1: a core each, two spared.")] = -1,
+    frames_timed: Annotated[int, typer.Option(min=1, help="Frames of each engine that are timed.")] = 200,
+    frames_watched: Annotated[int, typer.Option(min=1, help="Frames of the leak check.")] = 10_000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of scenes and training.")] = 0,
 ) -> None:
-    """Render, train a teacher and a student, measure and score, within a time; a GPU is used where there is one."""
+    """Render, train a teacher and a student, score, and run its file on all engines, within a time; with a GPU if there
+    is one."""
     cores = len(os.sched_getaffinity(0))
     plan = SynthConfig(
         out, scenes=scenes or cores, frames=frames, sweeps=sweeps, width=width, height=width * 4 // 11, jobs=cores
@@ -154,6 +178,8 @@ def gpu(
         config = load_config(file)
         config.schedule.batch, config.schedule.total_batch = batch, 0
         session.trained(name, session.configured(config, workers=workers), session.seconds(share))
+    seconds = session.seconds(ENGINES)
+    session.on_engines(EngineTrials(out / ENGINE_CACHE, seconds, frames_timed, frames_watched))
     whole = round(time.monotonic() - session.began, 1)
     session.console.print(f"done in {whole:.0f} s; [bold]{out / RESULT_FILE}[/bold] has the figures")
 
