@@ -23,7 +23,7 @@ DETECTOR = "/bev_student"
 REPLAY_TIMEOUT_S = 3600.0
 FIRST_FRAME_S, POLL_S = 120.0, 0.02
 LAST_FRAME_S = 20.0  # behind a bag's end, until the detector has said what became of its frames
-SETTLE_S = 1.0  # then, until teacher and recorder have done with the last one
+SETTLE_S = 3.0  # then, until teacher and recorder, who wait 1.2 s for a student's answer, have done with the last one
 
 
 @dataclass(frozen=True)

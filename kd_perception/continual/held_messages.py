@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from kd_perception.bags.frame_file import RecordedMessage
 
+SLOWEST = 4  # seconds in which a replay without a clock shows one: messages are held that much longer after they came
+
 
 @dataclass(frozen=True)
 class HeldMessage:
@@ -40,7 +42,7 @@ class HeldMessages:
             self._bytes += len(message.cdr)
             while (
                 held[0].stamp_ns < stamp_ns - self._history_ns
-                or held[0].message.received_ns < message.received_ns - self._history_ns
+                or held[0].message.received_ns < message.received_ns - SLOWEST * self._history_ns
             ):
                 self._forget_first(held)
             enough = self._bytes <= self._most_bytes

@@ -88,9 +88,10 @@ def import_bag(wanted: BagImport, progress: Callable[[int, int], None] | None = 
     """
     if is_written(wanted.out, BAG_VERSION):
         raise ConfigError(f"{wanted.out} holds a data set {BAG_VERSION} already; choose another folder for --out")
+    kept_frames = kept_keyframes(wanted.bag, wanted.labels, TOLERANCE_NS)  # says of an empty recording that it is one
     recording = read_recording(wanted.bag, wanted.cameras, wanted.cloud)
     world = recording.fixed_frame(wanted.base_frame)
-    chosen = kept_keyframes(wanted.bag, wanted.labels, TOLERANCE_NS) or _keyframes(recording, wanted)
+    chosen = kept_frames or _keyframes(recording, wanted)
     moments = chosen.stamps_ns
     frames = {label.frame for label in wanted.labels.boxes} if wanted.labels else set()
     place = partial(_pose, recording, world or wanted.base_frame)
