@@ -140,6 +140,18 @@ def test_cagrad_helps_the_worse_objective_within_its_ball():
     assert min(gradients @ blend) == pytest.approx(best, rel=1e-4)
 
 
+def test_two_vectors_by_hand():
+    """At right angles the shortest mixture is the middle, and CAGrad lengthens the mean by its radius, a half. Of two
+    opposed ones nothing is left: their mean has no length, and so has the ball around it."""
+    right, opposed = products([1.0, 0.0], [0.0, 1.0]), products([1.0, 0.0], [-1.0, 0.0])
+    np.testing.assert_allclose(mgda(right, 0), [0.5, 0.5])
+    np.testing.assert_allclose(cagrad(right, 0), [1.5, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(pcgrad(right, 0), [1.0, 1.0])
+    np.testing.assert_allclose(mgda(opposed, 0), [0.5, 0.5])
+    np.testing.assert_allclose(cagrad(opposed, 0), [1.0, 1.0])
+    np.testing.assert_allclose(pcgrad(opposed, 0) @ np.array([[1.0, 0.0], [-1.0, 0.0]]), [0.0, 0.0])
+
+
 def test_uncertainty_weighting_comes_to_rest_at_half_the_inverse_loss():
     blending = build(BlendingMethod.uncertainty, ("a",))
     shared = torch.nn.Parameter(torch.ones(1))
