@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
@@ -56,12 +56,12 @@ class PartTimes:
 
     @contextmanager
     def within(self, task: torch.nn.Module) -> Iterator[None]:
-        """Count the geometry tables of samples, and a distilled task's teacher, as parts of their own in the block."""
+        """Count the geometry tables of samples, and a distilled task's teachers, as parts of their own in the block."""
         with patch.object(rig_images, "view_terms", self.watched("tables", rig_images.view_terms)):
-            if not hasattr(task, "teacher_outputs"):
-                yield
-                return
-            with patch.object(task, "teacher_outputs", self.watched("teacher", task.teacher_outputs)):
+            with ExitStack() as watched:
+                for lesson in getattr(task, "lessons", ()):
+                    answers = self.watched("teacher", lesson.teacher_outputs)
+                    watched.enter_context(patch.object(lesson, "teacher_outputs", answers))
                 yield
 
     def rows(self) -> list[tuple[str, ...]]:

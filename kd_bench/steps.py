@@ -112,9 +112,9 @@ def steps(
     if report is not None:
         facts = {
             "student": config.stem,
-            "teacher": courses[TAUGHT].task.teacher.model.config.name,
+            "teacher": courses[TAUGHT].task.lidar_lesson.teacher.model.config.name,
             "steps": f"{count} each, of {courses[PLAIN].task.config.schedule.batch} samples",
-            "terms": ", ".join(courses[TAUGHT].task.distiller.term_names),
+            "terms": ", ".join(courses[TAUGHT].task.term_names),
         }
         tables = [f"## Parts, {name}\n\n{markdown_table(PARTS_HEADINGS, lines)}" for name, lines in parts.items()]
         body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *tables, PARTS_METHOD])

@@ -22,6 +22,7 @@ from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import checkpoint_config
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import LayerPair
 from kd_training.config.experiment import student_config
 from kd_training.config.sections import DataRoot
@@ -86,6 +87,7 @@ def open_pair(student: Path, teacher: Path, source: DataRoot, seed: int) -> Dist
     config = replace(
         config,
         distill=replace(config.distill, teacher=str(teacher), inherit_head=False, cache_bytes=0),
+        cross_scale=CrossScaleConfig(),
         data=replace(config.data, roots=[source], validation=[]),
         schedule=replace(config.schedule, seed=seed, anew=[]),
     )
@@ -105,7 +107,7 @@ def samples(task: DistillTask, batches: int) -> dict[tuple[str, str], list[CellS
     for index in range(batches):
         with torch.no_grad(), fabric.autocast():
             seen = data[index].to(fabric.device)
-            teacher = task.teacher_outputs(seen)
+            teacher = task.lidar_lesson.teacher_outputs(seen)
             outputs = task.model.train_forward(seen.inputs)
         for name, (ours, theirs) in _pairs(task.config.distill.layers, outputs, teacher).items():
             shape = tuple(theirs.shape[2:])

@@ -36,19 +36,18 @@ def train(
     from kd_training.evaluation.finished_run import validate
     from kd_training.loop.before_start import check_start
     from kd_training.loop.train import train as run
-    from kd_training.loop.train_teacher_first import train_missing_teacher
+    from kd_training.loop.train_teacher_first import train_missing_teachers
 
     if weights is not None and resume is not None:
         raise typer.BadParameter("--weights starts a new run and --resume continues one; give only one of them")
     settings = load_config(config, overrides or [])
     folder = resume or out or Path("out/train") / config.stem
     check_start(settings, folder)
-    before = train_missing_teacher(settings, overrides or []) if isinstance(settings, TrainConfig) else None
+    before = train_missing_teachers(settings, overrides or []) if isinstance(settings, TrainConfig) else []
     if not run(settings, folder, weights, resume=resume is not None):
         raise KeyboardInterrupt
-    for finished in (before, folder):
-        if finished is not None:
-            validate(finished)
+    for finished in (*before, folder):
+        validate(finished)
 
 
 def export(

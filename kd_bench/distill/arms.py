@@ -17,6 +17,7 @@ from kd_bench.distill.common_arms import (
     NONE_TENTH,
     TENTH,
 )
+from kd_bench.distill.scale_arms import SCALE
 from kd_bench.distill.suite import Arm, Slice, Start, Suite, whole
 from kd_bench.distill.terms_suite import FIRST_TERMS, TERM_SEEDS, TERMS
 
@@ -47,7 +48,7 @@ LABELS = Suite(
     baseline="none_tenth",
 )  # fmt: skip
 CEILING = "none"  # of LABELS: all labels, no teacher
-SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS, *BLENDINGS)
+SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS, *BLENDINGS, SCALE)
 
 # What decides most comes first: is the baseline trained, is there room between a tenth and all of the labels, which
 # terms are worth it; then three pairs everywhere, the last seeds, the other terms, and the rivals of blending.
@@ -63,4 +64,5 @@ PLAN: Sequence[Slice] = (
     whole(SINGLE),
     whole(TERMS),
     *(whole(suite) for suite in BLENDINGS),
+    whole(SCALE),
 )

@@ -7,6 +7,7 @@ from kd_bench.distill.arms import BEST, CEILING, CHOSEN, LABELS, MAIN, SINGLE
 from kd_bench.distill.common_arms import NONE_TENTH
 from kd_bench.distill.comparison import TRAINED_GAIN, Comparison, comparisons, last_third_gain
 from kd_bench.distill.convergence import convergence_aim
+from kd_bench.distill.gap import scale_aims
 from kd_bench.distill.ledger import Record
 from kd_bench.distill.suite import Suite
 from kd_bench.distill.terms_suite import FEATURES, TERMS
@@ -21,7 +22,7 @@ LEAST_GAIN, LEAST_LABEL_GAIN, LEAST_SHARE, LEAST_ROOM = 0.02, 0.05, 0.8, 0.08
 
 def gates_table(records: Sequence[Record]) -> str:
     """All of them as Markdown."""
-    wanted = [*gates(records), convergence_aim(records), *tuning_aims(records)]
+    wanted = [*gates(records), convergence_aim(records), *tuning_aims(records), *scale_aims(records)]
     return markdown_table(GATE_HEADINGS, gate_rows(wanted))
 
 

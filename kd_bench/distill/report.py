@@ -7,10 +7,12 @@ from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE,
 from kd_bench.distill.blending_suites import BLENDINGS
 from kd_bench.distill.comparison import Comparison, comparisons, teachers
 from kd_bench.distill.distillbev_paper import published_table
+from kd_bench.distill.gap import gap_table
 from kd_bench.distill.gates import gates_table
 from kd_bench.distill.ledger import FIGURES, Record
 from kd_bench.distill.plots import draw_gains
 from kd_bench.distill.run import TEACHER
+from kd_bench.distill.scale_arms import SCALE
 from kd_bench.distill.splits import LEAST_BOXES, REPORTED
 from kd_bench.distill.suite import Suite
 from kd_bench.distill.terms_suite import TERMS
@@ -93,6 +95,8 @@ def _section(compared: Comparison, picture: Path) -> str:
         parts.insert(2, _choice(compared))
     if suite in BLENDINGS:
         parts.insert(2, tuning_table(compared))
+    if suite == SCALE:
+        parts.insert(2, gap_table(compared))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -21,7 +21,8 @@ class Run:
 
     `home` holds a folder for each run; arms that ask for the same training share theirs.
     `start` is a digest of the weights it starts from, empty for ImageNet's. `digest` stands for the training,
-    `protocol` for all that the run shares with the arms it is compared with.
+    `protocol` for all that the run shares with the arms it is compared with. `teaches`: whether its student teaches
+    those of other arms.
     """
 
     suite: str
@@ -40,6 +41,7 @@ class Run:
     protocol: str
     home: Path
     worker: str = worker.__name__
+    teaches: bool = False
 
     @property
     def key(self) -> str:
@@ -60,7 +62,7 @@ class Run:
     @property
     def needed(self) -> bool:
         """Whether other runs need its weights: students those of what they learn from."""
-        return self.suite == TEACHER and self.config is not None
+        return (self.suite == TEACHER or self.teaches) and self.config is not None
 
     def order(self, threads: int) -> Order:
         """What a worker is to do for it."""

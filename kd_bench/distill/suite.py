@@ -24,7 +24,8 @@ class Arm:
 
     `seeds`: how many; `labelled`: every n-th scene's labels are used; `unlabelled`: share of the samples that come from
     the other scenes, which the teacher labels; `length`: share of the suite's steps; `smooth`, `overlap`: of the
-    detection loss.
+    detection loss; `image`: height and width of the network's image, None for the student's own; `camera_teacher`: the
+    arm whose student of the same seed teaches this one, which begins with its weights.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Arm:
     length: float = WHOLE_LENGTH
     smooth: float = 0.0
     overlap: float = 0.0
+    image: tuple[int, int] | None = None
+    camera_teacher: str = ""
 
 
 @dataclass(frozen=True)

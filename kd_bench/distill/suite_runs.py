@@ -16,6 +16,7 @@ from kd_bench.ledger.splits import Split
 from kd_bench.ledger.worker import TRAINED_FILE
 from kd_perception.resources import resource
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import (
     AnyConfig,
@@ -24,7 +25,7 @@ from kd_training.config.experiment import (
     load_config,
     teacher_config,
 )
-from kd_training.config.sections import DataConfig
+from kd_training.config.sections import DataConfig, ModelConfig
 
 ENCODER = "label encoder"  # the arm of what students learn from that is no teacher
 TEACHER_RECIPE, ENCODER_RECIPE = "config/teacher/centerpoint_demo.yaml", "config/labels/centerpoint_demo.yaml"
@@ -70,13 +71,13 @@ class Planner:
 
         The students of a teacher that is yet to be trained are left out: they follow once `records` has it.
         """
-        seen: set[str] = set()
+        seen: set[tuple[str, bool]] = set()
         known = {record.key for record in records}
         for suite, arm, seed in (piece for entry in slices for piece in entry.pieces()):
-            for make in (*self._needed_by(arm), partial(self.student_run, suite, arm, seed)):
+            for make in (*self._needed_by(suite, arm, seed), partial(self.student_run, suite, arm, seed)):
                 run = make()
-                if run.key not in seen:
-                    seen.add(run.key)
+                if (run.key, run.needed) not in seen:
+                    seen.add((run.key, run.needed))
                     yield run
                 if run.key not in known or not self._has_weights(run):
                     break  # what follows depends on it
@@ -85,12 +86,14 @@ class Planner:
         """Where a run's weights are, once there are any."""
         return run.weights if run.config is None else run.folder / WEIGHTS_FILE
 
-    def _needed_by(self, arm: Arm) -> Iterator[Callable[[], Run]]:
+    def _needed_by(self, suite: Suite, arm: Arm, seed: int) -> Iterator[Callable[[], Run]]:
         """Makes the runs whose weights an arm needs, each of which needs those before it."""
         if arm.teacher:
             yield lambda: self.teacher_run(arm.teacher)
         if arm.distill.labels.weight > 0:
             yield lambda: self.encoder_run(arm.teacher)
+        if arm.camera_teacher:
+            yield lambda: self.student_run(suite, suite.arm(arm.camera_teacher), seed)
 
     def _has_weights(self, run: Run) -> bool:
         return run.config is None or (run.folder / TRAINED_FILE).is_file()
@@ -130,14 +133,15 @@ class Planner:
         """One arm of a suite with one seed."""
         splits, train = self.given.splits, self.given.splits[TRAIN]
         config, shared = self._config(suite, arm, seed), self._config(suite, Arm(""), 0)
-        start = self.given.start if suite.start == Start.depth else None
+        common = self.given.start if suite.start == Start.depth else None
+        start = Path(config.cross_scale.teacher) if arm.camera_teacher else common
         return Run(
             suite=suite.name, student=suite.student, teacher=arm.teacher, arm=arm.name, seed=seed, split=suite.split,
             source=splits[suite.split].source, config=config, weights=start, steps=config.schedule.steps,
             batch=self.settings.batch, start=content_digest(start)[:DIGITS] if start else "",
             digest=training_digest(config, start, train.identities),
-            protocol=training_digest(shared, start, train.identities, splits[REPORTED].identity),
-            home=self.given.folder,
+            protocol=training_digest(shared, common, train.identities, splits[REPORTED].identity),
+            home=self.given.folder, teaches=arm.name in {other.camera_teacher for other in suite.arms},
         )  # fmt: skip
 
     def _config(self, suite: Suite, arm: Arm, seed: int) -> TrainConfig:
@@ -149,7 +153,10 @@ class Planner:
         if distill.labels.weight > 0:
             encoder = str(self.weights_of(self.encoder_run(arm.teacher)))
             distill = replace(distill, labels=replace(distill.labels, encoder=encoder))
-        anew = [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
+        cross_scale, anew = base.cross_scale, [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
+        if arm.camera_teacher:
+            finer = self.weights_of(self.student_run(suite, suite.arm(arm.camera_teacher), seed))
+            cross_scale, anew = CrossScaleConfig(teacher=str(finer)), []
         steps = round(settings.steps * suite.length * arm.length)
         schedule = replace(
             base.schedule,
@@ -159,7 +166,11 @@ class Planner:
         )  # fmt: skip
         loss = base.loss if suite.depth_loss else replace(base.loss, depth=0.0)
         loss = replace(loss, smooth=arm.smooth, overlap=arm.overlap)
-        return replace(base, distill=distill, data=self._data(suite, arm), loss=loss, schedule=schedule)
+        model = base.model if arm.image is None else at_image_size(base.model, *arm.image)
+        data = self._data(suite, arm)
+        return replace(
+            base, model=model, distill=distill, cross_scale=cross_scale, data=data, loss=loss, schedule=schedule
+        )
 
     def _data(self, suite: Suite, arm: Arm) -> DataConfig:
         """What an arm is trained and scored on; a teacher's labels lie in that teacher's folder."""
@@ -177,6 +188,12 @@ class Planner:
             share=arm.unlabelled,
         )
         return replace(data, unlabelled=[others], pseudo=pseudo)
+
+
+def at_image_size(model: ModelConfig, height: int, width: int) -> ModelConfig:
+    """The same network for another image, in which depth bins mean the same ranges."""
+    focal = model.view.depth_focal * width / model.image_width
+    return replace(model, image_height=height, image_width=width, view=replace(model.view, depth_focal=focal))
 
 
 def _scoring(weights: Path, teacher: str, data: Split, home: Path) -> Run:

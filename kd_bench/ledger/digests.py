@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.config.continual import ContinualConfig
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.experiment import AnyConfig, LabelTrainConfig, TeacherTrainConfig
 from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
 from kd_training.config.sections import DataRoot, PseudoConfig
@@ -33,7 +34,10 @@ YOUNGER_KEYS: tuple[YoungerKey, ...] = (
     YoungerKey("loss", "smooth", 0.0),
     YoungerKey("loss", "overlap", 0.0),
 )
-YOUNGER_SECTIONS = {"continual": ContinualConfig()}  # and the values that mean what runs without the section did
+YOUNGER_SECTIONS = {  # and the values that mean what runs without the section did
+    "continual": ContinualConfig(),
+    "cross_scale": CrossScaleConfig(),
+}
 
 
 def training_digest(config: AnyConfig, start: Path | None, identities: Mapping[str, str], *further: str) -> str:
@@ -54,12 +58,12 @@ def training_digest(config: AnyConfig, start: Path | None, identities: Mapping[s
         pseudo = replace(data.pseudo, folder=PseudoConfig().folder, calibration=calibration)
         unlabelled = _by_content(data.unlabelled, identities)
         changes["data"] = replace(data, root="", cloud_cache_bytes=0, unlabelled=unlabelled, pseudo=pseudo)
-        distill = config.distill
-        teacher, encoder = (
-            content_digest(Path(name)) if name else "" for name in (distill.teacher, distill.labels.encoder)
-        )
+        distill, scale = config.distill, config.cross_scale
+        files = (distill.teacher, distill.labels.encoder, scale.teacher)
+        teacher, encoder, finer = (content_digest(Path(name)) if name else "" for name in files)
         labels = replace(distill.labels, encoder=encoder)
         changes["distill"] = replace(distill, teacher=teacher, labels=labels, teacher_recipe="", cache_bytes=0)
+        changes["cross_scale"] = replace(scale, teacher=finer, teacher_recipe="")
     parts = (hashed_yaml(replace(config, **changes)), content_digest(start) if start else "", *further)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:DIGITS]
 

@@ -17,6 +17,7 @@ def provenance_of(config: TrainConfig | TeacherTrainConfig, data: str) -> dict[s
         "training": f"{length} of {samples}, seed {schedule.seed}, {schedule.precision}",
         "commit": code_commit(),
     }
-    if isinstance(config, TrainConfig) and config.distill.teacher:
-        facts["teacher"] = config.distill.teacher
+    if isinstance(config, TrainConfig):
+        teachers = {"teacher": config.distill.teacher, "camera_teacher": config.cross_scale.teacher}
+        facts.update({name: file for name, file in teachers.items() if file})
     return facts

@@ -1,7 +1,7 @@
 """Training configurations as a whole: YAML over typed dataclasses (OmegaConf), overridden by key=value arguments.
 
 A file with `teacher:` trains a LiDAR teacher, one with `labels:` a label encoder for a teacher; one with `model:` a
-student, distilled if its `distill:` names a teacher.
+student, distilled if its `distill:` or its `cross_scale:` names a teacher.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import read_classes
 from kd_perception.student.box_codes import BoxCoding, Heading, coding_of
 from kd_training.config.continual import ContinualConfig
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.labels import LabelDataConfig, LabelModelConfig
 from kd_training.config.sections import (
@@ -42,6 +43,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    cross_scale: CrossScaleConfig = field(default_factory=CrossScaleConfig)
     continual: ContinualConfig = field(default_factory=ContinualConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -18,7 +18,7 @@ from kd_training.evaluation.finished_run import validate
 from kd_training.evaluation.uncertainty import uncertainties
 from kd_training.loop.before_start import check_start, check_writable
 from kd_training.loop.train import train
-from kd_training.loop.train_teacher_first import train_missing_teacher
+from kd_training.loop.train_teacher_first import train_missing_teachers
 
 
 def run_update(
@@ -37,7 +37,7 @@ def run_update(
         if not resume:
             check_new(read_buffer(buffer), config.continual.domain, new_scenes(config))
         check_writable(buffer)  # where the domain goes behind hours of training
-    train_missing_teacher(config, overrides)
+    train_missing_teachers(config, overrides)
     if not train(config, folder, resume=resume):
         raise KeyboardInterrupt
     if is_first_process():

@@ -36,6 +36,11 @@ class Augmentation:
         """The rig in the augmented ego frame."""
         return [replace(camera, ego_from_camera=self.target_from_ego @ camera.ego_from_camera) for camera in cameras]
 
+    def at_scale(self, scale: float) -> "Augmentation":
+        """The same for network images that are `scale` times as large: u' = scale u, as pixels have centres at .5."""
+        larger = np.diag([scale, scale, 1.0])
+        return replace(self, network_from_network=larger @ self.network_from_network @ np.linalg.inv(larger))
+
     def tint(self, image: np.ndarray, camera: int) -> np.ndarray:
         """uint8 image with gain and offset applied."""
         return cv2.convertScaleAbs(image, alpha=self.gain[camera], beta=self.offset[camera])

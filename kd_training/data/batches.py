@@ -21,15 +21,15 @@ from kd_training.data.ground_truth import GroundTruth, join_ground_truth
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.points import collate_points
 from kd_training.data.rig_images import join_rigs
-from kd_training.data.samples import PreviousSample, SampleReader, ShownFrame, TrainingSample
+from kd_training.data.samples import PreviousSample, SampleReader, SeenSample, ShownFrame, TrainingSample
 from kd_training.data.sampling import FrameSampler, MixedSampler, ReplaySampler, Sampler, unlabelled_apart
 
 
 class Batch:
-    """Of B rigs: what a student takes, depth labels (N, h, w) of its cameras, ground truth, and what a teacher takes.
+    """Of B rigs: what a student takes, depth labels (N, h, w) of its cameras, ground truth, and what teachers take.
 
-    `shown`, on the host, says which keyframes the rigs show. A plain class: Fabric takes dataclasses apart, and refuses
-    frozen ones.
+    `shown`, on the host, says which keyframes the rigs show; `points` is a LiDAR teacher's, `finer` a camera teacher's.
+    A plain class: Fabric takes dataclasses apart, and refuses frozen ones.
     """
 
     def __init__(
@@ -38,30 +38,41 @@ class Batch:
         depth: Tensor,
         ground_truth: GroundTruth,
         shown: tuple[ShownFrame, ...],
+        *,
         points: PointBatch | None = None,
+        finer: StudentInputs | None = None,
     ) -> None:
         self.inputs, self.depth, self.ground_truth = inputs, depth, ground_truth
-        self.shown, self.points = shown, points
+        self.shown, self.points, self.finer = shown, points, finer
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
-        points = None if self.points is None else self.points.to(device)
         return Batch(
-            self.inputs.to(device), moved(self.depth, device), self.ground_truth.to(device), self.shown, points
+            self.inputs.to(device),
+            moved(self.depth, device),
+            self.ground_truth.to(device),
+            self.shown,
+            points=None if self.points is None else self.points.to(device),
+            finer=None if self.finer is None else self.finer.to(device),
         )
 
 
-def collate(samples: Sequence[TrainingSample], spec: StudentSpec) -> Batch:
-    """Join samples: images behind each other, indices moved by what stands before."""
-    cameras, terms = join_rigs(spec, [sample.rig for sample in samples])
-    previous = None if spec.memory is None else _join_previous(spec, [sample.previous for sample in samples])
+def collate(samples: Sequence[TrainingSample], spec: StudentSpec, finer: StudentSpec | None = None) -> Batch:
+    """Join samples: images behind each other, indices moved by what stands before; `finer` is a camera teacher's."""
     return Batch(
-        StudentInputs(len(samples), cameras, terms, previous),
+        _join_seen(spec, samples),
         torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
         join_ground_truth([sample.targets for sample in samples]),
         tuple(sample.shown for sample in samples),
-        None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
+        points=None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
+        finer=None if finer is None else _join_seen(finer, [sample.finer for sample in samples]),
     )
+
+
+def _join_seen(spec: StudentSpec, seen: Sequence[TrainingSample | SeenSample]) -> StudentInputs:
+    cameras, terms = join_rigs(spec, [sample.rig for sample in seen])
+    previous = None if spec.memory is None else _join_previous(spec, [sample.previous for sample in seen])
+    return StudentInputs(len(seen), cameras, terms, previous)
 
 
 def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None]) -> PreviousFrames:
@@ -102,7 +113,8 @@ class StepBatches(torch.utils.data.Dataset):
     """Maps a micro-batch's index to this process's batch; use with a DataLoader of batch_size None and the indices as
     sampler.
 
-    Batches have depth labels where the configuration gives them a weight, and clouds where a teacher sees each batch.
+    Batches have depth labels where the configuration gives them a weight, and clouds where a teacher sees each batch;
+    `finer` is the specification of a camera teacher, whose images they have, too.
     """
 
     def __init__(
@@ -112,16 +124,18 @@ class StepBatches(torch.utils.data.Dataset):
         config: TrainConfig,
         plan: RunPlan,
         lidar: LidarSource,
+        *,
+        finer: StudentSpec | None = None,
     ) -> None:
-        self.spec, self.config, self.plan = spec, config, plan
+        self.spec, self.config, self.plan, self.finer = spec, config, plan, finer
         with_clouds = config.distill.teacher and not config.distill.cache_bytes
         depth_from, cloud_from = lidar if config.loss.depth > 0 else None, lidar if with_clouds else None
-        self.reader = SampleReader(spec, depth_from, cloud_from, config.data.pseudo.weight)
+        self.reader = SampleReader(spec, depth_from, cloud_from, config.data.pseudo.weight, finer)
         self.sampler = build_sampler(frames, config)
 
     def __getitem__(self, index: int) -> Batch:
         positions = self.plan.positions(index, self.config.schedule.batch)
-        return collate([self._sample(position) for position in positions], self.spec)
+        return collate([self._sample(position) for position in positions], self.spec, self.finer)
 
     def _sample(self, position: int) -> TrainingSample:
         rng = np.random.default_rng([self.config.schedule.seed, position])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,9 +39,17 @@ class ShownFrame:
     cameras: tuple[Camera, ...]
 
 
+class SeenSample(NamedTuple):
+    """What a student sees of a sample: the rig, and the rig's earlier frame if there is one."""
+
+    rig: RigImages
+    previous: PreviousSample | None
+
+
 @dataclass(frozen=True)
 class TrainingSample:
-    """One rig with depth labels (N, h, w) and targets; its earlier frame, if it has one; its cloud for a teacher."""
+    """One rig with depth labels (N, h, w) and targets; its earlier frame, if it has one; its cloud for a teacher; what
+    a camera teacher sees of it."""
 
     rig: RigImages
     depth: np.ndarray
@@ -48,17 +57,20 @@ class TrainingSample:
     shown: ShownFrame
     previous: PreviousSample | None = None
     cloud: np.ndarray | None = None
+    finer: SeenSample | None = None
 
 
 @dataclass(frozen=True)
 class SampleReader:
     """Reads samples of a student; `depth_from` and `cloud_from` say where depth labels and clouds come from, None where
-    the samples have none; `unlabelled_weight`: what a teacher's boxes count as truth."""
+    the samples have none; `unlabelled_weight`: what a teacher's boxes count as truth; `finer`: of a camera teacher,
+    which sees the same world in more pixels."""
 
     spec: StudentSpec
     depth_from: LidarSource | None = None
     cloud_from: LidarSource | None = None
     unlabelled_weight: float = 1.0
+    finer: StudentSpec | None = None
 
     def read(self, frame: TrainingFrame, augmentation: Augmentation, earlier: Sequence[Frame] = ()) -> TrainingSample:
         """A frame's files as arrays; `earlier` are earlier moments of the same scene, the latest first, under the same
@@ -66,16 +78,23 @@ class SampleReader:
 
         Raises DataError naming a file that is missing or damaged.
         """
-        rig = rig_images(self.spec, frame.frame, augmentation)
+        rig, previous = _seen(self.spec, (frame.frame, *earlier), augmentation)
         target_from_ego = augmentation.target_from_ego
         return TrainingSample(
             rig=rig,
             depth=self._depth(frame, rig),
             targets=self._targets(frame, target_from_ego),
             shown=ShownFrame(frame.key, target_from_ego, _seeing(frame, rig, augmentation)),
-            previous=self._previous((frame.frame, *earlier), rig, augmentation),
+            previous=previous,
             cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
+            finer=None if self.finer is None else self._finer((frame.frame, *earlier), augmentation),
         )
+
+    def _finer(self, frames: Sequence[Frame], augmentation: Augmentation) -> SeenSample:
+        """A teacher without memory sees no earlier frame."""
+        scale = self.finer.image_size[0] / self.spec.image_size[0]
+        seen = frames if self.finer.memory is not None else frames[:1]
+        return _seen(self.finer, seen, augmentation.at_scale(scale))
 
     def _targets(self, frame: TrainingFrame, target_from_ego: np.ndarray) -> DetectionTargets:
         grid = self.spec.grid
@@ -95,20 +114,29 @@ class SampleReader:
                 depth[index] = depth_labels(self.spec, frame.cameras[index], returns, rig.network_from_image[index])
         return depth
 
-    def _previous(self, frames: Sequence[Frame], rig: RigImages, augmentation: Augmentation) -> PreviousSample | None:
-        """What comes before the first of `frames`, whose images are `rig`: the others, as the sample sees them."""
-        if len(frames) < 2:
-            return None
-        frame, previous = frames[:2]
-        motion = invert(previous.global_from_ego) @ frame.global_from_ego
-        turn = augmentation.target_from_ego
-        earlier = rig_images(self.spec, previous, augmentation, known=(frame, rig))
-        return PreviousSample(
-            rig=earlier,
-            warp=warp_table(self.spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
-            interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
-            previous=self._previous(frames[1:], earlier, augmentation),
-        )
+
+def _seen(spec: StudentSpec, frames: Sequence[Frame], augmentation: Augmentation) -> SeenSample:
+    """The first of `frames`, and the earlier ones, the latest first, as a student of `spec` sees them."""
+    rig = rig_images(spec, frames[0], augmentation)
+    return SeenSample(rig, _previous(spec, frames, rig, augmentation))
+
+
+def _previous(
+    spec: StudentSpec, frames: Sequence[Frame], rig: RigImages, augmentation: Augmentation
+) -> PreviousSample | None:
+    """What comes before the first of `frames`, whose images are `rig`: the others, as the sample sees them."""
+    if len(frames) < 2:
+        return None
+    frame, previous = frames[:2]
+    motion = invert(previous.global_from_ego) @ frame.global_from_ego
+    turn = augmentation.target_from_ego
+    earlier = rig_images(spec, previous, augmentation, known=(frame, rig))
+    return PreviousSample(
+        rig=earlier,
+        warp=warp_table(spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
+        interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
+        previous=_previous(spec, frames[1:], earlier, augmentation),
+    )
 
 
 def _seeing(frame: TrainingFrame, rig: RigImages, augmentation: Augmentation) -> tuple[Camera, ...]:

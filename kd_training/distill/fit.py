@@ -71,15 +71,16 @@ def _grouped(classes: ClassList) -> str:
 
 
 def _check_layers(config: DistillConfig, student: Side, teacher: Side) -> None:
-    _check_pairs("distill.layers", config.layers, student, teacher)
+    check_pairs("distill.layers", config.layers, student, teacher)
     if config.relation.weight > 0:
         _check_pair("distill.relation.layer", config.relation.layer, student, teacher)
     if config.ray_contrast.weight > 0:
         _check_pair("distill.ray_contrast.layer", config.ray_contrast.layer, student, teacher)
 
 
-def _check_pairs(where: str, pairs: Sequence[LayerPair], student: Side, teacher: Side) -> None:
-    """A list of pairs, of which each of the student's layers has one."""
+def check_pairs(where: str, pairs: Sequence[LayerPair], student: Side, teacher: Side) -> None:
+    """Raise ConfigError, naming the key `where`, for a layer that one side lacks, and for one of the student's that
+    stands in two pairs."""
     for index, pair in enumerate(pairs):
         _check_pair(f"{where}.{index}", pair, student, teacher)
     names = [pair.student for pair in pairs]
@@ -174,7 +175,7 @@ def _check_thirds(config: DistillConfig, student: Side, teacher: Side) -> None:
         return
     if not labels.layers:
         raise ConfigError("distill.labels has a weight but no layers; name pairs, or set distill.labels.weight=0")
-    _check_pairs("distill.labels.layers", labels.layers, student, teacher)
+    check_pairs("distill.labels.layers", labels.layers, student, teacher)
     for index, pair in enumerate(labels.layers):
         if labels.weight > 0 and pair.teacher in (PRE_HEAD, SHARED, *teacher.heights):
             raise ConfigError(

@@ -66,7 +66,7 @@ def _sums(model: BevDet, reader: SampleReader, frame: TrainingFrame) -> np.ndarr
     """One keyframe's number of returns, and sums over them (4,), in the order of DepthAccuracy."""
     unchanged = draw_augmentation(np.random.default_rng(0), UNCHANGED, len(frame.cameras), model.spec.image_size)
     sample = reader.read(frame, unchanged)
-    logits, _ = model.lift(collate([sample], model.spec).inputs.cameras)
+    logits = model.lift(collate([sample], model.spec).inputs.cameras).logits
     return depth_sums(logits, torch.from_numpy(sample.depth))
 
 

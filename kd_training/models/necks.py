@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kd_training.batches.detector_outputs import ImagePyramid
+
 
 class ConvNormRelu(nn.Sequential):
     """Convolution without bias, batch norm, ReLU: the block of every part that is trained from scratch.
@@ -21,47 +23,79 @@ class ConvNormRelu(nn.Sequential):
         )
 
 
-class PyramidNeck(nn.Module):
-    """Merges levels at strides 8, 16 and 32 into one map at `stride` (8 or 16): top-down sums, then a 3x3 block.
+class TopDown(nn.Module):
+    """The top-down path of both necks: the levels from `stride` (8 or 16) on, each with the coarser ones added to it.
 
     Levels finer than `stride` are not used.
     """
 
     def __init__(self, level_channels: Sequence[int], channels: int, stride: int) -> None:
         super().__init__()
+        self.channels, self.level_channels = channels, tuple(level_channels)
         self.first = {8: 0, 16: 1}[stride]
+        self.strides = tuple(8 << number for number in range(self.first, len(level_channels)))
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in level_channels[self.first :])
+
+    @property
+    def below_channels(self) -> int:
+        """Channels of the level that is next to the finest one used; 0 if all are."""
+        return self.level_channels[self.first - 1] if self.first else 0
+
+    def sums(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> maps (N, channels, ...) at `strides`."""
+        maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
+        for finer in reversed(range(len(maps) - 1)):
+            maps[finer] = add_coarser(maps[finer], maps[finer + 1])
+        return maps
+
+    def pyramid(self, levels: Sequence[Tensor], sums: Sequence[Tensor]) -> ImagePyramid:
+        """What training shows of the backbone's levels and of their sums."""
+        below = levels[self.first - 1] if self.first else None
+        return ImagePyramid(dict(zip(self.strides, sums, strict=True)), below)
+
+
+def add_coarser(finer: Tensor, coarser: Tensor) -> Tensor:
+    """A map (N, channels, rows, columns) with that of twice its stride added, which odd sizes make one too large."""
+    rows, columns = finer.shape[2:]
+    doubled = functional.interpolate(coarser, scale_factor=2.0, mode="nearest")
+    return finer + (doubled if doubled.shape == finer.shape else doubled[:, :, :rows, :columns])
+
+
+class PyramidNeck(TopDown):
+    """Merges levels at strides 8, 16 and 32 into one map at `stride` (8 or 16): top-down sums, then a 3x3 block."""
+
+    def __init__(self, level_channels: Sequence[int], channels: int, stride: int) -> None:
+        super().__init__(level_channels, channels, stride)
         self.output = ConvNormRelu(channels, channels)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels (N, level_channels[i], rows_i, columns_i), finest first -> one map (N, channels, rows, columns)."""
-        maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
-        merged = maps[-1]
-        for finer in reversed(maps[:-1]):
-            merged = finer + functional.interpolate(merged, scale_factor=2.0, mode="nearest")
-        return self.output(merged)
+        return self.of_sums(self.sums(levels))
+
+    def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
+        """What `sums` gives -> one map (N, channels, rows, columns)."""
+        return self.output(sums[0])
 
 
-class LevelsNeck(nn.Module):
+class LevelsNeck(TopDown):
     """Maps at `stride` (8 or 16) and `count` - 1 times twice that, each with the coarser levels added to it.
 
     Beyond stride 32 a convolution halves the last map.
     """
 
     def __init__(self, level_channels: Sequence[int], channels: int, stride: int, count: int) -> None:
-        super().__init__()
-        self.first = {8: 0, 16: 1}[stride]
-        used = level_channels[self.first :]
-        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in used)
-        self.output = nn.ModuleList(ConvNormRelu(channels, channels) for _ in used[:count])
-        self.further = nn.ModuleList(ConvNormRelu(channels, channels, stride=2) for _ in range(count - len(used)))
+        super().__init__(level_channels, channels, stride)
+        used = len(self.strides)
+        self.output = nn.ModuleList(ConvNormRelu(channels, channels) for _ in range(min(count, used)))
+        self.further = nn.ModuleList(ConvNormRelu(channels, channels, stride=2) for _ in range(count - used))
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Levels (N, level_channels[i], rows_i, columns_i), finest first -> maps (N, channels, ...), finest first."""
-        maps = [lateral(level) for lateral, level in zip(self.lateral, levels[self.first :], strict=True)]
-        for finer in reversed(range(len(maps) - 1)):
-            maps[finer] = maps[finer] + functional.interpolate(maps[finer + 1], scale_factor=2.0, mode="nearest")
-        maps = [output(merged) for output, merged in zip(self.output, maps, strict=False)]
+        return self.of_sums(self.sums(levels))
+
+    def of_sums(self, sums: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What `sums` gives -> maps (N, channels, ...), finest first."""
+        maps = [output(merged) for output, merged in zip(self.output, sums, strict=False)]
         for halve in self.further:
             maps.append(halve(maps[-1]))
         return tuple(maps)

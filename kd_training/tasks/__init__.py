@@ -28,7 +28,7 @@ def build_task(config: AnyConfig) -> Task:
 
 def _student_task(config: TrainConfig) -> StudentTask:
     """With a teacher, on depth alone, or neither. The heads of an update stay the student's own."""
-    if config.distill.teacher:
+    if config.distill.teacher or config.cross_scale.teacher:
         own_head = replace(config, distill=replace(config.distill, inherit_head=False))
         return DistillTask(own_head if config.continual.student else config)
     return DepthTask(config) if config.loss.depth_alone else StudentTask(config)

@@ -33,5 +33,5 @@ class DepthTask(StudentTask):
 
     def forward(self, batch: Batch, now: MicroStep) -> Losses:
         """The scalar loss depth of a batch of B rigs and N cameras, shapes as in Batch."""
-        logits, _ = self.model.lift(batch.inputs.cameras)
+        logits = self.model.lift(batch.inputs.cameras).logits
         return Losses({"depth": self.config.loss.depth * depth_loss(logits, batch.depth, now.processes)})

@@ -1,4 +1,4 @@
-"""The student that an update begins from: frozen, it answers for the update's batches."""
+"""A frozen student that answers for another's batches: the one that an update begins from, or a camera teacher."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from kd_training.batches.student_inputs import StudentInputs
 from kd_training.checkpoints.checkpoint import file_digest
 from kd_training.checkpoints.models import load_model
 
+OLD = "continual.student"  # the key that names the student of an update
 TAKEN = ("grid", "view", "image_size", "camera_params")  # what both students must have alike
 
 
@@ -21,9 +22,9 @@ class FrozenStudent:
     Raises ConfigError if there is none.
     """
 
-    def __init__(self, given: str) -> None:
-        """`given`: continual.student."""
-        weights = old_weights(given)
+    def __init__(self, given: str, key: str = OLD) -> None:
+        """`given`: the value of `key` in the configuration."""
+        weights = old_weights(given, key)
         self.given, self.digest = given, file_digest(weights)
         self.model = load_model(weights).to(memory_format=torch.channels_last).requires_grad_(requires_grad=False)
 
@@ -46,15 +47,15 @@ class FrozenStudent:
             return self.model.train_forward(inputs)
 
 
-def old_weights(given: str) -> Path:
-    """The weights of continual.student: of a student file those that kd export wrote next to it.
+def old_weights(given: str, key: str = OLD) -> Path:
+    """The weights that `key` names in the configuration: of a student file those that kd export wrote next to it.
 
     Raises ConfigError without them.
     """
     weights = student_path(Path(given)).with_suffix(".safetensors")
     if not weights.is_file():
         raise ConfigError(
-            f"continual.student is {given}, but the weights {weights} do not exist; give a student file (.onnx) with "
+            f"{key} is {given}, but the weights {weights} do not exist; give a student file (.onnx) with "
             "the weights that kd export writes next to it, or weights of kd train"
         )
     return weights

@@ -19,8 +19,8 @@ def test_the_courses_train_on_the_same_frames_and_predictions_are_kept(tmp_path)
     courses = begin(student_run(data), tmp_path / "teacher.safetensors", DataRoot(root=str(data), version=VERSION))
     measure(courses, warm=3, count=2)
     assert [len(course.seconds) for course in courses.values()] == [2, 2, 2]
-    assert courses[TAUGHT].task.kept is None
-    courses[KEPT].task.teacher.outputs = None  # all outputs are kept: the teacher does not run again
+    assert courses[TAUGHT].task.lidar_lesson.kept is None
+    courses[KEPT].task.lidar_lesson.teacher.outputs = None  # all outputs are kept: the teacher does not run again
     measure({KEPT: courses[KEPT]}, warm=0, count=3)
     assert len(courses[KEPT].seconds) == 5
     rows = rows_of(courses)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from kd_training.checkpoints.checkpoint import save_weights
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import LabelTrainConfig, TeacherTrainConfig, TrainConfig
 from kd_training.config.labels import LabelDataConfig, LabelModelConfig
@@ -21,6 +22,7 @@ from kd_training.config.sections import (
     ViewConfig,
 )
 from kd_training.config.teacher import LidarDataConfig, PasteConfig, PointsConfig, TeacherModelConfig
+from kd_training.models.students import build_student
 from kd_training.models.teachers import build_teacher
 from support.nuscenes_tables import VERSION
 
@@ -71,6 +73,21 @@ def write_teacher(target: Path, seed: int = 0, **sizes) -> Path:
     config = replace(config, teacher=replace(config.teacher, **sizes))
     save_weights(build_teacher(config.teacher).state_dict(), config, target)
     return target
+
+
+def write_fine_student(target: Path, seed: int = 0, frames: int = 1, **sizes) -> Path:
+    """Weights of a student that has learnt nothing, of twice as many pixels each way unless `sizes` say otherwise."""
+    torch.manual_seed(seed)
+    config = student_run(Path("none"), frames=frames)
+    fine = {"name": "tiny_fine", "image_height": 128, "image_width": 192}
+    config = replace(config, model=replace(config.model, **{**fine, **sizes}))
+    save_weights(build_student(config.model).state_dict(), config, target)
+    return target
+
+
+def cross_scale_run(data: Path, teacher: Path, steps: int = 2, frames: int = 1, **schedule) -> TrainConfig:
+    """A student taught by the finer student in the weights file `teacher`."""
+    return replace(student_run(data, steps, frames, **schedule), cross_scale=CrossScaleConfig(teacher=str(teacher)))
 
 
 def label_run(data: Path, teacher: Path, steps: int = 4, **schedule) -> LabelTrainConfig:

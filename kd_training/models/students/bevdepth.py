@@ -26,9 +26,9 @@ class BevDepth(BevDet):
             config.neck_channels, self.spec.view.depth.count, config.context_channels, config.depth_blocks
         )
 
-    def lift(self, cameras: CameraInputs) -> tuple[Tensor, Tensor]:
+    def depth_and_context(self, features: Tensor, cameras: CameraInputs) -> tuple[Tensor, Tensor]:
         """See BevDet."""
-        return self.depth_context(self.image_features(cameras.images), cameras.camera_params)
+        return self.depth_context(features, cameras.camera_params)
 
 
 class BevDepth4d(BevDepth, BevDet4d):

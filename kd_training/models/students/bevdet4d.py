@@ -41,9 +41,9 @@ class BevDet4d(BevDet):
             raise ValueError("a temporal student trains with the previous frames of its rigs, valid or not")
         with torch.no_grad():
             memory = self._remember(previous, inputs.rigs)
-        logits, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
+        lifted, bev = self.batch_bev(inputs.cameras, inputs.terms, inputs.rigs)
         predictions = self._detect(self.encoder.enter(bev), memory, previous.warp, previous.valid, previous.interval)
-        return DetectorOutputs(*predictions, logits)
+        return DetectorOutputs(*predictions, lifted.logits, lifted.pyramid)
 
     def _remember(self, previous: PreviousFrames, rigs: int) -> Tensor:
         """Features (rigs, channels, rows, columns) of the earlier frames, 0 for a rig without one."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kd_training.batches.detector_outputs import DetectorOutputs
+from kd_training.batches.detector_outputs import DetectorOutputs, ImagePyramid
 from kd_training.batches.student_inputs import CameraInputs, PreviousFrames, StudentInputs
 from kd_training.config.sections import ModelConfig
 from kd_training.models.bev_queries import BevQueries, EarlierMap
@@ -64,8 +64,8 @@ class BevFormer(CameraStudent):
             raise ValueError("a temporal student trains with the previous frames of its rigs, valid or not")
         with torch.no_grad():
             memory = self._remember(previous, inputs.rigs)
-        bev = self._batch_map(inputs.cameras, inputs.terms, memory)
-        return DetectorOutputs(*self._detect(bev, memory.valid, memory.interval))
+        bev, pyramid = self._batch_map(inputs.cameras, inputs.terms, memory)
+        return DetectorOutputs(*self._detect(bev, memory.valid, memory.interval), pyramid=pyramid)
 
     def _remember(self, previous: PreviousFrames, rigs: int) -> EarlierMap:
         """The rigs' earlier frames, from the oldest on; features are 0 for a rig without one."""
@@ -77,10 +77,17 @@ class BevFormer(CameraStudent):
             before = EarlierMap(nothing, previous.warp, torch.zeros_like(previous.valid), previous.interval)
         else:
             before = self._remember(previous.previous, rigs)
-        return EarlierMap(self._batch_map(previous.cameras, previous.terms, before).float(), *moment)
+        feature, _ = self._batch_map(previous.cameras, previous.terms, before)
+        return EarlierMap(feature.float(), *moment)
 
-    def _batch_map(self, cameras: CameraInputs, terms: dict[str, Tensor], memory: EarlierMap) -> Tensor:
-        return self.view.batched(self.image_network(cameras), cameras.camera_valid, terms, memory)
+    def _batch_map(
+        self, cameras: CameraInputs, terms: dict[str, Tensor], memory: EarlierMap
+    ) -> tuple[Tensor, ImagePyramid]:
+        """The map of the queries (B, context, rows, columns), and the image pyramid that they look at."""
+        levels = self.image_levels(cameras.images)
+        sums = self.neck.sums(levels)
+        bev = self.view.batched(self.neck.of_sums(sums), cameras.camera_valid, terms, memory)
+        return bev, self.neck.pyramid(levels, sums)
 
     def _detect(self, bev: Tensor, valid: Tensor, interval: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Heatmap logits and regression, each with a batch axis, and features."""

@@ -23,7 +23,7 @@ from kd_training.models.center_head import SHARED, CenterHead
 class CameraStudent(nn.Module, ABC):
     """A student. `forward` is what the student file computes, `train_forward` the same for a batch of rigs.
 
-    Its module `view` has `table_names`, the inputs that `student.view_tables` makes.
+    Its module `view` has `table_names`, the inputs that `student.view_tables` makes; its `neck` is a TopDown.
     added_modules: groups of modules, by prefix, that add nothing at first. Weights of a student without them may lack
     such a group as a whole. predicts_depth: whether outputs in training have depth_logits.
     """
@@ -61,6 +61,10 @@ class CameraStudent(nn.Module, ABC):
 
         Gradient blending compares gradients there.
         """
+
+    def image_layers(self) -> list[nn.Parameter]:
+        """Parameters of one layer that every loss on the image pyramid, too, reaches: the coarsest level enters all."""
+        return list(self.neck.lateral[-1].parameters())
 
     def image_levels(self, images: Tensor) -> list[Tensor]:
         """uint8 RGB images (N, H, W, 3) -> the backbone's levels (N, channels, rows, columns), finest first."""

@@ -43,7 +43,7 @@ def test_every_arm_makes_a_valid_configuration_of_its_own(suite):
         loss = replace(config.loss, smooth=arm.smooth, overlap=arm.overlap)
         text = to_yaml(replace(config, distill=replace(arm.distill, teacher=arm.teacher), loss=loss))
         assert config_from_yaml(text, arm.name).distill.teacher == arm.teacher
-        texts[text, arm.labelled, arm.unlabelled, arm.length] = arm.name
+        texts[text, arm.labelled, arm.unlabelled, arm.length, arm.image, arm.camera_teacher] = arm.name
     assert len(texts) == len(suite.arms) == len({arm.name for arm in suite.arms})
     assert suite.arm(suite.baseline)
 

@@ -41,6 +41,7 @@ from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.models import load_teacher
 from kd_training.config.continual import ContinualConfig, ReplayConfig
+from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import DistillConfig, LabelFeatureConfig, LayerPair, PearsonConfig
 from kd_training.config.sections import DataRoot
 from kd_training.data.frames import open_dataset
@@ -188,6 +189,8 @@ def test_keys_that_are_younger_than_the_ledger_count_once_they_say_something_new
     student = demo_student("bevdet")
     younger = [YoungerKey("data", "anchor", ""), YoungerKey("distill", "pearson", asdict(PearsonConfig()))]
     before = hashed_yaml(student, younger)
+    assert "cross_scale:" not in before, "a student without a finer teacher is the same as before there were any"
+    assert "cross_scale:" in hashed_yaml(replace(student, cross_scale=CrossScaleConfig(teacher="digest")), younger)
     assert "continual:" not in before, "a student that learns no new domain is the same as before there was one"
     replayed = replace(student, continual=ContinualConfig(replay=ReplayConfig(folder="buffer")))
     assert "folder: buffer" in hashed_yaml(replayed, younger)
@@ -264,6 +267,26 @@ def test_a_label_encoder_comes_between_its_teacher_and_the_student(given, tmp_pa
         (folder / TRAINED_FILE).touch()
     assert runs[-1].config.distill.labels.encoder == str(planner.weights_of(runs[1]))
     assert runs[1].config.labels.teacher == str(given.teachers[CENTERPOINT]) and runs[1].needed
+
+
+def test_a_finer_student_comes_before_the_one_of_its_seed_that_it_teaches(given, tmp_path):
+    planner = Planner(SETTINGS, replace(given, folder=tmp_path))
+    fine = Arm("high_resolution", seeds=1, image=(128, 192))
+    same, cross = (Arm(f"taught_by_{name}", seeds=1, camera_teacher=name) for name in ("none", fine.name))
+    slices = [whole(Suite("scale", "Tiny", "tiny", (ALONE, fine, same, cross), "none"))]
+    first = list(planner.runs(slices, []))
+    assert [(run.arm, run.needed) for run in first] == [("none", True), (fine.name, True)]
+    for run in first:
+        run.folder.mkdir()
+        (run.folder / WEIGHTS_FILE).write_bytes(run.arm.encode())
+        (run.folder / TRAINED_FILE).touch()
+    runs = list(planner.runs(slices, [_record(run) for run in first]))
+    assert [run.arm for run in runs] == ["none", fine.name, same.name, cross.name]
+    assert len({run.protocol for run in runs}) == 1 and len({run.digest for run in runs}) == 4
+    for teacher, student in zip(runs[:2], runs[2:], strict=True):
+        assert student.config.cross_scale.teacher == str(planner.weights_of(teacher)) == str(student.weights)
+        assert student.config.schedule.anew == [] and not student.needed
+    assert (runs[1].config.model.image_height, runs[3].config.model.image_height) == (128, 64)
 
 
 def test_splits_are_rendered_and_must_not_share_a_scene(tmp_path):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from kd_perception.cli import app
 from kd_training.config.experiment import to_yaml
 from kd_training.evaluation.pictures import FRAMES
-from kd_training.loop.train_teacher_first import train_missing_teacher
+from kd_training.loop.train_teacher_first import train_missing_teachers
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +61,10 @@ def test_an_interrupted_teacher_goes_on_and_appears_when_it_has_ended(data, tmp_
     with monkeypatch.context() as patch:
         interrupt_at(patch, 0)
         with pytest.raises(KeyboardInterrupt):
-            train_missing_teacher(config, [])
+            train_missing_teachers(config, [])
     assert not Path(config.distill.teacher).exists()
-    assert train_missing_teacher(config, []) == tmp_path / "teacher"
-    assert train_missing_teacher(config, []) is None
+    assert train_missing_teachers(config, []) == [tmp_path / "teacher"]
+    assert train_missing_teachers(config, []) == []
     given = (load_file(path) for path in (config.distill.teacher, tmp_path / "teacher" / "weights.safetensors"))
     first, second = given
     assert all(torch.equal(first[name], second[name]) for name in second)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kd_training.checkpoints.onnx_files import ExampleInputs, write_graph
-from kd_training.models.necks import DepthContext, LevelsNeck
+from kd_training.models.necks import DepthContext, LevelsNeck, PyramidNeck
 
 CHANNELS = (4, 6, 8)  # of the backbone's levels at strides 8, 16 and 32
 
@@ -42,3 +42,15 @@ def test_depth_and_context_are_computed_apart_in_the_file_and_the_same(tmp_path:
     write_graph(module, example, ("depth", "context"), tmp_path / "apart.onnx", dynamic={})
     kinds = {node.op_type for node in onnx.load(tmp_path / "apart.onnx").graph.node}
     assert kinds <= {"Conv", "Relu", "Identity"}  # nothing that takes a map apart
+
+
+def test_pictures_whose_size_is_no_multiple_of_32_keep_the_finer_levels_rows_and_columns():
+    """192 x 528 pixels: stride 32 has 6 x 17 cells, the last half outside; each lies over the four of stride 16."""
+    neck = PyramidNeck((1, 1, 1), 1, 8).eval()
+    for lateral in neck.lateral:
+        torch.nn.init.ones_(lateral.weight)
+        torch.nn.init.zeros_(lateral.bias)
+    coarsest = torch.rand(1, 1, 6, 17)
+    sums = neck.sums([torch.zeros(1, 1, 24, 66), torch.zeros(1, 1, 12, 33), coarsest])
+    wanted = coarsest.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)[:, :, :, :66]
+    assert torch.equal(sums[0], wanted) and sums[1].shape == (1, 1, 12, 33)

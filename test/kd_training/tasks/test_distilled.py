@@ -104,13 +104,13 @@ def test_the_teacher_stays_as_it_was_and_gives_its_task_heads(data, teacher):
     task = build_task(distilled_run(data, teacher))
     task.begin(None)
     given = load_file(teacher)
-    assert equal(dict(task.teacher.model.state_dict()), given)
+    assert equal(dict(task.lidar_lesson.teacher.model.state_dict()), given)
     assert torch.equal(task.model.head.heatmap[0][-1].weight, given["head.heatmap.0.1.weight"])
     assert not torch.equal(task.model.head.shared[0].weight, given["head.shared.0.weight"])
-    assert not task.teacher.model.training
+    assert not task.lidar_lesson.teacher.model.training
     trained = {id(value) for value in task.parameters()}
-    assert not trained & {id(value) for value in task.teacher.model.parameters()}
-    assert not any(parameter.requires_grad for parameter in task.teacher.model.parameters())
+    assert not trained & {id(value) for value in task.lidar_lesson.teacher.model.parameters()}
+    assert not any(parameter.requires_grad for parameter in task.lidar_lesson.teacher.model.parameters())
 
 
 def test_while_adapters_learn_alone_the_student_learns_as_without_a_teacher(data, teacher, tmp_path):
@@ -145,8 +145,8 @@ def test_terms_that_learn_leave_teacher_and_label_encoder_as_they_were(data, tea
     task = build_task(config)
     names = ("labels/half", "lidar/half", "labels/quarter", "lidar/quarter")
     layered = ("pearson/half", "pearson/quarter", "pearson/pre_head")
-    assert task.distiller.term_names == (*layered, *names, "cross_head", "ray_contrast")
-    frozen = (task.teacher.model, task.distiller.labels.encoder)
+    assert task.term_names == (*layered, *names, "cross_head", "ray_contrast")
+    frozen = (task.lidar_lesson.teacher.model, task.distiller.labels.encoder)
     before = [{name: value.clone() for name, value in model.state_dict().items()} for model in frozen]
     task.train()
     losses = task(task.batches(RunPlan(steps=1))[0], MicroStep(0, 0, ALONE))
@@ -157,7 +157,7 @@ def test_terms_that_learn_leave_teacher_and_label_encoder_as_they_were(data, tea
     assert all(value.grad is not None for value in task.distiller.parameters())
     config.data.augment, config.distill.cache_bytes = AugmentConfig(bev_rotation=0.0), 10**8
     assert train(config, tmp_path)
-    task.labels.digest = "another"
+    task.lidar_lesson.labels.digest = "another"
     with pytest.raises(ConfigError, match="distill.labels.encoder .* has other weights than when this run began"):
         task.set_extra_state(load_state(tmp_path, config)["task"])
 
@@ -197,10 +197,12 @@ def test_outputs_are_kept_within_the_budget(data, teacher):
     for budget in (10**9, 1):
         config.distill.cache_bytes = budget
         task = build_task(config)
-        outputs_of = task.teacher.outputs
-        task.teacher.outputs = lambda *inputs, outputs_of=outputs_of: runs.append(None) or outputs_of(*inputs)
+        outputs_of = task.lidar_lesson.teacher.outputs
+        task.lidar_lesson.teacher.outputs = lambda *inputs, outputs_of=outputs_of: (
+            runs.append(None) or outputs_of(*inputs)
+        )
         batches = task.batches(RunPlan(steps=9))
-        outputs = [task.teacher_outputs(batches[index]) for index in (0, 0)]
+        outputs = [task.lidar_lesson.teacher_outputs(batches[index]) for index in (0, 0)]
         assert torch.equal(outputs[0].heatmap, outputs[1].heatmap)
         assert set(outputs[0].features) == task.distiller.teacher_layers
         assert batches[0].points is None
@@ -219,7 +221,7 @@ def test_resume_refuses_another_teacher(data, finished, teacher, tmp_path):
     write_teacher(other, seed=1)
     config = many_terms(distilled_run(data, teacher))
     task = build_task(config)
-    task.teacher = FrozenTeacher(other)
+    task.lidar_lesson.teacher = FrozenTeacher(other)
     with pytest.raises(ConfigError, match="other weights than when this run began"):
         task.set_extra_state(load_state(finished, config)["task"])
 
