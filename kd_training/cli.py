@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.result_folder import SUMMARY_FILE
+from kd_perception.student.spec import PRECISIONS
 
 
 def train(
@@ -60,10 +62,18 @@ def export(
     metrics: Annotated[
         Path | None, typer.Option(help=f"{SUMMARY_FILE} with the accuracy to state. Default: the run's own.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 or int8, of a student. int8 is calibrated and trained as kd quantise does.")
+    ] = "fp32",
+    dataroot: Annotated[
+        Path | None, typer.Option(help="Data set for int8. Default: the first of the configuration's data.roots.")
+    ] = None,
+    version: Annotated[str, typer.Option(help="Name of that data set's tables folder.")] = SYNTHETIC_VERSION,
 ) -> None:
     """Export a trained student or LiDAR teacher as one ONNX file, checked against PyTorch.
 
-    Writes the weights (.safetensors) next to it, for the torch engine.
+    Writes the weights (.safetensors) next to it, for the torch engine. A file of another precision than fp32 is made of
+    the fp32 file, which it leaves next to it as OUT.fp32.onnx.
     """
     from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config, save_weights
     from kd_training.checkpoints.export import export_student
@@ -75,6 +85,11 @@ def export(
 
     path = checkpoint / WEIGHTS_FILE if checkpoint.is_dir() else checkpoint
     config = checkpoint_config(path)
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"--precision is one of {', '.join(PRECISIONS)}, not {precision}")
+    if isinstance(config, TeacherTrainConfig) and precision != "fp32":
+        raise typer.BadParameter("--precision is for students; a teacher's file is in fp32")
+    wanted, out = out, out if precision == "fp32" else out.with_suffix(f".fp32{out.suffix}")
     accuracy = measured_accuracy(metrics or metrics_folder(path.parent, 0) / SUMMARY_FILE)
     if isinstance(config, TeacherTrainConfig):
         model = load_teacher(path)
@@ -88,3 +103,8 @@ def export(
     config = replace(config, data=replace(config.data, workers=0))
     save_weights(model.state_dict(), config, out.with_suffix(".safetensors"))
     Console().print(f"{out}: {spec.name}, {out.stat().st_size / 1e6:.1f} MB, {what}, equal to PyTorch")
+    if precision != "fp32":
+        from kd_training.quantise.command import write_precision
+
+        source = (dataroot, version) if dataroot else (Path(config.data.roots[0].root), config.data.roots[0].version)
+        write_precision(out, wanted, precision, source)

@@ -42,6 +42,7 @@ MEMORY_OUTPUT = "bev_feature"
 FORMAT_VERSION, KNOWN_FORMATS = 3, (1, 2, 3)
 ATTENTION = "attention"
 VIEW_TRANSFORMS = ("pull", "splat", ATTENTION)
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def table_axis(name: str) -> str:
@@ -209,6 +210,8 @@ class StudentSpec:
             raise StudentError(
                 f"{where}: view transform '{self.view.kind}' is unknown (known: {', '.join(VIEW_TRANSFORMS)})"
             )
+        if self.precision not in PRECISIONS:
+            raise StudentError(f"{where}: precision '{self.precision}' is unknown (known: {', '.join(PRECISIONS)})")
         if self.image_size[0] % self.view.stride or self.image_size[1] % self.view.stride:
             raise StudentError(
                 f"{where}: image size {self.image_size} is not a multiple of the feature stride {self.view.stride}"

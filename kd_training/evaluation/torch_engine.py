@@ -34,6 +34,11 @@ class TorchEngine:
 
     def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Load the weights. Raises EngineError without them or if they do not fit."""
+        if model.spec.precision != "fp32":
+            raise EngineError(
+                f"the torch engine computes in FP32, and {model.path} is in {model.spec.precision}; use engine "
+                "openvino or onnxruntime, or the FP32 file"
+            )
         weights = model.path.with_suffix(".safetensors")
         try:
             network = _network(weights, model.kind).to(memory_format=torch.channels_last)

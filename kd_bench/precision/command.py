@@ -1,0 +1,157 @@
+"""`kd bench precision`: accuracy and speed of a student in several precisions, and the gate of each."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from kd_bench.options import DatasetFolder, EngineName, ReportFile, TablesVersion, Threads
+from kd_bench.precision.gate import ALLOWED, Loss, loss_of
+from kd_bench.precision.speed import TimedFile, time_files
+from kd_bench.progress import Show, progress_bars
+from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.atomic import write_text
+from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
+from kd_perception.datasets.versions import SYNTHETIC_VERSION
+from kd_perception.errors import StudentError
+from kd_perception.evaluation.metric import Metrics, evaluate_results
+from kd_perception.evaluation.predictions import detect_scenes
+from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
+from kd_perception.evaluation.results import write_results
+from kd_perception.runtime.pipeline import PipelineOptions
+from kd_perception.runtime.rig_pipelines import RigPipelines
+from kd_perception.student.spec import Student, load_student
+
+if TYPE_CHECKING:
+    from kd_perception.datasets.tables import Tables
+
+SCORE_THRESHOLD = 0.02
+ANSWERED_FILE = "answered.json"
+ACCURACY = ("precision", "mAP", "NDS", "lost mAP", "lost NDS", "worst class", "gate")
+SPEED = ("precision", "engine", "median ms", "least ms", "x fp32")
+
+
+@dataclass(frozen=True)
+class ComparedPrecision:
+    """A file, its metric, and what it lost against FP32; None of FP32 itself."""
+
+    student: Student
+    metrics: Metrics
+    loss: Loss | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the gate of its precision lets it through."""
+        return self.loss is None or self.loss.within(ALLOWED[self.student.spec.precision])
+
+
+def precision(
+    *,
+    student: Annotated[Path, typer.Option(help="FP32 student file, or the name of a shipped one.")],
+    other: Annotated[list[Path], typer.Option(help="The same student in another precision; repeatable.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results of each file, kept between runs.")],
+    dataroot: DatasetFolder,
+    version: TablesVersion = SYNTHETIC_VERSION,
+    scenes: Annotated[list[str] | None, typer.Option(help="Scene to use; repeat for more. Default: all.")] = None,
+    engine: EngineName = "openvino",
+    timed: Annotated[list[str] | None, typer.Option(help="Engine to time the files on; repeatable.")] = None,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of the timing.")] = 30,
+    threads: Threads = 0,
+    report: ReportFile = None,
+) -> None:
+    """Score a student's precisions on held-out scenes, and time them in one run.
+
+    Exit status 1 if one loses more than its gate allows: int8 0.3 points of mAP and NDS and 1.5 of any class, fp16
+    0.05. A run that was stopped continues where it was.
+    """
+    console = Console()
+    files = [load_student(student), *(load_student(path) for path in other)]
+    check_files(files)
+    nusc = open_nuscenes(dataroot, version)
+    chosen = scenes or scene_names(nusc)
+    compared: list[ComparedPrecision] = []
+    with progress_bars(Console(stderr=True)) as bar:
+        for file in files:
+            name = f"{file.spec.name} {file.spec.precision}"
+            metrics = Scored(nusc, chosen, engine).metrics(file, out / file.sha256[:12], bar(name))
+            compared.append(
+                ComparedPrecision(file, metrics, loss_of(compared[0].metrics, metrics) if compared else None)
+            )
+    rows = [accuracy_row(entry) for entry in compared]
+    console.print(terminal_table(f"{files[0].spec.name}, {len(chosen)} scenes", ACCURACY, rows))
+    parts = [markdown_table(ACCURACY, rows), "What was lost is in points (hundredths) below FP32; negative is gained."]
+    if timed:
+        speeds = speed_rows(time_files(files, timed, turns, threads))
+        console.print(terminal_table("whole network, in turns in one run", SPEED, speeds))
+        parts += [
+            markdown_table(SPEED, speeds),
+            f"Whole network of noise images; {turns} turns, threads {threads or 'as the engine chooses'}.",
+        ]
+    if report is not None:
+        facts = {entry.student.spec.precision: entry.student.model_id for entry in compared}
+        facts |= {f"{s.spec.precision} {k}": v for s in files[1:] for k, v in s.spec.provenance.items() if k in SHOWN}
+        facts["data"] = f"{dataroot.name}, {len(chosen)} scenes, score threshold {SCORE_THRESHOLD}, engine {engine}"
+        write_report(report, f"Precisions of {files[0].spec.name}", facts, "\n\n".join(parts))
+    if not all(entry.passes for entry in compared):
+        raise typer.Exit(1)
+
+
+SHOWN = ("calibration", "quantisation-aware training", "int8")  # of a file's origin, in the report
+
+
+def check_files(files: Sequence[Student]) -> None:
+    """Raise StudentError unless the first file is FP32 and the others are the same student in another precision."""
+    full = files[0]
+    if full.spec.precision != "fp32":
+        raise StudentError(f"{full.path} is in {full.spec.precision}; give the FP32 file with --student")
+    for file in files[1:]:
+        if file.spec.precision not in ALLOWED:
+            raise StudentError(f"{file.path} is in {file.spec.precision}; there are gates for {', '.join(ALLOWED)}")
+        same = ("grid", "view", "image_size", "classes", "heading", "memory")
+        if any(getattr(file.spec, name) != getattr(full.spec, name) for name in same):
+            raise StudentError(f"{file.path} is another student than {full.path}; compare precisions of one")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What all files share: tables, scenes, engine."""
+
+    nusc: "Tables"
+    scenes: Sequence[str]
+    engine: str
+
+    def metrics(self, student: Student, out: Path, progress: Show) -> Metrics:
+        """The metric of a file; it runs unless `out` holds its detections on the same scenes."""
+        answered = out / ANSWERED_FILE
+        facts = {"model": student.sha256, "data": str(self.nusc.dataroot), "scenes": list(self.scenes)}
+        if not answered.is_file() or json.loads(answered.read_text()) != facts:
+            answered.unlink(missing_ok=True)
+            options = PipelineOptions(score_threshold=SCORE_THRESHOLD)
+            with RigPipelines(student, self.engine, options) as pipelines:
+                found = detect_scenes(pipelines, self.nusc, self.scenes, progress=progress)
+            write_results(out / RESULTS_FILE, found.results)
+            write_text(answered, json.dumps(facts, indent=1))
+        classes = student.spec.classes
+        return evaluate_results(self.nusc, out / RESULTS_FILE, list(self.scenes), out / SUMMARY_FILE, classes=classes)
+
+
+def accuracy_row(entry: ComparedPrecision) -> tuple[str, ...]:
+    """A line of the table, as ACCURACY names it."""
+    first = (entry.student.spec.precision, f"{entry.metrics.mean_ap:.4f}", f"{entry.metrics.nds:.4f}")
+    loss = entry.loss
+    if loss is None:
+        return (*first, "", "", "", "")
+    worst = f"{loss.worst} {loss.worst_class:.2f}"
+    return (*first, f"{loss.mean_ap:.2f}", f"{loss.nds:.2f}", worst, "passes" if entry.passes else "fails")
+
+
+def speed_rows(timed: Sequence[TimedFile]) -> list[tuple[str, ...]]:
+    """Lines of the table, as SPEED names it."""
+    full = {entry.engine: entry.median for entry in timed if entry.precision == "fp32"}
+    return [
+        (e.precision, e.engine, f"{e.median:.1f}", f"{e.least:.1f}", f"{full[e.engine] / e.median:.2f}") for e in timed
+    ]

@@ -1,0 +1,140 @@
+"""From a FP32 student file to one in int8: record, calibrate, find sensitive layers, train, write, check."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from kd_perception.atomic import atomic_path
+from kd_perception.commit import code_commit
+from kd_perception.errors import StudentError
+from kd_perception.student.spec import METADATA_KEY, Student
+from kd_training.checkpoints.onnx_files import add_metadata
+from kd_training.quantise.agreement import Sensitivity, agreement, sensitivities
+from kd_training.quantise.equalise import equalise
+from kd_training.quantise.frames import CalibrationSource, RecordedFrame
+from kd_training.quantise.graph import OnnxGraph
+from kd_training.quantise.macs import convolution_macs
+from kd_training.quantise.prepare import prepare
+from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors, source_of
+from kd_training.quantise.ranges import PERCENTILE, Method, Ranges
+from kd_training.quantise.torch_graph import GraphNetwork
+from kd_training.quantise.train import TrainingPlan, train
+
+LEAST_SHARE = 0.9  # of the convolution MACs that must be int8
+JUDGED, ALONE = 6, 2  # frames on which agreement is judged: of the whole, and of each layer alone
+CALIBRATED = 24  # frames of which ranges are taken
+TOO_MUCH = 0.01  # drop of agreement by one layer alone from which it is proposed to stay FP32
+
+Show = Callable[[str], Callable[[int, int], None]]  # adds a progress bar: what is called with (done, total)
+
+
+@dataclass(frozen=True)
+class QuantisingPlan:
+    """What is done besides calibration: keep: convolutions that stay FP32 by name, and `sensitive` those proposed."""
+
+    method: Method
+    training: TrainingPlan
+    keep: tuple[str, ...] = ()
+    sensitive: bool = True
+
+
+@dataclass(frozen=True)
+class Quantising:
+    """What became of a student: agreement with FP32 after each step, sensitivities, what stays FP32, MACs in int8."""
+
+    agreements: dict[str, float]
+    layers: tuple[Sensitivity, ...]
+    kept: tuple[str, ...]
+    share: float
+    macs: dict[str, int]
+
+
+def quantise(student: Student, out: Path, source: CalibrationSource, plan: QuantisingPlan, show: Show) -> Quantising:
+    """Write `student` in int8 to `out`; raises StudentError if it is not FP32 or too little of it becomes int8, and
+    DataError if the frames are of no use."""
+    if student.spec.precision != "fp32":
+        raise StudentError(f"{student.path} is in {student.spec.precision} already; quantise the FP32 file")
+    frames = source.record(student, show(f"{student.spec.name}, recording"))
+    graph = OnnxGraph.of(onnx.load(str(student.path)))
+    prepare(graph)
+    network, ranges = calibrated(graph, frames[:: max(1, len(frames) // CALIBRATED)], show)
+    scales, macs = ranges.scales(plan.method), convolution_macs(graph, ranges.shapes)
+    judged = frames[:: max(1, len(frames) // JUDGED)]
+
+    def of_layers(layers: Sequence[str]) -> Quantised:
+        return Quantised(frozenset(layers), {name: scales[name] for name in rounded_tensors(graph, layers)})
+
+    found: list[Sensitivity] = []
+    if plan.sensitive:
+        bar, layers = show("sensitivity of layers"), list(macs)
+        found = sensitivities(
+            network, judged[:ALONE], lambda layer: of_layers([layer]), layers, lambda done: bar(done, len(layers))
+        )
+    kept = layers_kept(macs, found, (*last_convolutions(graph), *plan.keep))
+    quantised = of_layers([layer for layer in macs if layer not in kept])
+    agreements = {"fp32": agreement(network, judged, None), "calibrated": agreement(network, judged, quantised)}
+    if plan.training.steps:
+        bar, steps = show("training"), plan.training.steps
+        train(network, frames, quantised, plan.training, spec=student.spec, progress=lambda done, _: bar(done, steps))
+        agreements["trained"] = agreement(network, judged, quantised)
+        network.into(graph)
+    insert(graph, quantised)
+    share = sum(macs[layer] for layer in quantised.layers) / sum(macs.values())
+    write(student, graph, out, {**origin(source, frames, plan), "int8": f"{100 * share:.1f} % of the convolution MACs"})
+    return Quantising(agreements, tuple(found), kept, share, macs)
+
+
+def calibrated(graph: OnnxGraph, frames: Sequence[RecordedFrame], show: Show) -> tuple[GraphNetwork, Ranges]:
+    """The network with ranges equalised in the graph, and the ranges of what its convolutions read."""
+    names = {source_of(graph, node.input[0]) for node in graph.convolutions}
+    before = Ranges(GraphNetwork(graph), names)
+    bar = show("ranges of channels")
+    before.find_greatest(frames, lambda done: bar(done, len(frames)))
+    equalise(graph, before.per_channel)
+    network = GraphNetwork(graph)
+    ranges, bar = Ranges(network, names), show("ranges of tensors")
+    ranges.collect(frames, lambda done: bar(done, 2 * len(frames)))
+    return network, ranges
+
+
+def layers_kept(macs: dict[str, int], found: Sequence[Sensitivity], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The convolutions that stay FP32: those `wanted`, and the most sensitive ones as LEAST_SHARE allows.
+
+    Raises StudentError for a name that no convolution has, or if too much is wanted.
+    """
+    unknown = next((name for name in wanted if name not in macs), "")
+    if unknown:
+        raise StudentError(f"no convolution is called '{unknown}'; the table of layers names them")
+    total, kept = sum(macs.values()), list(dict.fromkeys(wanted))
+    left = total - sum(macs[name] for name in kept)
+    if left < LEAST_SHARE * total:
+        raise StudentError(f"only {100 * left / total:.0f} % of the convolution MACs would be int8; keep fewer in FP32")
+    for entry in found:
+        if entry.drop >= TOO_MUCH and entry.layer not in kept and left - macs[entry.layer] >= LEAST_SHARE * total:
+            kept.append(entry.layer)
+            left -= macs[entry.layer]
+    return tuple(kept)
+
+
+def origin(source: CalibrationSource, frames: Sequence[RecordedFrame], plan: QuantisingPlan) -> dict[str, str]:
+    """What the file states of how it became int8."""
+    cameras = "-".join(str(count) for count in sorted({frame.cameras for frame in frames}))
+    method = f"percentile {PERCENTILE:g}" if plan.method == Method.percentile else plan.method.value
+    facts = {"calibration": f"{len(frames)} frames of {cameras} cameras of {source.name}, {method}"}
+    if plan.training.steps:
+        steps = plan.training
+        facts["quantisation-aware training"] = (
+            f"{steps.steps} frames, learning rate {steps.learning_rate:g}, seed {steps.seed}, the FP32 file as teacher"
+        )
+    return facts | {"quantised by": code_commit()}
+
+
+def write(student: Student, graph: OnnxGraph, out: Path, facts: dict[str, str]) -> None:
+    """Write the graph with the student's metadata, its new precision, and where that comes from."""
+    provenance = {**student.spec.provenance, "quantised from": student.model_id, **facts}
+    spec = replace(student.spec, precision="int8", provenance=provenance, accuracy={}, latency_ms={})
+    with atomic_path(out) as temporary:
+        onnx.save(graph.to_model(), str(temporary))
+        add_metadata(temporary, METADATA_KEY, spec.to_json())

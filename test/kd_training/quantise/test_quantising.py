@@ -1,0 +1,201 @@
+"""A small student in int8 and FP16: the graph in PyTorch, ranges, sensitivity, training, and the files on engines."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from support.small_file import CAMERAS, small_file
+from support.students import narrow_student, shake
+
+from kd_perception.engines.base import open_engine
+from kd_perception.errors import DataError, EngineError, StudentError
+from kd_perception.student.spec import StudentSpec, load_student
+from kd_training.checkpoints.export import example_inputs, write_onnx
+from kd_training.quantise.agreement import Sensitivity
+from kd_training.quantise.fake import rounded
+from kd_training.quantise.frames import RecordedFrame, check_frames
+from kd_training.quantise.graph import OnnxGraph
+from kd_training.quantise.half import halve
+from kd_training.quantise.prepare import prepare
+from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors
+from kd_training.quantise.quantising import LEAST_SHARE, QuantisingPlan, layers_kept, quantise
+from kd_training.quantise.ranges import BINS, Method, Ranges, entropy_bin, percentile_bin, tensors_of
+from kd_training.quantise.torch_graph import GraphNetwork
+from kd_training.quantise.train import TrainingPlan
+
+
+@dataclass(frozen=True)
+class GivenFrames:
+    """A source of frames that are there already."""
+
+    frames: list[RecordedFrame]
+    name: str = "frames of a test"
+
+    def record(self, student, progress):
+        progress(len(self.frames), len(self.frames))
+        return self.frames
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return small_file(tmp_path_factory.mktemp("small") / "small.onnx")
+
+
+@pytest.fixture(scope="module")
+def quantised(small, tmp_path_factory):
+    """The int8 file, and what became of it."""
+    student, frames = small
+    out = tmp_path_factory.mktemp("int8") / "small.onnx"
+    plan = QuantisingPlan(Method.percentile, TrainingPlan(12, 1e-4), ("/fusion/output/Conv",))
+    return load_student_after(lambda: quantise(student, out, GivenFrames(frames), plan, silent), out)
+
+
+def load_student_after(work, path):
+    found = work()
+    return load_student(path), found
+
+
+def silent(text):
+    return lambda done, total: None
+
+
+def prepared(path: Path) -> OnnxGraph:
+    graph = OnnxGraph.of(onnx.load(str(path)))
+    prepare(graph)
+    return graph
+
+
+@pytest.mark.parametrize("kind", ["bevdepth4d", "bevformer"])
+def test_prepared_graphs_compute_in_torch_what_the_network_does(tmp_path, kind):
+    model = shake(narrow_student(kind))
+    write_onnx(model, tmp_path / "student.onnx")
+    graph = prepared(tmp_path / "student.onnx")
+    example = example_inputs(model, CAMERAS)
+    with torch.inference_mode():
+        got = GraphNetwork(graph)({name: torch.from_numpy(value) for name, value in example.by_name.items()})
+        wanted = model(*example.tensors())
+    assert not [node for node in graph.nodes if node.op_type == "BatchNormalization"]
+    for (name, value), reference in zip(got.items(), wanted, strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_the_int8_file_says_what_it_is_and_agrees_with_fp32(small, quantised):
+    student, (file, found) = small[0], quantised
+    assert file.spec.precision == "int8"
+    assert file.spec.provenance["quantised from"] == student.model_id
+    assert file.spec.provenance["calibration"].startswith("8 frames of 2 cameras of frames of a test")
+    assert "12 frames" in file.spec.provenance["quantisation-aware training"]
+    assert file.spec.accuracy == {}  # FP32's is not its own
+    assert replace(file.spec, precision="fp32", provenance={}, accuracy={}) == replace(
+        student.spec, provenance={}, accuracy={}
+    )
+    assert found.share >= LEAST_SHARE
+    assert {"/fusion/output/Conv", "/motion/displacement/Conv", "/depth_context/output/Conv"} <= set(found.kept)
+    assert "/enter/enter.0/Conv" not in found.kept
+    assert found.agreements["trained"] > 0.9 and found.agreements["fp32"] > 0.99
+
+
+def test_its_q_and_dq_are_symmetric_and_weights_int8(quantised):
+    model = onnx.load(str(quantised[0].path))
+    values = {entry.name: onnx.numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    pairs = [node for node in model.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert pairs
+    for node in pairs:
+        zero = values[node.input[2]]
+        assert zero.dtype == np.int8 and not zero.any()
+    weights = [values[node.input[0]] for node in pairs if node.input[0] in values]
+    assert weights and all(weight.dtype == np.int8 and weight.min() >= -127 for weight in weights)
+
+
+def test_engines_give_what_training_saw(small):
+    """The file as OpenVINO and ONNX Runtime run it, against the fake quantisation."""
+    student, frames = small
+    graph = prepared(student.path)
+    layers = [node.name for node in graph.convolutions if node.name not in last_convolutions(graph)]
+    ranges = Ranges(GraphNetwork(graph), rounded_tensors(graph, layers))
+    ranges.collect(frames[:2], lambda done: None)
+    chosen = Quantised(frozenset(layers), ranges.scales(Method.percentile))
+    network = GraphNetwork(graph)
+    with torch.inference_mode(), rounded(network, chosen):
+        wanted = network(tensors_of(frames[0].inputs))
+    insert(graph, chosen)
+    path = student.path.with_name("untrained_int8.onnx")
+    onnx.save(onnx_with_metadata(graph, student.path), str(path))
+    inputs = {name: value.numpy() for name, value in tensors_of(frames[0].inputs).items()}
+    for engine in ("openvino", "onnxruntime"):
+        got = open_engine(engine, load_student(path), CAMERAS).run(inputs)["heatmap"]
+        assert np.abs(got - wanted["heatmap"].numpy()).mean() < 2e-3, engine
+        assert np.corrcoef(got.ravel(), wanted["heatmap"].numpy().ravel())[0, 1] > 0.99, engine
+
+
+def onnx_with_metadata(graph: OnnxGraph, path: Path) -> onnx.ModelProto:
+    model = graph.to_model()
+    onnx.helper.set_model_props(model, {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props})
+    return model
+
+
+def test_another_number_of_cameras_runs_in_int8(small, quantised):
+    inputs = {name: value.numpy() for name, value in tensors_of(small[1][0].inputs).items()}
+    for name in ("images", "camera_valid"):
+        inputs[name] = np.concatenate([inputs[name], inputs[name][:1]])
+    assert open_engine("openvino", quantised[0], CAMERAS + 1).run(inputs)["heatmap"].max() > 0
+
+
+def test_fp16_is_half_as_large_and_nearly_equal(small, tmp_path):
+    student, frames = small
+    halve(student, tmp_path / "half.onnx")
+    half = load_student(tmp_path / "half.onnx")
+    assert half.spec.precision == "fp16"
+    assert half.path.stat().st_size < 0.6 * student.path.stat().st_size
+    inputs = {name: value.numpy() for name, value in tensors_of(frames[0].inputs).items()}
+    for engine in ("openvino", "onnxruntime"):
+        got = open_engine(engine, half, CAMERAS).run(inputs)["heatmap"]
+        assert np.abs(got - frames[0].outputs["heatmap"]).max() < 0.02
+
+
+def test_what_cannot_be_is_refused(small, quantised, tmp_path):
+    student, frames = small
+    with pytest.raises(StudentError, match="int8 already; quantise the FP32 file"):
+        quantise(quantised[0], tmp_path / "x.onnx", GivenFrames(frames), None, silent)
+    with pytest.raises(StudentError, match="int8 already"):
+        halve(quantised[0], tmp_path / "x.onnx")
+    with pytest.raises(EngineError, match="computes in FP32, and .* is in int8; use engine openvino"):
+        open_engine("torch", quantised[0], CAMERAS)
+    with pytest.raises(StudentError, match="precision 'int4' is unknown"):
+        StudentSpec.from_json(replace(student.spec, precision="int4").to_json(), "x.onnx")
+
+
+def test_frames_that_say_nothing_are_refused(small):
+    _, frames = small
+    with pytest.raises(DataError, match="bag gave 3 frames .* at least 8"):
+        check_frames(frames[:3], "bag")
+    plain = [replace(frame, inputs={**frame.inputs, "images": np.full((2, 4, 4, 3), 7, np.uint8)}) for frame in frames]
+    with pytest.raises(DataError, match="of one colour"):
+        check_frames(plain, "bag")
+    blank = [replace(frame, outputs={"heatmap": np.full((10, 4, 4), 0.05)}) for frame in frames]
+    with pytest.raises(DataError, match="0 % of the 8 frames of bag: they are foreign"):
+        check_frames(blank, "bag")
+    check_frames(frames, "bag")
+
+
+def test_layers_stay_fp32_while_enough_are_int8():
+    macs = {"a": 50, "b": 40, "c": 6, "d": 4}
+    found = [Sensitivity("a", 0.5), Sensitivity("c", 0.2), Sensitivity("d", 0.1), Sensitivity("b", 0.001)]
+    assert layers_kept(macs, found, ()) == ("c", "d")  # a is too large, b does no harm
+    assert layers_kept(macs, found, ("d",)) == ("d", "c")
+    with pytest.raises(StudentError, match="no convolution is called 'e'"):
+        layers_kept(macs, found, ("e",))
+    with pytest.raises(StudentError, match="only 50 % of the convolution MACs"):
+        layers_kept(macs, found, ("a",))
+
+
+def test_ranges_leave_out_what_is_rare():
+    counts = np.zeros(BINS)
+    counts[1:201] = 1000.0  # a plateau, and one value far away
+    counts[-1] = 1.0
+    assert percentile_bin(counts) == 201
+    assert 128 <= entropy_bin(counts) < 700
+    assert percentile_bin(np.zeros(BINS)) == 1
