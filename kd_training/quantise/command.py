@@ -102,6 +102,8 @@ def report(found: Quantising, out: Path, console: Console) -> None:
         console.print(table)
     words = ", ".join(f"{name} {100 * value:.2f} %" for name, value in found.agreements.items())
     console.print(f"agreement of the heatmap with FP32: {words}", soft_wrap=True)
+    if "trained" in found.agreements and not found.trained:
+        console.print("training did not raise the agreement: the file is the calibrated one", soft_wrap=True)
     console.print(
         f"{out}: {len(found.macs) - len(found.kept)} of {len(found.macs)} convolutions, {100 * found.share:.1f} % of "
         f"their MACs, are int8; {out.stat().st_size / 1e6:.1f} MB",

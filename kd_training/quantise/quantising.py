@@ -42,13 +42,21 @@ class QuantisingPlan:
 
 @dataclass(frozen=True)
 class Quantising:
-    """What became of a student: agreement with FP32 after each step, sensitivities, what stays FP32, MACs in int8."""
+    """What became of a student: agreement with FP32 after each step, sensitivities, what stays FP32, MACs in int8.
+
+    Agreement is judged on frames that were not trained on. Training that does not raise it is not kept.
+    """
 
     agreements: dict[str, float]
     layers: tuple[Sensitivity, ...]
     kept: tuple[str, ...]
     share: float
     macs: dict[str, int]
+
+    @property
+    def trained(self) -> bool:
+        """Whether the training is in the file."""
+        return self.agreements.get("trained", 0.0) > self.agreements["calibrated"]
 
 
 def quantise(student: Student, out: Path, source: CalibrationSource, plan: QuantisingPlan, show: Show) -> Quantising:
@@ -77,13 +85,17 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     agreements = {"fp32": agreement(network, judged, None), "calibrated": agreement(network, judged, quantised)}
     if plan.training.steps:
         bar, steps = show("training"), plan.training.steps
-        train(network, frames, quantised, plan.training, spec=student.spec, progress=lambda done, _: bar(done, steps))
+        learnt = [frame for frame in frames if not any(frame is other for other in judged)]
+        train(network, learnt, quantised, plan.training, spec=student.spec, progress=lambda done, _: bar(done, steps))
         agreements["trained"] = agreement(network, judged, quantised)
-        network.into(graph)
+        if agreements["trained"] > agreements["calibrated"]:
+            network.into(graph)
     insert(graph, quantised)
     share = sum(macs[layer] for layer in quantised.layers) / sum(macs.values())
-    write(student, graph, out, {**origin(source, frames, plan), "int8": f"{100 * share:.1f} % of the convolution MACs"})
-    return Quantising(agreements, tuple(found), kept, share, macs)
+    result = Quantising(agreements, tuple(found), kept, share, macs)
+    facts = origin(source, frames, plan, trained=result.trained)
+    write(student, graph, out, {**facts, "int8": f"{100 * share:.1f} % of the convolution MACs"})
+    return result
 
 
 def calibrated(graph: OnnxGraph, frames: Sequence[RecordedFrame], show: Show) -> tuple[GraphNetwork, Ranges]:
@@ -118,12 +130,14 @@ def layers_kept(macs: dict[str, int], found: Sequence[Sensitivity], wanted: Sequ
     return tuple(kept)
 
 
-def origin(source: CalibrationSource, frames: Sequence[RecordedFrame], plan: QuantisingPlan) -> dict[str, str]:
+def origin(
+    source: CalibrationSource, frames: Sequence[RecordedFrame], plan: QuantisingPlan, *, trained: bool
+) -> dict[str, str]:
     """What the file states of how it became int8."""
     cameras = "-".join(str(count) for count in sorted({frame.cameras for frame in frames}))
     method = f"percentile {PERCENTILE:g}" if plan.method == Method.percentile else plan.method.value
     facts = {"calibration": f"{len(frames)} frames of {cameras} cameras of {source.name}, {method}"}
-    if plan.training.steps:
+    if trained:
         steps = plan.training
         facts["quantisation-aware training"] = (
             f"{steps.steps} frames, learning rate {steps.learning_rate:g}, seed {steps.seed}, the FP32 file as teacher"
