@@ -1,6 +1,7 @@
 """A small student in int8 and FP16: the graph in PyTorch, ranges, sensitivity, training, and the files on engines."""
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from support.small_file import CAMERAS, small_file
 from support.students import narrow_student, shake
+from support.tensorrt_build import tensorrt_report
 
 from kd_perception.engines.base import open_engine
 from kd_perception.errors import DataError, EngineError, StudentError
@@ -131,6 +133,15 @@ def onnx_with_metadata(graph: OnnxGraph, path: Path) -> onnx.ModelProto:
     model = graph.to_model()
     onnx.helper.set_model_props(model, {entry.key: entry.value for entry in onnx.load(str(path)).metadata_props})
     return model
+
+
+@pytest.mark.skipif(find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX has wheels for x86_64 only")
+def test_tensorrt_reads_both_precisions(small, quantised, tmp_path):
+    student, frames = small
+    halve(student, tmp_path / "half.onnx")
+    shapes = {name: value.shape for name, value in frames[0].inputs.items()}
+    for path in (quantised[0].path, tmp_path / "half.onnx"):
+        assert tensorrt_report(path, shapes).complaints == [], path
 
 
 def test_another_number_of_cameras_runs_in_int8(small, quantised):
