@@ -63,7 +63,7 @@ def export(
         Path | None, typer.Option(help=f"{SUMMARY_FILE} with the accuracy to state. Default: the run's own.")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16 or int8, of a student. int8 is calibrated and trained as kd quantise does.")
+        str, typer.Option(help="fp32, fp16 or int8, of a student. int8 is calibrated as kd quantise does.")
     ] = "fp32",
     dataroot: Annotated[
         Path | None, typer.Option(help="Data set for int8. Default: the first of the configuration's data.roots.")
