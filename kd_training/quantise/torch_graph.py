@@ -143,6 +143,21 @@ def _max_pool(node: NodeProto, read: Sequence[Any]) -> Tensor:
     return functional.max_pool2d(read[0], settings["kernel_shape"], settings["strides"], settings["pads"][:2])
 
 
+def _average_pool(node: NodeProto, read: Sequence[Any]) -> Tensor:
+    settings = attributes(node)
+    counted = bool(settings.get("count_include_pad", 0))
+    pads = settings.get("pads", [0, 0])[:2]
+    return functional.avg_pool2d(
+        read[0], settings["kernel_shape"], settings["strides"], pads, count_include_pad=counted
+    )
+
+
+def _layer_norm(node: NodeProto, read: Sequence[Any]) -> Tensor:
+    settings = attributes(node)
+    sizes = read[0].shape[settings.get("axis", -1) :]
+    return functional.layer_norm(read[0], sizes, *read[1:], eps=settings.get("epsilon", 1e-5))
+
+
 def _gemm(node: NodeProto, read: Sequence[Any]) -> Tensor:
     settings = attributes(node)
     weight = read[1].T if settings.get("transB", 0) else read[1]
@@ -164,6 +179,7 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Abs": lambda _, read: read[0].abs(),
     "Add": lambda _, read: read[0] + read[1],
     "And": lambda _, read: read[0] & read[1],
+    "AveragePool": _average_pool,
     "BatchNormalization": lambda node, read: functional.batch_norm(
         read[0], read[3], read[4], read[1], read[2], eps=attributes(node).get("epsilon", 1e-5)
     ),
@@ -186,6 +202,7 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Greater": lambda _, read: read[0] > read[1],
     "GridSample": _grid_sample,
     "Identity": lambda _, read: read[0],
+    "LayerNormalization": _layer_norm,
     "Less": lambda _, read: read[0] < read[1],
     "Log": lambda _, read: read[0].log(),
     "MatMul": lambda _, read: read[0] @ read[1],
@@ -210,6 +227,7 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Squeeze": lambda _, read: read[0].squeeze(_numbers(read[1])) if len(read) > 1 else read[0].squeeze(),
     "Sub": lambda _, read: read[0] - read[1],
     "Tanh": lambda _, read: read[0].tanh(),
+    "Tile": lambda _, read: read[0].repeat(_numbers(read[1])),
     "Transpose": lambda node, read: read[0].permute(attributes(node)["perm"]),
     "Unsqueeze": _unsqueeze,
     "Where": lambda _, read: torch.where(read[0], read[1], read[2]),

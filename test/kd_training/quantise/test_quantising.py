@@ -66,7 +66,7 @@ def prepared(path: Path) -> OnnxGraph:
     return graph
 
 
-@pytest.mark.parametrize("kind", ["bevdepth4d", "bevformer"])
+@pytest.mark.parametrize("kind", ["bevdepth", "bevformer"])
 def test_prepared_graphs_compute_in_torch_what_the_network_does(tmp_path, kind):
     model = shake(narrow_student(kind))
     write_onnx(model, tmp_path / "student.onnx")
