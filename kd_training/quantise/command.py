@@ -20,7 +20,7 @@ from kd_training.quantise.quantising import Quantising, QuantisingPlan, Show, qu
 from kd_training.quantise.ranges import Method
 from kd_training.quantise.train import TrainingPlan
 
-FRAMES, STEPS = 120, 0  # that are used, and of the training, which has not gained accuracy yet (docs/precision.md)
+FRAMES, STEPS = 120, 0  # that are used, and of the training, whose gain is not measured yet
 LISTED = 12  # layers in the table
 SHORTENED = 44  # characters of a layer's name in the table
 

@@ -15,12 +15,14 @@ from kd_perception.engines.protocol import Engine, Tensor
 from kd_perception.errors import CalibrationError, DataError
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.runtime.pipeline import HEATMAP_OUTPUT, IMAGES_INPUT, Pipeline
-from kd_perception.student.spec import Student
+from kd_perception.student.spec import MEMORY_INPUTS, Student
 
 SEQUENCE = 5  # keyframes in a row, unless there are more frames to take than that of every scene
+MEMORY_VALID = MEMORY_INPUTS[2]
 FEWEST = 8  # frames from which a range can be taken
 PLAIN = 2.0  # standard deviation of pixel values (0 to 255) below which an image shows nothing
 SEEN = 0.1  # heatmap value of an object that the student is ready to show
+REMEMBERED = 0.5  # share of frames with a memory that the ranges of a student with memory need
 RECOGNISED = 0.1  # share of frames with such an object below which the frames are foreign to the student
 
 
@@ -156,6 +158,12 @@ def check_frames(frames: Sequence[RecordedFrame], name: str) -> None:
         )
     if max(float(frame.inputs[IMAGES_INPUT].std()) for frame in frames) < PLAIN:
         raise DataError(f"all {len(frames)} frames of {name} are of one colour; calibrate with real images")
+    memories = [float(frame.inputs[MEMORY_VALID][0]) for frame in frames if MEMORY_VALID in frame.inputs]
+    if memories and np.mean(memories) < REMEMBERED:
+        raise DataError(
+            f"{100 * np.mean(memories):.0f} % of the {len(frames)} frames of {name} have a memory, which this student "
+            "uses: give sequences with poses, without jumps, and more frames"
+        )
     seen = np.mean([float(frame.outputs[HEATMAP_OUTPUT].max()) >= SEEN for frame in frames])
     if seen < RECOGNISED:
         raise DataError(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from kd_perception.atomic import atomic_path
@@ -67,9 +68,9 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     frames = source.record(student, show(f"{student.spec.name}, recording"))
     graph = OnnxGraph.of(onnx.load(str(student.path)))
     prepare(graph)
-    network, ranges = calibrated(graph, frames[:: max(1, len(frames) // CALIBRATED)], show)
+    network, ranges = calibrated(graph, some_of(frames, CALIBRATED), show)
     scales, macs = ranges.scales(plan.method), convolution_macs(graph, ranges.shapes)
-    judged = frames[:: max(1, len(frames) // JUDGED)]
+    judged = some_of(frames, JUDGED)
 
     def of_layers(layers: Sequence[str]) -> Quantised:
         return Quantised(frozenset(layers), {name: scales[name] for name in rounded_tensors(graph, layers)})
@@ -85,7 +86,7 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     agreements = {"fp32": agreement(network, judged, None), "calibrated": agreement(network, judged, quantised)}
     if plan.training.steps:
         bar, steps = show("training"), plan.training.steps
-        learnt = [frame for frame in frames if not any(frame is other for other in judged)]
+        learnt = [frame for frame in frames if not any(frame is other for other in judged)] or list(frames)
         train(network, learnt, quantised, plan.training, spec=student.spec, progress=lambda done, _: bar(done, steps))
         agreements["trained"] = agreement(network, judged, quantised)
         if agreements["trained"] > agreements["calibrated"]:
@@ -96,6 +97,15 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     facts = origin(source, frames, plan, trained=result.trained)
     write(student, graph, out, {**facts, "int8": f"{100 * share:.1f} % of the convolution MACs"})
     return result
+
+
+def some_of(frames: Sequence[RecordedFrame], count: int) -> list[RecordedFrame]:
+    """At most `count` of the frames, in order, at random but always the same.
+
+    Every n-th would be the first of each sequence where sequences are n long: a frame without memory.
+    """
+    chosen = np.random.default_rng(0).permutation(len(frames))[:count]
+    return [frames[index] for index in sorted(chosen)]
 
 
 def calibrated(graph: OnnxGraph, frames: Sequence[RecordedFrame], show: Show) -> tuple[GraphNetwork, Ranges]:

@@ -5,6 +5,7 @@ any origin can be quantised.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,10 @@ def _gather(node: NodeProto, read: Sequence[Any]) -> Tensor:
 def _reshape(node: NodeProto, read: Sequence[Any]) -> Tensor:
     sizes = [read[0].shape[i] if size == 0 else size for i, size in enumerate(_numbers(read[1]))]
     return read[0].reshape(tuple(sizes))
+
+
+def _flatten(node: NodeProto, read: Sequence[Any]) -> Tensor:
+    return read[0].reshape(prod(read[0].shape[: attributes(node).get("axis", 1)]), -1)
 
 
 def _unsqueeze(node: NodeProto, read: Sequence[Any]) -> Tensor:
@@ -194,7 +199,7 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Erf": lambda _, read: torch.erf(read[0]),
     "Exp": lambda _, read: read[0].exp(),
     "Expand": lambda _, read: read[0] * torch.ones(_numbers(read[1]), dtype=read[0].dtype),
-    "Flatten": lambda node, read: read[0].flatten(attributes(node).get("axis", 1)),
+    "Flatten": _flatten,
     "Floor": lambda _, read: read[0].floor(),
     "Gather": _gather,
     "Gemm": _gemm,

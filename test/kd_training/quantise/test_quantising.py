@@ -23,7 +23,7 @@ from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.half import halve
 from kd_training.quantise.prepare import prepare
 from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors
-from kd_training.quantise.quantising import LEAST_SHARE, QuantisingPlan, layers_kept, quantise
+from kd_training.quantise.quantising import LEAST_SHARE, QuantisingPlan, layers_kept, quantise, some_of
 from kd_training.quantise.ranges import BINS, Method, Ranges, entropy_bin, percentile_bin, tensors_of
 from kd_training.quantise.torch_graph import GraphNetwork
 from kd_training.quantise.train import TrainingPlan
@@ -185,7 +185,19 @@ def test_frames_that_say_nothing_are_refused(small):
     blank = [replace(frame, outputs={"heatmap": np.full((10, 4, 4), 0.05)}) for frame in frames]
     with pytest.raises(DataError, match="0 % of the 8 frames of bag: they are foreign"):
         check_frames(blank, "bag")
+    forgetful = [replace(frame, inputs={**frame.inputs, "memory_valid": np.zeros(1)}) for frame in frames[:5]]
+    with pytest.raises(DataError, match="38 % of the 8 frames of bag have a memory"):
+        check_frames([*forgetful, *frames[5:]], "bag")
     check_frames(frames, "bag")
+
+
+def test_frames_are_chosen_with_and_without_memory():
+    """Sequences of five: every fifth frame would never have one."""
+    sequences = [RecordedFrame({"memory_valid": np.array([float(i % 5 > 0)])}, {}) for i in range(120)]
+    chosen = some_of(sequences, 24)
+    assert len(chosen) == 24
+    assert 12 < sum(frame.inputs["memory_valid"][0] for frame in chosen) < 24
+    assert some_of(sequences[:3], 24) == sequences[:3]
 
 
 def test_layers_stay_fp32_while_enough_are_int8():
@@ -200,9 +212,8 @@ def test_layers_stay_fp32_while_enough_are_int8():
 
 
 def test_ranges_leave_out_what_is_rare():
-    counts = np.zeros(BINS)
-    counts[1:201] = 1000.0  # a plateau, and one value far away
-    counts[-1] = 1.0
-    assert percentile_bin(counts) == 201
+    counts = np.round(1e5 * np.exp(-np.arange(BINS) / 30))
+    counts[-1] = 1.0  # far away from all others
+    assert 200 < percentile_bin(counts) < 400
     assert 128 <= entropy_bin(counts) < 700
     assert percentile_bin(np.zeros(BINS)) == 1
