@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from rich.console import Console
 from torch import nn
 from torch.optim import Optimizer

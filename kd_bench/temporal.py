@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from nuscenes import NuScenes
 from rich.console import Console
 
 from kd_bench.options import DatasetFolder, EngineChoice, EngineName, ReportFile, TablesVersion, Threads
 from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
+from kd_perception.datasets.devkit import NuScenes
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import StudentError

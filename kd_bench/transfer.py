@@ -12,7 +12,7 @@ from typing import Annotated, NamedTuple
 
 import torch
 import typer
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor
 

@@ -1,5 +1,6 @@
 """For every test."""
 
+import gc
 import os
 import signal
 
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests go first, or one process would still be at them when the other has nothing left."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: whoever collects garbage need not look through it again and again."""
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from nuscenes.utils.splits import create_splits_scenes
 from rich.console import Console
 
 from kd_bench.large_tables.made_tables import MadeTables, write_sensor_files
 from kd_bench.options import ReportFile
 from kd_bench.tables import markdown_table, terminal_table, write_report
+from kd_perception.datasets.devkit import create_splits_scenes
 from kd_perception.datasets.index_cache import FOLDER
 from kd_perception.datasets.nuscenes import open_nuscenes
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from nuscenes import NuScenes
 
 from kd_perception.bags import messages
 from kd_perception.bags.messages import BAG
 from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.bags.writer import BagWriter
+from kd_perception.datasets.devkit import NuScenes
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.geometry.camera import Camera

@@ -7,8 +7,8 @@ processes share. Imports the devkit, so it is imported on use (`open_nuscenes`).
 from pathlib import Path
 
 import numpy as np
-from nuscenes import NuScenes
 
+from kd_perception.datasets.devkit import NuScenes
 from kd_perception.datasets.index_cache import indexed
 from kd_perception.datasets.json_rows import RowNumbers
 from kd_perception.datasets.large_tables import LARGE

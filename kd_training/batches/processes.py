@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import Tensor
 
 

@@ -7,6 +7,7 @@ student, distilled if its `distill:` or its `cross_scale:` names a teacher.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -187,7 +188,7 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
     _read_class_files(given)
     _check_keys(OmegaConf.to_container(given), schema, "", where)
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+        config = OmegaConf.to_object(OmegaConf.merge(_defaults(schema), given))
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "a value"
         reason = str(error).splitlines()[0]
@@ -200,6 +201,12 @@ def _structured(given: DictConfig, where: str) -> AnyConfig:
     if isinstance(config, TrainConfig):
         _check_pseudo(config.data.pseudo, where)
     return config
+
+
+@cache
+def _defaults(schema: type[AnyConfig]) -> DictConfig:
+    """A kind of run with nothing given; made once, because it takes longer than all else about a configuration."""
+    return OmegaConf.structured(schema)
 
 
 def _read_class_files(given: DictConfig) -> None:

@@ -10,8 +10,8 @@ from typing import Protocol, overload
 
 import numpy as np
 from cachetools import LRUCache
-from nuscenes.utils.splits import create_splits_scenes
 
+from kd_perception.datasets.devkit import create_splits_scenes
 from kd_perception.datasets.nuscenes import (
     Frame,
     at_anchor,

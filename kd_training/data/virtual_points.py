@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from nuscenes import NuScenes
 
+from kd_perception.datasets.devkit import NuScenes
 from kd_perception.datasets.masks_and_depth import InstanceMask, read_mask
 from kd_perception.datasets.nuscenes import CameraImage
 from kd_perception.errors import DataError

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import nn
 
 from kd_perception.errors import KdError

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.loggers import TensorBoardLogger
+from lightning_fabric import Fabric
+from lightning_fabric.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 

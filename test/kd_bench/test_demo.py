@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_sigterm_while_the_graph_runs_ends_every_process_and_writes_no_report(tm
         start_new_session=True,
     )
     while process.poll() is None and not list(out.glob("lockstep/*/logs/replay.log")):
-        pass  # until the last node has been started
+        time.sleep(0.02)  # until the last node has been started
     os.killpg(process.pid, signal.SIGTERM)  # as supervisors do
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors

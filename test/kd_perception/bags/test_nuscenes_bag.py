@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -315,7 +316,7 @@ def test_ctrl_c_stops_the_command_with_130_and_leaves_no_half_bag(tmp_path) -> N
         [sys.executable, "-m", "kd_perception.cli", "bag", *arguments], stderr=subprocess.PIPE, text=True
     )
     while process.poll() is None and not any(path.stat().st_size for path in out.glob(".bag.*/bag/*")):
-        pass  # until the bag in the hidden scratch folder has bytes
+        time.sleep(0.005)  # until the bag in the hidden scratch folder has bytes
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT), errors  # both are 130 to a shell

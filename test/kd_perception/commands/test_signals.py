@@ -105,7 +105,7 @@ def test_a_signal_at_work(world, tmp_path, name, signals):
     deadline_s = time.monotonic() + LONG_S
     while process.poll() is None and not at_work(process.pid):
         assert time.monotonic() < deadline_s, f"kd {name} did not get to work"
-        time.sleep(0.005)
+        time.sleep(0.02)
     for index, number in enumerate(signals):
         if index:
             time.sleep(0.1)
