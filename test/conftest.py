@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 
 import pytest
 
@@ -15,6 +16,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Each test process, and what it starts, has one core: `make test` runs one process a core. Before numpy and torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests start hundreds of Python processes: bytecode is kept for those that come later, whatever the shell says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

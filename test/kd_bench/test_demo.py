@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +23,17 @@ pytest.importorskip("embreex", reason="embreex is not installed: no scene can be
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 
-def test_demo_leaves_scores_report_pictures_and_detections(tmp_path) -> None:
-    out = tmp_path / "demo"
-    student = write_fake_student(tmp_path / "fake.onnx")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The folder of a demo that came to its end."""
+    out = tmp_path_factory.mktemp("finished") / "demo"
+    student = write_fake_student(out.parent / "fake.onnx")
     demo(out=out, student=student, engine="onnxruntime", scenes=1, frames=3)
+    return out
 
+
+def test_demo_leaves_scores_report_pictures_and_detections(finished) -> None:
+    out = finished
     report = json.loads((out / "report.json").read_text())
     assert (report["lockstep"]["frames_in"], report["lockstep"]["frames_answered"]) == (3, 3)
     assert report["frames_in"] == 3 == report["frames_answered"] + report["frames_dropped"]
@@ -46,10 +53,11 @@ def test_demo_leaves_scores_report_pictures_and_detections(tmp_path) -> None:
     assert len(list((out / "pictures").glob("*.jpg"))) == 3
 
 
-def test_sigterm_while_the_graph_runs_ends_every_process_and_writes_no_report(tmp_path) -> None:
+def test_sigterm_while_the_graph_runs_ends_every_process_and_writes_no_report(finished, tmp_path) -> None:
     out = tmp_path / "demo"
+    shutil.copytree(finished / "data", out / "data")  # what an earlier demo rendered
     student = write_fake_student(tmp_path / "fake.onnx")
-    arguments = ["--out", out, "--student", student, "--engine", "onnxruntime", "--scenes", "1", "--frames", "2"]
+    arguments = ["--out", out, "--student", student, "--engine", "onnxruntime", "--scenes", "1", "--frames", "3"]
     process = subprocess.Popen(
         [sys.executable, "-m", "kd_perception.cli", "demo", *map(str, arguments)],
         stdout=subprocess.DEVNULL,
