@@ -68,13 +68,12 @@ class PyramidNeck(TopDown):
         super().__init__(level_channels, channels, stride)
         self.output = ConvNormRelu(channels, channels)
 
-    def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> one map (N, channels, rows, columns)."""
-        return self.of_sums(self.sums(levels))
-
-    def of_sums(self, sums: Sequence[Tensor]) -> Tensor:
-        """What `sums` gives -> one map (N, channels, rows, columns)."""
-        return self.output(sums[0])
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ImagePyramid]:
+        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> one map (N, channels, rows, columns), and
+        what training shows.
+        """
+        sums = self.sums(levels)
+        return self.output(sums[0]), self.pyramid(levels, sums)
 
 
 class LevelsNeck(TopDown):
@@ -89,16 +88,15 @@ class LevelsNeck(TopDown):
         self.output = nn.ModuleList(ConvNormRelu(channels, channels) for _ in range(min(count, used)))
         self.further = nn.ModuleList(ConvNormRelu(channels, channels, stride=2) for _ in range(count - used))
 
-    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> maps (N, channels, ...), finest first."""
-        return self.of_sums(self.sums(levels))
-
-    def of_sums(self, sums: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """What `sums` gives -> maps (N, channels, ...), finest first."""
+    def forward(self, levels: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], ImagePyramid]:
+        """Levels (N, level_channels[i], rows_i, columns_i), finest first -> maps (N, channels, ...), finest first, and
+        what training shows.
+        """
+        sums = self.sums(levels)
         maps = [output(merged) for output, merged in zip(self.output, sums, strict=False)]
         for halve in self.further:
             maps.append(halve(maps[-1]))
-        return tuple(maps)
+        return tuple(maps), self.pyramid(levels, sums)
 
 
 class DepthContext(nn.Module):

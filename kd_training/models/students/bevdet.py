@@ -47,9 +47,8 @@ class BevDet(CameraStudent):
 
     def lift(self, cameras: CameraInputs) -> LiftedImages:
         """N cameras -> what their images show."""
-        levels = self.image_levels(cameras.images)
-        sums = self.neck.sums(levels)
-        return LiftedImages(*self.depth_and_context(self.neck.of_sums(sums), cameras), self.neck.pyramid(levels, sums))
+        features, pyramid = self.neck(self.image_levels(cameras.images))
+        return LiftedImages(*self.depth_and_context(features, cameras), pyramid)
 
     def depth_and_context(self, features: Tensor, cameras: CameraInputs) -> tuple[Tensor, Tensor]:
         """The neck's map (N, channels, h, w) -> depth logits (N, D, h, w), context (N, C, h, w)."""

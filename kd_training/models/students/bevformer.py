@@ -41,7 +41,8 @@ class BevFormer(CameraStudent):
 
     def image_network(self, cameras: CameraInputs) -> tuple[Tensor, ...]:
         """N cameras -> maps (N, channels, rows, columns), finest first."""
-        return self.neck(self.image_levels(cameras.images))
+        maps, _ = self.neck(self.image_levels(cameras.images))
+        return maps
 
     def bev_map(
         self, lifted: Sequence[Tensor], cameras: CameraInputs, tables: Sequence[Tensor], memory: Sequence[Tensor]
@@ -84,10 +85,8 @@ class BevFormer(CameraStudent):
         self, cameras: CameraInputs, terms: dict[str, Tensor], memory: EarlierMap
     ) -> tuple[Tensor, ImagePyramid]:
         """The map of the queries (B, context, rows, columns), and the image pyramid that they look at."""
-        levels = self.image_levels(cameras.images)
-        sums = self.neck.sums(levels)
-        bev = self.view.batched(self.neck.of_sums(sums), cameras.camera_valid, terms, memory)
-        return bev, self.neck.pyramid(levels, sums)
+        maps, pyramid = self.neck(self.image_levels(cameras.images))
+        return self.view.batched(maps, cameras.camera_valid, terms, memory), pyramid
 
     def _detect(self, bev: Tensor, valid: Tensor, interval: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Heatmap logits and regression, each with a batch axis, and features."""

@@ -40,7 +40,8 @@ def test_a_graph_passes_its_arguments_and_what_differs_from_the_parameter_files(
     assert student.parameters == {
         "model": "m.onnx", "engine": "auto", "camera_names": ("a", "b"), "transport": "compressed",
         "score_threshold": DetectorOptions.score_threshold, "threads": 0, "build_only": False,
-        "ignore_mask": ("",), "output_messages": ("kd",), "sync_tolerance_ms": 10.0, "use_sim_time": False,
+        "engine_cache": "", "ignore_mask": ("",), "output_messages": ("kd",),
+        "sync_tolerance_ms": 10.0, "use_sim_time": False,
     }  # fmt: skip
     assert visualizer.parameters == {
         "camera_names": ("a", "b"),

@@ -220,6 +220,7 @@ def test_a_foreign_folder_and_an_unfit_place_are_refused(log, tmp_path):
     with pytest.raises(ConfigError, match="--keyframe-hz -1 is no rate"):
         imported(log, tmp_path / "out", -1.0)
     (tmp_path / "out" / AV2_VERSION).mkdir(parents=True)
+    (tmp_path / "out" / AV2_VERSION / "scene.json").touch()
     with pytest.raises(ConfigError, match="holds a data set v1.0-av2 already"):
         imported(log, tmp_path / "out")
 

@@ -259,6 +259,7 @@ def test_a_foreign_folder_and_an_unfit_place_are_refused(made, tmp_path):
     with pytest.raises(ConfigError, match="lie in each other"):
         imported(made, made)
     (tmp_path / "out" / T4_VERSION).mkdir(parents=True)
+    (tmp_path / "out" / T4_VERSION / "scene.json").touch()
     with pytest.raises(ConfigError, match="holds a data set v1.0-t4 already"):
         imported(made, tmp_path / "out")
 

@@ -19,7 +19,7 @@ def test_maps_begin_at_the_stride_and_halve(stride, count, rows):
     torch.manual_seed(0)
     neck = LevelsNeck(CHANNELS, 5, stride, count).eval()
     levels = [torch.rand(2, c, 16 // 2**i, 16 // 2**i, requires_grad=True) for i, c in enumerate(CHANNELS)]
-    maps = neck(levels)
+    maps, _ = neck(levels)
     assert [tuple(map_.shape) for map_ in maps] == [(2, 5, size, size) for size in rows]
     reached = torch.autograd.grad(
         maps[0].sum(), levels, allow_unused=True, retain_graph=True

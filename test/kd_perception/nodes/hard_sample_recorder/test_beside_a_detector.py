@@ -134,5 +134,6 @@ def test_what_the_student_misses_becomes_a_keyframe_and_a_kill_harms_nobody(tmp_
     assert topics["/bev_student/output/objects"] == topics["/lidar_teacher/output/objects"] == 2
     assert topics["/LIDAR_TOP/points"] == 2 and topics["/camera0/image/compressed"] == 2 and topics["/tf"] >= 8
     written = import_bag(BagImport(folder, tmp_path / "set"))
-    assert written.keyframes == 2 and not written.problems
+    [dark] = written.problems
+    assert written.keyframes == 2 and "intensities up to 0" in dark  # the clouds of the test
     assert len(scene_names(open_nuscenes(tmp_path / "set", BAG_VERSION))) == 2
