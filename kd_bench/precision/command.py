@@ -128,6 +128,7 @@ class Scored:
         """The metric of a file; it runs unless `out` holds its detections on the same scenes."""
         answered = out / ANSWERED_FILE
         facts = {"model": student.sha256, "data": str(self.nusc.dataroot), "scenes": list(self.scenes)}
+        facts["engine"] = self.engine
         if not answered.is_file() or json.loads(answered.read_text()) != facts:
             answered.unlink(missing_ok=True)
             options = PipelineOptions(score_threshold=SCORE_THRESHOLD)
