@@ -67,8 +67,8 @@ def soak(
     learning = None
     if teacher is not None:
         with recording_folder(work) as kept, _bar("with teacher and recorder", CAPACITY_S, console) as progress:
-            beside = replace(target, teacher=teacher, recording=kept, niceness=niceness)
-            learning = run_load(beside, rate=rate, seconds=CAPACITY_S, progress=progress)
+            with_teacher = replace(target, teacher=teacher, recording=kept, niceness=niceness)
+            learning = run_load(with_teacher, rate=rate, seconds=CAPACITY_S, progress=progress)
     rate = SHARE * capacity_hz / CAMERA_HZ
     with _bar(f"{SHARE:.0%} of {capacity_hz:.1f} frames/s", 60.0 * minutes, console) as progress:
         load = run_load(target, rate=rate, seconds=60.0 * minutes, progress=progress)
