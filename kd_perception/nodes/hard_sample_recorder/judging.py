@@ -82,6 +82,7 @@ class FrameJudge:
     ) -> None:
         self._held, self._topics, self._messages, self._classes, self._places = held, topics, messages, classes, places
         self._watch, self._watched_ns, self._odometry = OdometryWatch(), 0, 0
+        self._last_skew_ns: int | None = None
 
     def candidate(self, teacher: HeldMessage, settings: RecorderOptions) -> Candidate:
         """The frame of an answer and what is disputed in it; raises NotComparedError, or KdError for what is broken."""
@@ -125,22 +126,30 @@ class FrameJudge:
         return PairedAnswers(teacher, student, deserialise(statuses[-1].message.cdr, FrameStatus))
 
     def _check_clocks(self, late_ns: int) -> None:
-        """Raise NotComparedError where stamps are of two clocks; `late_ns`: from the teacher's to the student's."""
-        apart_ns, skew_ns = abs(late_ns), self._skew_ns()
-        if apart_ns > APART_NS or skew_ns > SKEW_NS:
+        """Raise NotComparedError where stamps are of two clocks; `late_ns`: from the teacher's to the student's.
+
+        A skew that was not there at the last answer is no second clock: another recording has begun, or time was set.
+        """
+        skew_ns, before_ns = self._skew_ns(), self._last_skew_ns
+        self._last_skew_ns = skew_ns
+        if skew_ns is None:
+            apart_ns, apart = abs(late_ns), abs(late_ns) > APART_NS
+        else:
+            apart_ns, apart = skew_ns, skew_ns > SKEW_NS and (before_ns is None or before_ns > SKEW_NS)
+        if apart:
             raise NotComparedError(
                 "clocks_apart",
-                f"the stamps of clouds and images are {max(apart_ns, skew_ns) / 1e9:.0f} s apart, so they are of two "
+                f"the stamps of clouds and images are {apart_ns / 1e9:.0f} s apart, so they are of two "
                 "clocks; synchronise cameras and LiDAR, or let both drivers take the system's time",
             )
 
-    def _skew_ns(self) -> int:
+    def _skew_ns(self) -> int | None:
         """How far the clocks of cameras and LiDAR are apart: how much longer the newest image was on its way than the
-        newest cloud, by its stamp and when it came; 0 without either."""
+        newest cloud, by its stamp and when it came; None without either."""
         anchor, lidar = self._topics.cameras[0].image, self._topics.clouds[0]
         newest = [self._held.newest(topic) for topic in (anchor, lidar)]
         if None in newest:
-            return 0
+            return None
         image, cloud = (entry.message.received_ns - entry.stamp_ns for entry in newest)
         return abs(image - cloud)
 

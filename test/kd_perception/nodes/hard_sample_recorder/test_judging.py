@@ -135,7 +135,7 @@ SECTOR = np.column_stack([np.zeros(9), np.linspace(8.0, 9.0, 9), np.zeros(9)])  
         (Moment(10.0, None), None, "frames_without_student", "has not yet"),
         (Moment(10.0, None), Moment(9.0, teacher=None), "frames_without_student", "no frame within 250 ms"),
         (Moment(10.0, cloud_s=0.4), None, "frames_without_student", "raise pair_ms"),
-        (Moment(5000.0, cloud_s=-4000.0), None, "clocks_apart", "4000 s apart.*synchronise"),
+        (Moment(5000.0, cloud_s=-4000.0), None, "teacher_late", "4000.0 s after its cloud"),
         (Moment(10.0, None), Moment(15.0, teacher=None), "teacher_late", "5.0 s after its cloud.*teacher_max_age_s"),
         (Moment(10.0, frame="map"), None, "foreign_frames", "in frame 'map', not in 'base_link'"),
         (Moment(10.0, cloud=SECTOR), None, "no_common_view", "no direction in which a camera looks"),
@@ -158,6 +158,26 @@ def test_a_clock_of_leap_seconds_is_named_as_such():
     (cloud,) = (message for message in moment.sensors() if message.topic == "/LIDAR_TOP/points")
     robot.held.add(moment.cloud_ns, replace(cloud, received_ns=moment.stamp_ns))
     with pytest.raises(NotComparedError, match="37 s apart, so they are of two clocks; synchronise") as refusal:
+        robot.candidate(moment, without=("/LIDAR_TOP/points",))
+    assert refusal.value.kind == "clocks_apart"
+
+
+def test_an_answer_over_the_border_of_two_recordings_is_late():
+    """Cameras play the next bag already while the teacher still answers a cloud of the last one."""
+    robot, last, following = Robot(), Moment(10.0, [HERE], [HERE]), Moment(4000.0, [HERE], None)
+    robot.candidate(last)
+    for message in following.sensors():  # a recording of another day comes a moment after the last
+        if message.topic not in ("/LIDAR_TOP/points", "/tf", "/tf_static"):
+            robot.held.add(following.stamp_ns, replace(message, received_ns=last.stamp_ns + S // 10))
+    robot.sees(following, without=tuple(message.topic for message in following.sensors()))
+    with pytest.raises(NotComparedError, match="after its cloud") as refusal:
+        robot.candidate(last, without=tuple(message.topic for message in (*last.sensors(), *last.answers())))
+    assert refusal.value.kind == "teacher_late"
+
+
+def test_answers_over_a_minute_late_are_of_two_clocks_until_both_sensors_came():
+    robot, moment = Robot(), Moment(100.0, [HERE], [HERE], cloud_s=-80.0)
+    with pytest.raises(NotComparedError, match="80 s apart, so they are of two clocks") as refusal:
         robot.candidate(moment, without=("/LIDAR_TOP/points",))
     assert refusal.value.kind == "clocks_apart"
 
