@@ -7,16 +7,13 @@ The client therefore also asks for the node's state, and sends the request again
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 
-import rclpy
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from kd_perception.bringup.namesakes import DISCOVERY_S, LATE_DISCOVERY_S, nodes_called, sentence, wait_until_alone
+from kd_perception.bringup.own_node import OwnNode
 from kd_perception.errors import KdError
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
@@ -30,7 +27,6 @@ _GOAL = {
 }
 _CONFIGURED = (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE)
 _AT_REST = (State.PRIMARY_STATE_UNCONFIGURED, *_CONFIGURED)
-POLL_S = 0.05
 ASK_S = 3.0  # between two requests for the state of a node that has not responded
 IDLE_LOOKS = 3  # the request is sent again when the node is in another state of rest this often in a row
 START_TIMEOUT_S = 60.0
@@ -49,8 +45,8 @@ class NamesakeError(KdError):
     """Another node has the name of one that was started: requests would reach both."""
 
 
-class LifecycleClient:
-    """A node in a context of its own: it neither needs nor disturbs another rclpy.init, nor takes over signals."""
+class LifecycleClient(OwnNode):
+    """Asks nodes for their transitions, and waits for them."""
 
     def __init__(
         self,
@@ -67,23 +63,13 @@ class LifecycleClient:
         self._report = report
         self._others: set[str] = set()  # names that nodes have which ran before ours
         self._since_s = time.monotonic()
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self._node = rclpy.create_node(
-            "lifecycle_client",
-            context=self._context,
-            namespace=namespace,
-            enable_rosout=False,
-            start_parameter_services=False,
-        )
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._requests = {name: self._node.create_client(ChangeState, f"{name}/change_state") for name in names}
-        self._states = {name: self._node.create_client(GetState, f"{name}/get_state") for name in names}
+        super().__init__("lifecycle_client", domain_id, namespace=namespace, start_parameter_services=False)
+        self._requests = {name: self.node.create_client(ChangeState, f"{name}/change_state") for name in names}
+        self._states = {name: self.node.create_client(GetState, f"{name}/get_state") for name in names}
 
     def look_for_namesakes(self) -> None:
         """Call it before the nodes are started: those of their names that are seen now are others."""
-        self._wait(lambda: False, DISCOVERY_S, lambda: False)
+        self.wait(lambda: False, DISCOVERY_S)
         self._others = {name for name in self._requests if self._count(name)}
 
     def bring_up(self, stop: Callable[[], bool] = lambda: False) -> None:
@@ -93,8 +79,8 @@ class LifecycleClient:
         raises passes through.
         """
         for name in self._requests:
-            self._wait(partial(self._has_come, name), START_TIMEOUT_S, stop)
-        self._wait(partial(self._has_run, DISCOVERY_S), DISCOVERY_S, stop)
+            self.wait(partial(self._has_come, name), START_TIMEOUT_S, stop)
+        self.wait(partial(self._has_run, DISCOVERY_S), DISCOVERY_S, stop)
         self._refuse_namesakes(stop)
         for transition in (CONFIGURE, ACTIVATE):
             for name in self._requests:
@@ -106,13 +92,13 @@ class LifecycleClient:
 
     def refuse_late_namesakes(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Once all are known, raise NamesakeError if one of the nodes is not alone; waits until then or `stop()`."""
-        self._wait(self.knows_all, LATE_DISCOVERY_S, stop)
+        self.wait(self.knows_all, LATE_DISCOVERY_S, stop)
         self._refuse_namesakes(stop)
 
     def change(self, name: str, transition: int, stop: Callable[[], bool] = lambda: False) -> None:
         """Bring one node through CONFIGURE, ACTIVATE, DEACTIVATE or CLEANUP; raises TransitionError if it refuses."""
         client = self._requests[name]
-        if not self._wait(client.service_is_ready, START_TIMEOUT_S, stop):
+        if not self.wait(client.service_is_ready, START_TIMEOUT_S, stop):
             raise TransitionError(name, f"{name} did not offer its lifecycle services within {START_TIMEOUT_S:.0f} s")
         if stop():
             return
@@ -139,24 +125,24 @@ class LifecycleClient:
         except TransitionError:
             runs = transition == CONFIGURE and self._state(name, stop) in _CONFIGURED
             late = partial(self._has_run, LATE_DISCOVERY_S)  # by then a namesake would be known
-            self._wait(lambda: runs or self._count(name) > 1 or late(), LATE_DISCOVERY_S, stop)
+            self.wait(lambda: runs or self._count(name) > 1 or late(), LATE_DISCOVERY_S, stop)
             if runs or self._count(name) > 1:
                 raise NamesakeError(sentence(self._full_name(name))) from None
             raise
 
     def _refuse_namesakes(self, stop: Callable[[], bool]) -> None:
         for name in self._requests:
-            if not wait_until_alone(self._full_name(name), self._node, stop, self._report) and not stop():
+            if not wait_until_alone(self._full_name(name), self.node, stop, self._report) and not stop():
                 raise NamesakeError(sentence(self._full_name(name)))
 
     def _has_run(self, seconds: float) -> bool:
         return time.monotonic() - self._since_s > seconds
 
     def _full_name(self, name: str) -> str:
-        return self._node.resolve_service_name(name)
+        return self.node.resolve_service_name(name)
 
     def _count(self, name: str) -> int:
-        return nodes_called(self._full_name(name), self._node)
+        return nodes_called(self._full_name(name), self.node)
 
     def _has_come(self, name: str) -> bool:
         """Whether a node of this name runs that is not an other; those may end meanwhile."""
@@ -174,7 +160,7 @@ class LifecycleClient:
         """
         idle_looks = 0
         while time.monotonic() < deadline and not stop():
-            self._wait(response.done, ASK_S, stop)
+            self.wait(response.done, ASK_S, stop)
             if response.done() and response.result().success:
                 return True
             state = self._state(name, stop)
@@ -193,25 +179,6 @@ class LifecycleClient:
         if not client.service_is_ready():
             return None
         response = client.call_async(GetState.Request())
-        self._wait(response.done, ASK_S, stop)
+        self.wait(response.done, ASK_S, stop)
         client.remove_pending_request(response)
         return response.result().current_state.id if response.done() else None
-
-    def _wait(self, condition: Callable[[], bool], timeout_s: float, stop: Callable[[], bool]) -> bool:
-        """Spin until the condition holds or `stop()`; False after the timeout."""
-        deadline = time.monotonic() + timeout_s
-        while not condition() and not stop():
-            if time.monotonic() > deadline:
-                return False
-            self._executor.spin_once(timeout_sec=POLL_S)
-        return True
-
-    def __enter__(self) -> "LifecycleClient":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()

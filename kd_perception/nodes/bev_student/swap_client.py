@@ -1,24 +1,17 @@
 """Asks a running detector for another student, and waits for what becomes of it; for machines without ros2cli, too."""
 
-import time
-from collections.abc import Callable
-from types import TracebackType
-
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters, SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
+from kd_perception.bringup.own_node import OwnNode
 from kd_perception.errors import KdError
 from kd_perception.nodes.bev_student.student_swaps import SwapResult
 from kd_perception.nodes.bev_student.swap_services import DONE, LAST_SWAP, REFUSED, SWAPS
 from kd_perception.nodes.common.health import TASK
 from kd_perception.ros.qos import DIAGNOSTICS
 
-POLL_S = 0.05
 ANSWER_S = 20.0  # discovery, and a service that answers at once
 SWAP_S = 900.0  # an engine may be built
 
@@ -27,19 +20,15 @@ class SwapError(KdError):
     """The detector is not there, or does not answer."""
 
 
-class SwapClient:
-    """A node in a context of its own that asks the detector of this name, as `bev_student` or `/robot1/bev_student`."""
+class SwapClient(OwnNode):
+    """Asks the detector of this name, as `bev_student` or `/robot1/bev_student`."""
 
     def __init__(self, detector: str, domain_id: int | None = None) -> None:
         """`domain_id` overrides ROS_DOMAIN_ID."""
-        self._context = Context()
-        self._context.init(domain_id=domain_id)
-        self._node = rclpy.create_node("swap_client", context=self._context, enable_rosout=False)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._name = self._node.resolve_service_name(detector)
+        super().__init__("swap_client", domain_id)
+        self._name = self.node.resolve_service_name(detector)
         self._values: dict[str, str] = {}  # of its newest diagnostics
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, DIAGNOSTICS)
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._hear, DIAGNOSTICS)
 
     def swap(self, file: str) -> SwapResult:
         """Have this student file run, or take it again if it is the one that runs; raises SwapError without answer."""
@@ -54,7 +43,7 @@ class SwapClient:
             accepted, reason = answer.successful, answer.reason
         if not accepted:
             return SwapResult(done=False, sentence=reason)
-        if not self._until(lambda: int(self._values.get(SWAPS, "0")) > results, SWAP_S):
+        if not self.wait(lambda: int(self._values.get(SWAPS, "0")) > results, SWAP_S):
             raise SwapError(f"{self._name} has not said within {SWAP_S:.0f} s what became of {file}; see its log")
         last = self._values[LAST_SWAP]
         return SwapResult(done=last.startswith(DONE), sentence=last.removeprefix(DONE).removeprefix(REFUSED))
@@ -67,7 +56,7 @@ class SwapClient:
 
     def _results(self) -> int:
         """How many results the detector has had so far."""
-        if not self._until(lambda: self._values, ANSWER_S):
+        if not self.wait(lambda: self._values, ANSWER_S):
             raise SwapError(
                 f"no detector called {self._name} reports on /diagnostics; start and configure it, or give its "
                 "namespace and ROS_DOMAIN_ID"
@@ -80,28 +69,9 @@ class SwapClient:
                 self._values = {entry.key: entry.value for entry in status.values}
 
     def _call(self, kind: type, service: str, request: object) -> object:
-        client = self._node.create_client(kind, f"{self._name}/{service}")
-        if self._until(client.service_is_ready, ANSWER_S):
+        client = self.node.create_client(kind, f"{self._name}/{service}")
+        if self.wait(client.service_is_ready, ANSWER_S):
             response = client.call_async(request)
-            if self._until(response.done, ANSWER_S):
+            if self.wait(response.done, ANSWER_S):
                 return response.result()
         raise SwapError(f"{self._name} does not answer {service} within {ANSWER_S:.0f} s; see its log")
-
-    def _until(self, condition: Callable[[], object], timeout_s: float) -> bool:
-        """Spin until the condition holds; False after the timeout."""
-        deadline_s = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline_s:
-                return False
-            self._executor.spin_once(timeout_sec=POLL_S)
-        return True
-
-    def __enter__(self) -> "SwapClient":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()

@@ -67,7 +67,9 @@ def test_a_path_is_a_path_whatever_it_is_called(tmp_path: Path, monkeypatch):
 
 
 def test_an_unknown_name_lists_those_that_ship():
-    expected = "no shipped student is called 'bevdet5d' .there are: bevdet4d_distilled, bevdet4d_distilled_int8, bevdet_demo"
+    expected = (
+        "no shipped student is called 'bevdet5d' .there are: bevdet4d_distilled, bevdet4d_distilled_int8, bevdet_demo"
+    )
     with pytest.raises(StudentError, match=expected):
         load_student(Path("bevdet5d"))
 
