@@ -1,8 +1,5 @@
 """`kd bench continual`: renders what is missing, fills the ledger by arms and seeds, and writes the report."""
 
-import math
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +14,21 @@ from kd_bench.continual.domains import SEQUENCES, plans_of, shortages, synth_com
 from kd_bench.continual.planner import LearningInputs, LearningPlanner, LearningSettings
 from kd_bench.continual.records import continual_ledger
 from kd_bench.continual.report import write_continual_report
+from kd_bench.ledger.command_options import (
+    Arms,
+    Batch,
+    Budget,
+    Jobs,
+    Ledger,
+    Render,
+    Seeds,
+    Start,
+    Threads,
+    Work,
+    end_of,
+)
 from kd_bench.ledger.pool import RunContext, execute, missing
-from kd_bench.ledger.splits import Split, SplitPlan, open_splits, render_missing
+from kd_bench.ledger.shown_splits import TimeUpError, shown_splits
 from kd_bench.ledger.starts import demo_student, start_weights
 from kd_perception.errors import ConfigError
 from kd_perception.resources import resource
@@ -29,43 +39,33 @@ TEACHER = "models/centerpoint_demo.safetensors"
 DEFAULTS = LearningSettings()
 
 
-class RenderingStoppedError(Exception):
-    """The budget ended while data was rendered; finished scenes are kept."""
-
-
 def continual(
     *,
     sequence: Annotated[
         list[str] | None,
         typer.Option(help=f"Only this one of {', '.join(s.name for s in SEQUENCES)}; repeat for more. Default: all."),
     ] = None,
-    arm: Annotated[
-        list[str] | None, typer.Option(help="Only this arm, e.g. ours; repeat for more. Default: all.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=0, help="At most so many seeds of an arm; 0: all.")] = 0,
+    arm: Arms = None,
+    seeds: Seeds = 0,
     student: Annotated[str, typer.Option(help="Student: bevdet, or bevdet4d with memory.")] = "bevdet",
-    start: Annotated[
-        Path | None, typer.Option(help="Weights of depth alone that first students begin with. Default: shipped.")
-    ] = None,
+    start: Start = None,
     teacher: Annotated[Path | None, typer.Option(help="Weights of the LiDAR teacher. Default: shipped.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of the rendered domains.")] = Path("out/continual/data"),
-    render: Annotated[bool, typer.Option(help="Render what is missing, or take the domains as they are.")] = True,
+    render: Render = True,
     commands: Annotated[bool, typer.Option("--commands", help="Only print the commands that render.")] = False,
     loop: Annotated[
         bool, typer.Option("--loop", help="Instead: record a night, learn, judge and swap in a running graph.")
     ] = False,
     loop_rate: Annotated[float, typer.Option(min=0.01, help="Speed of replaying in the loop.")] = 0.5,
     report: Annotated[bool, typer.Option("--report", help="Only write the report of the ledger.")] = False,
-    work: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("out/bench/continual"),
-    ledger: Annotated[Path, typer.Option(help="JSON lines of finished runs; the report goes next to it.")] = LEDGER,
-    budget: Annotated[
-        float, typer.Option(min=0.0, help="Minutes after which to stop; the same command continues. 0: no limit.")
-    ] = 0,
+    work: Work = Path("out/bench/continual"),
+    ledger: Ledger = LEDGER,
+    budget: Budget = 0,
     steps: Annotated[int, typer.Option(min=3, help="Steps of a first student.")] = DEFAULTS.steps,
     update_steps: Annotated[int, typer.Option(min=3, help="Steps of an update.")] = DEFAULTS.update_steps,
-    batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = DEFAULTS.batch,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; 1 on a GPU.")] = 2,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0: PyTorch chooses.")] = 1,
+    batch: Batch = DEFAULTS.batch,
+    jobs: Jobs = 2,
+    threads: Threads = 1,
 ) -> None:
     """Let students learn domain after domain, by several arms; a ledger grows run by run.
 
@@ -86,12 +86,14 @@ def continual(
 
         length = LoopLength(rate=loop_rate, steps=update_steps)
         plans = loop_plans(length)
-    deadline = time.monotonic() + 60.0 * budget if budget else math.inf
+    deadline = end_of(budget)
     try:
-        splits = _splits(data, plans, deadline if render else None, console)
-    except RenderingStoppedError:
+        splits = shown_splits(data, plans, console, deadline=deadline, render=render)
+    except TimeUpError:
         console.print("time is up; the same command continues")
         return
+    for sentence in shortages(splits):
+        console.print(f"[yellow]{sentence}[/yellow]")
     if loop:
         raise typer.Exit(show_shipped_loop(splits, teacher, work / "loop", ledger.with_name(LOOP_REPORT), length))
     settings = replace(DEFAULTS, steps=steps, update_steps=update_steps, batch=batch)
@@ -125,22 +127,3 @@ def chosen_lessons(sequences: Sequence[str] | None, arms: Sequence[str] | None, 
         and lesson.arm.name in (arms or [lesson.arm.name])
         and (not seeds or lesson.seed < seeds)
     ]
-
-
-def _splits(data: Path, plans: dict[str, SplitPlan], deadline: float | None, console: Console) -> dict[str, Split]:
-    """The sets, described on the terminal; with a deadline missing scenes are rendered first."""
-
-    def on_scene(name: str, done: int, total: int) -> None:
-        if deadline is not None and time.monotonic() >= deadline:
-            raise RenderingStoppedError
-        if done < total:
-            console.print(f"{name}: {done} of {total} scenes are rendered")
-
-    if deadline is not None:
-        render_missing(data, plans, len(os.sched_getaffinity(0)), on_scene)
-    splits = open_splits(data, plans)
-    for name, split in splits.items():
-        console.print(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
-    for sentence in shortages(splits):
-        console.print(f"[yellow]{sentence}[/yellow]")
-    return splits

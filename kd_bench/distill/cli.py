@@ -1,7 +1,5 @@
 """`kd bench distill` and `kd bench report`."""
 
-import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,9 +16,23 @@ from kd_bench.distill.report import write_distill_report
 from kd_bench.distill.splits import LEAST_BOXES, LEAST_SCENES, PLANS, REPORTED
 from kd_bench.distill.suite import Slice, whole
 from kd_bench.distill.suite_runs import Given, Planner, Settings
+from kd_bench.ledger.command_options import (
+    Arms,
+    Batch,
+    Budget,
+    Jobs,
+    Ledger,
+    Render,
+    Seeds,
+    Start,
+    Threads,
+    Work,
+    end_of,
+)
 from kd_bench.ledger.pool import RunContext, execute, missing
-from kd_bench.ledger.splits import Split, open_splits, render_missing
-from kd_bench.ledger.starts import START_RECIPE, demo_student, start_weights
+from kd_bench.ledger.shown_splits import TimeUpError, shown_splits
+from kd_bench.ledger.splits import Split
+from kd_bench.ledger.starts import demo_student, start_weights
 from kd_perception.errors import ConfigError
 from kd_perception.named_files import named_files
 from kd_perception.resources import resource
@@ -31,41 +43,29 @@ EVERYTHING = "all"
 SUITE_NAMES = tuple(dict.fromkeys(suite.name for suite in SUITES))  # one name may stand for several students
 
 
-class TimeUpError(Exception):
-    """The budget ended while data was rendered; finished scenes are kept."""
-
-
 def distill(
     *,
     suite: Annotated[
         str,
         typer.Option(help=f"One of {', '.join(SUITE_NAMES)}; {EVERYTHING}: what decides most comes first."),
     ] = EVERYTHING,
-    arm: Annotated[
-        list[str] | None, typer.Option(help="Only this arm, e.g. none; repeat for more. Default: all.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=0, help="At most so many seeds of an arm; 0: as many as it has.")] = 0,
-    start: Annotated[
-        Path | None, typer.Option(help=f"Weights that every student begins with, of {START_RECIPE}. Default: shipped.")
-    ] = None,
+    arm: Arms = None,
+    seeds: Seeds = 0,
+    start: Start = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(help=f"NAME=FILE: weights of {' or '.join(TEACHERS)}. Default: shipped, or trained first."),
     ] = None,
     data: Annotated[Path, typer.Option(help="Folder of the splits train, val and tune.")] = Path("out/synthetic"),
-    render: Annotated[bool, typer.Option(help="Render what the splits lack, or take them as they are.")] = True,
-    work: Annotated[Path, typer.Option(help="Folder of the runs: logs, states, weights, detections.")] = Path(
-        "out/bench/distillation"
-    ),
-    ledger: Annotated[Path, typer.Option(help="JSON lines of finished runs, which are not repeated.")] = LEDGER,
-    budget: Annotated[
-        float, typer.Option(min=0.0, help="Minutes after which to stop; the same command continues. 0: no limit.")
-    ] = 0,
+    render: Render = True,
+    work: Work = Path("out/bench/distillation"),
+    ledger: Ledger = LEDGER,
+    budget: Budget = 0,
     steps: Annotated[int, typer.Option(min=3, help="Steps of a whole run.")] = DEFAULTS.steps,
-    batch: Annotated[int, typer.Option(min=1, help="Samples of a step.")] = DEFAULTS.batch,
+    batch: Batch = DEFAULTS.batch,
     rate: Annotated[float, typer.Option(min=0.0, help="Learning rate.")] = DEFAULTS.learning_rate,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time; 1 on a GPU.")] = 2,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every run; 0: PyTorch chooses.")] = 1,
+    jobs: Jobs = 2,
+    threads: Threads = 1,
 ) -> None:
     """Train students with and without teachers, seed by seed; a ledger grows run by run.
 
@@ -80,7 +80,7 @@ def distill(
     teachers = _shipped_teacher() | weights_by_name(teacher, list(TEACHERS), "--teacher")
     students = {entry.suite.student: demo_student(entry.suite.student) for entry in slices}
     began = time.monotonic()
-    deadline = began + 60.0 * budget if budget else math.inf
+    deadline = end_of(budget)
     try:
         splits = _splits(data, deadline, console, render=render)
     except TimeUpError:
@@ -111,18 +111,7 @@ def report(
 
 def _splits(data: Path, deadline: float, console: Console, *, render: bool) -> dict[str, Split]:
     """The splits, described on the terminal; with `render` missing scenes are rendered first. Raises TimeUpError."""
-
-    def on_scene(name: str, done: int, total: int) -> None:
-        if time.monotonic() >= deadline:
-            raise TimeUpError
-        if done < total:
-            console.print(f"{name}: {done} of {total} scenes are rendered")
-
-    if render:
-        render_missing(data, PLANS, len(os.sched_getaffinity(0)), on_scene)
-    splits = open_splits(data, PLANS)
-    for name, split in splits.items():
-        console.print(f"{name}: {len(split.scenes)} scenes, {split.keyframes} keyframes ({split.identity})")
+    splits = shown_splits(data, PLANS, console, deadline=deadline, render=render)
     reported = splits[REPORTED]
     boxes = ", ".join(f"{name} {count}" for name, count in reported.boxes.items())
     console.print(f"boxes in {REPORTED}: {boxes}")
