@@ -1,6 +1,5 @@
 """A user's own backbone weights: state dicts of torchvision's ResNets and of timm's models, .pth or .safetensors."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from kd_perception.errors import ConfigError, DataError
 from kd_training.checkpoints.checkpoint import check_cover, read_weights, with_counters, without_prefix
+from kd_training.checkpoints.unreadable import UNREADABLE, reason_of
 from kd_training.config.sections import ModelConfig
 from kd_training.models.backbones import Backbone
 from kd_training.models.backbones.efficientnet_lite import EfficientNetLite
@@ -47,9 +47,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise DataError(f"model.backbone_weights {path} does not exist; give a .pth or .safetensors file")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise DataError(
-            f"{path} is no readable file of weights alone ({str(error).splitlines()[0]}); save a state_dict with "
+            f"{path} is no readable file of weights alone ({reason_of(error)}); save a state_dict with "
             "torch.save, or give .safetensors"
         ) from error
     return _state_dict(path, state)

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from kd_perception.atomic import write_bytes
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.geometry.classes import ClassList
+from kd_training.checkpoints.unreadable import UNREADABLE, reason_of
 from kd_training.config.experiment import (
     AnyConfig,
     TeacherTrainConfig,
@@ -162,8 +162,8 @@ def load_state(folder: Path, config: AnyConfig) -> dict[str, Any]:
         raise DataError(f"{folder} holds no {STATE_FILE} to resume from; give the output folder of an earlier kd train")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); start again or use --weights") from error
+    except UNREADABLE as error:
+        raise DataError(f"{path} is damaged ({reason_of(error)}); start again or use --weights") from error
     lacking = [name for name in STATE_ENTRIES if not isinstance(state, dict) or name not in state]
     if lacking:
         raise DataError(f"{path} is no state that kd train wrote (it lacks {lacking[0]}); start again or use --weights")

@@ -29,6 +29,7 @@ Z_RANGE = (-5.0, 3.0)  # metres around the LiDAR, of the published networks for 
 VOXEL, PILLAR, LAYER_HEIGHT = 0.1, 0.2, 0.2  # metres
 INTENSITY = 255.0  # published inputs are not divided by it
 INPUTS = torch.tensor([1.0, 1.0, 1.0, INTENSITY, 1.0])  # published x, y, z, intensity and age, of intensity 0 to 1
+CONVOLUTION, SPARSE, LINEAR = 4, 5, 2  # axes of a layer's weight
 LIDAR_TURNS = 1  # nuScenes' LiDAR has x to the right and y ahead
 
 
@@ -41,13 +42,18 @@ class Checkpoint:
     boxes: BoxConvention
     lidar_height: float
 
-    def weight(self, name: str) -> Tensor:
-        """The weight of a layer; raises DataError if there is none."""
+    def weight(self, name: str, axes: int = CONVOLUTION) -> Tensor:
+        """The weight of a layer; raises DataError if there is none, or it has another number of axes."""
         found = self.file.state.get(f"{name}.weight")
         if found is None:
             raise DataError(
                 f"{self.file.path} is no such CenterPoint of {self.framework.name}: it lacks {name}.weight; check --as "
                 "and whether the file is whole"
+            )
+        if found.ndim != axes:
+            raise DataError(
+                f"{self.file.path}: {name}.weight has {found.ndim} axes {tuple(found.shape)}, where {axes} are "
+                "expected; save it as its framework has it"
             )
         return found
 
@@ -103,22 +109,22 @@ def _voxels(checkpoint: Checkpoint) -> VoxelsConfig:
         blocks += 1
     layout, channels = _layout(checkpoint), []
     while checkpoint.has(f"{framework.residual(len(channels), 0)}.conv1"):
-        first = layout.ours(checkpoint.weight(f"{framework.residual(len(channels), 0)}.conv1"))
+        first = layout.ours(checkpoint.weight(f"{framework.residual(len(channels), 0)}.conv1", SPARSE))
         channels.append(first.shape[0])
-    outgoing = layout.ours(checkpoint.weight(f"{framework.voxels}.conv_out.0")).shape[0]
+    outgoing = layout.ours(checkpoint.weight(f"{framework.voxels}.conv_out.0", SPARSE)).shape[0]
     return VoxelsConfig(height=LAYER_HEIGHT, channels=channels, blocks=blocks, outgoing=outgoing)
 
 
 def _layout(checkpoint: Checkpoint) -> SparseLayout:
     name = f"{checkpoint.framework.voxels}.conv_input.0"
-    return sparse_layout(checkpoint.weight(name), len(SCALES), f"{checkpoint.file.path}: {name}.weight")
+    return sparse_layout(checkpoint.weight(name, SPARSE), len(SCALES), f"{checkpoint.file.path}: {name}.weight")
 
 
 def _pillars(checkpoint: Checkpoint) -> PublishedPillarsConfig:
     layers, prefix = 0, checkpoint.framework.pillars
     while checkpoint.has(f"{prefix}.{layers}.linear"):
         layers += 1
-    inputs = checkpoint.weight(f"{prefix}.0.linear").shape[1]
+    inputs = checkpoint.weight(f"{prefix}.0.linear", LINEAR).shape[1]
     whole = RAW + 2 * OFFSETS
     if inputs not in (whole, whole - 1):
         raise DataError(

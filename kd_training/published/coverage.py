@@ -77,7 +77,7 @@ def cover(
         used.update(pair.sources)
         try:
             value = pair.make(*(given[source].float() for source in pair.sources))
-        except (RuntimeError, IndexError, ValueError):
+        except (RuntimeError, IndexError, ValueError, TypeError):
             value = None  # shapes of the sources that do not go together
         if value is None or value.shape != own.shape:
             found.unfit[name] = _shapes([given[source] for source in pair.sources], value, own)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kd_perception.errors import DataError
 from kd_training.checkpoints.checkpoint import read_weights
+from kd_training.checkpoints.unreadable import UNREADABLE, reason_of
 
 HOLDERS = ("state_dict", "model_state", "model")  # keys of mmdetection3d and Lightning, of OpenPCDet, of others
 WRAPPERS = ("module.", "model.")  # what DDP and Lightning put before every name
@@ -35,24 +36,21 @@ def read_published(path: Path) -> PublishedFile:
         raise DataError(f"checkpoint {path} does not exist; give a .pth, .ckpt or .safetensors file")
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(_refusal(path, str(error))) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path} is no readable checkpoint ({str(error).splitlines()[0]}); download it again"
-        ) from error
+    except UNREADABLE as error:
+        raise DataError(_refusal(path, error)) from error
     meta = held.get("meta") if isinstance(held, dict) else None
     meta = meta if isinstance(meta, dict) else {}
     return PublishedFile(path, _unwrapped(_tensors(path, held)), _framework(meta), _voxel(meta))
 
 
-def _refusal(path: Path, reason: str) -> str:
-    """Why a pickle was not read, with the first object in it that is no tensor."""
-    found = re.search(r"GLOBAL ([\w.]+)", reason)
-    what = f" ({found[1]})" if found else ""
+def _refusal(path: Path, error: Exception) -> str:
+    """Why a file was not read, with the first object in it that is no tensor, if that is why."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if found is None:
+        return f"{path} is no readable checkpoint ({reason_of(error)}); download it again, or save it with torch.save"
     return (
-        f"{path} holds Python objects next to its tensors{what}, and reading them could run code: refused. Where you "
-        "trust it, save its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
+        f"{path} holds Python objects next to its tensors ({found[1]}), and reading them could run code: refused. "
+        "Where you trust it, save its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
     )
 
 
@@ -61,7 +59,7 @@ def _tensors(path: Path, held: object) -> dict[str, Tensor]:
     if isinstance(held, dict):
         for candidate in (held, *(held.get(key) for key in HOLDERS)):
             tensors = candidate if isinstance(candidate, dict) else {}
-            if tensors and all(isinstance(value, Tensor) for value in tensors.values()):
+            if tensors and all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
                 return dict(tensors)
     raise DataError(
         f"{path} has no weights by name, neither by itself nor under {', '.join(HOLDERS)}; save the network's "

@@ -23,9 +23,16 @@ def norm_pairs(source: str, target: str, eps: float, biases: tuple[str, ...] = (
     return [
         Pair(f"{target}.weight", (f"{source}.weight",)),
         Pair(f"{target}.bias", (f"{source}.bias",)),
-        Pair(f"{target}.running_mean", mean, lambda value, bias=0.0: value - bias),
+        Pair(f"{target}.running_mean", mean, _without_bias),
         Pair(f"{target}.running_var", (f"{source}.running_var",), lambda value: value + (eps - EPS)),
     ]
+
+
+def _without_bias(mean: Tensor, *bias: Tensor) -> Tensor:
+    """Raises ValueError instead of spreading one number over all channels."""
+    if any(value.shape != mean.shape for value in bias):
+        raise ValueError("a bias of other channels than its norm")
+    return mean - sum(bias)
 
 
 def present(names: Container[str], name: str) -> tuple[str, ...]:

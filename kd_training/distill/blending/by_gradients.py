@@ -58,10 +58,10 @@ def pcgrad(products: np.ndarray, step: int) -> np.ndarray:
 def mgda(products: np.ndarray, step: int) -> np.ndarray:
     """MGDA (arXiv:1810.04650) of two objectives: the shortest convex combination of their gradients.
 
-    Where the terms have no gradient, that combination would be 0: the task then trains alone.
+    Where one of the two has no gradient, that combination would be 0.
     """
     both = _two_objectives(products)
-    if both[1, 1] <= 0.0:
+    if both is None:
         return np.ones(len(products))
     distance = both[0, 0] - 2.0 * both[0, 1] + both[1, 1]
     task = float(np.clip((both[1, 1] - both[0, 1]) / distance, 0.0, 1.0)) if distance > 0.0 else 0.5
@@ -75,6 +75,8 @@ def cagrad(products: np.ndarray, step: int) -> np.ndarray:
     is doubled, because the other methods add losses instead of averaging them.
     """
     both = _two_objectives(products)
+    if both is None:
+        return np.ones(len(products))
     mean = np.array([0.5, 0.5])
     radius = CAGRAD_RADIUS * _length(both, mean)
 
@@ -92,10 +94,15 @@ def cagrad(products: np.ndarray, step: int) -> np.ndarray:
     return _of_two(*blended, len(products))
 
 
-def _two_objectives(products: np.ndarray) -> np.ndarray:
-    """Scalar products (2, 2) of the task's gradient and of the sum of the terms'."""
+def _two_objectives(products: np.ndarray) -> np.ndarray | None:
+    """Scalar products (2, 2) of the task's gradient and of the sum of the terms'.
+
+    None where one of them has no gradient. There is nothing to balance on the shared layers, and a factor that nothing
+    bounds would hold for the layers behind them.
+    """
     cross = products[0, 1:].sum()
-    return np.array([[products[0, 0], cross], [cross, products[1:, 1:].sum()]])
+    both = np.array([[products[0, 0], cross], [cross, products[1:, 1:].sum()]])
+    return both if both.diagonal().min() > 0.0 else None
 
 
 def _length(products: np.ndarray, shares: np.ndarray) -> float:

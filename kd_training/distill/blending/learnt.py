@@ -67,11 +67,13 @@ class GradNorm(LearntWeights):
         self.first = torch.zeros_like(self.learnt)  # the losses of the first step
 
     def update(self, step: int, task: Tensor, terms: dict[str, Tensor], shared: SharedLayers) -> None:
-        """See Blending.update."""
+        """See Blending.update. Where a gradient is not finite, the weights stay."""
         values = _values(task, [terms[name] for name in self.names], shared)
         self.first = torch.where(self.first > 0.0, self.first, values)
         products = shared.products(task, [terms[name] for name in self.names])
         lengths = torch.from_numpy(products.diagonal().copy()).sqrt()
+        if not lengths.isfinite().all():
+            return
         shrunk = values / self.first.clamp(min=torch.finfo(torch.float64).tiny)
         rate = (shrunk / shrunk.mean()).nan_to_num(1.0)
         target = (self.learnt * lengths).mean() * rate**GRADNORM_ASYMMETRY

@@ -2,6 +2,7 @@
 base_link. What a file lacks or has beside is named; what could run code is refused."""
 
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -203,6 +204,36 @@ def test_unknown_layouts_are_refused(tmp_path, change, said):
     torch.save(change, tmp_path / "a.pth")
     with pytest.raises(DataError, match=said):
         import_checkpoint(Import(tmp_path / "a.pth", tmp_path, "centerpoint_voxel"))
+
+
+@pytest.mark.parametrize("name", ["empty", "text", "pickle"])
+def test_files_without_a_checkpoint_are_no_harm_and_are_called_unreadable(tmp_path, name):
+    content = {"empty": b"", "text": b"not found", "pickle": pickle.dumps({"a": 1}, protocol=4)}[name]
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(DataError, match="a.pth is no readable checkpoint .*; download it again"):
+        read_published(tmp_path / "a.pth")
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbers.pth")
+    with pytest.raises(DataError, match="no weights by name"):
+        read_published(tmp_path / "numbers.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("backbone_2d.blocks.0.1.weight", "has 0 axes (), where 4 are expected"),
+        ("vfe.pfn_layers.0.linear.weight", "has 0 axes (), where 2 are expected"),
+        (head_names("openpcdet", 0, "rot")[2] + ".weight", "1 of another shape"),
+        (head_names("openpcdet", 0, "rot")[1] + ".running_mean", "1 of another shape"),
+        (head_names("openpcdet", 0, "rot")[0] + ".bias", "1 of another shape"),
+    ],
+)
+def test_a_number_in_the_place_of_a_tensor_is_never_spread_over_it(tmp_path, name, said):
+    made = pillar_checkpoint("openpcdet")
+    assert name in made.state
+    made.state[name] = torch.tensor(1.0)
+    with pytest.raises(DataError) as raised:
+        import_checkpoint(Import(saved(tmp_path, made), tmp_path / "out", "centerpoint_pillar"))
+    assert said in str(raised.value)
 
 
 class Harmful:

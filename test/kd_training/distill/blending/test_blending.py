@@ -152,6 +152,40 @@ def test_two_vectors_by_hand():
     np.testing.assert_allclose(pcgrad(opposed, 0) @ np.array([[1.0, 0.0], [-1.0, 0.0]]), [0.0, 0.0])
 
 
+@pytest.mark.parametrize("rule", [mgda, cagrad])
+@pytest.mark.parametrize("gradients", [([0.0, 0.0], [3.0, 4.0]), ([3.0, 4.0], [0.0, 0.0])])
+def test_an_objective_without_a_gradient_gets_no_factor_of_its_own(rule, gradients):
+    """CAGrad divides by its length, and the factor holds for the layers behind the shared ones as well."""
+    assert rule(products(*gradients), 0).tolist() == [1.0, 1.0]
+
+
+def test_gradnorm_follows_the_published_formula_for_a_step():
+    """G = w |g|; target = mean G times the relative rate to the power of alpha; Adam's first step is its rate long."""
+    blending = build(BlendingMethod.gradnorm, ("a",))
+    shared = torch.nn.Parameter(torch.ones(1))
+    layers = SharedLayers([shared], alone)
+    blending.first[:] = torch.tensor([4.0, 4.0])  # the task is at a half of its first loss, the term at a quarter
+    blending.update(0, 2.0 * shared.sum(), {"a": 1.0 * shared.sum()}, layers)
+    rates = np.array([0.5, 0.25]) / 0.375
+    targets = 1.5 * rates**1.5
+    moves = -0.025 * np.sign(np.array([2.0, 1.0]) - targets)
+    wanted = (1.0 + moves) * 2.0 / (2.0 + moves.sum())
+    assert moves[0] != 0.0 and targets[0] > 2.0 > 1.0 > targets[1]
+    assert [blending.weights.task, blending.weights.terms["a"]] == pytest.approx(wanted.tolist(), rel=1e-4)
+    before = blending.weights
+    blending.update(1, shared.sum().sqrt() * float("inf"), {"a": shared.sum()}, layers)
+    assert blending.weights == before and torch.isfinite(blending.learnt).all()
+
+
+def test_uncertainty_weighting_follows_the_published_formula_for_a_step():
+    """exp(-s) L / 2 + s / 2: from s = 0 the loss above 1 gets less weight than a half, the one below gets more."""
+    blending = build(BlendingMethod.uncertainty, ("a",))
+    shared = torch.nn.Parameter(torch.ones(1))
+    blending.update(0, 3.0 * shared.sum(), {"a": 0.5 * shared.sum()}, SharedLayers([shared], alone))
+    expected = [math.exp(-0.01) / 2.0, math.exp(0.01) / 2.0]  # Adam's first step is its rate long
+    assert [blending.weights.task, blending.weights.terms["a"]] == pytest.approx(expected, rel=1e-5)
+
+
 def test_uncertainty_weighting_comes_to_rest_at_half_the_inverse_loss():
     blending = build(BlendingMethod.uncertainty, ("a",))
     shared = torch.nn.Parameter(torch.ones(1))
