@@ -7,7 +7,7 @@ the suite `terms` compares terms on the split `tune`, and `CHOSEN` names the one
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kd_bench.distill.blending_suites import BLENDINGS
+from kd_bench.distill.blending_suite import BLENDING
 from kd_bench.distill.common_arms import (
     ANSWERS,
     CENTERPOINT_TENTH,
@@ -17,9 +17,9 @@ from kd_bench.distill.common_arms import (
     NONE_TENTH,
     TENTH,
 )
-from kd_bench.distill.scale_arms import SCALE
+from kd_bench.distill.scale_arms import CROSS, HIGH, SCALE
 from kd_bench.distill.suite import Arm, Slice, Start, Suite, whole
-from kd_bench.distill.terms_suite import FIRST_TERMS, TERM_SEEDS, TERMS
+from kd_bench.distill.terms_suite import DECIDING_TERMS, FIRST_TERMS, TERMS
 
 CHOSEN = "answers"  # the best of TERMS on the tuning split
 BEST = replace(TERMS.arm(CHOSEN), seeds=5)
@@ -48,21 +48,25 @@ LABELS = Suite(
     baseline="none_tenth",
 )  # fmt: skip
 CEILING = "none"  # of LABELS: all labels, no teacher
-SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS, *BLENDINGS, SCALE)
+SUITES = (MAIN, PUBLISHED, SINGLE, TERMS, LABELS, BLENDING, SCALE)
 
-# What decides most comes first: is the baseline trained, is there room between a tenth and all of the labels, which
-# terms are worth it; then three pairs everywhere, the last seeds, the other terms, and the rivals of blending.
+# What decides most comes first: is the baseline trained, is there room between a tenth and all of the labels and
+# between few pixels and many, which kind of term is worth it; then three pairs everywhere, every term once, the rivals
+# of blending, and the last seeds.
 PLAN: Sequence[Slice] = (
     Slice(MAIN, (NONE.name, NONE_SHORT.name), 1),
     Slice(LABELS, (NONE_TENTH.name,), 1),
-    Slice(TERMS, FIRST_TERMS, TERM_SEEDS),
+    Slice(TERMS, DECIDING_TERMS, 1),
+    Slice(SCALE, (NONE.name, HIGH.name, CROSS.name), 1),
+    Slice(TERMS, FIRST_TERMS, 1),
     Slice(MAIN, (NONE.name, BEST.name), 3),
     whole(LABELS),
     Slice(MAIN, (NONE.name, BEST.name, HEADS.name), 3),
     whole(PUBLISHED),
     whole(MAIN),
     whole(SINGLE),
-    whole(TERMS),
-    *(whole(suite) for suite in BLENDINGS),
+    Slice(TERMS, tuple(arm.name for arm in TERMS.arms), 1),
+    whole(BLENDING),
     whole(SCALE),
+    whole(TERMS),
 )

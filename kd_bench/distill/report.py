@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kd_bench.distill.arms import BEST, CHOSEN, LABELS, MAIN, PUBLISHED, SINGLE, SUITES
-from kd_bench.distill.blending_suites import BLENDINGS
+from kd_bench.distill.blending_suite import BLENDING
 from kd_bench.distill.comparison import Comparison, comparisons, teachers
 from kd_bench.distill.distillbev_paper import published_table
 from kd_bench.distill.gap import gap_table
@@ -93,7 +93,7 @@ def _section(compared: Comparison, picture: Path) -> str:
     ]
     if suite == TERMS:
         parts.insert(2, _choice(compared))
-    if suite in BLENDINGS:
+    if suite == BLENDING:
         parts.insert(2, tuning_table(compared))
     if suite == SCALE:
         parts.insert(2, gap_table(compared))

@@ -50,7 +50,8 @@ def _refusal(path: Path, error: Exception) -> str:
         return f"{path} is no readable checkpoint ({reason_of(error)}); download it again, or save it with torch.save"
     return (
         f"{path} holds Python objects next to its tensors ({found[1]}), and reading them could run code: refused. "
-        "Where you trust it, save its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
+        "Where you trust it, save its tensors alone: "
+        "torch.save(torch.load(FILE, weights_only=False)['state_dict'], OTHER)"
     )
 
 

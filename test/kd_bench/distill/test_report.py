@@ -104,7 +104,7 @@ def test_gates_of_the_gain_and_of_few_labels():
 def test_features_stay_open_while_two_seeds_cannot_tell():
     def terms(*gains: float) -> list:
         runs = [record("answers", 100 + seed, 0.3, suite="terms", split="tune") for seed in range(len(gains))]
-        names = ("plain_features",) * len(gains)
+        names = ("pearson_features",) * len(gains)
         return runs + [
             record(name, 100 + seed, 0.3 + gain, suite="terms", split="tune")
             for seed, (name, gain) in enumerate(zip(names, gains, strict=True))
@@ -118,13 +118,13 @@ def test_features_stay_open_while_two_seeds_cannot_tell():
 def test_the_report_says_gains_missing_runs_and_what_was_chosen(tmp_path):
     records = [replace(entry, axis=0.2, turned=0.15) for entry in pairs(CHOSEN, 0.02)]
     records += [record("answers", 100, 0.25, suite="terms", split="tune")]
-    records += [record("plain_features", 100, 0.26, suite="terms", split="tune")]
+    records += [record("pearson_features", 100, 0.26, suite="terms", split="tune")]
     records += [record("teacher", 0, 0.7, suite="teacher", student="", protocol="identity", steps=3000)]
     files = write_distill_report(records, tmp_path / "distillation.md")
     text = files[0].read_text()
     assert "| With a teacher and without, bevdet4d | answers | 3 | 35.0 ± 12.4 | 37.0 ± 12.7 | **+2.0 ± 0.2** |" in text
     assert "| car | 35.0 ± 12.4 | **+2.0 ± 0.2** |" in text
-    assert "The best here is `plain_features`; the other suites report `answers`" in text
+    assert "The best here is `pearson_features`; the other suites report `answers`" in text
     assert f"Missing (seeds there): none 3 of 5, {BEST.name} 3 of 5, heads 0 of 3" in text
     assert "| centerpoint | 70.0 |" in text and "+2.2, +2.9" in text and "/far/away" not in text
     assert "| axis rad | turned % |" in text and "| 0.20 ± 0.00 | 15.0 ± 0.0 |" in text
