@@ -8,7 +8,6 @@ knows the few lamps that matter there.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 
@@ -29,10 +28,6 @@ SIGNAL_EMISSION, HEAD_EMISSION, TAIL_EMISSION, STREET_EMISSION = 2.0, 8.0, 1.6, 
 EGO_LAMPS = ((3.65, 0.0, 0.68),)  # in base_link; both as one, on the car's centre line
 
 
-class _Tracer(Protocol):
-    def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray: ...
-
-
 @dataclass(frozen=True, eq=False)
 class Lamps:
     """All lamps that are lit at one instant, in the geometry's axes: position and aim (L, 3), intensity (L, 3), kind
@@ -50,22 +45,40 @@ class Lamps:
 
     def towards(self, lamp: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Share (N,) of its intensity that lamp (N,) sends along unit directions (N, 3)."""
-        kind = self.kind[lamp]
-        share = np.clip(0.05 - directions[:, 2], 0, 1)
-        np.sqrt(share, out=share)
-        head, tail = np.flatnonzero(kind == HEAD), np.flatnonzero(kind == TAIL)
-        share[head] = _headlamp(self.aim[lamp[head]], directions[head])
-        behind = np.einsum("ni,ni->n", self.aim[lamp[tail]], directions[tail])
-        share[tail] = np.clip(behind + 0.1, 0, 1)
+        kind, rows = self.kind[lamp], directions.T
+        share = _street_lamp(rows)
+        for this, beam in ((HEAD, _headlamp), (TAIL, _tail_lamp)):
+            index = np.flatnonzero(kind == this)
+            share[index] = beam(self.aim[lamp[index]].T, rows[:, index])
         return share
+
+    def beam(self, lamp: int, directions: np.ndarray) -> np.ndarray:
+        """The same for one lamp and unit directions (3, N)."""
+        if self.kind[lamp] == STREET:
+            return _street_lamp(directions)
+        return (_headlamp if self.kind[lamp] == HEAD else _tail_lamp)(self.aim[lamp], directions)
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Products (N,) of vectors in columns (3, N), or one (3,); sums run as in np.einsum of rows, to the last bit."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def _street_lamp(directions: np.ndarray) -> np.ndarray:
+    share = np.clip(0.05 - directions[2], 0, 1)
+    return np.sqrt(share, out=share)
+
+
+def _tail_lamp(aim: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    return np.clip(dot(aim, directions) + 0.1, 0, 1)
 
 
 def _headlamp(aim: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """A low beam: wide, brightest just below the horizon, a faint rest above the cut-off."""
-    forward = np.einsum("ni,ni->n", aim, directions)
-    left = aim[:, 0] * directions[:, 1] - aim[:, 1] * directions[:, 0]
+    forward = dot(aim, directions)
+    left = aim[0] * directions[1] - aim[1] * directions[0]
     ahead = np.maximum(forward, 1e-3)
-    beside, above = left / ahead, directions[:, 2] / ahead
+    beside, above = left / ahead, directions[2] / ahead
     low = np.exp(-(((above + 0.02) / 0.05) ** 2)) + 0.16 * np.exp(-(((above + 0.12) / 0.16) ** 2))
     cut = 1.0 / (1.0 + np.exp(np.clip((above + 0.004) / 0.004, -30, 30)))
     share = np.exp(-((beside / 0.42) ** 2)) * (low * cut + 0.02)
@@ -152,34 +165,6 @@ def _cells(lamps: Lamps) -> np.ndarray:
     best = np.argsort(-brightness, axis=1)[:, :NEAREST]
     best = np.where(np.take_along_axis(brightness, best, 1) > FAINTEST, best, count - 1)
     return best.reshape(*x.shape, NEAREST).astype(np.int16)
-
-
-def lamp_light(lamps: Lamps, tracer: _Tracer, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Irradiance (N, 3) of points (N, 3) with unit normals (N, 3) by the lamps, shadows included."""
-    result = np.zeros((len(points), 3), np.float32)
-    place = np.floor((points[:, :2] - lamps.centre + REACH) / CELL).astype(np.int32)
-    inside = ((place >= 0) & (place < len(lamps.cells))).all(1)
-    dark = len(lamps.kind) - 1
-    chosen = np.full((len(points), NEAREST), dark, np.int16)
-    chosen[inside] = lamps.cells[place[inside, 1], place[inside, 0]]
-    power = lamps.intensity.max(1)
-    for k in range(NEAREST):
-        index = np.flatnonzero(chosen[:, k] != dark)
-        lamp = chosen[index, k]
-        to_lamp = lamps.position[lamp] - points[index]
-        squared = np.einsum("ni,ni->n", to_lamp, to_lamp)
-        across = np.einsum("ni,ni->n", to_lamp, normals[index])  # distance times cosine
-        useful = np.flatnonzero(across * power[lamp] > FAINTEST * np.sqrt(squared) * (squared + LAMP_AREA))
-        index, lamp, squared, across = index[useful], lamp[useful], squared[useful], across[useful]
-        distance = np.sqrt(squared)
-        unit = to_lamp[useful] / distance[:, None]
-        share = lamps.towards(lamp, -unit) * across / (distance * (squared + LAMP_AREA))
-        useful = np.flatnonzero(share * power[lamp] > FAINTEST)
-        start = points[index[useful]] + np.float32(0.02) * normals[index[useful]]
-        clear = ~tracer.blocked(start, unit[useful], distance[useful] - np.float32(0.12))
-        useful = useful[clear]
-        result[index[useful]] += share[useful, None] * lamps.intensity[lamp[useful]]
-    return result
 
 
 def lit_windows(uv: np.ndarray, layer: np.ndarray, tint: np.ndarray, height: np.ndarray) -> np.ndarray:

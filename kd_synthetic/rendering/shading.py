@@ -8,7 +8,8 @@ import numpy as np
 from kd_synthetic.assets.buildings import FACADE_METRES
 from kd_synthetic.assets.mesh import Material, Mesh
 from kd_synthetic.assets.textures import remap, wrap_sample
-from kd_synthetic.rendering.lamps import lamp_light, lit_windows
+from kd_synthetic.rendering.lamp_light import lamp_light
+from kd_synthetic.rendering.lamps import lit_windows
 from kd_synthetic.rendering.light import Lighting
 from kd_synthetic.rendering.world import AO_CELL, AO_REACH, Geometry, Hits, World
 from kd_synthetic.streets.ground import GroundMap
@@ -67,8 +68,7 @@ class Shader:
         sun = light.sun * light.to_sun[2]
         irradiance = lit[:, None] * sun + light.sky * (1.0 - 0.85 * contact)[:, None]
         if geometry.lamps is not None:
-            up = np.zeros_like(points)
-            up[:, 2] = 1.0
+            up = np.array(((0, 0, 1),), np.float32)
             irradiance = irradiance + lamp_light(geometry.lamps, geometry.tracer, points, up)
         return albedo * irradiance
 
