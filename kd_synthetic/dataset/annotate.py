@@ -8,7 +8,9 @@ import numpy as np
 
 from kd_perception.geometry.box_geometry import count_points_in_boxes
 from kd_synthetic.rendering.camera import Exposure
-from kd_synthetic.rendering.world import Geometry, Tracer, World
+from kd_synthetic.rendering.geometry import Geometry
+from kd_synthetic.rendering.tracer import TreeTracer
+from kd_synthetic.rendering.world import World
 from kd_synthetic.streets.traffic import DT
 
 MAX_DISTANCE = 90.0  # metres from the ego
@@ -65,7 +67,7 @@ def _window(exposure: Exposure, index: int) -> tuple[int, int, int, int] | None:
     return (columns[0], columns[-1] + 1, rows[0], rows[-1] + 1) if len(rows) else None
 
 
-def _silhouette(exposure: Exposure, index: int, ego_from_local: np.ndarray, tracer: Tracer) -> tuple[float, float]:
+def _silhouette(exposure: Exposure, index: int, ego_from_local: np.ndarray, tracer: TreeTracer) -> tuple[float, float]:
     """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a
     regular sub-grid).
     """
@@ -87,14 +89,14 @@ def _silhouette(exposure: Exposure, index: int, ego_from_local: np.ndarray, trac
 
 def _visibility(exposures: list[Exposure], locals_: list[np.ndarray], index: int) -> int:
     """nuScenes' visibility level (1-4) of an actor over all exposures."""
-    tracers: dict[int, Tracer] = {}  # one a geometry: exposures of one instant share theirs
+    tracers: dict[int, TreeTracer] = {}  # one a geometry: exposures of one instant share theirs
     pairs = []
     for exposure, ego_from_local in zip(exposures, locals_, strict=True):
         if index not in exposure.geometry.slices:
             continue
         key = id(exposure.geometry)
         if key not in tracers:
-            tracers[key] = Tracer(exposure.geometry.mesh.vertices[exposure.geometry.slices[index]])
+            tracers[key] = TreeTracer(exposure.geometry.mesh.vertices[exposure.geometry.slices[index]])
         pairs.append(_silhouette(exposure, index, ego_from_local, tracers[key]))
     seen, alone = np.sum(pairs, axis=0)
     return 1 + int(np.searchsorted(VISIBILITY_EDGES, seen / alone, side="right")) if alone else 1

@@ -13,9 +13,10 @@ from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.sensor_files import write_cloud, write_for_teachers, write_picture
 from kd_synthetic.dataset.tables import SceneTables
 from kd_synthetic.rendering.camera import CameraRenderer, Exposure
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.lidar import points_in_world, scan
 from kd_synthetic.rendering.sensors import LIDAR_CHANNEL, STEPS_PER_KEYFRAME
-from kd_synthetic.rendering.world import Geometry, build_world
+from kd_synthetic.rendering.world import build_world
 from kd_synthetic.streets.traffic import DT
 
 

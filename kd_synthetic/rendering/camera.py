@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 
 from kd_synthetic.assets.mesh import Material
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.glow import lamp_glow
 from kd_synthetic.rendering.rain import LensDrops, falling_streaks, wet_road
 from kd_synthetic.rendering.sensors import CameraSensor
 from kd_synthetic.rendering.shading import Shader
-from kd_synthetic.rendering.world import Geometry, World
+from kd_synthetic.rendering.world import World
 
 _TONE = (1.0 - np.exp(-np.linspace(0, 6, 4096))) ** (1 / 2.2)
 _GAMMA = ((0.65 * _TONE + 0.35 * _TONE**2 * (3.0 - 2.0 * _TONE)) * 255.0).astype(

@@ -6,7 +6,7 @@ import numpy as np
 from kd_perception.geometry.transforms import apply, invert
 from kd_synthetic.rendering.lamps import Lamps
 from kd_synthetic.rendering.sensors import CameraSensor
-from kd_synthetic.rendering.world import Tracer
+from kd_synthetic.rendering.tracer import Tracer
 
 HALOS = ((0.0022, 0.45), (0.009, 0.3), (0.035, 0.25))  # radius as a share of the image width, share of the light
 HALO_LIGHT = 0.24  # share of a lamp's light in its halos, per square of the image width

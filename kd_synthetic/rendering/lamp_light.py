@@ -5,20 +5,16 @@ Each point adds its lamps in the order of its cell, whatever the order in which 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from kd_synthetic.rendering.lamps import CELL, FAINTEST, LAMP_AREA, NEAREST, REACH, Lamps, dot
+from kd_synthetic.rendering.tracer import Tracer
 
 SURFACE, BULB = np.float32(0.02), np.float32(0.12)  # metres at either end of a shadow ray that hide nothing
 
 
-class _Tracer(Protocol):
-    def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray: ...
-
-
-def lamp_light(lamps: Lamps, tracer: _Tracer, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+def lamp_light(lamps: Lamps, tracer: Tracer, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """Irradiance (N, 3) of points (N, 3) by the lamps, shadows included; unit normals (N, 3), or (1, 3) for all."""
     surface = _Surface(np.ascontiguousarray(points.T), np.ascontiguousarray(normals.T))
     count, chosen = len(points), _chosen(lamps, surface.points[:2])
@@ -58,7 +54,7 @@ def _chosen(lamps: Lamps, xy: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(of_cells.T).take(np.where(inside, y * side + x, side * side), 1)
 
 
-def _lit(lamps: Lamps, lamp: int, tracer: _Tracer, surface: _Surface) -> tuple[np.ndarray, np.ndarray]:
+def _lit(lamps: Lamps, lamp: int, tracer: Tracer, surface: _Surface) -> tuple[np.ndarray, np.ndarray]:
     """Indices (M,) of the points that a lamp lights, and the share (M,) of its intensity that falls on each."""
     power = lamps.intensity[lamp].max()
     to_lamp = lamps.position[lamp][:, None] - surface.points

@@ -154,16 +154,16 @@ def _cells(lamps: Lamps) -> np.ndarray:
     """The brightest lamps of every cell, by what they throw on its ground or on a wall there."""
     side = np.arange(-REACH, REACH, CELL) + CELL / 2
     x, y = np.meshgrid(side + lamps.centre[0], side + lamps.centre[1], indexing="xy")
-    count, cells = len(lamps.kind), x.size
-    points = np.stack([x, y, np.full_like(x, 0.3)], -1).reshape(-1, 1, 3).astype(np.float32)
-    away = points - lamps.position[None]
-    squared = np.maximum(np.einsum("cli,cli->cl", away, away), 1.0)
-    unit = (away / np.sqrt(squared)[..., None]).reshape(-1, 3)
-    share = lamps.towards(np.tile(np.arange(count), cells), unit).reshape(cells, count)
-    steep = 0.06 + np.abs(unit[:, 2]).reshape(cells, count)  # grazing light does little to the ground
-    brightness = share * lamps.intensity.max(1) / squared * steep
+    points = np.stack([x.ravel(), y.ravel(), np.full(x.size, 0.3)]).astype(np.float32)
+    power, brightness = lamps.intensity.max(1), np.empty((x.size, len(lamps.kind)), np.float32)
+    for lamp, position in enumerate(lamps.position):
+        away = points - position[:, None]
+        squared = np.maximum(dot(away, away), 1.0)
+        unit = away / np.sqrt(squared)
+        steep = 0.06 + np.abs(unit[2])  # grazing light does little to the ground
+        brightness[:, lamp] = lamps.beam(lamp, unit) * power[lamp] / squared * steep
     best = np.argsort(-brightness, axis=1)[:, :NEAREST]
-    best = np.where(np.take_along_axis(brightness, best, 1) > FAINTEST, best, count - 1)
+    best = np.where(np.take_along_axis(brightness, best, 1) > FAINTEST, best, len(lamps.kind) - 1)
     return best.reshape(*x.shape, NEAREST).astype(np.int16)
 
 

@@ -6,8 +6,10 @@ import numpy as np
 
 from kd_perception.geometry.transforms import apply
 from kd_synthetic.assets.mesh import Material
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.sensors import lidar_rays
-from kd_synthetic.rendering.world import Geometry, Hits, World
+from kd_synthetic.rendering.tracer import Hits
+from kd_synthetic.rendering.world import World
 from kd_synthetic.streets.ground import GroundMap
 
 RANGE_NOISE = 0.02  # metres, one deviation

@@ -7,8 +7,9 @@ import numpy as np
 
 from kd_synthetic.assets.mesh import Material
 from kd_synthetic.assets.textures import wrap_sample
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.shading import Shaded, Shader
-from kd_synthetic.rendering.world import Geometry, Hits
+from kd_synthetic.rendering.tracer import Hits
 
 SPREAD = (0.0012, 0.008)  # deviation of the mirrored picture across and along, as shares of the image width
 FARTHEST = 90.0  # metres up to which the road mirrors

@@ -8,10 +8,12 @@ import numpy as np
 from kd_synthetic.assets.buildings import FACADE_METRES
 from kd_synthetic.assets.mesh import Material, Mesh
 from kd_synthetic.assets.textures import remap, wrap_sample
+from kd_synthetic.rendering.geometry import AO_CELL, AO_REACH, Geometry
 from kd_synthetic.rendering.lamp_light import lamp_light
 from kd_synthetic.rendering.lamps import lit_windows
 from kd_synthetic.rendering.light import Lighting
-from kd_synthetic.rendering.world import AO_CELL, AO_REACH, Geometry, Hits, World
+from kd_synthetic.rendering.tracer import Hits
+from kd_synthetic.rendering.world import World
 from kd_synthetic.streets.ground import GroundMap
 
 WET_DARKENING = 0.55  # wet asphalt scatters about half of what dry asphalt does

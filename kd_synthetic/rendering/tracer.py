@@ -1,6 +1,7 @@
 """Rays through triangles, by Embree."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -55,27 +56,40 @@ class TreeTracer:
         return self._scene.run(origins, directions, dists=reach, query="OCCLUDED") >= 0
 
 
-@dataclass(frozen=True, eq=False)
 class PairTracer:
-    """The triangles of a tree that lasts, then those of another one; where both meet a ray, the nearer counts."""
+    """A tree that lasts over the first triangles of (T, 3, 3), and one over the rest; the nearer hit counts.
 
-    lasting: TreeTracer
-    passing: TreeTracer
+    Two trees take longer for a ray than one takes. Whether anything lies along a ray is the same in any tree, so from
+    MANY_RAYS on one tree answers that.
+    """
+
+    MANY_RAYS = 1_000_000  # what a picture by night asks for: the second picture of an instant pays for a tree
+
+    def __init__(self, lasting: TreeTracer, vertices: np.ndarray) -> None:
+        self._lasting, self._vertices = lasting, vertices
+        self._passing = TreeTracer(vertices[lasting.count :])
+        self._asked = 0
 
     def closest(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
         """See Tracer."""
-        first = self.lasting.closest(origins, directions)
-        second = self.passing.closest(origins, directions, first.distance)
+        first = self._lasting.closest(origins, directions)
+        second = self._passing.closest(origins, directions, first.distance)
         near = second.triangle >= 0
-        triangle = np.where(near, second.triangle + np.int32(self.lasting.count), first.triangle)
+        triangle = np.where(near, second.triangle + np.int32(self._lasting.count), first.triangle)
         u, v = np.where(near, second.u, first.u), np.where(near, second.v, first.v)
         return Hits(origins, directions, second.distance, triangle, u, v)
 
     def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
         """See Tracer."""
-        result = self.lasting.blocked(origins, directions, reach)
-        open_ = np.flatnonzero(~result)
-        result[open_] = self.passing.blocked(
-            origins[open_], directions[open_], None if reach is None else reach[open_]
-        )
+        self._asked += len(origins)
+        if self._asked > self.MANY_RAYS:
+            return self._whole.blocked(origins, directions, reach)
+        result = self._lasting.blocked(origins, directions, reach)
+        clear = np.flatnonzero(~result)
+        reach = None if reach is None else reach[clear]
+        result[clear] = self._passing.blocked(origins[clear], directions[clear], reach)
         return result
+
+    @cached_property
+    def _whole(self) -> TreeTracer:
+        return TreeTracer(self._vertices)

@@ -3,16 +3,14 @@ step, ready for rays.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
-import cv2
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 
 from kd_perception.geometry.transforms import make_transform
 from kd_synthetic.assets.buildings import facade_atlas
 from kd_synthetic.assets.mesh import Material, Mesh, box, join, quads
+from kd_synthetic.rendering.geometry import Geometry, Placed, Stage, contact_shadows
 from kd_synthetic.rendering.hours import build_light
 from kd_synthetic.rendering.lamps import STREET_LAYER, Lamps, light_up
 from kd_synthetic.rendering.light import Lighting
@@ -27,59 +25,6 @@ from kd_synthetic.streets.roads import build_roads
 from kd_synthetic.streets.scenery import Scenery, build_scenery
 
 FAR = 1500.0  # half the side of the ground plane, metres
-AO_CELL, AO_REACH = 0.25, 48.0  # contact shadows: cell size and reach around the ego, metres
-ACTOR_REACH = 140.0
-
-
-@dataclass(frozen=True, eq=False)
-class Hits:
-    """What N rays meet: their origins and unit directions (N, 3), distance (inf for none), triangle (-1 for none),
-    barycentric u and v.
-    """
-
-    origins: np.ndarray
-    directions: np.ndarray
-    distance: np.ndarray
-    triangle: np.ndarray
-    u: np.ndarray
-    v: np.ndarray
-
-    def points(self, index: np.ndarray) -> np.ndarray:
-        """Where the rays `index` (M,), which meet something, end (M, 3)."""
-        return self.origins[index] + self.distance[index, None] * self.directions[index]
-
-
-class Tracer:
-    """Embree over triangles (T, 3, 3)."""
-
-    def __init__(self, vertices: np.ndarray) -> None:
-        self._scene = EmbreeScene()
-        self._mesh = TriangleMesh(self._scene, np.ascontiguousarray(vertices, np.float32))
-
-    def closest(self, origins: np.ndarray, directions: np.ndarray) -> Hits:
-        """First hit of rays (N, 3) float32 with unit directions (N, 3)."""
-        out = self._scene.run(origins, directions, output=True)
-        return Hits(origins, directions, out["tfar"], out["primID"], out["u"], out["v"])
-
-    def blocked(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray | None = None) -> np.ndarray:
-        """Whether anything lies along each ray (N,), at most `reach` (N,) float32 away if given."""
-        return self._scene.run(origins, directions, dists=reach, query="OCCLUDED") >= 0
-
-
-@dataclass(frozen=True, eq=False)
-class Geometry:
-    """The triangles at a time step. Owner (T,) is the actor's index, -1 for scenery; slices[i] are actor i's
-    triangles.
-    """
-
-    step: float
-    mesh: Mesh
-    owner: np.ndarray
-    slices: dict[int, slice]
-    tracer: Tracer
-    contact: np.ndarray  # (G, G) how much of the sky actors hide from the ground, around contact_centre
-    contact_centre: np.ndarray
-    lamps: Lamps | None  # while they are lit
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,65 +63,36 @@ class World:
 
     def geometry(self, step: float) -> Geometry:
         """All triangles at a time step, in axes shifted by `to_local`."""
-        x, y, _ = self.ego.at(step)
-        parts, owners, slices, count = [self._static], [np.full(len(self._static), -1, np.int16)], {}, len(self._static)
-        footprint = np.zeros((round(2 * AO_REACH / AO_CELL),) * 2, np.uint8)
-        for index, actor in enumerate(self.actors):
-            ax, ay, ayaw = actor.motion.at(step)
-            if not actor.present(step) or np.hypot(ax - x, ay - y) > ACTOR_REACH:
-                continue
-            ox, oy, _ = self._offset
-            mesh = actor.mesh_at(actor.travelled(step) if actor.animated else 0.0).moved(ax - ox, ay - oy, ayaw, 0.0)
-            parts.append(mesh)
-            owners.append(np.full(len(mesh), index, np.int16))
-            slices[index] = slice(count, count + len(mesh))
-            count += len(mesh)
-            half = np.array(actor.size[:2]) / 2 * 0.92
-            corners = (
-                np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])
-                * half
-                @ np.array([[np.cos(ayaw), np.sin(ayaw)], [-np.sin(ayaw), np.cos(ayaw)]])
-            )
-            cv2.fillPoly(
-                footprint,
-                [np.round((corners + (ax - x + AO_REACH, ay - y + AO_REACH)) / AO_CELL).astype(np.int32)],
-                255,
-            )
-        mesh = join(parts)
-        contact = cv2.GaussianBlur(footprint.astype(np.float32) / 255.0, (0, 0), 1.6)
-        return Geometry(
-            step,
-            mesh,
-            np.concatenate(owners),
-            slices,
-            Tracer(mesh.vertices),
-            contact,
-            np.array([x, y]) - self._offset[:2],
-            self._lamps(mesh, slices, step) if self.light.lamp_scale else None,
-        )
+        centre = np.array(self.ego.at(step)[:2])
+        present = self._stage.present(step, centre)
+        contact = contact_shadows([self.actors[index] for index in present], step, centre)
+        placed = self._stage.place(step, present)
+        return Geometry(step, placed, contact, centre - self._offset[:2], partial(self._lamps, step))
 
     def local_from_ego(self, world_from_ego: np.ndarray) -> np.ndarray:
         """A pose (4, 4) of the ego in the geometry's axes."""
         return make_transform(world_from_ego[:3, :3], world_from_ego[:3, 3] - self._offset)
 
-    def _lamps(self, mesh: Mesh, slices: dict[int, slice], step: float) -> Lamps:
+    def _lamps(self, step: float, placed: Placed) -> Lamps | None:
+        if not self.light.lamp_scale:
+            return None
         ox, oy, _ = self._offset
-        poses = {index: self.actors[index].motion.at(step) for index in slices}
-        there = [(self.actors[i], slices[i], (x - ox, y - oy, yaw)) for i, (x, y, yaw) in poses.items()]
+        poses = {index: self.actors[index].motion.at(step) for index in placed.slices}
+        there = [(self.actors[i], placed.slices[i], (x - ox, y - oy, yaw)) for i, (x, y, yaw) in poses.items()]
         ego = self.local_from_ego(self.world_from_ego(step))
         street = self.scenery.lamps - self._offset
-        return light_up(mesh, there, street, self.light, ego)
+        return light_up(placed.mesh, there, street, self.light, ego)
 
     @cached_property
-    def _static(self) -> Mesh:
+    def _stage(self) -> Stage:
         plane = quads(
             np.array([[(-FAR, -FAR, 0), (FAR, -FAR, 0), (FAR, FAR, 0), (-FAR, FAR, 0)]]),
             (0.2, 0.2, 0.2),
             Material.GROUND,
         )
         scenery = self.scenery.mesh
-        shifted = scenery.vertices.astype(np.float64) - self._offset
-        return join([plane, *self._lit_lamp_heads(), replace(scenery, vertices=shifted.astype(np.float32))])
+        shifted = replace(scenery, vertices=(scenery.vertices.astype(np.float64) - self._offset).astype(np.float32))
+        return Stage(join([plane, *self._lit_lamp_heads(), shifted]), self.actors, self._offset)
 
     def _lit_lamp_heads(self) -> list[Mesh]:
         """The light of the street lamps, while they are lit."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -79,6 +79,11 @@ class Motion:
 
     xy: np.ndarray
     yaw: np.ndarray
+
+    @cached_property
+    def still(self) -> bool:
+        """Whether it never moves."""
+        return bool((self.xy == self.xy[0]).all() and (self.yaw == self.yaw[0]).all())
 
     def at(self, step: float) -> tuple[float, float, float]:
         """x, y, yaw at a time step, or between two."""

@@ -8,8 +8,10 @@ from kd_perception.geometry.boxes import Boxes
 from kd_perception.geometry.transforms import apply, invert
 from kd_synthetic.dataset.annotate import VISIBILITY_EDGES, Annotation, annotate
 from kd_synthetic.rendering.camera import CameraRenderer, Exposure
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.lidar import points_in_world, scan
-from kd_synthetic.rendering.world import Geometry, Tracer, World, build_world
+from kd_synthetic.rendering.tracer import TreeTracer
+from kd_synthetic.rendering.world import World, build_world
 
 Keyframe = tuple[World, Geometry, list[CameraRenderer], list[Exposure], np.ndarray, list[Annotation]]
 STEP = 5
@@ -80,7 +82,7 @@ def test_visibility_is_that_of_all_pixels(any_keyframe: Keyframe) -> None:
     world, geometry, renderers, frames, _, annotations = any_keyframe
     pose, checked = world.world_from_ego(STEP), 0
     for annotation in sorted(annotations, key=lambda a: -a.pixels)[:25]:
-        tracer = Tracer(geometry.mesh.vertices[geometry.slices[annotation.actor]])
+        tracer = TreeTracer(geometry.mesh.vertices[geometry.slices[annotation.actor]])
         alone = sum(int((tracer.blocked(*renderer.rays(pose)) & ~renderer.blind).sum()) for renderer in renderers)
         share = sum(int((frame.owner == annotation.actor).sum()) for frame in frames) / alone
         assert share <= 1.0

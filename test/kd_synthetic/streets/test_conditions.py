@@ -10,10 +10,11 @@ from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 from kd_synthetic.rendering.camera import CameraRenderer
+from kd_synthetic.rendering.geometry import Geometry
 from kd_synthetic.rendering.lamp_light import lamp_light
 from kd_synthetic.rendering.lamps import HEAD, STREET, TAIL, drives
 from kd_synthetic.rendering.lidar import scan
-from kd_synthetic.rendering.world import Geometry, World, build_world
+from kd_synthetic.rendering.world import World, build_world
 from kd_synthetic.streets.cities import CITY_A, CITY_B
 from kd_synthetic.streets.conditions import Conditions
 from kd_synthetic.streets.population import populate
