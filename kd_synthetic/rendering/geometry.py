@@ -64,7 +64,7 @@ class Geometry:
         return self.light_up(self.placed)
 
 
-class Stage:
+class Placement:
     """Places actors among the scenery, in the geometry's axes: the world's, shifted by `offset` (3,)."""
 
     def __init__(self, scenery: Mesh, actors: Sequence[Actor], offset: np.ndarray) -> None:

@@ -40,19 +40,18 @@ class Shader:
     def shade(self, geometry: Geometry, hits: Hits) -> Shaded:
         """Light along the rays of `hits`, towards their origins."""
         light, directions = self.world.light, hits.directions
-        radiance = np.empty((len(directions), 3), np.float32)
+        radiance = np.zeros((len(directions), 3), np.float32)
         hit = hits.triangle >= 0
-        sky = np.flatnonzero(~hit)
-        radiance[sky] = light.sky_colour(directions[sky])
         material = np.where(hit, geometry.mesh.material[hits.triangle], 255)
-        points = hits.origins + np.where(hit, hits.distance, 0.0)[:, None] * directions
         ground = np.flatnonzero(material == Material.GROUND)
-        radiance[ground] = self._shade_ground(geometry, points[ground], hits.distance[ground], directions[ground])
+        radiance[ground] = self._shade_ground(geometry, hits.points(ground), hits.distance[ground], directions[ground])
         solid = np.flatnonzero(hit & (material != Material.GROUND))
         radiance[solid] = self._shade_solid(geometry, _SolidHits.of(geometry.mesh, hits, solid))
-        covered = np.flatnonzero(hit)
-        clear = np.exp(-hits.distance[covered] / light.haze_length)[:, None]
-        radiance[covered] = radiance[covered] * clear + light.haze * (1 - clear)
+        clear = np.exp(-hits.distance / light.haze_length)
+        for channel in range(3):  # numpy is slow where the last axis is short
+            radiance[:, channel] = radiance[:, channel] * clear + light.haze[channel] * (1 - clear)
+        sky = np.flatnonzero(~hit)
+        radiance[sky] = light.sky_colour(directions[sky])
         return Shaded(radiance, material)
 
     def _shade_ground(
@@ -85,7 +84,10 @@ class Shader:
         lit[sunny] = towards[sunny] * clear
         up = 0.5 + 0.5 * normal[:, 2]
         low = 0.62 + 0.38 * np.clip(hits.points[:, 2] / 0.9, 0, 1)
-        diffuse = lit[:, None] * light.sun + (light.sky * up[:, None] + light.bounce * (1 - up)[:, None]) * low[:, None]
+        diffuse = np.empty((3, len(up)), np.float32).T
+        for channel in range(3):
+            sky = light.sky[channel] * up + light.bounce[channel] * (1 - up)
+            diffuse[:, channel] = lit * light.sun[channel] + sky * low
         if geometry.lamps is not None:
             lamp = lamp_light(geometry.lamps, geometry.tracer, hits.points, normal)
             lamp[material == Material.RETRO] *= 4.0  # sends headlamps' light back where it came from
@@ -183,7 +185,11 @@ class _SolidHits:
 
 def _between(corners: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Values (N, C) inside triangles from those at their corners (N, 3, C), by barycentric u and v (N, 1)."""
-    return corners[:, 0] * (1 - u - v) + corners[:, 1] * u + corners[:, 2] * v
+    (u,), (v,) = u.T, v.T
+    out = np.empty((corners.shape[2], len(corners)), corners.dtype)
+    for channel, row in enumerate(out):
+        row[:] = corners[:, 0, channel] * (1 - u - v) + corners[:, 1, channel] * u + corners[:, 2, channel] * v
+    return out.T
 
 
 def _sunlit(geometry: Geometry, light: Lighting, points: np.ndarray) -> np.ndarray:
@@ -246,6 +252,12 @@ def _reflections(
     fresnel = gloss + (1 - gloss) * (1 - facing) ** 5 * 0.8
     sky = light.sky_colour(mirrored)
     street = light.bounce * 0.9
-    above = np.clip((mirrored[:, 2] - 0.02) / 0.18, 0, 1)[:, None]
-    glint = np.clip(mirrored @ light.to_sun, 0, 1) ** 350 * lit * 10.0
-    return fresnel[:, None] * (sky * above + street * (1 - above)) + (glint * fresnel)[:, None] * light.sun
+    above = np.clip((mirrored[:, 2] - 0.02) / 0.18, 0, 1)
+    glint, towards = np.zeros_like(facing), mirrored @ light.to_sun
+    sunny = np.flatnonzero(lit & (towards > 0))
+    glint[sunny] = np.minimum(towards[sunny], 1) ** 350 * 10.0
+    result = np.empty_like(sky)
+    for channel in range(3):
+        around = sky[:, channel] * above + street[channel] * (1 - above)
+        result[:, channel] = fresnel * around + glint * fresnel * light.sun[channel]
+    return result

@@ -24,7 +24,10 @@ class Hits:
 
     def points(self, index: np.ndarray) -> np.ndarray:
         """Where the rays `index` (M,), which meet something, end (M, 3)."""
-        return self.origins[index] + self.distance[index, None] * self.directions[index]
+        distance, out = self.distance[index], np.empty((3, len(index)), self.directions.dtype)
+        for axis, row in enumerate(out):  # numpy is slow where the last axis is short
+            row[:] = self.origins[index, axis] + distance * self.directions[index, axis]
+        return out.T
 
 
 class Tracer(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from kd_perception.geometry.transforms import make_transform
 from kd_synthetic.assets.buildings import facade_atlas
 from kd_synthetic.assets.mesh import Material, Mesh, box, join, quads
-from kd_synthetic.rendering.geometry import Geometry, Placed, Stage, contact_shadows
+from kd_synthetic.rendering.geometry import Geometry, Placed, Placement, contact_shadows
 from kd_synthetic.rendering.hours import build_light
 from kd_synthetic.rendering.lamps import STREET_LAYER, Lamps, light_up
 from kd_synthetic.rendering.light import Lighting
@@ -64,9 +64,9 @@ class World:
     def geometry(self, step: float) -> Geometry:
         """All triangles at a time step, in axes shifted by `to_local`."""
         centre = np.array(self.ego.at(step)[:2])
-        present = self._stage.present(step, centre)
+        present = self._placement.present(step, centre)
         contact = contact_shadows([self.actors[index] for index in present], step, centre)
-        placed = self._stage.place(step, present)
+        placed = self._placement.place(step, present)
         return Geometry(step, placed, contact, centre - self._offset[:2], partial(self._lamps, step))
 
     def local_from_ego(self, world_from_ego: np.ndarray) -> np.ndarray:
@@ -84,7 +84,7 @@ class World:
         return light_up(placed.mesh, there, street, self.light, ego)
 
     @cached_property
-    def _stage(self) -> Stage:
+    def _placement(self) -> Placement:
         plane = quads(
             np.array([[(-FAR, -FAR, 0), (FAR, -FAR, 0), (FAR, FAR, 0), (-FAR, FAR, 0)]]),
             (0.2, 0.2, 0.2),
@@ -92,7 +92,7 @@ class World:
         )
         scenery = self.scenery.mesh
         shifted = replace(scenery, vertices=(scenery.vertices.astype(np.float64) - self._offset).astype(np.float32))
-        return Stage(join([plane, *self._lit_lamp_heads(), shifted]), self.actors, self._offset)
+        return Placement(join([plane, *self._lit_lamp_heads(), shifted]), self.actors, self._offset)
 
     def _lit_lamp_heads(self) -> list[Mesh]:
         """The light of the street lamps, while they are lit."""

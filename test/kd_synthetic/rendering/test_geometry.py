@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kd_synthetic.assets.mesh import Mesh, box
-from kd_synthetic.rendering.geometry import ACTOR_REACH, Stage, contact_shadows
+from kd_synthetic.rendering.geometry import ACTOR_REACH, Placement, contact_shadows
 from kd_synthetic.streets.actors import Actor, Motion, still
 
 WALL = box((0, 12, 2), (6, 1, 4), (0.5, 0.5, 0.5))
@@ -32,11 +32,11 @@ def actors() -> tuple[Actor, ...]:
 
 
 def test_actors_are_where_they_are_at_each_step(actors: tuple[Actor, ...]) -> None:
-    stage = Stage(WALL, actors, OFFSET)
+    placement = Placement(WALL, actors, OFFSET)
     for step in (1, 3, 4.5):
-        present = stage.present(step, np.array((100.0, 50.0)))
+        present = placement.present(step, np.array((100.0, 50.0)))
         assert present == [0, 1, 2]  # the last one is beyond ACTOR_REACH
-        placed = stage.place(step, present)
+        placed = placement.place(step, present)
         assert list(placed.slices) == [0, 1, 2] and (placed.owner[: len(WALL)] == -1).all()
         assert middle(placed.mesh, placed.slices[0]) == [2.0 * step, 0.0, 0.5]
         assert middle(placed.mesh, placed.slices[1]) == [3.0, 7.0, 0.5]
@@ -48,13 +48,13 @@ def test_actors_are_where_they_are_at_each_step(actors: tuple[Actor, ...]) -> No
 
 
 def test_who_stands_is_placed_again_only_when_others_stand_there(actors: tuple[Actor, ...]) -> None:
-    stage = Stage(WALL, actors, OFFSET)
+    placement = Placement(WALL, actors, OFFSET)
     here, away = np.array((100.0, 50.0)), np.array((103.0 + ACTOR_REACH + 1.0, 50.0))
-    first = stage.place(0, [1, 2])
-    assert stage.place(5, [1, 2]) is first  # nobody moves: nothing to add
-    assert stage.present(0, away) == []
-    assert len(stage.place(0, []).mesh) == len(WALL)
-    again = stage.place(0, stage.present(0, here))
+    first = placement.place(0, [1, 2])
+    assert placement.place(5, [1, 2]) is first  # nobody moves: nothing to add
+    assert placement.present(0, away) == []
+    assert len(placement.place(0, []).mesh) == len(WALL)
+    again = placement.place(0, placement.present(0, here))
     assert list(again.slices) == [0, 1, 2] and again.slices[1].start < again.slices[0].start
 
 
