@@ -23,7 +23,10 @@ class Sensitivity:
 
 
 def agreement(network: GraphNetwork, frames: Sequence[RecordedFrame], quantised: Quantised | None) -> float:
-    """1 where heatmaps are FP32's, 0 where they share nothing (Bray-Curtis), over cells where either sees something."""
+    """1 where heatmaps are FP32's, 0 where they share nothing (Bray-Curtis), over cells where either sees something.
+
+    0 too if the network answers values that are no numbers: training may have lost itself.
+    """
     shared = total = 0.0
     with torch.inference_mode():
         for frame in frames:
@@ -34,6 +37,8 @@ def agreement(network: GraphNetwork, frames: Sequence[RecordedFrame], quantised:
                 with rounded(network, quantised):
                     got = network(inputs)
             left, right = got[HEATMAP_OUTPUT].numpy(), frame.outputs[HEATMAP_OUTPUT].astype(np.float32)
+            if not np.isfinite(left).all():
+                return 0.0
             cells = np.maximum(left, right) >= SEEN
             shared += float(np.minimum(left, right)[cells].sum())
             total += float((left + right)[cells].sum())

@@ -14,7 +14,7 @@ from rich.table import Table
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import DataError
 from kd_perception.student.spec import Student, load_student
-from kd_training.quantise.frames import CalibrationSource
+from kd_training.quantise.frames import FEWEST, CalibrationSource
 from kd_training.quantise.half import halve
 from kd_training.quantise.quantising import Quantising, QuantisingPlan, Show, quantise
 from kd_training.quantise.ranges import Method
@@ -34,7 +34,7 @@ def quantise_command(
     ] = None,
     version: Annotated[str, typer.Option(help="Name of the data set's tables folder.")] = SYNTHETIC_VERSION,
     bag: Annotated[Path | None, typer.Option(help="A recording of the robot, instead of a data set.")] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to use at most.")] = FRAMES,
+    frames: Annotated[int, typer.Option(min=FEWEST, help="Frames to use at most.")] = FRAMES,
     steps: Annotated[
         int, typer.Option(min=0, help="Steps of quantisation-aware training, one frame each; 0: calibration alone.")
     ] = STEPS,

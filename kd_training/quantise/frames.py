@@ -55,8 +55,9 @@ class Recorder:
         return outputs
 
 
-def _kept(array: np.ndarray) -> np.ndarray:
+def _kept(array: Tensor) -> np.ndarray:
     """A constant of the rig as it is, of everything else a copy, of large float arrays a smaller one."""
+    array = array if isinstance(array, np.ndarray) else array.numpy()  # held by a GPU
     if not array.flags.writeable:
         return array
     return array.astype(np.float16) if array.dtype == np.float32 and array.ndim > 1 else array.copy()
@@ -156,17 +157,33 @@ def check_frames(frames: Sequence[RecordedFrame], name: str) -> None:
         raise DataError(
             f"{name} gave {len(frames)} frames with an image, but ranges need at least {FEWEST}; give more data"
         )
-    if max(float(frame.inputs[IMAGES_INPUT].std()) for frame in frames) < PLAIN:
+    if max(_contrast(frame.inputs[IMAGES_INPUT]) for frame in frames) < PLAIN:
         raise DataError(f"all {len(frames)} frames of {name} are of one colour; calibrate with real images")
+    different = len({frame.inputs[IMAGES_INPUT].tobytes() for frame in frames})
+    if different < FEWEST:
+        raise DataError(
+            f"the {len(frames)} frames of {name} hold {different} different ones, but ranges need at least {FEWEST}: "
+            "cameras are frozen, or the robot's world is; calibrate with a drive"
+        )
     memories = [float(frame.inputs[MEMORY_VALID][0]) for frame in frames if MEMORY_VALID in frame.inputs]
     if memories and np.mean(memories) < REMEMBERED:
         raise DataError(
             f"{100 * np.mean(memories):.0f} % of the {len(frames)} frames of {name} have a memory, which this student "
             "uses: give sequences with poses, without jumps, and more frames"
         )
-    seen = np.mean([float(frame.outputs[HEATMAP_OUTPUT].max()) >= SEEN for frame in frames])
+    seen = np.mean([sees_something(frame) for frame in frames])
     if seen < RECOGNISED:
         raise DataError(
             f"the student recognises something in {100 * seen:.0f} % of the {len(frames)} frames of {name}: they are "
             "foreign to it (other lenses, mounting or scenes?); calibrate with what it was trained for"
         )
+
+
+def sees_something(frame: RecordedFrame) -> bool:
+    """Whether the FP32 file shows an object in it."""
+    return float(frame.outputs[HEATMAP_OUTPUT].max()) >= SEEN
+
+
+def _contrast(images: np.ndarray) -> float:
+    """The greatest standard deviation of a colour within one image of a frame (cameras, height, width, 3)."""
+    return float(images.std(axis=(1, 2)).max())

@@ -23,11 +23,15 @@ class OnnxGraph:
 
     @staticmethod
     def of(model: onnx.ModelProto) -> "OnnxGraph":
-        """The graph of a model; nodes that only hold a constant become constants."""
+        """The graph of a model; nodes that only hold or name a constant become constants."""
         graph = OnnxGraph(model, [], {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer})
         for node in model.graph.node:
             if node.op_type == "Constant":
                 graph.constants[node.output[0]] = numpy_helper.to_array(attributes(node)["value"])
+            elif (
+                node.op_type == "Identity" and node.input[0] in graph.constants and node.output[0] not in graph.outputs
+            ):
+                graph.constants[node.output[0]] = graph.constants[node.input[0]]  # exporters share equal constants so
             else:
                 graph.nodes.append(node)
         return graph

@@ -25,6 +25,11 @@ def _fold_norm(graph: OnnxGraph, norm: NodeProto) -> None:
     foldable = [part is not None and part.op_type == "Conv" and part.input[1] in graph.constants for part in parts]
     if not all(foldable) or before.op_type not in ("Conv", "Add"):
         return
+    if len({id(part) for part in parts}) < len(parts):
+        return  # a convolution added to itself would be scaled twice
+    read = [*norm.input[1:], *(name for part in parts for name in part.input[2:])]
+    if any(name not in graph.constants for name in read):
+        return
     if before.op_type == "Add" and any(graph.only_reader(part.output[0], ["Add"]) is None for part in parts):
         return
     gamma, beta, mean, variance = (graph.constants[name] for name in norm.input[1:])
@@ -33,7 +38,7 @@ def _fold_norm(graph: OnnxGraph, norm: NodeProto) -> None:
         weight = graph.constants[part.input[1]]
         bias = graph.constants[part.input[2]] if len(part.input) > 2 else np.zeros(len(weight), np.float32)
         names = [f"{part.name}/folded_weight", f"{part.name}/folded_bias"]
-        graph.constants[names[0]] = weight * scale[:, None, None, None].astype(np.float32)
+        graph.constants[names[0]] = weight * scale.reshape(-1, *[1] * (weight.ndim - 1)).astype(np.float32)
         graph.constants[names[1]] = (bias * scale + (0.0 if index else beta - mean * scale)).astype(np.float32)
         part.input[:] = [part.input[0], *names]
     graph.nodes.remove(norm)
@@ -47,8 +52,11 @@ def _merge_parallel(graph: OnnxGraph) -> None:
     for node in graph.convolutions:
         after = graph.only_reader(node.output[0], ["Relu"])
         settings = attributes(node)
-        if after is not None and settings["group"] == 1 and len(node.input) == 3:
-            key = (node.input[0], tuple((name, str(value)) for name, value in sorted(settings.items())))
+        if after is None or settings.get("group", 1) != 1 or len(node.input) != 3:
+            continue
+        if node.input[2] in graph.constants:
+            kernel = graph.constants[node.input[1]].shape[1:]
+            key = (node.input[0], kernel, tuple((name, str(value)) for name, value in sorted(settings.items())))
             groups[key].append((node, after))
     for members in groups.values():
         if len(members) > 1:

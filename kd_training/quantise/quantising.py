@@ -1,7 +1,8 @@
-"""From a FP32 student file to one in int8: record, calibrate, find sensitive layers, train, write, check."""
+"""From a FP32 student file to one in int8: record, calibrate, find sensitive layers, train, write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kd_perception.student.spec import METADATA_KEY, Student
 from kd_training.checkpoints.onnx_files import add_metadata
 from kd_training.quantise.agreement import Sensitivity, agreement, sensitivities
 from kd_training.quantise.equalise import equalise
-from kd_training.quantise.frames import CalibrationSource, RecordedFrame
+from kd_training.quantise.frames import CalibrationSource, RecordedFrame, sees_something
 from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.macs import convolution_macs
 from kd_training.quantise.prepare import prepare
@@ -26,6 +27,7 @@ from kd_training.quantise.train import TrainingPlan, train
 LEAST_SHARE = 0.9  # of the convolution MACs that must be int8
 JUDGED, ALONE = 6, 2  # frames on which agreement is judged: of the whole, and of each layer alone
 CALIBRATED = 24  # frames of which ranges are taken
+FAITHFUL = 0.98  # agreement with the file, in FP32, below which this code computes something else than its engine
 TOO_MUCH = 0.01  # drop of agreement by one layer alone from which it is proposed to stay FP32
 
 Show = Callable[[str], Callable[[int, int], None]]  # adds a progress bar: what is called with (done, total)
@@ -68,12 +70,14 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     frames = source.record(student, show(f"{student.spec.name}, recording"))
     graph = OnnxGraph.of(onnx.load(str(student.path)))
     prepare(graph)
-    network, ranges = calibrated(graph, some_of(frames, CALIBRATED), show)
+    chosen = some_of(frames, CALIBRATED)
+    network, ranges = calibrated(graph, chosen, show)
     scales, macs = ranges.scales(plan.method), convolution_macs(graph, ranges.shapes)
-    judged = some_of(frames, JUDGED)
+    judged = some_of([frame for frame in frames if sees_something(frame)], JUDGED)
+    agreements = {"fp32": faithful(student, agreement(network, judged, None))}
 
-    def of_layers(layers: Sequence[str]) -> Quantised:
-        return Quantised(frozenset(layers), {name: scales[name] for name in rounded_tensors(graph, layers)})
+    def of_layers(layers: Collection[str]) -> Quantised:
+        return rounded_layers(graph, layers, scales)
 
     found: list[Sensitivity] = []
     if plan.sensitive:
@@ -83,10 +87,10 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
         )
     kept = layers_kept(macs, found, (*last_convolutions(graph), *plan.keep))
     quantised = of_layers([layer for layer in macs if layer not in kept])
-    agreements = {"fp32": agreement(network, judged, None), "calibrated": agreement(network, judged, quantised)}
+    agreements["calibrated"] = agreement(network, judged, quantised)
     if plan.training.steps:
         bar, steps = show("training"), plan.training.steps
-        learnt = [frame for frame in frames if not any(frame is other for other in judged)] or list(frames)
+        learnt = [frame for frame in frames if not any(frame is other for other in judged)]
         train(network, learnt, quantised, plan.training, spec=student.spec, progress=lambda done, _: bar(done, steps))
         agreements["trained"] = agreement(network, judged, quantised)
         if agreements["trained"] > agreements["calibrated"]:
@@ -94,9 +98,24 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
     insert(graph, quantised)
     share = sum(macs[layer] for layer in quantised.layers) / sum(macs.values())
     result = Quantising(agreements, tuple(found), kept, share, macs)
-    facts = origin(source, frames, plan, trained=result.trained)
+    facts = origin(f"{counted(chosen, frames)} of {source.name}", plan, trained=result.trained)
     write(student, graph, out, {**facts, "int8": f"{100 * share:.1f} % of the convolution MACs"})
     return result
+
+
+def faithful(student: Student, agreed: float) -> float:
+    """The agreement of the prepared graph in FP32 with the file on its engine; raises StudentError if they differ."""
+    if agreed < FAITHFUL:
+        raise StudentError(
+            f"{student.path}: its graph in PyTorch agrees with the file to {100 * agreed:.1f} % only, before anything "
+            "is rounded: it holds an operator that quantising reads otherwise; quantise a file of kd export"
+        )
+    return agreed
+
+
+def rounded_layers(graph: OnnxGraph, layers: Collection[str], scales: Mapping[str, float]) -> Quantised:
+    """These layers in int8, with what they read."""
+    return Quantised(frozenset(layers), {name: scales[name] for name in rounded_tensors(graph, layers)})
 
 
 def some_of(frames: Sequence[RecordedFrame], count: int) -> list[RecordedFrame]:
@@ -128,7 +147,8 @@ def layers_kept(macs: dict[str, int], found: Sequence[Sensitivity], wanted: Sequ
     """
     unknown = next((name for name in wanted if name not in macs), "")
     if unknown:
-        raise StudentError(f"no convolution is called '{unknown}'; the table of layers names them")
+        near = ", ".join(get_close_matches(unknown, macs, 3, 0.0))
+        raise StudentError(f"no convolution is called '{unknown}'; the nearest names are {near}")
     total, kept = sum(macs.values()), list(dict.fromkeys(wanted))
     left = total - sum(macs[name] for name in kept)
     if left < LEAST_SHARE * total:
@@ -140,13 +160,17 @@ def layers_kept(macs: dict[str, int], found: Sequence[Sensitivity], wanted: Sequ
     return tuple(kept)
 
 
-def origin(
-    source: CalibrationSource, frames: Sequence[RecordedFrame], plan: QuantisingPlan, *, trained: bool
-) -> dict[str, str]:
-    """What the file states of how it became int8."""
-    cameras = "-".join(str(count) for count in sorted({frame.cameras for frame in frames}))
+def counted(chosen: Sequence[RecordedFrame], frames: Sequence[RecordedFrame]) -> str:
+    """How many frames gave the ranges, of how many that were recorded."""
+    cameras = "-".join(str(count) for count in sorted({frame.cameras for frame in chosen}))
+    count = f"{len(chosen)}" if len(chosen) == len(frames) else f"{len(chosen)} of {len(frames)}"
+    return f"{count} frames of {cameras} cameras"
+
+
+def origin(frames: str, plan: QuantisingPlan, *, trained: bool) -> dict[str, str]:
+    """What the file states of how it became int8; `frames`: which."""
     method = f"percentile {PERCENTILE:g}" if plan.method == Method.percentile else plan.method.value
-    facts = {"calibration": f"{len(frames)} frames of {cameras} cameras of {source.name}, {method}"}
+    facts = {"calibration": f"{frames}, {method}"}
     if trained:
         steps = plan.training
         facts["quantisation-aware training"] = (

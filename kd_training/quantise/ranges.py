@@ -35,7 +35,7 @@ def tensors_of(values: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
 
 
 class Ranges:
-    """Histograms of tensors, (BINS,) each, and per channel the greatest absolute value of those of convolutions.
+    """Histograms of values that are not 0, (BINS,) each, and per channel the greatest absolute value of every map.
 
     Two passes over the frames: the greatest values first, then the histograms.
     """
@@ -44,7 +44,7 @@ class Ranges:
         self._network, self._names = network, set(names)
         self.greatest: dict[str, float] = dict.fromkeys(names, 0.0)
         self.per_channel: dict[str, Tensor] = {}
-        self.counts = {name: torch.zeros(BINS) for name in names}
+        self.counts = {name: torch.zeros(BINS, dtype=torch.float64) for name in names}
         self.shapes: dict[str, tuple[int, ...]] = {}
 
     def find_greatest(self, frames: Sequence[RecordedFrame], progress: Callable[[int], None]) -> None:
@@ -79,6 +79,7 @@ class Ranges:
     def _count(self, name: str, value: Tensor) -> Tensor:
         if name in self._names and self.greatest[name] > 0:
             self.counts[name] += torch.histc(value.abs(), BINS, 0.0, self.greatest[name])
+            self.counts[name][0] -= (value == 0).sum()  # behind ReLU often most of them; 0 is exact in int8
         return value
 
     def scales(self, method: Method) -> dict[str, float]:
@@ -86,7 +87,7 @@ class Ranges:
         limit = {Method.percentile: percentile_bin, Method.entropy: entropy_bin}[method]
         found = {}
         for name, greatest in self.greatest.items():
-            share = limit(self.counts[name].numpy().astype(np.float64)) / BINS if greatest > 0 else 1.0
+            share = limit(self.counts[name].numpy()) / BINS if greatest > 0 else 1.0
             found[name] = (greatest or 1.0) * share / (LEVELS - 1)
         return found
 
@@ -97,17 +98,12 @@ def unchanged(name: str, value: Tensor) -> Tensor:
 
 
 def percentile_bin(counts: np.ndarray) -> int:
-    """How many bins from 0 hold PERCENTILE of the values above 0 (those at 0 have no range); at least 1."""
-    inside = counts.copy()
-    inside[0] = 0
-    total = inside.sum()
-    return int(np.searchsorted(np.cumsum(inside), PERCENTILE / 100 * total) + 1) if total else 1
+    """How many bins from 0 hold PERCENTILE of the values; at least 1."""
+    return int(np.searchsorted(np.cumsum(counts), PERCENTILE / 100 * counts.sum()) + 1) if counts.any() else 1
 
 
 def entropy_bin(counts: np.ndarray) -> int:
     """How many bins from 0 int8 should cover (Migacz, GTC 2017): least divergence of the rounded histogram."""
-    counts = counts.copy()
-    counts[0] = 0  # exact zeros, behind ReLU often most values, are exact in int8, too
     best, least = len(counts), np.inf
     for width in range(LEVELS, len(counts) + 1, 16):
         wanted = counts[:width].copy()

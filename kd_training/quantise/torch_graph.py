@@ -5,6 +5,7 @@ any origin can be quantised.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from kd_perception.errors import StudentError
 from kd_training.quantise.graph import OnnxGraph, attributes
 
 Change = Callable[[str, Tensor], Tensor]
+NO_PADS = (0, 0, 0, 0)  # before rows, before columns, behind rows, behind columns
 TYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64}
 
 
@@ -49,16 +51,18 @@ class GraphNetwork(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The file's inputs by name -> its outputs by name."""
-        values = {**self.constants, **self.learnt}
+        values, answered = {**self.constants, **self.learnt}, {}
         values |= {name: self.on_tensor(name, value) for name, value in inputs.items()}
         for index, node in enumerate(self.nodes):
             read = [values[name] if name else None for name in node.input]
             made = self._convolve(node, read) if node.op_type == "Conv" else OPERATORS[node.op_type](node, read)
             for name, value in zip(node.output, made if isinstance(made, list | tuple) else [made], strict=True):
                 values[name] = self.on_tensor(name, value)
+                if name in self.outputs:
+                    answered[name] = value  # what reads it may read it rounded, the file's caller does not
             for name in self._finished.get(index, ()):
                 values.pop(name, None)
-        return {name: values[name] for name in self.outputs}
+        return {name: answered[name] for name in self.outputs}
 
     def into(self, graph: OnnxGraph) -> None:
         """Write the parameters back into the graph that this was made of."""
@@ -66,11 +70,29 @@ class GraphNetwork(nn.Module):
 
     def _convolve(self, node: NodeProto, read: Sequence[Tensor]) -> Tensor:
         settings = attributes(node)
-        rows, columns = settings["pads"][:2]
+        value, pads = _padded(read[0], settings.get("pads", NO_PADS), 0.0)
         bias = read[2] if len(read) > 2 else None
         weight = self.on_weight(node.name, read[1])
-        stride, dilation, group = settings["strides"], settings["dilations"], settings["group"]
-        return functional.conv2d(read[0], weight, bias, stride, (rows, columns), dilation, group)
+        stride, dilation = settings.get("strides", (1, 1)), settings.get("dilations", (1, 1))
+        return functional.conv2d(value, weight, bias, stride, pads, dilation, settings.get("group", 1))
+
+
+def _padded(value: Tensor, pads: Sequence[int], fill: float) -> tuple[Tensor, tuple[int, int]]:
+    """A map and the pads (rows, columns) that are left to do: PyTorch itself pads both sides alike."""
+    top, left, bottom, right = pads
+    if (top, left) == (bottom, right):
+        return value, (top, left)
+    return functional.pad(value, (left, right, top, bottom), value=fill), (0, 0)
+
+
+def _convolve_transposed(node: NodeProto, read: Sequence[Any]) -> Tensor:
+    settings = attributes(node)
+    rows, columns = settings.get("pads", NO_PADS)[:2]
+    return functional.conv_transpose2d(
+        *read, stride=settings.get("strides", (1, 1)), padding=(rows, columns),
+        output_padding=settings.get("output_padding", (0, 0)), groups=settings.get("group", 1),
+        dilation=settings.get("dilations", (1, 1)),
+    )  # fmt: skip
 
 
 def _numbers(value: Tensor | None) -> list[int]:
@@ -131,12 +153,12 @@ def _clip(node: NodeProto, read: Sequence[Any]) -> Tensor:
 
 
 def _reduced(function: Callable) -> Callable:
-    def reduce(node: NodeProto, read: Sequence[Any]) -> Tensor:
+    def over_axes(node: NodeProto, read: Sequence[Any]) -> Tensor:
         settings = attributes(node)
         axes = _numbers(read[1]) if len(read) > 1 else list(settings["axes"])
         return function(read[0], dim=axes, keepdim=bool(settings.get("keepdims", 1)))
 
-    return reduce
+    return over_axes
 
 
 def _softmax(node: NodeProto, read: Sequence[Any]) -> Tensor:
@@ -145,7 +167,10 @@ def _softmax(node: NodeProto, read: Sequence[Any]) -> Tensor:
 
 def _max_pool(node: NodeProto, read: Sequence[Any]) -> Tensor:
     settings = attributes(node)
-    return functional.max_pool2d(read[0], settings["kernel_shape"], settings["strides"], settings["pads"][:2])
+    value, pads = _padded(read[0], settings.get("pads", NO_PADS), -torch.inf)
+    stride, dilation = settings.get("strides", (1, 1)), settings.get("dilations", (1, 1))
+    whole = bool(settings.get("ceil_mode", 0))
+    return functional.max_pool2d(value, settings["kernel_shape"], stride, pads, dilation, ceil_mode=whole)
 
 
 def _average_pool(node: NodeProto, read: Sequence[Any]) -> Tensor:
@@ -165,8 +190,11 @@ def _layer_norm(node: NodeProto, read: Sequence[Any]) -> Tensor:
 
 def _gemm(node: NodeProto, read: Sequence[Any]) -> Tensor:
     settings = attributes(node)
-    weight = read[1].T if settings.get("transB", 0) else read[1]
-    return read[0] @ weight + (read[2] if len(read) > 2 else 0.0)
+    left, right = (
+        value.T if settings.get(name, 0) else value for value, name in zip(read, ("transA", "transB"), strict=False)
+    )
+    product = settings.get("alpha", 1.0) * (left @ right)
+    return product + settings.get("beta", 1.0) * read[2] if len(read) > 2 else product
 
 
 def _split(node: NodeProto, read: Sequence[Any]) -> tuple[Tensor, ...]:
@@ -192,6 +220,7 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Clip": _clip,
     "Concat": lambda node, read: torch.cat(list(read), dim=attributes(node)["axis"]),
     "ConstantOfShape": _constant_of_shape,
+    "ConvTranspose": _convolve_transposed,
     "Div": lambda _, read: (
         read[0] / read[1] if read[0].is_floating_point() else torch.div(read[0], read[1], rounding_mode="trunc")
     ),
@@ -211,9 +240,9 @@ OPERATORS: dict[str, Callable[[NodeProto, Sequence[Any]], Any]] = {
     "Less": lambda _, read: read[0] < read[1],
     "Log": lambda _, read: read[0].log(),
     "MatMul": lambda _, read: read[0] @ read[1],
-    "Max": lambda _, read: torch.maximum(read[0], read[1]),
+    "Max": lambda _, read: reduce(torch.maximum, read),
     "MaxPool": _max_pool,
-    "Min": lambda _, read: torch.minimum(read[0], read[1]),
+    "Min": lambda _, read: reduce(torch.minimum, read),
     "Mul": lambda _, read: read[0] * read[1],
     "Neg": lambda _, read: -read[0],
     "Pow": lambda _, read: read[0] ** read[1],

@@ -23,7 +23,15 @@ from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.half import halve
 from kd_training.quantise.prepare import prepare
 from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors
-from kd_training.quantise.quantising import LEAST_SHARE, QuantisingPlan, layers_kept, quantise, some_of
+from kd_training.quantise.quantising import (
+    LEAST_SHARE,
+    QuantisingPlan,
+    counted,
+    faithful,
+    layers_kept,
+    quantise,
+    some_of,
+)
 from kd_training.quantise.ranges import BINS, Method, Ranges, entropy_bin, percentile_bin, tensors_of
 from kd_training.quantise.torch_graph import GraphNetwork
 from kd_training.quantise.train import TrainingPlan
@@ -187,6 +195,12 @@ def test_frames_that_say_nothing_are_refused(small):
     plain = [replace(frame, inputs={**frame.inputs, "images": np.full((2, 4, 4, 3), 7, np.uint8)}) for frame in frames]
     with pytest.raises(DataError, match="of one colour"):
         check_frames(plain, "bag")
+    red = np.zeros((2, 4, 4, 3), np.uint8)
+    red[0, ..., 0] = 255  # of one colour each, but not the same
+    with pytest.raises(DataError, match="of one colour"):
+        check_frames([replace(frame, inputs={**frame.inputs, "images": red}) for frame in frames], "bag")
+    with pytest.raises(DataError, match="the 8 frames of bag hold 4 different ones"):
+        check_frames([*frames[:4], *frames[:4]], "bag")
     blank = [replace(frame, outputs={"heatmap": np.full((10, 4, 4), 0.05)}) for frame in frames]
     with pytest.raises(DataError, match="0 % of the 8 frames of bag: they are foreign"):
         check_frames(blank, "bag")
@@ -210,7 +224,7 @@ def test_layers_stay_fp32_while_enough_are_int8():
     found = [Sensitivity("a", 0.5), Sensitivity("c", 0.2), Sensitivity("d", 0.1), Sensitivity("b", 0.001)]
     assert layers_kept(macs, found, ()) == ("c", "d")  # a is too large, b does no harm
     assert layers_kept(macs, found, ("d",)) == ("d", "c")
-    with pytest.raises(StudentError, match="no convolution is called 'e'"):
+    with pytest.raises(StudentError, match="no convolution is called 'e'; the nearest names are "):
         layers_kept(macs, found, ("e",))
     with pytest.raises(StudentError, match="only 50 % of the convolution MACs"):
         layers_kept(macs, found, ("a",))
@@ -222,3 +236,30 @@ def test_ranges_leave_out_what_is_rare():
     assert 200 < percentile_bin(counts) < 400
     assert 128 <= entropy_bin(counts) < 700
     assert percentile_bin(np.zeros(BINS)) == 1
+    assert entropy_bin(np.full(BINS, 50.0)) == BINS, "of values spread evenly none is rare"
+    assert entropy_bin(np.eye(1, BINS, 90)[0] + np.eye(1, BINS, 3)[0]) == 128, "nothing lies beyond"
+
+
+@pytest.mark.parametrize(("greatest", "limit"), [(3000.0, 1.5), (1.0, 1.0)])
+def test_ranges_are_those_of_the_values_and_not_of_zeros_or_one_outlier(greatest, limit):
+    """A hundred thousand values up to 1, ten times as many zeros, and one value that may lie far off."""
+    values = np.concatenate([np.linspace(0.01, 1, 100_000), np.zeros(1_000_000), [greatest]]).astype(np.float32)
+
+    class Given:
+        def __call__(self, inputs):
+            self.on_tensor("t", torch.from_numpy(values))
+
+    ranges = Ranges(Given(), ["t"])
+    ranges.collect([RecordedFrame({}, {})], lambda done: None)
+    assert ranges.scales(Method.percentile)["t"] * 127 == pytest.approx(limit, rel=0.03)
+
+
+def test_a_graph_that_is_read_otherwise_is_refused(small):
+    assert faithful(small[0], 0.999) == 0.999
+    with pytest.raises(StudentError, match=r"agrees with the file to 93.0 % only"):
+        faithful(small[0], 0.93)
+
+
+def test_the_file_says_how_many_frames_gave_its_ranges(small):
+    assert counted(small[1], small[1]) == "8 frames of 2 cameras"
+    assert counted(small[1][:3], small[1]) == "3 of 8 frames of 2 cameras"
