@@ -24,7 +24,7 @@ from kd_perception.student.spec import load_student
 from kd_training.checkpoints.export import export_student
 
 pytest.importorskip("rclpy", reason="rclpy is not installed: the node graph cannot run")
-KEYFRAMES = 6
+KEYFRAMES = 4
 THRESHOLDS = {"bevdepth4d": 0.9, "bevformer": 0.5}  # what random weights give few cells
 
 

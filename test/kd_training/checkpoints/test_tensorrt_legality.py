@@ -3,7 +3,6 @@
 Its parser accepts what TensorRT's does (no plugins), so a file that passes here runs on a robot's GPU as it is.
 """
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,17 +13,16 @@ from onnx import TensorProto, helper
 from support.checkout import ROOT
 from support.students import narrow_student
 
-from kd_bench.gpu.build_report import BuildReport, build_reports
+from kd_bench.gpu.build_report import build_reports
 from kd_bench.gpu.matrix import student_file
 from kd_bench.gpu.precisions import Precision
 from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
-from kd_training.checkpoints.export import example_inputs, export_student
+from kd_training.checkpoints.export import example_inputs
 from kd_training.checkpoints.models import load_model
 from kd_training.config.experiment import load_config
 from kd_training.models.students import build_student
-from kd_training.models.students.bevdet import BevDet
 
 pytestmark = pytest.mark.skipif(
     find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT-RTX has wheels for x86_64 only"
@@ -32,34 +30,12 @@ pytestmark = pytest.mark.skipif(
 
 CAMERAS = 6
 GENERATIONS = ("SM86", "SM89")  # Ampere and Ada
-# For the comparison with PyTorch, which takes long; engines are built for CAMERAS.
-FEW_CAMERAS = ["model.cameras=2"]
-SMALL = [*FEW_CAMERAS, "model.image_height=128", "model.image_width=352"]
-# Configuration, overrides, generations to build for: building takes long, and each part is built for each once.
+# One student for each backbone and view transform, with every part that goes with it; `pull` stands in the second.
 STUDENTS = {
-    "demo": ("bevdet_demo.yaml", FEW_CAMERAS, ()),  # as the shipped one
-    "demo with splat": ("bevdet_demo.yaml", [*FEW_CAMERAS, "model.view.kind=splat"], GENERATIONS),
-    "temporal demo": ("bevdet4d_demo.yaml", FEW_CAMERAS, ()),  # as the shipped one
-    "camera-aware demo": ("bevdepth_demo.yaml", FEW_CAMERAS, GENERATIONS),
-    "R50": ("bevdet_r50.yaml", SMALL, GENERATIONS[:1]),
-    "temporal R50": ("bevdet4d_r50.yaml", SMALL, ()),  # R50, and the memory of the shipped one
-    "BEVFormer demo": ("bevformer_demo.yaml", FEW_CAMERAS, GENERATIONS[:1]),
-    "camera-aware R50": ("bevdepth_r50.yaml", SMALL, GENERATIONS[1:]),
+    "demo with splat": ("bevdet_demo.yaml", ["model.view.kind=splat"]),
+    "camera-aware temporal R50": ("bevdepth_r50.yaml", ["model.image_height=128", "model.image_width=352"]),
+    "BEVFormer demo": ("bevformer_demo.yaml", []),
 }
-SLOW = ("camera-aware R50",)
-
-
-def untrained(config: str, overrides: list[str]) -> BevDet:
-    torch.manual_seed(0)
-    return build_student(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
-
-
-def built(path: Path, model: BevDet, generations: Sequence[str] = GENERATIONS) -> BuildReport:
-    """TensorRT's report on a student file for rigs of up to CAMERAS, with engines for these generations."""
-    profile, names = rig_profile(model.spec, CAMERAS), example_inputs(model, CAMERAS).names
-    sizes = {name: (profile.smallest[name], profile.largest[name]) for name in names if name in profile.largest}
-    [report] = build_reports([path], sizes, generations)
-    return report
 
 
 @pytest.mark.parametrize(("kind", "generation"), [("bevdepth4d", "SM89"), ("bevformer", "SM120")])
@@ -73,17 +49,17 @@ def test_every_part_builds_in_lower_precisions(tmp_path: Path, kind: str, genera
         assert report.engine_bytes[generation] > 0, (precision, report.errors)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in STUDENTS])
-def test_exported_students_build_for_ampere_and_ada(tmp_path: Path, name: str):
-    config, overrides, generations = STUDENTS[name]
-    model = untrained(config, overrides)
-    path = tmp_path / "student.onnx"
-    export_student(model, path, {}, {}, {})
-    report = built(path, model, generations)
-    assert report.complaints == []
-    assert set(report.inputs) == set(example_inputs(model, CAMERAS).names)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDENTS)
+def test_students_of_configurations_build_for_ampere_and_ada(tmp_path: Path, name: str):
+    config, overrides = STUDENTS[name]
+    torch.manual_seed(0)
+    model = build_student(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
+    file = student_file(model, tmp_path / "student.onnx")
+    [report] = build_reports([file.path], file.sizes, GENERATIONS)
+    assert report.complaints == [] and set(report.inputs) == set(file.example.names)
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    for generation in generations:
+    for generation in GENERATIONS:
         assert report.engine_bytes[generation] > 0.9 * weights, report.errors
 
 
@@ -92,7 +68,9 @@ def test_the_shipped_students_build(student: str):
     path = resource(student)
     model = load_model(path.with_suffix(".safetensors"))
     assert load_student(path).spec.name == model.spec.name == path.stem
-    report = built(path, model)
+    profile, names = rig_profile(model.spec, CAMERAS), example_inputs(model, CAMERAS).names
+    sizes = {name: (profile.smallest[name], profile.largest[name]) for name in names if name in profile.largest}
+    [report] = build_reports([path], sizes, GENERATIONS)
     assert report.complaints == []
     assert all(report.engine_bytes[generation] for generation in GENERATIONS), report.errors
 
