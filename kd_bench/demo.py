@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kd_bench.options import EngineName, StudentFile
+from kd_bench.options import EngineName
 from kd_bench.progress import progress_bars
 from kd_perception.bags.nuscenes_bag import BagOptions, write_scene
 from kd_perception.bringup.domains import held_domain
@@ -31,7 +31,7 @@ from kd_perception.evaluation.table import metrics_table
 from kd_perception.evaluation.write import EvaluatedRun, write_evaluation
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.replay import ReplayOptions
-from kd_perception.resources import SHIPPED_STUDENT, resource
+from kd_perception.resources import SHIPPED_INT8_STUDENT, resource
 from kd_perception.student.spec import load_student
 from kd_synthetic.cli import progress_bar
 from kd_synthetic.dataset.config import SynthConfig
@@ -47,7 +47,9 @@ REPLAY_TIMEOUT_S = 600.0
 def demo(
     *,
     out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")] = Path("out/demo"),
-    student: StudentFile = None,
+    student: Annotated[
+        Path | None, typer.Option(help="Student file (.onnx), or a shipped one's name. Default: the shipped int8 file.")
+    ] = None,
     engine: EngineName = DetectorOptions.engine,
     scenes: Annotated[int, typer.Option(min=1, help="Synthetic scenes to render.")] = 2,
     frames: Annotated[int, typer.Option(min=1, help="Keyframes of each scene, two a second.")] = 20,
@@ -56,7 +58,7 @@ def demo(
     """Render scenes, replay them through the node graph and score the detections: the whole project in one command."""
     started = time.monotonic()
     console = Console()
-    opened = load_student(student or resource(SHIPPED_STUDENT))
+    opened = load_student(student or resource(SHIPPED_INT8_STUDENT))
     # 'auto' is settled once, before anything is rendered.
     engine = open_engine(engine, opened, len(CAMERA_CHANNELS), EngineOptions(report=console.print)).name
     dataroot = render_scenes(out / "data", scenes, frames, seed, console)
@@ -75,7 +77,7 @@ def demo(
         about = notes(opened.spec.name, names, frames)
         run = EvaluatedRun(title, names, scored.results, timed.stages, report, about)
         metrics = write_evaluation(out, nusc, run)
-    console.print(metrics_table(metrics, f"{opened.spec.name} through the node graph"))
+    console.print(metrics_table(metrics, f"{opened.spec.name} ({opened.spec.precision}) through the node graph"))
     console.print(summary_table(metrics, report, scored))
     console.print(f"done in {time.monotonic() - started:.0f} s; open [bold]{out / PAGE_FILE}[/bold]")
 

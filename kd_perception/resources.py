@@ -9,6 +9,7 @@ from kd_perception.errors import DataError, StudentError
 
 PACKAGE = "kd_perception"
 SHIPPED_STUDENT = "models/bevdet4d_distilled.onnx"  # the default of every command
+SHIPPED_INT8_STUDENT = "models/bevdet4d_distilled_int8.onnx"  # the same in int8: what the demo runs
 SHIPPED_SINGLE_FRAME_STUDENT = "models/bevdet_demo.onnx"  # the baseline of comparisons
 
 
