@@ -50,10 +50,8 @@ class Mesh:
 
     def moved(self, x: float, y: float, yaw: float, z: float = 0.0) -> "Mesh":
         """Turned by `yaw` about the z axis, then shifted."""
-        cos, sin = np.cos(yaw), np.sin(yaw)
-        rotation = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)  # transposed: points are rows
         shift = np.array([x, y, z], np.float32)
-        return replace(self, vertices=self.vertices @ rotation + shift, normals=self.normals @ rotation)
+        return replace(self, vertices=turned(self.vertices, yaw) + shift, normals=turned(self.normals, yaw))
 
     def scaled(self, factors: Vector) -> "Mesh":
         """Stretched along the axes about the origin (normals follow the inverse stretch)."""
@@ -78,6 +76,15 @@ def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     out = np.empty(a.shape, np.result_type(a, b))
     out[..., 0], out[..., 1], out[..., 2] = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    return out
+
+
+def turned(vectors: np.ndarray, yaw: float) -> np.ndarray:
+    """Vectors (..., 3) float32 turned about the z axis: the bits of a matrix product, which numpy takes longer for."""
+    cos, sin = np.float32(np.cos(yaw)), np.float32(np.sin(yaw))
+    x, y = vectors[..., 0], vectors[..., 1]
+    out = np.empty_like(vectors)
+    out[..., 0], out[..., 1], out[..., 2] = x * cos - y * sin, x * sin + y * cos, vectors[..., 2]
     return out
 
 

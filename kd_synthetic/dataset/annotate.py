@@ -67,38 +67,44 @@ def _window(exposure: Exposure, index: int) -> tuple[int, int, int, int] | None:
     return (columns[0], columns[-1] + 1, rows[0], rows[-1] + 1) if len(rows) else None
 
 
-def _silhouette(exposure: Exposure, index: int, ego_from_local: np.ndarray, tracer: TreeTracer) -> tuple[float, float]:
-    """Pixels of an actor that one camera sees, and that it would see with nothing in between (both estimated on a
-    regular sub-grid).
-    """
+def _grid(exposure: Exposure, index: int, ego_from_local: np.ndarray) -> tuple[np.ndarray, int] | None:
+    """A regular sub-grid of the pixels that an actor can reach in a picture: their numbers (N,), and its stride."""
     camera = exposure.renderer.camera
     ideal = camera.distortion_model == "none"
     window = _pinhole_window(exposure, index, ego_from_local) if ideal else _window(exposure, index)
     if window is None or window[0] >= window[1] or window[2] >= window[3]:
-        return 0.0, 0.0
+        return None
     u0, u1, v0, v1 = window
     stride = max(1, int(np.sqrt((u1 - u0) * (v1 - v0) / SAMPLES)))
     rows, columns = np.meshgrid(
         np.arange(v0 + stride // 2, v1, stride), np.arange(u0 + stride // 2, u1, stride), indexing="ij"
     )
-    pixel = (rows * camera.width + columns).ravel()
+    return (rows * camera.width + columns).ravel(), stride
+
+
+def _silhouette(exposure: Exposure, index: int, grid: tuple[np.ndarray, int], tracer: TreeTracer) -> np.ndarray:
+    """Pixels of an actor that one camera sees, and that it would see with nothing in between (2,), both estimated on
+    a sub-grid; the tracer knows the actor alone.
+    """
+    pixel, stride = grid
     alone = tracer.blocked(exposure.rays[0][pixel], exposure.rays[1][pixel]) & ~exposure.renderer.blind[pixel]
     seen = exposure.owner.ravel()[pixel] == index
-    return float((seen & alone).sum() * stride**2), float(alone.sum() * stride**2)
+    return np.array(((seen & alone).sum(), alone.sum()), float) * stride**2
 
 
 def _visibility(exposures: list[Exposure], locals_: list[np.ndarray], index: int) -> int:
     """nuScenes' visibility level (1-4) of an actor over all exposures."""
-    tracers: dict[int, TreeTracer] = {}  # one a geometry: exposures of one instant share theirs
-    pairs = []
+    tracers: dict[int, TreeTracer] = {}  # one a geometry that shows it: exposures of one instant share theirs
+    pixels = np.zeros(2)
     for exposure, ego_from_local in zip(exposures, locals_, strict=True):
-        if index not in exposure.geometry.slices:
+        geometry = exposure.geometry
+        grid = _grid(exposure, index, ego_from_local) if index in geometry.slices else None
+        if grid is None:
             continue
-        key = id(exposure.geometry)
-        if key not in tracers:
-            tracers[key] = TreeTracer(exposure.geometry.mesh.vertices[exposure.geometry.slices[index]])
-        pairs.append(_silhouette(exposure, index, ego_from_local, tracers[key]))
-    seen, alone = np.sum(pairs, axis=0)
+        if id(geometry) not in tracers:
+            tracers[id(geometry)] = TreeTracer(geometry.mesh.vertices[geometry.slices[index]])
+        pixels += _silhouette(exposure, index, grid, tracers[id(geometry)])
+    seen, alone = pixels
     return 1 + int(np.searchsorted(VISIBILITY_EDGES, seen / alone, side="right")) if alone else 1
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from kd_synthetic.assets.cars import build_car
 from kd_synthetic.assets.machines import build_bus, build_construction_vehicle
-from kd_synthetic.assets.mesh import Mesh, box, ellipsoid, join, tube
+from kd_synthetic.assets.mesh import Mesh, box, ellipsoid, join, tube, turned
 from kd_synthetic.assets.people import build_bicycle, build_motorcycle, build_pedestrian
 from kd_synthetic.assets.street_objects import build_barrier, build_traffic_cone
 from kd_synthetic.assets.trucks import build_trailer, build_truck
@@ -81,3 +81,11 @@ def test_sizes_follow_their_statistics() -> None:
         draws = np.array([sample_size(name, rng) for _ in range(400)])
         assert (np.abs(draws.mean(0) - mean) < 0.2 * np.array(deviation)).all(), name
         assert (np.abs(draws - mean) <= 2 * np.array(deviation) + 1e-3).all(), name
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.7, np.pi / 2, -2.9])
+def test_turning_is_the_product_with_a_rotation(yaw: float) -> None:
+    vectors = np.random.default_rng(2).normal(0, 5, (40, 3, 3)).astype(np.float32)
+    rotation = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
+    np.testing.assert_allclose(turned(vectors, yaw), vectors @ rotation.T, atol=1e-5)
+    assert turned(vectors, yaw).dtype == np.float32
