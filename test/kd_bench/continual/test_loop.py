@@ -21,7 +21,7 @@ from kd_training.config.continual import BufferConfig
 from kd_training.config.sections import DataRoot
 from kd_training.unlabelled.thresholds import ClassThresholds, Thresholds, write_thresholds
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 LOW = 0.05  # a teacher and a student that have learnt nothing are sure of nothing
 RECORDER = RecorderOptions(
     interval_s=0.0, place_m=0.0, student_score=LOW, teacher_score=LOW, least_importance=0.0, pair_ms=500.0

@@ -52,7 +52,7 @@ SETTINGS = Settings(steps=6, batch=1, warmup_steps=2)
 LAYERS = [LayerPair("half", "block2"), LayerPair("pre_head", "pre_head")]
 ALONE = replace(NONE, seeds=1)
 TAUGHT = Arm("answers", CENTERPOINT, replace(ANSWERS, layers=LAYERS), seeds=1)
-TINY = Suite("main", "Tiny", "tiny", (ALONE, TAUGHT, NONE_SHORT), "none")
+TINY = Suite("main", "Tiny", "tiny", (ALONE, TAUGHT), "none")
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,7 @@ def only(run: Run) -> Planned:
     return lambda records: [run]
 
 
+@pytest.mark.slow
 def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     planner = Planner(SETTINGS, replace(given, folder=tmp_path / "runs"))
 
@@ -96,9 +97,7 @@ def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     context = run_context(tmp_path)
     assert execute(planned, context)
     records = context.ledger.read().records
-    assert {(record.arm, record.steps) for record in records} == {
-        (TEACHER, 1), ("none", 6), ("none_two_thirds", 4), ("answers", 6)
-    }  # fmt: skip
+    assert {(record.arm, record.steps) for record in records} == {(TEACHER, 1), ("none", 6), ("answers", 6)}
     students = [record for record in records if record.suite != TEACHER]
     assert len({record.protocol for record in students}) == 1 and all(record.seconds > 0 for record in students)
     assert not missing(planned, context)
@@ -164,6 +163,7 @@ def test_a_run_that_another_process_has_taken_is_left_to_it(given, tmp_path):
 def test_what_changes_a_result_changes_the_key_and_nothing_else_does(given, tmp_path):
     """Arms and seeds share the protocol; another start, other losses or other lengths do not."""
     run = planned_run(given)
+    assert (run.steps, planned_run(given, NONE_SHORT).steps) == (6, 4)
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(given.start.read_bytes())
     base = given.configs["tiny"]
