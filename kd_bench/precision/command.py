@@ -100,6 +100,7 @@ def precision(
         raise typer.Exit(1)
 
 
+MADE_OF = ("quantised from", "halved from")  # of a file's origin
 SHOWN = ("calibration", "quantisation-aware training", "int8")  # of a file's origin, in the report
 
 
@@ -114,6 +115,11 @@ def check_files(files: Sequence[Student]) -> None:
         same = ("grid", "view", "image_size", "classes", "heading", "memory")
         if any(getattr(file.spec, name) != getattr(full.spec, name) for name in same):
             raise StudentError(f"{file.path} is another student than {full.path}; compare precisions of one")
+        made_of = next((file.spec.provenance[key] for key in MADE_OF if key in file.spec.provenance), full.model_id)
+        if made_of != full.model_id:
+            raise StudentError(
+                f"{file.path} was made of {made_of}, not of {full.model_id}; give that file or make it of this one"
+            )
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Scored:
         """The metric of a file; it runs unless `out` holds its detections on the same scenes."""
         answered = out / ANSWERED_FILE
         facts = {"model": student.sha256, "data": str(self.nusc.dataroot), "scenes": list(self.scenes)}
-        facts["engine"] = self.engine
+        facts |= {"version": self.nusc.version, "threshold": SCORE_THRESHOLD, "engine": self.engine}
         if not answered.is_file() or json.loads(answered.read_text()) != facts:
             answered.unlink(missing_ok=True)
             options = PipelineOptions(score_threshold=SCORE_THRESHOLD)

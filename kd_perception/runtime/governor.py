@@ -16,6 +16,7 @@ MISSED_SHARE = 0.5  # of these frames, from which on a level is given up
 ROOM = 0.8  # of the deadline: the slowest frame must stay below that before a step up
 CALM_S = 5.0  # for so long
 LONGEST_CALM_S = 80.0  # after steps up that did not last
+PAUSE_S, PAUSE_GAPS = 2.0, 4.0  # no answer for longer than both, the second times the gap before: nobody listened
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Governor:
         self._calm_s = CALM_S  # what the next step up takes
         self._since_s = -math.inf  # the last step
         self._stepped_up = False  # the last step was one up
+        self._answered_s = -math.inf  # the last answer
+        self._gap_s = math.inf  # between the two answers before a pause
 
     @property
     def level(self) -> WorkLevel:
@@ -54,6 +57,7 @@ class Governor:
         """Take a frame's latency at steady time `now_s`; '' or words why the level is another from now on."""
         if now_s - latency_ms / 1e3 < self._since_s:
             return ""  # it came before the last step
+        self._notice_pause(now_s)
         self._recent.append((now_s, latency_ms))
         while len(self._recent) > LEAST and now_s - self._recent[0][0] > WINDOW_S:
             self._recent.popleft()
@@ -67,6 +71,16 @@ class Governor:
         if self._calm_since_s is not None and now_s - self._calm_since_s >= self._calm_s:
             return self._up(now_s)
         return ""
+
+    def _notice_pause(self, now_s: float) -> None:
+        """Frames of before a pause say nothing of the load now, and a pause is no calm."""
+        gap_s = now_s - self._answered_s
+        if gap_s > max(PAUSE_S, PAUSE_GAPS * self._gap_s):
+            self._recent.clear()
+            self._calm_since_s = None
+        else:
+            self._gap_s = gap_s
+        self._answered_s = now_s
 
     def _down(self, missed: int, now_s: float) -> str:
         if self._index + 1 == len(self.levels):

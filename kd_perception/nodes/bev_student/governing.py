@@ -31,6 +31,7 @@ class Governing:
         self._governor, self._students = governor, students
         self._health, self._log = health, log
         self._taken = 0
+        self._told = ""  # the student that diagnostics name
         self._apply("")
 
     def left_out(self) -> str:
@@ -47,18 +48,25 @@ class Governing:
         if why:
             self._apply(why)
             self._health.count(STEPS)
+        elif self._students.current.student.model_id != self._told:
+            self._tell()  # another student was chosen, or a lighter one has failed
 
     def _apply(self, why: str) -> None:
-        level = self._governor.level
-        self._students.lighten(level.student)
-        done = f"{_frames(level)} answered by {self._students.current.student.model_id}"
-        self._health.detail({LEVEL: done})
-        reduced = f"reduced to keep the deadline of {self._governor.deadline_ms:g} ms: {done}"
-        self._health.standing(LEVEL, "" if level == self._governor.levels[0] else reduced)
+        self._students.lighten(self._governor.level.student)
+        done = self._tell()
         if why:
             step = f"{done} from now on: {why}"
             self._health.detail({LAST_STEP: step})
             self._log(step)
+
+    def _tell(self) -> str:
+        """Say in diagnostics what is done now, and return it."""
+        level, self._told = self._governor.level, self._students.current.student.model_id
+        done = f"{_frames(level)} answered by {self._told}"
+        self._health.detail({LEVEL: done})
+        reduced = f"reduced to keep the deadline of {self._governor.deadline_ms:g} ms: {done}"
+        self._health.standing(LEVEL, "" if level == self._governor.levels[0] else reduced)
+        return done
 
 
 def _frames(level: WorkLevel) -> str:

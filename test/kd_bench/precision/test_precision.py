@@ -59,6 +59,11 @@ def test_only_precisions_of_one_student_are_compared(student):
         check_files([int8, student])
     with pytest.raises(StudentError, match="another student"):
         check_files([student, replace(int8, spec=replace(int8.spec, image_size=(64, 64)))])
+    provenance = {"quantised from": student.model_id}
+    check_files([student, replace(int8, spec=replace(int8.spec, provenance=provenance))])
+    provenance = {"halved from": "fake@0123456789ab"}
+    with pytest.raises(StudentError, match="was made of fake@0123456789ab, not of painted@"):
+        check_files([student, replace(int8, spec=replace(int8.spec, provenance=provenance))])
     with pytest.raises(StudentError, match="gates for int8, fp16"):
         check_files([student, student])
 

@@ -115,3 +115,26 @@ def test_slow_and_fast_cameras_are_judged_alike(hz, monkeypatch):
     governor = Governor(LEVELS, DEADLINE_MS)
     levels, _ = drive(governor, lambda level, time_s: 150.0 if time_s < 30.0 else 30.0, 90.0)
     assert LEVELS[-1] in levels and levels[-1] == LEVELS[0]
+
+
+def test_a_pause_is_no_calm_and_misses_before_it_do_not_count():
+    governor = Governor(LEVELS, DEADLINE_MS)
+    assert not governor.answered(150.0, 0.0) and not governor.answered(50.0, 0.1)
+    assert not governor.answered(150.0, 60.0), "one late frame after a minute in which nobody listened"
+    drive(governor, lambda level, _: 150.0, 1.0, 60.1)
+    reduced = governor.level
+    assert reduced != LEVELS[0]
+    drive(governor, lambda level, _: 50.0, 2.0, 62.0)
+    assert not governor.answered(50.0, 120.0) and governor.level == reduced, "calm for two seconds, then a pause"
+    told = drive(governor, lambda level, _: 50.0, 2.0 * CALM_S, 120.1)[1]
+    assert governor.level != reduced and next(iter(told)) >= 120.0 + CALM_S
+
+
+def test_frames_far_apart_are_no_pause():
+    """A camera at 1 Hz of which one frame in three is answered, and one at 0.2 Hz."""
+    for period_s in (3.0, 5.0):
+        governor = Governor(LEVELS, DEADLINE_MS)
+        times = [period_s * k for k in range(60)]
+        down = [governor.answered(150.0, now_s) for now_s in times[:10]]
+        up = [governor.answered(50.0, now_s) for now_s in times[10:]]
+        assert any(down) and any(up), period_s

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import rclpy
@@ -19,10 +20,12 @@ from support.graph import PaintedRig, Peer
 
 from kd_msgs.msg import FrameStatus
 from kd_perception.engines import onnxruntime
+from kd_perception.nodes.bev_student.governing import Governing
 from kd_perception.nodes.bev_student.node import BevStudent
 from kd_perception.ros.qos import EVERY_RESULT
 from kd_perception.ros.stamps import to_nanoseconds
 from kd_perception.runtime import governor
+from kd_perception.runtime.frame import FrameRecord, Outcome
 
 pytestmark = pytest.mark.ros
 DEADLINE_MS = 500.0
@@ -125,6 +128,18 @@ def test_frames_then_the_student_are_given_up_and_taken_back(governed: Governed,
     assert "the governor leaves it out: one frame of 2 is answered" in reasons
     names = [status.model.partition("@")[0] for status in governed.statuses if status.outcome == FrameStatus.ANSWERED]
     assert names[0] == names[-1] == "heavy" and "light" in names
+
+
+def test_diagnostics_name_the_student_that_a_user_has_chosen_meanwhile():
+    model = SimpleNamespace(model_id="before@1")
+    exchange = SimpleNamespace(current=SimpleNamespace(student=model), lighten=lambda number: None)
+    said: dict[str, str] = {}
+    health = SimpleNamespace(detail=said.update, standing=lambda kind, sentence: None)
+    governing = Governing(governor.Governor(governor.work_levels(2, 1), DEADLINE_MS), exchange, health, print)
+    assert said["governor"] == "every frame is answered by before@1"
+    model.model_id = "after@2"
+    governing.answered(FrameRecord(outcome=Outcome.ANSWERED, stage_ms={"end_to_end": 1.0}))
+    assert said["governor"] == "every frame is answered by after@2"
 
 
 def test_a_lighter_student_that_cannot_stand_in_is_refused_at_once(governed: Governed, tmp_path: Path, capfd):
