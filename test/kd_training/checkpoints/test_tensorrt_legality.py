@@ -19,7 +19,7 @@ from kd_bench.gpu.precisions import Precision
 from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
-from kd_training.checkpoints.export import example_inputs
+from kd_training.checkpoints.export import check_against_torch, example_inputs
 from kd_training.checkpoints.models import load_model
 from kd_training.config.experiment import load_config
 from kd_training.models.students import build_student
@@ -33,7 +33,7 @@ GENERATIONS = ("SM86", "SM89")  # Ampere and Ada
 # One student for each backbone and view transform, with every part that goes with it; `pull` stands in the second.
 STUDENTS = {
     "demo with splat": ("bevdet_demo.yaml", ["model.view.kind=splat"]),
-    "camera-aware temporal R50": ("bevdepth_r50.yaml", ["model.image_height=128", "model.image_width=352"]),
+    "camera-aware temporal R50": ("bevdepth_r50.yaml", ["model.image_height=64", "model.image_width=176"]),
     "BEVFormer demo": ("bevformer_demo.yaml", []),
 }
 
@@ -56,6 +56,7 @@ def test_students_of_configurations_build_for_ampere_and_ada(tmp_path: Path, nam
     torch.manual_seed(0)
     model = build_student(load_config(ROOT / "config" / "training" / config, overrides).model).eval()
     file = student_file(model, tmp_path / "student.onnx")
+    check_against_torch(model, file.path)
     [report] = build_reports([file.path], file.sizes, GENERATIONS)
     assert report.complaints == [] and set(report.inputs) == set(file.example.names)
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
