@@ -14,6 +14,7 @@ from kd_training.config.continual import ContinualConfig
 from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.experiment import AnyConfig, LabelTrainConfig, TeacherTrainConfig
 from kd_training.config.feature_terms import ChannelGroupsConfig, ObjectWeightsConfig, VolumeAttentionConfig
+from kd_training.config.retired import with_retired
 from kd_training.config.sections import DataRoot, PseudoConfig
 
 DIGITS = 16  # of a digest
@@ -74,7 +75,8 @@ def _by_content(sources: Sequence[DataRoot], identities: Mapping[str, str]) -> l
 
 
 def hashed_yaml(config: AnyConfig, younger: Sequence[YoungerKey] = YOUNGER_KEYS) -> str:
-    """All keys that count; those that are younger than the ledger only where they have another value than before."""
+    """All keys that count; those that are younger than the ledger only where they have another value than before, and
+    those that it knew and that are retired."""
     keys = OmegaConf.to_container(OmegaConf.structured(config))
     for name, before in YOUNGER_SECTIONS.items():
         if keys.get(name) == OmegaConf.to_container(OmegaConf.structured(before)):
@@ -82,7 +84,7 @@ def hashed_yaml(config: AnyConfig, younger: Sequence[YoungerKey] = YOUNGER_KEYS)
     for key in younger:
         if key.name in keys.get(key.section, {}) and keys[key.section][key.name] == key.before:
             del keys[key.section][key.name]
-    return OmegaConf.to_yaml(OmegaConf.create(keys))
+    return OmegaConf.to_yaml(OmegaConf.create(with_retired(keys)))
 
 
 def content_digest(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from kd_training.config.experiment import (
     configured_coding,
     to_yaml,
 )
+from kd_training.config.retired import check_retired
 from kd_training.config.student_spec import configured_classes
 from kd_training.models.grown_head import grown_weights
 from kd_training.models.recoding import recoded_weights
@@ -167,6 +169,7 @@ def load_state(folder: Path, config: AnyConfig) -> dict[str, Any]:
     lacking = [name for name in STATE_ENTRIES if not isinstance(state, dict) or name not in state]
     if lacking:
         raise DataError(f"{path} is no state that kd train wrote (it lacks {lacking[0]}); start again or use --weights")
+    check_retired(OmegaConf.create(state["config"]), f"the configuration in {path}")
     before = config_from_yaml(state["config"], f"the configuration in {path}")
     if type(before) is not type(config):
         raise ConfigError(

@@ -142,7 +142,6 @@ class DistillConfig:
     teacher: str = ""  # weights file that `kd train` wrote; empty: no distillation
     teacher_recipe: str = ""  # configuration that trains the teacher first where its weights do not exist
     inherit_head: bool = True  # the task heads start as the teacher's
-    adapter_steps: int = 0  # at the start: the adapters learn, and the student does not imitate yet
     cache_bytes: int = 0  # per process, for the teacher's predictions; they repeat where bev_rotation is 0
     layers: list[LayerPair] = field(
         default_factory=lambda: [

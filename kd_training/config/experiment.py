@@ -23,6 +23,7 @@ from kd_training.config.continual import ContinualConfig
 from kd_training.config.cross_scale import CrossScaleConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.labels import LabelDataConfig, LabelModelConfig
+from kd_training.config.retired import drop_retired
 from kd_training.config.sections import (
     DataConfig,
     DetectionLossConfig,
@@ -126,12 +127,13 @@ def _whose(config: AnyConfig) -> str:
 def config_from_yaml(text: str, where: str) -> AnyConfig:
     """The configuration that `to_yaml` wrote.
 
-    Older versions wrote no `heading`: their models code it as Heading.vector.
+    Older versions wrote no `heading`: their models code it as Heading.vector. They wrote retired keys, too.
     """
     given = OmegaConf.create(text)
     for section in CLASSIFIERS:
         if section in given and "heading" not in given[section]:
             given[section].heading = Heading.vector.value
+    drop_retired(given)
     return _structured(given, where)
 
 

@@ -15,23 +15,10 @@ BLOCKS = 3
 
 
 def build_adapter(pair: LayerPair, incoming: int, outgoing: int) -> nn.Module:
-    """One 1x1 convolution for layers at the head, three 1x1 blocks at the teacher's resolution for the others.
-
-    Shared blocks of one size need no adapter: inherited task heads read both alike.
-    """
-    if pair == LayerPair(SHARED, SHARED) and incoming == outgoing:
-        return SameSpace()
+    """One 1x1 convolution for layers at the head, three 1x1 blocks at the teacher's resolution for the others."""
     if pair.student in HEAD_LAYERS:
         return LinearAdapter(incoming, outgoing)
     return BlockAdapter(incoming, outgoing)
-
-
-class SameSpace(nn.Module):
-    """Features as they are, at the teacher's resolution."""
-
-    def forward(self, features: Tensor, shape: tuple[int, int]) -> Tensor:
-        """(B, channels, rows, columns) -> (B, channels, *shape)."""
-        return resized(features, shape)
 
 
 class LinearAdapter(nn.Module):

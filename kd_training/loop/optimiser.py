@@ -27,13 +27,11 @@ def build_optimizer(
     )
 
 
-def clip_gradients(
-    model: nn.Module, adapters: nn.Module | None, most: float, *, apart: bool = False
-) -> dict[str, float]:
+def clip_gradients(model: nn.Module, adapters: nn.Module | None, most: float) -> dict[str, float]:
     """Shorten the gradients of model and adapters together to the norm `most`; the norms before, of each part.
 
     Both are shortened by one factor: adapters that are clipped by themselves learn at another pace than the model, and
-    soon leave it nothing to imitate. `apart`: each part to the norm `most`.
+    soon leave it nothing to imitate.
     """
     parts = {"gradient_norm": model, **({} if adapters is None else {"adapters_gradient_norm": adapters})}
     gradients = {
@@ -41,8 +39,8 @@ def clip_gradients(
     }
     norms = {name: nn.utils.get_total_norm(values) for name, values in gradients.items() if values}
     together = nn.utils.get_total_norm(list(norms.values()))
-    for name, norm in norms.items():
-        nn.utils.clip_grads_with_norm_(parts[name].parameters(), most, norm if apart else together)
+    for name in norms:
+        nn.utils.clip_grads_with_norm_(parts[name].parameters(), most, together)
     return {name: float(norm) for name, norm in norms.items()}
 
 

@@ -144,8 +144,7 @@ def train_step(
     for group in run.optimizer.param_groups:
         group["lr"] = group["peak"] * rate_factor(step, run.plan.steps, schedule.warmup_steps)
     losses = add_gradients(run.fabric, run.wrapped, batches, step, run.plan.micro_batches)
-    apart = run.task.adapters_alone(step)
-    norms = clip_gradients(run.task.model, run.task.adapters, schedule.clip_norm, apart=apart)
+    norms = clip_gradients(run.task.model, run.task.adapters, schedule.clip_norm)
     check_gradients(norms, step)
     run.optimizer.step()
     run.optimizer.zero_grad()

@@ -15,7 +15,6 @@ from kd_training.config.experiment import TrainConfig
 from kd_training.data.batches import Batch, StepBatches
 from kd_training.distill.blending import build_blending
 from kd_training.distill.blending.gradients import SharedLayers
-from kd_training.distill.blending.protocol import even_weights
 from kd_training.distill.head import inherit_head
 from kd_training.losses.detection import student_losses
 from kd_training.tasks.camera_lesson import CameraLesson, bev_side
@@ -50,10 +49,6 @@ class DistillTask(StudentTask):
         """The distillers: their parameters are the adapters'."""
         return self.distiller
 
-    def adapters_alone(self, step: int) -> bool:
-        """In the first distill.adapter_steps."""
-        return step < self.config.distill.adapter_steps
-
     def begin(self, weights: Path | None) -> None:
         """As a student's; then the task heads become the LiDAR teacher's, where they are to be inherited."""
         super().begin(weights)
@@ -66,16 +61,14 @@ class DistillTask(StudentTask):
         return StepBatches(self.model.spec, self.frames, self.config, plan, self.lidar, finer=finer)
 
     def losses_of(self, outputs: DetectorOutputs, batch: Batch, now: MicroStep) -> Losses:
-        """A student's losses, and the scalar terms of distillation. While the adapters learn alone, no gradient of the
-        terms reaches the student.
+        """A student's losses, and the scalar terms of distillation.
 
         The terms look at new keyframes alone: what is replayed was taught before. A batch without any is compared all
         the same and counts nothing, because other processes wait for its share of their sums.
         """
-        compared = outputs.map(Tensor.detach) if self.adapters_alone(now.step) else outputs
         new = [number for number, shown in enumerate(batch.shown) if shown.key not in self.replayed]
         rigs = torch.tensor(new, device=batch.depth.device) if 0 < len(new) < len(batch.shown) else None
-        distilled = [lesson(compared, batch, rigs, now.processes) for lesson in self.lessons]
+        distilled = [lesson(outputs, batch, rigs, now.processes) for lesson in self.lessons]
         self.log = {name: value for part in distilled for name, value in part.log.items()}
         terms = {name: value for part in distilled for name, value in part.terms.items()}
         terms = terms if new else {name: 0.0 * value for name, value in terms.items()}
@@ -84,11 +77,8 @@ class DistillTask(StudentTask):
     def total(self, losses: Losses, now: MicroStep) -> Tensor:
         """The blended scalar loss; at a step's first micro-batch the blending may look at the gradients."""
         task = losses.task_total()
-        if self.adapters_alone(now.step):
-            return even_weights(self.term_names).total(task, losses.terms)
         if now.micro_batch == 0:
-            since = now.step - self.config.distill.adapter_steps
-            self.blending.update(since, task, losses.terms, SharedLayers(self.shared_layers, now.processes.mean))
+            self.blending.update(now.step, task, losses.terms, SharedLayers(self.shared_layers, now.processes.mean))
         return self.blending.weights.total(task, losses.terms)
 
     def figures(self) -> dict[str, float]:

@@ -67,10 +67,6 @@ class Task(nn.Module, ABC):
         """What trains with the model but never ships, or None."""
         return None
 
-    def adapters_alone(self, step: int) -> bool:
-        """Whether the adapters learn and the model does not hear of it: then their gradients have no common length."""
-        return False
-
     @abstractmethod
     def begin(self, weights: Path | None) -> None:
         """Start a new run, from `weights` if any; a resumed one restores its state instead."""

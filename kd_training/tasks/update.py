@@ -62,10 +62,6 @@ class UpdateTask(Task):
         """Those of a LiDAR teacher."""
         return self.learns.adapters
 
-    def adapters_alone(self, step: int) -> bool:
-        """As with a LiDAR teacher."""
-        return self.learns.adapters_alone(step)
-
     def begin(self, weights: Path | None) -> None:
         """The whole student begins as the old one, its head included; classes that join begin at random.
 

@@ -3,7 +3,7 @@
 import torch
 
 from kd_training.config.distill import LayerPair
-from kd_training.distill.adapters import BlockAdapter, LinearAdapter, SameSpace, build_adapter
+from kd_training.distill.adapters import BlockAdapter, LinearAdapter, build_adapter
 
 
 def test_the_layer_before_the_head_gets_one_convolution_and_the_others_three_blocks():
@@ -14,16 +14,6 @@ def test_the_layer_before_the_head_gets_one_convolution_and_the_others_three_blo
     assert isinstance(other, BlockAdapter)
     convolutions = [module for module in other.modules() if isinstance(module, torch.nn.Conv2d)]
     assert [tuple(module.weight.shape) for module in convolutions] == [(4, 8, 1, 1), (4, 4, 1, 1), (4, 4, 1, 1)]
-
-
-def test_what_inherited_heads_read_is_compared_as_it_is():
-    pair = LayerPair("shared", "shared")
-    alike = build_adapter(pair, 6, 6)
-    assert isinstance(alike, SameSpace) and not list(alike.parameters())
-    features = torch.rand(1, 6, 4, 4)
-    assert torch.equal(alike(features, (4, 4)), features)
-    assert isinstance(build_adapter(pair, 6, 12), LinearAdapter)
-    assert isinstance(build_adapter(LayerPair("shared", "pre_head"), 6, 6), LinearAdapter)
 
 
 def test_upsampling_keeps_every_place_where_it_is():

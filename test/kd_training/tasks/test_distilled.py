@@ -113,24 +113,6 @@ def test_the_teacher_stays_as_it_was_and_gives_its_task_heads(data, teacher):
     assert not any(parameter.requires_grad for parameter in task.lidar_lesson.teacher.model.parameters())
 
 
-def test_while_adapters_learn_alone_the_student_learns_as_without_a_teacher(data, teacher, tmp_path):
-    """Two steps of adapters alone: the same student as an undistilled run's, and moved adapters; then it imitates."""
-    plain, alone, imitating = (tmp_path / name for name in ("plain", "alone", "imitating"))
-    config = distilled_run(data, teacher, steps=2)
-    config.distill.inherit_head = False
-    assert train(student_run(data, steps=2), plain)
-    assert train(config, imitating)
-    config.distill.adapter_steps = 2
-    assert train(config, alone)
-    weights = [load_file(out / WEIGHTS_FILE) for out in (plain, alone, imitating)]
-    assert equal(weights[0], weights[1])
-    assert not equal(weights[1], weights[2])
-    torch.manual_seed(config.schedule.seed)
-    fresh = dict(build_task(config).adapters.state_dict())
-    moved = dict(load_state(alone, config)["helper"])
-    assert not any(equal(fresh[name], moved[name]) for name in fresh if name.endswith("weight"))
-
-
 def with_new_terms(config, encoder: Path):
     """Thirds, the teacher's head, standardised features and camera rays, and nothing else."""
     config.distill.feature.weight = config.distill.attention.weight = 0.0
