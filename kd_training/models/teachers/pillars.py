@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.teacher.pillars import AGE_SCALE, CROWD_SCALE, FEATURES, HEIGHT_SCALE, RANGE_SCALE
 from kd_training.batches.point_batch import PointBatch
+from kd_training.models.wide import wide_where
 
 
 class PillarEncoder(nn.Module):
@@ -30,7 +31,8 @@ class PillarEncoder(nn.Module):
         """Points of `rigs` rigs -> (rigs, channels, rows, columns) over `raster`, 0 where no points are."""
         rows, columns = self.raster.shape
         pillar, features, label = self._features(batch, rigs)
-        lifted = self.linear(features)
+        with wide_where(features.device):
+            lifted = self.linear(features)
         if self.virtual:
             lifted = lifted + self.label(label).to(lifted.dtype)
         lifted = torch.relu(self.norm(lifted))

@@ -9,6 +9,7 @@ from kd_perception.geometry.grid import BevGrid
 from kd_training.batches.point_batch import PointBatch
 from kd_training.config.teacher import TeacherModelConfig
 from kd_training.models.teachers.pillars import cells_of
+from kd_training.models.wide import wide_where
 
 RAW = 5  # x, y, z, intensity, age
 OFFSETS = 3
@@ -40,7 +41,8 @@ class PublishedPillarEncoder(nn.Module):
         rows, columns = self.raster.shape
         place, pillar, values, short = self._inputs(batch)
         for index, layer in enumerate(self.layers):
-            values = layer(values)
+            with wide_where(values.device):
+                values = layer(values)
             most = self._maximum(values, pillar, len(place), short, layer)
             if index < len(self.layers) - 1:
                 values = torch.cat([values, most[pillar]], dim=1)

@@ -1,6 +1,7 @@
 """Voxel encoder (SECOND, Sensors 18(10), 2018; CenterPoint, arXiv:2006.11275): points -> means of voxels -> sparse 3D
 convolutions -> a BEV map, whose heights lie behind each other as channels."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from kd_training.models.sparse.convolution import (
 )
 from kd_training.models.sparse.maps import SparseMap, places_of
 from kd_training.models.teachers.pillars import cells_of
+from kd_training.models.wide import wide_where
 
 SCALES = (1.0 / RANGE_SCALE, 1.0 / RANGE_SCALE, 1.0 / HEIGHT_SCALE, 1.0, 1.0 / AGE_SCALE)  # of x, y, z, intensity, age
 
@@ -62,14 +64,16 @@ class VoxelEncoder(nn.Module):
         Raises DataError in training where a rig has more voxels than the budget.
         """
         given, labels = self._voxels(batch, rigs)
-        added = labels @ self.label.weight if self.virtual else None
-        found = rectified(self.enter(given, added))
-        for place, stage in enumerate(self.stages):
-            if place:
-                found = rectified(self.down[place - 1](found))
-            found = stage(found)
-        dense = rectified(self.leave(found)).dense()
-        return dense.flatten(1, 2)
+        device = given.features.device
+        with wide_where(device):
+            added = labels @ self.label.weight if self.virtual else None
+            found = rectified(self.enter(given, added))
+        with wide_where(device) if device.type == "cpu" else nullcontext():
+            for place, stage in enumerate(self.stages):
+                if place:
+                    found = rectified(self.down[place - 1](found))
+                found = stage(found)
+            return rectified(self.leave(found)).dense().flatten(1, 2)
 
     @torch.no_grad()
     def _voxels(self, batch: PointBatch, rigs: int) -> tuple[SparseMap, Tensor | None]:

@@ -92,3 +92,12 @@ def test_an_encoder_with_labels_begins_as_one_without_and_learns_them():
     torch.testing.assert_close(model(batch, 1), plain(PointBatch(batch.points[:, :5], batch.rig), 1))
     model(batch, 1).sum().backward()
     assert model.label.weight.grad[[0, 3]].any(dim=1).all() and not model.label.weight.grad[[1, 2]].any()
+
+
+def test_mixed_precision_moves_no_point():
+    """In bfloat16 the raster would differ by a hundredth, as if points had moved by decimetres."""
+    pillars, batch = encoder().float(), cloud(3, 200)
+    batch = PointBatch(batch.points.float(), batch.rig)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = pillars(batch, 1)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, pillars(batch, 1))

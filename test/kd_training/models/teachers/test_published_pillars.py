@@ -62,3 +62,11 @@ def test_what_it_cannot_be_is_refused():
     config = TeacherModelConfig(name="t", points=points, published_pillars=PublishedPillarsConfig(layers=1))
     with pytest.raises(ConfigError, match="take no virtual points"):
         PublishedPillarEncoder(RASTER, config)
+
+
+def test_mixed_precision_moves_no_point():
+    encoder, batch = made(layers=2), PointBatch(torch.rand(80, 5) * 3.0, torch.zeros(80, dtype=torch.long))
+    encoder.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = encoder(batch, 1)
+    assert mixed.any() and torch.equal(mixed, encoder(batch, 1))

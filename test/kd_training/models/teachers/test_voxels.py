@@ -154,3 +154,10 @@ def test_a_network_of_other_axes_answers_on_the_egos_grid(turns):
     empty = model.train_forward(PointBatch(torch.zeros(0, 5), torch.zeros(0, dtype=torch.int64)), 1)
     place = (change.features["block1"] - empty.features["block1"]).abs().sum(1)[0].nonzero().float().mean(0)
     assert abs((place[1] + 0.5) * 0.8 - 6.4 - 4.2) < 1.6 and abs((place[0] + 0.5) * 0.8 - 6.4 + 3.0) < 1.6
+
+
+def test_mixed_precision_moves_no_point():
+    encoder, batch = teacher().voxels.eval(), cloud(200)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = encoder(batch, 1)
+    assert mixed.any() and torch.equal(mixed, encoder(batch, 1))
