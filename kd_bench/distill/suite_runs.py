@@ -153,16 +153,16 @@ class Planner:
         if distill.labels.weight > 0:
             encoder = str(self.weights_of(self.encoder_run(arm.teacher)))
             distill = replace(distill, labels=replace(distill.labels, encoder=encoder))
-        cross_scale, anew = base.cross_scale, [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
+        cross_scale, restarted = base.cross_scale, [*BEV_HALF, *(MEMORY if base.model.temporal.frames > 1 else ())]
         if arm.camera_teacher:
             finer = self.weights_of(self.student_run(suite, suite.arm(arm.camera_teacher), seed))
-            cross_scale, anew = CrossScaleConfig(teacher=str(finer)), []
+            cross_scale, restarted = CrossScaleConfig(teacher=str(finer)), []
         steps = round(settings.steps * suite.length * arm.length)
         schedule = replace(
             base.schedule,
             steps=steps, epochs=0.0, batch=settings.batch, total_batch=0, seed=seed, keep_steps=[],
             learning_rate=settings.learning_rate, warmup_steps=min(settings.warmup_steps, steps // 2),
-            ema_decay=settings.ema_decay, anew=anew if suite.start == Start.depth else [],
+            ema_decay=settings.ema_decay, anew=restarted if suite.start == Start.depth else [],
         )  # fmt: skip
         loss = base.loss if suite.depth_loss else replace(base.loss, depth=0.0)
         loss = replace(loss, smooth=arm.smooth, overlap=arm.overlap)

@@ -78,10 +78,10 @@ def _headlamp(aim: np.ndarray, directions: np.ndarray) -> np.ndarray:
     forward = dot(aim, directions)
     left = aim[0] * directions[1] - aim[1] * directions[0]
     ahead = np.maximum(forward, 1e-3)
-    beside, above = left / ahead, directions[2] / ahead
+    lateral, above = left / ahead, directions[2] / ahead
     low = np.exp(-(((above + 0.02) / 0.05) ** 2)) + 0.16 * np.exp(-(((above + 0.12) / 0.16) ** 2))
     cut = 1.0 / (1.0 + np.exp(np.clip((above + 0.004) / 0.004, -30, 30)))
-    share = np.exp(-((beside / 0.42) ** 2)) * (low * cut + 0.02)
+    share = np.exp(-((lateral / 0.42) ** 2)) * (low * cut + 0.02)
     return np.where(forward > 0.05, share, 0.0)
 
 
