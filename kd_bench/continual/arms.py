@@ -18,7 +18,7 @@ EVENLY = BufferConfig(reservoir=1.0)  # what is kept, and what is replayed, is d
 EVEN_REPLAY = ReplayConfig(importance=False)
 CONSTANT, NO_OLD_BOXES = TemperatureConfig(elastic=False), OldBoxesConfig(boxes=False)
 BARE = ContinualConfig(keep=NO_KEEPING, temperature=CONSTANT, lacking=NO_OLD_BOXES)
-RECIPE = ContinualConfig()
+RECIPE = ContinualConfig(blend_share=0.5)  # as UPDATE_RECIPE has it
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ PARTS = (
         update=replace(RECIPE, replay=EVEN_REPLAY, buffer=EVENLY),
     ),
     replace(OURS, name="ours_without_lidar", about="no distillation from LiDAR", lidar=False),
+    replace(
+        OURS, name="ours_without_blending", about="the trained weights ship as they are",
+        update=replace(RECIPE, blend_share=1.0),
+    ),
 )  # fmt: skip
 NO_BOXES = replace(
     OURS, name="ours_without_old_boxes", about="old classes are ignored where unlabelled",

@@ -37,6 +37,7 @@ class ContinualConfig:
     student: str = ""  # the old student's file (.onnx), its weights next to it, or the weights alone; empty: no update
     domain: str = ""  # name of the new domain: in the ancestry, and in the buffer
     labelled: list[str] = field(default_factory=list)  # classes that the labels of data.roots have; empty: all
+    blend_share: float = 1.0  # how far what ships has gone from the old weights to the trained ones; 1: all the way
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
     keep: KeepConfig = field(default_factory=KeepConfig)

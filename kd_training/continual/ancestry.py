@@ -17,6 +17,7 @@ from kd_training.evaluation.validation import measured_accuracy, metrics_folder
 from kd_training.tasks.frozen_student import old_weights
 
 DOMAIN = "domain"  # entry of a student file's provenance: what its last update learnt
+BLEND = "blend_share"  # and how far it is from the old weights to the trained ones
 
 
 def updated_name(config: TrainConfig) -> str:
@@ -47,7 +48,8 @@ def export_updated(config: TrainConfig, folder: Path) -> Student:
     trained = folder / WEIGHTS_FILE
     config = replace(config, data=replace(config.data, workers=0))
     target, model = folder / updated_name(config), load_model(trained)
-    provenance = {**provenance_of(config, ""), DOMAIN: config.continual.domain}
+    update = {DOMAIN: config.continual.domain, BLEND: f"{config.continual.blend_share:g}"}
+    provenance = {**provenance_of(config, ""), **update}
     accuracy = measured_accuracy(metrics_folder(folder, 0) / SUMMARY_FILE)
     export_student(model, target, provenance, accuracy, {}, ancestry=ancestry_of(config.continual.student))
     save_weights(model.state_dict(), config, target.with_suffix(".safetensors"))
@@ -62,6 +64,7 @@ def card(student: Student, config: TrainConfig) -> str:
     rows = "\n".join(f"| {entry.model} | {entry.domain} | {entry.commit or '-'} |" for entry in spec.ancestry)
     figures = ", ".join(f"{name} {value:.3f}" for name, value in spec.accuracy.items() if name in ("mAP", "NDS"))
     replay = f"{kept.replay.share:.0%} of the samples from {kept.replay.folder}" if kept.replay.folder else "nothing"
+    blend = f"{kept.blend_share:g} of the way from the old ones to the trained ones (arXiv:2109.01903)"
     return f"""# {spec.name}
 
 An update of {spec.ancestry[-1].model} on the domain '{kept.domain}'. It takes the old file's place on the robot: the
@@ -75,6 +78,7 @@ inputs, and how they are made, are the same.
 | data | {spec.provenance["data"]} |
 | replayed | {replay} |
 | training | {spec.provenance["training"]} |
+| weights | {"the trained ones" if kept.blend_share == 1.0 else blend} |
 | commit | {spec.provenance["commit"]} |
 | accuracy | {figures or "not measured; kd continual gate measures every domain"} |
 

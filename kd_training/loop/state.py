@@ -55,11 +55,11 @@ class RunState:
             remove_remains(out / name)
 
     def save_average(self, target: Path) -> None:
-        """Write the averaged weights."""
-        save_weights(self.average.module.state_dict(), self.config, target)
+        """Write the averaged weights, as the task ships them."""
+        save_weights(self.task.shipped(self.average.module.state_dict()), self.config, target)
 
     def save(self, step: int, out: Path) -> None:
-        """Write the averaged weights, and the state from which step `step` follows."""
+        """Write what ships, and the state from which step `step` follows."""
         self.save_average(out / WEIGHTS_FILE)
         adapters = self.task.adapters
         entries = (

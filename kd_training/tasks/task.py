@@ -83,6 +83,10 @@ class Task(nn.Module, ABC):
         """The scalar to descend: the task's loss, and the terms of distillation by their weights."""
         return losses.task_total()
 
+    def shipped(self, average: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a run writes as its weights, of the model's averaged state: that state. Training does not see it."""
+        return average
+
     def figures(self) -> dict[str, float]:
         """Further numbers of the last micro-batch, to be logged."""
         return {}

@@ -1,7 +1,8 @@
 """An update: a student learns a new domain, replays earlier ones, and keeps what it knew (continual learning).
 
 L = L_new + replay.weight L_buffer + keep.weight (heatmap + boxes + features) + dark.logits MSE; the weights of replayed
-samples come with them. Terms of a LiDAR teacher are blended as in any distilled run.
+samples come with them. Terms of a LiDAR teacher are blended as in any distilled run. What ships may lie between the old
+weights and the trained ones (`old_blend`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from kd_training.data.frames import TrainingFrame, facts_of
 from kd_training.data.label_checks import check_labels, check_large_enough
 from kd_training.distill.from_old.keeping import Keeping
 from kd_training.tasks.frozen_student import FrozenStudent, old_weights
+from kd_training.tasks.old_blend import OldBlend
 from kd_training.tasks.student import StudentTask
 from kd_training.tasks.task import Losses, MicroStep, Task
 
@@ -46,6 +48,8 @@ class UpdateTask(Task):
         self.old.check_takes(spec)
         self.keeping = Keeping(continual, self.old.model.spec, spec)
         check_layers(continual.keep.layers, learns.model.feature_channels)
+        old, share, anew = old_weights(continual.student), continual.blend_share, self.config.schedule.anew
+        self.blend = OldBlend(share, learns.model, old, anew) if share < 1.0 else None
 
     @property
     def model(self) -> nn.Module:
@@ -91,6 +95,10 @@ class UpdateTask(Task):
         """The student's losses with those against the old student; terms of a LiDAR teacher are blended in."""
         return self.learns.total(losses, now)
 
+    def shipped(self, average: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights between the old student's and `average`, by continual.blend_share."""
+        return average if self.blend is None else self.blend.blended(average)
+
     def figures(self) -> dict[str, float]:
         """Those of the student's task, and the temperature and drift of each old class."""
         return {**self.learns.figures(), **self.keeping.figures()}
@@ -133,6 +141,10 @@ def check_weights(config: TrainConfig) -> None:
     for key, value in weights.items():
         if not 0.0 <= value < float("inf"):
             raise ConfigError(f"continual.{key} is {value:g}; set it to 0 or to a positive number")
+    if not 0.0 < continual.blend_share <= 1.0:
+        raise ConfigError(
+            f"continual.blend_share is {continual.blend_share:g}; give a share above 0 and up to 1, the trained weights"
+        )
     if not 0.0 <= continual.keep.foreground < 1.0 or not 0.0 <= continual.temperature.ema < 1.0:
         raise ConfigError("continual.keep.foreground and continual.temperature.ema are at least 0 and below 1")
     if continual.dark.logits > 0 and not continual.replay.folder:

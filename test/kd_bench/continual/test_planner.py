@@ -17,6 +17,7 @@ from kd_bench.continual.arms import (
     OURS,
     REPLAY,
     SEEDS,
+    UPDATE_RECIPE,
     Lesson,
     whole_plan,
 )
@@ -37,8 +38,9 @@ from kd_bench.ledger.splits import Split
 from kd_bench.ledger.worker import TRAINED_FILE
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.classes import CLASSES
+from kd_perception.resources import resource
 from kd_training.config.distill import DistillConfig
-from kd_training.config.experiment import config_from_yaml
+from kd_training.config.experiment import config_from_yaml, load_student_config
 from kd_training.config.sections import DataRoot
 from kd_training.models.students import build_student
 
@@ -108,6 +110,10 @@ def test_arms_differ_in_what_their_names_say(inputs):
     assert (tuned.keep.weight, tuned.dark.logits, tuned.temperature.elastic) == (0.0, 0.0, False)
     assert derpp.dark.logits > 0 and derpp.keep.weight == 0.0 and derpp.buffer.reservoir == 1.0
     assert lwf.keep.foreground == 0.0 and lwf.keep.heatmap > 0
+    ours = chain(inputs, OURS)[1].config.continual
+    recipe = load_student_config(resource(UPDATE_RECIPE)).continual
+    assert ours.blend_share == recipe.blend_share == 0.5
+    assert tuned.blend_share == derpp.blend_share == lwf.blend_share == 1.0
     planner = LearningPlanner(SETTINGS, inputs)
     for name, arms in ARMS.items():
         sequence = next(sequence for sequence in SEQUENCES if sequence.name == name)

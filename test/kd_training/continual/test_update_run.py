@@ -5,7 +5,10 @@ import errno
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+import torch
+from safetensors.torch import load_file
 from support.interrupts import interrupt_at
 from support.nuscenes_tables import VERSION, write_dataset
 from support.updates import NEW_SCENE, update_run, write_buffer, write_old_student
@@ -13,6 +16,9 @@ from support.updates import NEW_SCENE, update_run, write_buffer, write_old_stude
 from kd_perception.errors import ConfigError, DataError
 from kd_perception.student.ancestry import Ancestor
 from kd_perception.student.spec import StudentSpec, load_student
+from kd_training.checkpoints.checkpoint import load_state
+from kd_training.checkpoints.export import export_student
+from kd_training.checkpoints.models import load_model
 from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import DataRoot
 from kd_training.continual import update as update_module
@@ -36,6 +42,7 @@ def replaying(data: Path, old: Path, folder: Path) -> TrainConfig:
     config = update_run(data, old, steps=2)
     config.continual.replay.folder = str(write_buffer(data, folder))
     config.data.validation = [DataRoot(root=str(data), version=VERSION, scenes=[NEW_SCENE])]
+    config.continual.blend_share = 0.5
     return config
 
 
@@ -67,11 +74,34 @@ def test_an_update_from_end_to_end(data, old, tmp_path, monkeypatch):
     assert student.spec.accuracy["NDS"] >= 0.0
     card = (out / "robot.md").read_text()
     assert student.model_id in card and first.model in card and "50% of the samples" in card
+    assert "| weights | 0.5 of the way from the old ones" in card and student.spec.provenance["blend_share"] == "0.5"
+    assert_ships_the_midpoint(out, config, tmp_path / "midpoint.onnx")
     grown = ancestry_of(str(out / "robot.onnx"))
     assert grown == (first, Ancestor(student.model_id, "east", student.spec.provenance["commit"]))
     assert StudentSpec.from_json(student.spec.to_json(), "again") == student.spec
     with pytest.raises(ConfigError, match="1 scenes of domain 'east' are in the buffer .* already"):
         list(run_update(config, tmp_path / "again"))
+
+
+def assert_ships_the_midpoint(out: Path, config: TrainConfig, example: Path) -> None:
+    """Weights and student file lie halfway between the old student and what was trained."""
+    state, before = load_state(out, config), load_file(config.continual.student)
+    trained = {**state["model"], **state["ema"]}
+    released = load_file(out / "robot.safetensors")
+    floats = [name for name, value in trained.items() if value.is_floating_point()]
+    assert any(not torch.equal(released[name], trained[name]) for name in floats)
+    for name in floats:
+        torch.testing.assert_close(released[name], (before[name] + trained[name]) / 2)
+    model = load_model(Path(config.continual.student))
+    model.load_state_dict({**trained, **{name: (before[name] + trained[name]) / 2 for name in floats}})
+    export_student(model, example, {}, {}, {})
+    shipped, expected = (
+        {entry.name: onnx.numpy_helper.to_array(entry) for entry in onnx.load(file).graph.initializer}
+        for file in (out / "robot.onnx", example)
+    )
+    assert shipped.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(shipped[name], value, rtol=1e-4, atol=1e-6)
 
 
 def test_what_cannot_be_updated_leaves_everything_as_it_was(data, old, tmp_path, monkeypatch):

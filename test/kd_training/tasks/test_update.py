@@ -66,21 +66,31 @@ def few(*numbers: int) -> dict:
 
 
 def test_an_interrupted_and_resumed_update_is_bit_exact(data, old, buffer, tmp_path, monkeypatch):
-    """With a LiDAR teacher, a buffer, and every part of what is kept; temperatures go on where they were."""
+    """With a LiDAR teacher, a buffer, and every part of what is kept; temperatures go on where they were. Old weights
+    are blended into what is written, once, and never into what trains."""
     teacher = write_teacher(tmp_path / "teacher.safetensors")
     config = replaying(update_run(data, old), buffer)
-    config.distill.teacher, config.continual.dark.logits = str(teacher), 0.5
+    config.distill.teacher, config.continual.dark.logits, config.continual.blend_share = str(teacher), 0.5, 0.5
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     assert train(config, straight)
     with monkeypatch.context() as patch:
         interrupt_at(patch, 1)
         assert not train(config, resumed)
-    assert train(config, resumed, resume=True)
+    for _ in range(2):  # the second finds everything done
+        assert train(config, resumed, resume=True)
     states = [load_state(folder, config) for folder in (straight, resumed)]
     drifts = [state["task"]["keeping"]["drift"] for state in states]
     assert drifts[0].any() and torch.equal(*drifts)
     weights = [load_file(folder / WEIGHTS_FILE) for folder in (straight, resumed)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    before, moved = load_file(old), 0
+    for state in states:
+        for name, value in {**state["model"], **state["ema"]}.items():
+            assert torch.equal(state["model"][name], states[0]["model"][name])
+            moved += not torch.equal(value, before[name])
+            expected = (before[name] + value) / 2 if value.is_floating_point() else value
+            torch.testing.assert_close(weights[0][name], expected)
+    assert moved
     task = build_task(config)
     task.old.digest = "another"
     with pytest.raises(ConfigError, match="continual.student .* has other weights than when this update began"):
@@ -258,6 +268,7 @@ def test_what_does_not_fit_is_refused(data, old, buffer, tmp_path):
     refused(ConfigError, "'east' has boxes on 3 of 3 keyframes, too few to learn", at("continual.buffer.least", 4))
     refused(ConfigError, "weights .*gone.safetensors do not exist", at("continual.student", "gone.onnx"))
     refused(ConfigError, "continual.keep.features is -1", at("continual.keep.features", -1.0))
+    refused(ConfigError, "continual.blend_share is 0;", at("continual.blend_share", 0.0))
     refused(ConfigError, "continual.replay.share is 1;", at("continual.replay.share", 1.0))
     refused(ConfigError, "labelled names 'tram', which is no class", at("continual.labelled", ["tram"]))
     refused(ConfigError, "layers names 'neck'; the student's layers are enter", at("continual.keep.layers", ["neck"]))
