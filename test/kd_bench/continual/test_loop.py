@@ -55,6 +55,7 @@ def test_a_robot_records_learns_and_takes_the_new_student_while_it_drives(tmp_pa
     config.data.roots = [DataRoot(root=str(data), version=VERSION, scenes=[OLD_SCENE])]
     config.data.pseudo.thresholds = str(sure_of_cars(tmp_path, teacher))
     config.continual.buffer, config.distill.teacher = BufferConfig(least=1), str(teacher)
+    config.continual.blend_share = 0.5
     driven = DataRoot(root=str(data), version=VERSION, scenes=[NEW_SCENE])
     inputs = LoopInputs(config, driven, {"east": driven}, tmp_path / "work")
     buffer = BufferConfig(keyframes=4, least=1)
@@ -63,7 +64,9 @@ def test_a_robot_records_learns_and_takes_the_new_student_while_it_drives(tmp_pa
     sentences = []
     result = run_loop(inputs, settings, sentences.append)
     assert result.kept > 0 and result.first.lost == 0 and not result.gate.refused
-    names = [load_student(file).model_id for file in (old, tmp_path / "work" / "update" / "robot.onnx")]
+    new = load_student(tmp_path / "work" / "update" / "robot.onnx")
+    names = [load_student(old).model_id, new.model_id]
+    assert new.spec.provenance["blend_share"] == "0.5"
     assert result.second.result.done and result.second.models == names
     assert result.second.lost == 0, [(drive.lost, drive.reasons) for drive in result.second.drives]
     assert any("holds" in sentence and "earlier, east" in sentence for sentence in sentences)
