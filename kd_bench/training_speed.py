@@ -49,7 +49,7 @@ def training_speed(config: AnyConfig, out: Path, *, warm: int, count: int) -> Tr
             if step == warm:
                 _finish()
                 waited.seconds, began = 0.0, time.perf_counter()
-            train_step(run, waited, step, short.schedule)
+            train_step(run, waited, step)
         _finish()
         seconds = time.perf_counter() - began
     return TrainingSpeed(count * run.state.step_samples / seconds, seconds / count, waited.seconds / seconds)

@@ -1,14 +1,13 @@
 """One training of `kd bench continual`: the first domain's student, an update, or a joint training."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Optional
 
 from kd_bench.continual.records import DomainRecord
-from kd_bench.ledger.worker import Order, ScoredSet, score_file, training_seconds
-from kd_bench.tables import command_line, device
-from kd_perception.commit import code_commit
+from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file, training_seconds
+from kd_bench.tables import command_line
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
 from kd_training.config.experiment import TrainConfig, to_yaml
 from kd_training.config.sections import DataRoot
@@ -40,6 +39,7 @@ class DomainRun:
     needed: bool
     replays: bool = False
     worker: str = "kd_bench.continual.worker"
+    batches: str = ""  # an update keeps a buffer of its own
 
     @property
     def key(self) -> str:
@@ -88,8 +88,8 @@ class DomainRun:
             domain=self.domain, steps=self.steps, batch=self.config.schedule.batch,
             buffer=self.config.continual.buffer.keyframes if self.replays else 0,
             scores={name: json.loads(score_file(self.folder, name).read_text()) for name in self.held_out},
-            seconds=training_seconds(self.folder), device=device(), command=command_line(), commit=code_commit(),
-            protocol=self.protocol, key=self.key,
+            seconds=training_seconds(self.folder), command=command_line(), protocol=self.protocol, key=self.key,
+            **asdict(origin(self.folder)),
         )  # fmt: skip
 
     def outcome(self) -> str:

@@ -22,10 +22,12 @@ from kd_bench.ledger.command_options import (
     Budget,
     Jobs,
     Ledger,
+    Readers,
     Render,
     Seeds,
     Start,
     Threads,
+    Together,
     Work,
     end_of,
 )
@@ -66,6 +68,8 @@ def distill(
     rate: Annotated[float, typer.Option(min=0.0, help="Learning rate.")] = DEFAULTS.learning_rate,
     jobs: Jobs = 2,
     threads: Threads = 1,
+    readers: Readers = 0,
+    together: Together = False,
 ) -> None:
     """Train students with and without teachers, seed by seed; a ledger grows run by run.
 
@@ -87,7 +91,10 @@ def distill(
         console.print("time is up; the same command continues")
         return
     planner = Planner(settings, Given(splits, students, start_weights(start), teachers, work))
-    context = RunContext(distill_ledger(ledger), jobs, threads, deadline=deadline, report=console.print)
+    context = RunContext(
+        distill_ledger(ledger), jobs, threads, deadline=deadline, report=console.print, readers=readers,
+        together=together,
+    )  # fmt: skip
     done = execute(lambda records: planner.runs(slices, records), context)
     left = len(missing(lambda records: planner.runs(slices, records), context))
     minutes = (time.monotonic() - began) / 60.0

@@ -1,16 +1,16 @@
 """One run of a suite."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kd_bench.distill.ledger import Record
 from kd_bench.ledger import worker
-from kd_bench.ledger.worker import Order, ScoredSet, score_file, training_seconds
-from kd_bench.tables import command_line, device
-from kd_perception.commit import code_commit
+from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file, training_seconds
+from kd_bench.tables import command_line
 from kd_training.config.experiment import AnyConfig, to_yaml
 from kd_training.config.sections import DataRoot
+from kd_training.loop.companions import batches_key
 
 TEACHER = "teacher"  # the suite of what students learn from
 
@@ -64,6 +64,11 @@ class Run:
         """Whether other runs need its weights: students those of what they learn from."""
         return (self.suite == TEACHER or self.teaches) and self.config is not None
 
+    @property
+    def batches(self) -> str:
+        """Equal for runs that take the same batches."""
+        return "" if self.config is None else batches_key(self.config)
+
     def order(self, threads: int) -> Order:
         """What a worker is to do for it."""
         config = "" if self.config is None else to_yaml(self.config)
@@ -75,8 +80,8 @@ class Run:
         return Record(
             suite=self.suite, student=self.student, teacher=self.teacher, arm=self.arm, seed=self.seed,
             split=self.split, steps=self.steps, batch=self.batch, seconds=training_seconds(self.folder),
-            device=device(), command=command_line(), commit=code_commit(), start=self.start, protocol=self.protocol,
-            key=self.key, **json.loads(score_file(self.folder, self.split).read_text()),
+            command=command_line(), start=self.start, protocol=self.protocol, key=self.key,
+            **asdict(origin(self.folder)), **json.loads(score_file(self.folder, self.split).read_text()),
         )  # fmt: skip
 
     def outcome(self) -> str:

@@ -21,8 +21,12 @@ Budget = Annotated[
     float, typer.Option(min=0.0, help="Minutes after which to stop; the same command continues. 0: no limit.")
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Samples of a step.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Runs at a time; 1 on a GPU.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Processes at a time.")]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of every run; 0: PyTorch chooses.")]
+Readers = Annotated[int, typer.Option(min=0, help="Further processes of every run, that read its batches.")]
+Together = Annotated[
+    bool, typer.Option(help="Train runs that take the same batches in one process: for GPUs, which wait for batches.")
+]
 
 
 def end_of(budget: float) -> float:

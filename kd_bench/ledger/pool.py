@@ -1,12 +1,13 @@
-"""Runs what a ledger lacks, several runs at a time, each in its own process, until all is done or time is up."""
+"""Runs what a ledger lacks, several at a time, until all is done or time is up: each in its own process, or those that
+take the same batches together in one."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from kd_perception.interrupts import Interrupts, handled_interrupts
 
 POLL_S = 0.5
 LOG_FILE = "log.txt"
+TOGETHER = "kd_bench.ledger.together"  # the worker of several runs
 
 
 class PooledRun(Protocol):
@@ -24,6 +26,7 @@ class PooledRun(Protocol):
 
     `key` names its line in the ledger, `digest` its training, `name` is for the screen. `folder`: where it is carried
     out, by the module `worker`. `needed`: whether other runs need its weights, so that lost ones are made again.
+    `batches`: equal for runs that take the same; empty for those that share them with no other.
     """
 
     key: str
@@ -33,6 +36,7 @@ class PooledRun(Protocol):
     folder: Path
     worker: str
     needed: bool
+    batches: str
 
     def order(self, threads: int) -> Order:
         """What a worker is to do for it."""
@@ -55,8 +59,9 @@ class RunError(KdError):
 class RunContext:
     """Where and how runs happen.
 
-    ledger: the file of records; jobs: runs at a time; threads: of each run (0: PyTorch chooses); deadline: the
-    time.monotonic() to stop at; report: receives sentences about the progress.
+    ledger: the file of records; jobs: processes at a time; threads: of each (0: PyTorch chooses); deadline: the
+    time.monotonic() to stop at; report: receives sentences about the progress; readers: further processes of each, that
+    read its batches; together: whether runs that take the same batches are trained in one process.
     """
 
     ledger: LedgerFile
@@ -64,6 +69,8 @@ class RunContext:
     threads: int
     deadline: float
     report: Callable[[str], None]
+    readers: int = 0
+    together: bool = False
 
     @property
     def time_left(self) -> bool:
@@ -73,9 +80,9 @@ class RunContext:
 
 @dataclass(frozen=True)
 class Running:
-    """A run and its process."""
+    """A process and its runs; one of several runs trains them without scoring."""
 
-    run: PooledRun
+    runs: tuple[PooledRun, ...]
     process: subprocess.Popen
 
 
@@ -130,13 +137,14 @@ def _carry_out(
             lacking = missing(planned, context)
         if not context.time_left:
             return None
-        busy = {entry.run.digest for entry in running} | set(undone.failed) | undone.elsewhere
+        busy = {run.digest for entry in running for run in entry.runs} | set(undone.failed) | undone.elsewhere
         waiting = [run for run in lacking if run.digest not in busy]
         while waiting and len(running) < context.jobs:
-            run = waiting.pop(0)
+            runs = _next(waiting, context)
             with interrupts.held():  # a process that is started but not yet listed would be orphaned
-                running.append(_start(run, context))
-            waiting = [other for other in waiting if other.digest != run.digest]
+                running.append(_start(runs, context))
+            taken = {run.digest for run in runs}
+            waiting = [other for other in waiting if other.digest not in taken]
         if not running:
             return lacking
         time.sleep(POLL_S)
@@ -146,43 +154,58 @@ def missing(planned: Planned, context: RunContext) -> list[PooledRun]:
     """Planned runs that the ledger lacks, and those that it knows but whose weights are lost and needed."""
     records = context.ledger.read().records
     known = {record.key for record in records}
-    return [
-        run
-        for run in planned(records)
-        if run.key not in known or (run.needed and not (run.folder / TRAINED_FILE).is_file())
-    ]
+    return [run for run in planned(records) if run.key not in known or (run.needed and not _is_trained(run))]
 
 
-def _start(run: PooledRun, context: RunContext) -> Running:
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_order(run.folder, run.order(context.threads))
-    context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {run.folder / LOG_FILE})")
+def _next(waiting: Sequence[PooledRun], context: RunContext) -> tuple[PooledRun, ...]:
+    """The first of the waiting runs, with those that train together with it."""
+    first = waiting[0]
+    if not (context.together and first.batches) or _is_trained(first):
+        return (first,)
+    companions = {run.digest: run for run in waiting if run.batches == first.batches and not _is_trained(run)}
+    return tuple(companions.values())
+
+
+def _is_trained(run: PooledRun) -> bool:
+    return (run.folder / TRAINED_FILE).is_file()
+
+
+def _start(runs: tuple[PooledRun, ...], context: RunContext) -> Running:
+    for run in runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_order(run.folder, replace(run.order(context.threads), readers=context.readers))
+        log = runs[0].folder / LOG_FILE
+        context.report(f"[bold]{run.name}[/bold] starts or continues ({run.steps} steps; log: {log})")
+    worker = runs[0].worker if len(runs) == 1 else TOGETHER
     threads = {"OMP_NUM_THREADS": str(context.threads)} if context.threads else {}
-    with open(run.folder / LOG_FILE, "ab") as log:
+    with open(log, "ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", run.worker, str(run.folder)],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **threads},
+            [sys.executable, "-m", worker, *(str(run.folder) for run in runs)],
+            stdout=output, stderr=output, stdin=subprocess.DEVNULL, env={**os.environ, **threads},
             start_new_session=True,  # Ctrl-C is for this process, which stops its workers in order
         )  # fmt: skip
-    return Running(run, process)
+    return Running(runs, process)
 
 
 def _take_in(entry: Running, context: RunContext, undone: Undone) -> None:
-    """Collect what an ended process leaves: records, a failure, or the status that another process has the run."""
-    run, status = entry.run, entry.process.returncode
-    if status == 0:
-        context.ledger.append([run.record()])
-        context.report(f"[bold]{run.name}[/bold]: {run.outcome()}")
+    """Collect what an ended process leaves: records, a failure, or the status that another process has the runs."""
+    runs, status = entry.runs, entry.process.returncode
+    if status == 0 and len(runs) > 1:
+        context.report(f"[bold]{', '.join(run.name for run in runs)}[/bold]: trained, scores follow")
+    elif status == 0:
+        context.ledger.append([runs[0].record()])
+        context.report(f"[bold]{runs[0].name}[/bold]: {runs[0].outcome()}")
     elif status == HELD:
-        undone.elsewhere.add(run.digest)
-        context.report(f"{run.name}: another process has taken it")
+        undone.elsewhere.update(run.digest for run in runs)
+        context.report(f"{', '.join(run.name for run in runs)}: another process has taken it")
     elif status not in (INTERRUPTED, -signal.SIGTERM):
-        log = run.folder / LOG_FILE
+        log = runs[0].folder / LOG_FILE
         lines = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-        undone.failed[run.digest] = (
-            f"run {run.name} failed ({log} ends with: {lines[-1]}); fix the cause and run the same command again"
-        )
-        context.report(undone.failed[run.digest])
+        for run in runs:
+            undone.failed[run.digest] = (
+                f"run {run.name} failed ({log} ends with: {lines[-1]}); fix the cause and run the same command again"
+            )
+            context.report(undone.failed[run.digest])
 
 
 def _stop(running: list[Running], context: RunContext, undone: Undone) -> None:

@@ -10,16 +10,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError, KdError
 
+if TYPE_CHECKING:
+    from kd_training.loop.train import Start
+
 ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
-TRAINED_FILE = "trained"  # exists once training has ended
+TRAINED_FILE = "trained"  # exists once training has ended, and says where
 WATCH_S = 1.0
 INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order continues
 HELD = 69  # exit status (sysexits.h: unavailable): another worker has the folder
@@ -38,7 +42,7 @@ class Order:
     """What a worker is to do.
 
     config: YAML, or empty to score `weights` without training; scored: the data sets to score on, by name; before: the
-    folder of the run that this one goes on from, if it is one of a chain.
+    folder of the run that this one goes on from, if it is one of a chain; readers: processes that read its batches.
     """
 
     config: str
@@ -46,6 +50,15 @@ class Order:
     scored: dict[str, ScoredSet]
     threads: int
     before: str = ""
+    readers: int = 0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run was trained: the machine, and the commit of the code."""
+
+    device: str
+    commit: str
 
 
 def write_order(folder: Path, order: Order) -> None:
@@ -70,25 +83,62 @@ def training_seconds(folder: Path) -> float:
     return float(path.read_text()) if path.is_file() else 0.0
 
 
+def seconds_so_far(folder: Path) -> float:
+    """Of a training that goes on from its saved state; 0 of one that begins."""
+    from kd_training.checkpoints.checkpoint import STATE_FILE
+
+    return training_seconds(folder) if (folder / STATE_FILE).is_file() else 0.0
+
+
+def note_training(folder: Path, seconds: float, *, done: bool) -> None:
+    """Write how long a folder's training took so far, and, once it is `done`, where it was trained."""
+    from kd_bench.tables import device
+    from kd_perception.commit import code_commit
+    from kd_training.checkpoints.checkpoint import STATE_FILE
+
+    write_text(folder / TIME_FILE, f"{seconds:.1f}")
+    if done:
+        write_text(folder / TRAINED_FILE, json.dumps(asdict(Origin(device(), code_commit()))))
+        (folder / STATE_FILE).unlink()  # as large as three times the weights, and no longer needed
+
+
+def origin(folder: Path) -> Origin:
+    """Where a folder's weights were trained; this machine for those that are only scored, or were trained before
+    workers noted it."""
+    from kd_bench.tables import device
+    from kd_perception.commit import code_commit
+
+    noted = folder / TRAINED_FILE
+    known = noted.read_text() if noted.is_file() else ""
+    return Origin(**json.loads(known)) if known else Origin(device(), code_commit())
+
+
 Trainer = Callable[[Order, Path], bool]  # trains into a folder or goes on there; False if it was interrupted
 
 
 def plain_training(order: Order, folder: Path) -> bool:
     """Trains the order's configuration from its weights."""
+    from kd_training.loop.train import train_together
+
+    return train_together([start_of(order, folder)], order.readers)
+
+
+def start_of(order: Order, folder: Path) -> "Start":
+    """What an order's training begins with: the state in the folder, if there is one."""
     from kd_training.checkpoints.checkpoint import STATE_FILE
     from kd_training.config.experiment import config_from_yaml
-    from kd_training.loop.train import train
+    from kd_training.loop.train import Start
 
     resume = (folder / STATE_FILE).is_file()
     weights = Path(order.weights) if order.weights and not resume else None
-    return train(config_from_yaml(order.config, str(folder / ORDER_FILE)), folder, weights, resume=resume)
+    return Start(config_from_yaml(order.config, str(folder / ORDER_FILE)), folder, weights, resume)
 
 
 def work(folder: Path, trainer: Trainer = plain_training) -> bool:
     """Carry out a folder's order; False if training was interrupted. Existing results are kept."""
     import torch
 
-    from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
+    from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
 
     order = read_order(folder)
     torch.set_num_threads(order.threads)
@@ -96,14 +146,11 @@ def work(folder: Path, trainer: Trainer = plain_training) -> bool:
         score(Path(order.weights), order, folder)
         return True
     if not (folder / TRAINED_FILE).is_file():
-        resume = (folder / STATE_FILE).is_file()
-        began, before = time.monotonic(), training_seconds(folder) if resume else 0.0
+        began, before = time.monotonic(), seconds_so_far(folder)
         done = trainer(order, folder)
-        write_text(folder / TIME_FILE, f"{before + time.monotonic() - began:.1f}")
+        note_training(folder, before + time.monotonic() - began, done=done)
         if not done:
             return False
-        write_text(folder / TRAINED_FILE, "")
-        (folder / STATE_FILE).unlink()  # as large as three times the weights, and no longer needed
     score(folder / WEIGHTS_FILE, order, folder)
     return True
 
@@ -151,15 +198,22 @@ def end_with_parent() -> None:
 
 
 def main(trainer: Trainer = plain_training) -> None:
-    """Carry out the order in the folder that the command line names.
+    """Carry out the order in the folder that the command line names."""
+    carry_out(lambda folders: work(folders[0], trainer))
+
+
+def carry_out(work_in: Callable[[Sequence[Path]], bool]) -> None:
+    """Do a worker's work in the folders that the command line names; no other worker gets into them.
 
     Exit status 0: done; INTERRUPTED; HELD; 1: failed, and the log's last line says why.
     """
     end_with_parent()
-    folder = Path(sys.argv[1])
+    folders = [Path(name) for name in sys.argv[1:]]
     try:
-        with held(folder):
-            sys.exit(0 if work(folder, trainer) else INTERRUPTED)
+        with ExitStack() as entered:
+            for folder in folders:
+                entered.enter_context(held(folder))
+            sys.exit(0 if work_in(folders) else INTERRUPTED)
     except HeldError:
         sys.exit(HELD)
     except KdError as error:

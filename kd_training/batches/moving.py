@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def fastest_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. To a GPU it goes through pinned memory, so that nobody waits for the copy.
 

@@ -11,14 +11,14 @@ from kd_training.models.teachers.file_network import TeacherFileNetwork
 
 
 class ModelEngine:
-    """A model in memory, run as an engine runs a file: eager, on the CPU, float32."""
+    """A model in memory, run as an engine runs a file: eager, float32, on the device where the model is."""
 
     name = "torch"
     not_kept = ""
 
     def __init__(self, model: CameraStudent | TeacherFileNetwork) -> None:
         self._model = model.eval()
-        self._inputs = model.input_names
+        self._inputs, self._device = model.input_names, next(model.parameters()).device
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Named inputs -> named outputs."""
@@ -26,8 +26,8 @@ class ModelEngine:
         if missing:
             raise InputError(f"torch: input '{missing[0]}' is missing; it has {', '.join(sorted(inputs))}")
         with torch.inference_mode():
-            outputs = self._model(*(_tensor(inputs[name]) for name in self._inputs))
-        return dict(zip(self._model.spec.outputs, (value.numpy() for value in outputs), strict=True))
+            outputs = self._model(*(_tensor(inputs[name]).to(self._device) for name in self._inputs))
+        return dict(zip(self._model.spec.outputs, (value.cpu().numpy() for value in outputs), strict=True))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:

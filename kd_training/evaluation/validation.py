@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kd_perception.evaluation.metric import Metrics
 from kd_perception.evaluation.result_folder import METRICS_FOLDER, read_summary
+from kd_training.batches.moving import fastest_device
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
 from kd_training.checkpoints.models import load_model, load_teacher
 from kd_training.config.experiment import LabelTrainConfig, TeacherTrainConfig, TrainConfig
@@ -33,12 +34,12 @@ def metrics_on(weights: Path, source: DataRoot, folder: Path) -> Metrics:
     config = checkpoint_config(weights)
     anchor = config.data.anchor
     if isinstance(config, TeacherTrainConfig):
-        teacher = load_teacher(weights)
+        teacher = load_teacher(weights).to(fastest_device())
         return evaluate_teacher(teacher, open_dataset(source, teacher.classes, anchor=anchor), folder)
     if isinstance(config, LabelTrainConfig):
         detector = load_label_detector(weights, Path(config.labels.teacher))
         return evaluate_detector(detector, open_dataset(source, detector.model.classes, anchor=anchor), folder)
-    student, motion = load_model(weights), config.data.camera_motion
+    student, motion = load_model(weights).to(fastest_device()), config.data.camera_motion
     dataset = open_dataset(source, student.spec.classes, camera_motion=motion, anchor=anchor)
     return evaluate_model(student, dataset, folder)
 

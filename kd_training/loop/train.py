@@ -1,11 +1,15 @@
-"""`kd train`: one readable loop with Lightning Fabric (devices, DDP under torchrun, precision)."""
+"""`kd train`: one readable loop with Lightning Fabric (devices, DDP under torchrun, precision).
+
+Several runs that take the same batches may share it: each batch is read once, and every run takes its step with it.
+"""
 
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice, tee
 from pathlib import Path
 
 import torch
@@ -22,6 +26,7 @@ from kd_training.config.sections import ScheduleConfig
 from kd_training.data.first_look import check_boxes
 from kd_training.data.frame_checks import what_is_masked
 from kd_training.loop.before_start import check_start
+from kd_training.loop.companions import reader_of
 from kd_training.loop.forward_backward import add_gradients, check_gradients
 from kd_training.loop.loading import batches_ahead, batches_of_workers, dead_workers_told
 from kd_training.loop.malloc import tune_malloc
@@ -36,9 +41,20 @@ from kd_training.unlabelled.labelling import label_missing
 
 
 @dataclass(frozen=True)
+class Start:
+    """What a run begins with: its configuration, its folder, and weights, if any; `resume` goes on in the folder."""
+
+    config: AnyConfig
+    out: Path
+    weights: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
 class TrainingRun:
     """A run that is about to begin, or to go on, at step `first`; `wrapped` is the task as Fabric set it up."""
 
+    out: Path
     fabric: Fabric
     task: Task
     wrapped: nn.Module
@@ -52,6 +68,11 @@ class TrainingRun:
         """Whether this process writes files and shows progress."""
         return self.fabric.global_rank == 0
 
+    @property
+    def schedule(self) -> ScheduleConfig:
+        """The configuration's."""
+        return self.state.config.schedule
+
 
 def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: bool = False) -> bool:
     """Train into `out` (weights.safetensors, state.pt, TensorBoard events); False if it was interrupted.
@@ -59,38 +80,71 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     `weights` initialises the model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
     TrainingError with a sentence, OSError where the disk refuses files; what was saved stays.
     """
+    return train_together([Start(config, out, weights, resume)], config.data.workers)
+
+
+def train_together(starts: Sequence[Start], workers: int) -> bool:
+    """Train several runs as `train` does each, step by step in turns; False if they were interrupted.
+
+    They take the same batches (kd_training.loop.companions), which `workers` processes read. Raises what `train`
+    raises, and ConfigError where batches differ.
+    """
     tune_malloc()
-    check_start(config, out)
-    run = open_run(config, out, weights, resume=resume)
-    notes = check_boxes(run.task.frames, run.task.grid) if run.task.learns_boxes else []
-    notes += what_is_masked(run.task.frames)
-    steps, schedule = run.plan.steps, config.schedule
-    run.fabric.print(
-        f"training {run.task.name} on {len(run.task.frames)} frames, steps {run.first} to {steps} of "
-        f"{run.state.step_samples} samples"
-    )
-    for sentence in notes:
-        run.fabric.print(sentence)
-    run.wrapped.train()
+    reader = reader_of([start.config for start in starts])
+    for start in starts:
+        check_start(start.config, start.out)
+    runs = [open_run(start.config, start.out, start.weights, resume=start.resume) for start in starts]
+    for sentence in dict.fromkeys(sentence for run in runs for sentence in _introduction(run)):
+        runs[0].fabric.print(sentence)
+    for run in runs:
+        run.wrapped.train()
+    return _train_steps([runs[reader], *runs[:reader], *runs[reader + 1 :]], workers)
+
+
+def _introduction(run: TrainingRun) -> list[str]:
+    """What a run is going to do, and what of its data is unusual."""
+    task = run.task
+    notes = check_boxes(task.frames, task.grid) if task.learns_boxes else []
+    span = f"steps {run.first} to {run.plan.steps} of {run.state.step_samples} samples"
+    return [f"training {task.name} on {len(task.frames)} frames, {span}", *notes, *what_is_masked(task.frames)]
+
+
+def _train_steps(runs: Sequence[TrainingRun], workers: int) -> bool:
+    """All steps of the runs, on the first one's batches; False if they were interrupted."""
+    leader, schedule = runs[0], runs[0].schedule
+    first, steps = min(run.first for run in runs), max(run.plan.steps for run in runs)
     saved = time.monotonic()
-    with dead_workers_told(), _signals() as signals, RunProgress(steps, run.first, shown=run.writes) as progress:
-        batches = load_batches(run, config.data.workers)
-        for step in range(run.first, steps):
-            losses, norms = train_step(run, batches, step, schedule)
-            if step % schedule.log_steps == 0:
-                progress.losses = _log(run, losses, norms, step)
+    with dead_workers_told(), _signals() as signals, RunProgress(steps, first, shown=leader.writes) as progress:
+        batches = load_batches(replace(leader, first=first, plan=leader.plan._replace(steps=steps)), workers)
+        for step in range(first, steps):
+            active = [run for run in runs if run.first <= step < run.plan.steps]
+            shares = tee(islice(batches, leader.plan.micro_batches), len(active))
+            for run, share in zip(active, shares, strict=True):
+                losses, norms = train_step(run, share, step)
+                if step % schedule.log_steps == 0:
+                    progress.losses = _log(run, losses, norms, step)
             progress.done(step + 1)
-            if step + 1 in schedule.keep_steps and run.writes:
-                run.state.save_average(kept_weights(out, step + 1))
-            stopped = _any_interrupted(run.fabric, signals)
-            if stopped or step + 1 == steps or time.monotonic() - saved > 60.0 * schedule.save_minutes:
-                if run.writes:
-                    run.state.save(step + 1, out)
+            stopped = _any_interrupted(leader.fabric, signals)
+            due = stopped or time.monotonic() - saved > 60.0 * schedule.save_minutes
+            for run in active:
+                _keep(run, step + 1, due=due)
+            if due:
                 saved = time.monotonic()
             if stopped:
-                run.fabric.print(f"interrupted at step {step + 1}; continue with --resume {out}")
+                for run in active:
+                    run.fabric.print(f"interrupted at step {step + 1}; continue with --resume {run.out}")
                 return False
     return True
+
+
+def _keep(run: TrainingRun, steps: int, *, due: bool) -> None:
+    """Write what is to be kept after so many steps: the state where it is `due`, and at the run's end."""
+    if not run.writes:
+        return
+    if steps in run.schedule.keep_steps:
+        run.state.save_average(kept_weights(run.out, steps))
+    if due or steps == run.plan.steps:
+        run.state.save(steps, run.out)
 
 
 def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool) -> TrainingRun:
@@ -112,7 +166,7 @@ def open_run(config: AnyConfig, out: Path, weights: Path | None, *, resume: bool
     first = 0 if saved is None else state.restore(saved)
     if fabric.global_rank == 0:
         state.clear(out)
-    return TrainingRun(fabric, task, wrapped, optimizer, plan, state, first)
+    return TrainingRun(out, fabric, task, wrapped, optimizer, plan, state, first)
 
 
 def label_first(config: TrainConfig) -> list[str]:
@@ -137,10 +191,9 @@ def load_batches(run: TrainingRun, workers: int) -> Iterator[DeviceBatch]:
     return batches_ahead(loaded, run.fabric.device) if run.fabric.device.type == "cuda" else loaded
 
 
-def train_step(
-    run: TrainingRun, batches: Iterator[DeviceBatch], step: int, schedule: ScheduleConfig
-) -> tuple[Losses, dict[str, float]]:
+def train_step(run: TrainingRun, batches: Iterator[DeviceBatch], step: int) -> tuple[Losses, dict[str, float]]:
     """One step of the optimiser and of the average; the losses, and the gradients' norms before they were clipped."""
+    schedule = run.schedule
     for group in run.optimizer.param_groups:
         group["lr"] = group["peak"] * rate_factor(step, run.plan.steps, schedule.warmup_steps)
     losses = add_gradients(run.fabric, run.wrapped, batches, step, run.plan.micro_batches)

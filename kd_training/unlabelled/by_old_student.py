@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from kd_perception.atomic import write_text
 from kd_perception.geometry.classes import ClassList
+from kd_training.batches.moving import fastest_device
 from kd_training.config.experiment import TrainConfig
 from kd_training.config.student_spec import configured_classes
 from kd_training.data.frames import Dataset
@@ -57,7 +57,7 @@ class Search:
     @cached_property
     def teacher(self) -> AnsweringTeacher:
         """The old student, in a teacher's place."""
-        model = self.old.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model = self.old.model.to(fastest_device())
         return AnsweringTeacher(StudentDetector(model), self.old.digest, self.folder / ANSWERS_FOLDER, cameras=True)
 
     def is_done(self) -> bool:

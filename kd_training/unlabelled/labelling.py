@@ -11,13 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_perception.atomic import write_text
 from kd_perception.datasets.identities import label_digest
 from kd_perception.datasets.nuscenes import scene_samples
 from kd_perception.errors import ConfigError, DataError
+from kd_training.batches.moving import fastest_device
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.experiment import TrainConfig, teacher_config
 from kd_training.config.student_spec import configured_classes
@@ -84,7 +84,7 @@ class Labelling:
                 f"teacher {frozen.model.config.name} has the classes {', '.join(frozen.model.classes.names)}{lacking}; "
                 f"the student has {', '.join(self.classes.names)}: a teacher labels for students of its own class list"
             )
-        model = frozen.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model = frozen.model.to(fastest_device())
         return AnsweringTeacher(TeacherDetector(model), frozen.digest, self.folder / ANSWERS_FOLDER)
 
     def check_folder(self) -> dict[str, object]:

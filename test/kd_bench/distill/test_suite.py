@@ -94,8 +94,11 @@ def test_a_suite_fills_the_ledger_and_is_then_done(given, tmp_path):
     def planned(records: Sequence[Record]) -> list[Run]:
         return list(planner.runs([whole(TINY)], records))
 
-    context = run_context(tmp_path)
+    said: list[str] = []
+    context = replace(run_context(tmp_path), together=True, report=said.append)
+    assert execute(only(planner.teacher_run(CENTERPOINT)), context)
     assert execute(planned, context)
+    assert "[bold]tiny-none-seed0, tiny-centerpoint-answers-seed0[/bold]: trained, scores follow" in said
     records = context.ledger.read().records
     assert {(record.arm, record.steps) for record in records} == {(TEACHER, 1), ("none", 6), ("answers", 6)}
     students = [record for record in records if record.suite != TEACHER]
