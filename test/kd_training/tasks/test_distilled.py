@@ -22,7 +22,6 @@ from kd_training.loop.forward_backward import TrainingError
 from kd_training.loop.train import train
 from kd_training.models.students import build_student
 from kd_training.tasks import build_task
-from kd_training.tasks.frozen_teacher import FrozenTeacher
 from kd_training.tasks.task import MicroStep
 
 
@@ -198,14 +197,17 @@ def test_outputs_cannot_be_kept_where_samples_turn_at_random(data, teacher):
         build_task(config)
 
 
-def test_resume_refuses_another_teacher(data, finished, teacher, tmp_path):
-    other = tmp_path / "other.safetensors"
-    write_teacher(other, seed=1)
-    config = many_terms(distilled_run(data, teacher))
-    task = build_task(config)
-    task.lidar_lesson.teacher = FrozenTeacher(other)
-    with pytest.raises(ConfigError, match="other weights than when this run began"):
-        task.set_extra_state(load_state(finished, config)["task"])
+def test_resume_takes_a_teacher_that_moved_and_refuses_another(data, finished, teacher, tmp_path):
+    moved, other = tmp_path / "moved.safetensors", write_teacher(tmp_path / "other.safetensors", seed=1)
+    moved.write_bytes(teacher.read_bytes())
+    for path, refused in ((moved, False), (other, True)):
+        config = many_terms(distilled_run(data, path))
+        task, saved = build_task(config), load_state(finished, config)["task"]
+        if refused:
+            with pytest.raises(ConfigError, match="other.safetensors has other weights than when this run began"):
+                task.set_extra_state(saved)
+        else:
+            task.set_extra_state(saved)
 
 
 def test_what_is_no_teacher_is_named(data, teacher, finished, tmp_path):
