@@ -1,17 +1,16 @@
 """Tables of `kd bench`: in the terminal, and as the files of docs/benchmarks."""
 
 import os
-import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from rich.table import Table
 
 from kd_perception.atomic import write_text
 from kd_perception.commit import code_commit
+from kd_training.machine import device
 
 
 def terminal_table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -45,19 +44,3 @@ def command_line() -> str:
 def machine() -> str:
     """The device, and how busy it was."""
     return f"{device()}, load {os.getloadavg()[0]:.1f} during the measurement"
-
-
-def device() -> str:
-    """Cores and family of this machine's CPU, from the kernel's description where there is one, and its GPU."""
-    name = platform.processor() or platform.machine()
-    try:
-        entries = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
-        facts = {key.strip(): value.strip() for key, value in reversed(entries)}
-        name = facts.get("model name", name)
-        flags = facts.get("flags", "").split()
-        extras = [label for flag, label in (("avx512f", "AVX-512"), ("avx512_bf16", "BF16")) if flag in flags]
-        name += f" (family {facts['cpu family']}, model {facts['model']}{''.join(f', {label}' for label in extras)})"
-    except (OSError, KeyError):
-        pass  # not Linux on x86: the platform's own name has to do
-    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{len(os.sched_getaffinity(0))} cores of {name}{gpu}"

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from kd_bench.gpu.build_report import BuildReport, Sizes, build_reports
-from kd_bench.gpu.precisions import Precision, with_precision
+from kd_bench.in_precision import Precision, with_precision
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.errors import ConfigError

@@ -8,34 +8,33 @@ goes on where it was cut off.
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from kd_bench.gpu.engines import EngineTrials, engine_trials
-from kd_bench.gpu.precisions import Precision, with_precision
-from kd_bench.tables import command_line, device
+from kd_bench.in_precision import Precision, student_in_precision
+from kd_bench.tables import command_line
 from kd_bench.training_speed import training_speed
 from kd_perception.atomic import write_text
 from kd_perception.commit import code_commit
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import ConfigError
-from kd_perception.student.spec import METADATA_KEY, Student, load_student
+from kd_perception.student.spec import load_student
 from kd_synthetic.dataset.config import SynthConfig
 from kd_synthetic.dataset.generate import generate
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.checkpoints.export import example_inputs, export_student
 from kd_training.checkpoints.models import load_model
-from kd_training.checkpoints.onnx_files import add_metadata
 from kd_training.config.experiment import AnyConfig, TeacherTrainConfig, load_config
 from kd_training.config.sections import DataRoot
 from kd_training.evaluation.validation import validation_metrics
 from kd_training.loop.train import train
+from kd_training.machine import device
 
 RESULT_FILE = "result.json"
 RENDERING, TEACHER, STUDENT, ENGINES = 0.3, 0.15, 0.25, 0.2  # of the time; the rest is for scores and start-up
@@ -135,15 +134,8 @@ def _on_engines(out: Path, trials: EngineTrials) -> dict[str, Any]:
     model = load_model(out / "student" / WEIGHTS_FILE)
     export_student(model, path, {}, {}, {})
     inputs = example_inputs(model, model.spec.trained_cameras).by_name
-    students = {precision.value: _in_precision(path, precision, inputs) for precision in Precision}
+    students = {precision.value: student_in_precision(load_student(path), precision, inputs) for precision in Precision}
     return engine_trials(students, inputs, trials)
-
-
-def _in_precision(path: Path, precision: Precision, inputs: Mapping[str, np.ndarray]) -> Student:
-    """The student's file in a precision, which its metadata states."""
-    target = with_precision(path, precision, inputs)
-    add_metadata(target, METADATA_KEY, replace(load_student(path).spec, precision=precision.value).to_json())
-    return load_student(target)
 
 
 def _train_and_score(config: AnyConfig, folder: Path) -> dict[str, Any]:

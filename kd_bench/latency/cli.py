@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from kd_bench.dataset_frames import MOMENTS, read_frames, render_moments
+from kd_bench.in_precision import Precision, student_in_precision
 from kd_bench.latency.frames import LatencySetup
 from kd_bench.latency.limits import MachineLimits, measure_limits
 from kd_bench.latency.network import PROFILES, measure_network, with_eager
@@ -22,7 +23,9 @@ from kd_bench.untrained import untrained_student
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.errors import ConfigError
 from kd_perception.resources import SHIPPED_STUDENT, resource
-from kd_perception.student.spec import load_student
+from kd_perception.student.spec import Student, load_student
+from kd_training.checkpoints.export import example_inputs
+from kd_training.checkpoints.models import load_model
 from kd_training.config.experiment import load_student_config
 
 
@@ -34,6 +37,7 @@ def latency(
     untrained: Annotated[
         list[Path] | None, typer.Option(help="Training configuration to measure with random weights, too; repeatable.")
     ] = None,
+    int8: Annotated[bool, typer.Option(help="Measure the untrained networks in int8, too.")] = False,
     engine: Annotated[str, typer.Option(help="Whose operators are measured: openvino or onnxruntime.")] = "openvino",
     threads: Annotated[int, typer.Option(min=0, help="Threads of every engine; 0: one a core.")] = 0,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds in which all run in turn.")] = 10,
@@ -52,7 +56,8 @@ def latency(
         scratch = Path(folder)
         frames = read_frames(render_moments(work / "data"), SYNTHETIC_VERSION, MOMENTS)
         students = [load_student(path) for path in student or (() if untrained else (resource(SHIPPED_STUDENT),))]
-        students += [untrained_student(load_student_config(path), scratch) for path in untrained or ()]
+        for path in untrained or ():
+            students += _untrained(path, scratch, int8=int8)
         console.print("measuring the machine's limits")
         limits = measure_limits(threads)
         measured = LatencySetup(frames, engine, threads, rounds)
@@ -67,6 +72,16 @@ def latency(
     console.print(body)
     if out is not None:
         _write(out, reports, limits, body)
+
+
+def _untrained(config: Path, folder: Path, *, int8: bool) -> list[Student]:
+    """A configuration's network with random weights, and in int8: ranges of noise are as fast as those of frames."""
+    model = load_student_config(config)
+    students = [untrained_student(model, folder)]
+    if int8:
+        inputs = example_inputs(load_model(students[0].path.with_suffix(".safetensors")), model.model.cameras).by_name
+        students.append(student_in_precision(students[0], Precision.int8, inputs))
+    return students
 
 
 def _write(out: Path, reports: Sequence[NetworkReport], limits: MachineLimits, body: str) -> None:

@@ -20,7 +20,7 @@ from kd_perception.atomic import write_text
 from kd_perception.errors import DataError, KdError
 
 if TYPE_CHECKING:
-    from kd_training.loop.train import Start
+    from kd_training.loop.train import RunStart
 
 ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
 TRAINED_FILE = "trained"  # exists once training has ended, and says where
@@ -92,9 +92,9 @@ def seconds_so_far(folder: Path) -> float:
 
 def note_training(folder: Path, seconds: float, *, done: bool) -> None:
     """Write how long a folder's training took so far, and, once it is `done`, where it was trained."""
-    from kd_bench.tables import device
     from kd_perception.commit import code_commit
     from kd_training.checkpoints.checkpoint import STATE_FILE
+    from kd_training.machine import device
 
     write_text(folder / TIME_FILE, f"{seconds:.1f}")
     if done:
@@ -105,8 +105,8 @@ def note_training(folder: Path, seconds: float, *, done: bool) -> None:
 def origin(folder: Path) -> Origin:
     """Where a folder's weights were trained; this machine for those that are only scored, or were trained before
     workers noted it."""
-    from kd_bench.tables import device
     from kd_perception.commit import code_commit
+    from kd_training.machine import device
 
     noted = folder / TRAINED_FILE
     known = noted.read_text() if noted.is_file() else ""
@@ -123,15 +123,15 @@ def plain_training(order: Order, folder: Path) -> bool:
     return train_together([start_of(order, folder)], order.readers)
 
 
-def start_of(order: Order, folder: Path) -> "Start":
+def start_of(order: Order, folder: Path) -> "RunStart":
     """What an order's training begins with: the state in the folder, if there is one."""
     from kd_training.checkpoints.checkpoint import STATE_FILE
     from kd_training.config.experiment import config_from_yaml
-    from kd_training.loop.train import Start
+    from kd_training.loop.train import RunStart
 
     resume = (folder / STATE_FILE).is_file()
     weights = Path(order.weights) if order.weights and not resume else None
-    return Start(config_from_yaml(order.config, str(folder / ORDER_FILE)), folder, weights, resume)
+    return RunStart(config_from_yaml(order.config, str(folder / ORDER_FILE)), folder, weights, resume)
 
 
 def work(folder: Path, trainer: Trainer = plain_training) -> bool:

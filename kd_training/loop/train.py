@@ -41,7 +41,7 @@ from kd_training.unlabelled.labelling import label_missing
 
 
 @dataclass(frozen=True)
-class Start:
+class RunStart:
     """What a run begins with: its configuration, its folder, and weights, if any; `resume` goes on in the folder."""
 
     config: AnyConfig
@@ -80,10 +80,10 @@ def train(config: AnyConfig, out: Path, weights: Path | None = None, *, resume: 
     `weights` initialises the model; `resume` continues the run in `out` bit by bit. Raises DataError, ConfigError or
     TrainingError with a sentence, OSError where the disk refuses files; what was saved stays.
     """
-    return train_together([Start(config, out, weights, resume)], config.data.workers)
+    return train_together([RunStart(config, out, weights, resume)], config.data.workers)
 
 
-def train_together(starts: Sequence[Start], workers: int) -> bool:
+def train_together(starts: Sequence[RunStart], workers: int) -> bool:
     """Train several runs as `train` does each, step by step in turns; False if they were interrupted.
 
     They take the same batches (kd_training.loop.companions), which `workers` processes read. Raises what `train`

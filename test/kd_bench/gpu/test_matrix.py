@@ -9,7 +9,7 @@ from support.checkout import ROOT
 from kd_bench.gpu import matrix
 from kd_bench.gpu.build_report import BuildReport
 from kd_bench.gpu.matrix import BuildableFile, matrix_rows, tensorrt
-from kd_bench.gpu.precisions import Precision
+from kd_bench.in_precision import Precision
 from kd_perception.errors import ConfigError
 
 

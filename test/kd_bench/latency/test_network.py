@@ -15,7 +15,7 @@ from kd_bench.untrained import untrained_student
 from kd_perception.engines.base import open_engine
 from kd_perception.errors import ConfigError, EngineError
 from kd_perception.student.spec import Student
-from kd_training.config.experiment import TrainConfig
+from kd_training.config.experiment import TrainConfig, to_yaml
 from kd_training.config.sections import DataConfig, DataRoot, ModelConfig, StudentScheduleConfig, TemporalConfig
 
 NARROW = {
@@ -24,14 +24,16 @@ NARROW = {
 }  # fmt: skip
 
 
+CONFIG = TrainConfig(
+    model=ModelConfig(name="narrow", temporal=TemporalConfig(frames=2), **NARROW),
+    data=DataConfig(roots=[DataRoot(root="none", version="none")]),
+    schedule=StudentScheduleConfig(steps=1),
+)
+
+
 @pytest.fixture(scope="module")
 def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
-    config = TrainConfig(
-        model=ModelConfig(name="narrow", temporal=TemporalConfig(frames=2), **NARROW),
-        data=DataConfig(roots=[DataRoot(root="none", version="none")]),
-        schedule=StudentScheduleConfig(steps=1),
-    )
-    return untrained_student(config, tmp_path_factory.mktemp("student"))
+    return untrained_student(CONFIG, tmp_path_factory.mktemp("student"))
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,16 @@ def test_a_page_says_what_was_measured(
     monkeypatch.setattr("kd_bench.latency.peers.torch.compile", refuse)  # takes a minute
     out = tmp_path / "latency.md"
     torch = engine == "openvino"
-    cli.latency(student=[student.path], engine=engine, threads=1, rounds=1, torch=torch, work=tmp_path, out=out)
+    if torch:
+        cli.latency(student=[student.path], engine=engine, threads=1, rounds=1, work=tmp_path, out=out)
+    else:
+        config = tmp_path / "narrow.yaml"
+        config.write_text(to_yaml(CONFIG))
+        cli.latency(
+            untrained=[config], int8=True, engine=engine, threads=1, rounds=1, torch=False, work=tmp_path, out=out
+        )
     page = out.read_text()
+    assert ("| openvino, int8 |" in page) != torch
     assert out.with_suffix(".png").stat().st_size > 5000
     for stage in ("backbone", "neck", "view transform", "BEV encoder", "memory", "heads", "all"):
         assert f"| {stage} |" in page

@@ -15,7 +15,7 @@ from support.students import narrow_student
 
 from kd_bench.gpu.build_report import build_reports
 from kd_bench.gpu.matrix import student_file
-from kd_bench.gpu.precisions import Precision
+from kd_bench.in_precision import Precision
 from kd_perception.engines.rig_sizes import rig_profile
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student

@@ -19,7 +19,7 @@ from support.tiny_runs import (
 from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import STATE_FILE, WEIGHTS_FILE
 from kd_training.loop.companions import batches_key, reader_of
-from kd_training.loop.train import Start, train, train_together
+from kd_training.loop.train import RunStart, train, train_together
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def arms(data, tmp_path_factory):
 def test_runs_that_train_together_end_as_if_each_had_been_alone(arms, tmp_path, monkeypatch):
     for number, config in enumerate(arms):
         assert train(config, tmp_path / f"alone{number}")
-    starts = [Start(config, tmp_path / f"together{number}") for number, config in enumerate(arms)]
+    starts = [RunStart(config, tmp_path / f"together{number}") for number, config in enumerate(arms)]
     with monkeypatch.context() as patch:
         interrupt_at(patch, 0)
         assert not train_together(starts, 0)

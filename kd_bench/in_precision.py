@@ -4,13 +4,15 @@ Ranges come from one example, often noise, so these files show what engines take
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from kd_bench.progress import silent
+from kd_perception.student.spec import METADATA_KEY, Student, load_student
+from kd_training.checkpoints.onnx_files import add_metadata
 from kd_training.quantise.frames import RecordedFrame
 from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.half import to_half
@@ -41,10 +43,17 @@ def with_precision(path: Path, precision: Precision, inputs: Mapping[str, np.nda
     return target
 
 
+def student_in_precision(student: Student, precision: Precision, inputs: Mapping[str, np.ndarray]) -> Student:
+    """A student's file in a precision, written next to it, with metadata that say so; raises as with_precision."""
+    target = with_precision(student.path, precision, inputs)
+    add_metadata(target, METADATA_KEY, replace(student.spec, precision=precision.value).to_json())
+    return load_student(target)
+
+
 def _to_int8(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> onnx.ModelProto:
     graph = OnnxGraph.of(model)
     prepare(graph)
-    _, ranges = calibrated(graph, [RecordedFrame(inputs, {})], lambda _: silent)
+    _, ranges = calibrated(graph, [RecordedFrame(inputs, {})], lambda _: lambda done, total: None)
     last = last_convolutions(graph)
     layers = [node.name for node in graph.convolutions if node.name not in last]
     insert(graph, rounded_layers(graph, layers, ranges.scales(Method.percentile)))
