@@ -6,6 +6,7 @@ Several runs that take the same batches may share it: each batch is read once, a
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -118,8 +119,10 @@ def _train_steps(runs: Sequence[TrainingRun], workers: int) -> bool:
         batches = load_batches(replace(leader, first=first, plan=leader.plan._replace(steps=steps)), workers)
         for step in range(first, steps):
             active = [run for run in runs if run.first <= step < run.plan.steps]
-            shares = tee(islice(batches, leader.plan.micro_batches), len(active))
-            for run, share in zip(active, shares, strict=True):
+            taken = islice(batches, leader.plan.micro_batches)
+            if not active:
+                deque(taken, maxlen=0)  # the step's batches pass by
+            for run, share in zip(active, tee(taken, len(active)), strict=True):
                 losses, norms = train_step(run, share, step)
                 if step % schedule.log_steps == 0:
                     progress.losses = _log(run, losses, norms, step)

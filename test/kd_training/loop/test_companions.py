@@ -31,17 +31,19 @@ def data(tmp_path_factory):
 def arms(data, tmp_path_factory):
     """A short run without a teacher, and a longer one with."""
     teacher = write_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
-    return student_run(data, 2), distilled_run(data, teacher, 3)
+    return student_run(data, 2), distilled_run(data, teacher, 5)
 
 
 def test_runs_that_train_together_end_as_if_each_had_been_alone(arms, tmp_path, monkeypatch):
     for number, config in enumerate(arms):
         assert train(config, tmp_path / f"alone{number}")
     starts = [RunStart(config, tmp_path / f"together{number}") for number, config in enumerate(arms)]
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 0)
-        assert not train_together(starts, 0)
-    assert train_together([replace(start, resume=True) for start in starts], 0)
+    resumed = [replace(start, resume=True) for start in starts]
+    for given, step in ((starts, 0), (resumed, 3)):  # both are under way; the shorter one has ended
+        with monkeypatch.context() as patch:
+            interrupt_at(patch, step)
+            assert not train_together(given, 0)
+    assert train_together(resumed, 0)
     for number in range(len(arms)):
         alone, together = (load_file(tmp_path / f"{name}{number}" / WEIGHTS_FILE) for name in ("alone", "together"))
         assert alone.keys() == together.keys() and all(torch.equal(alone[name], together[name]) for name in alone)
