@@ -170,27 +170,29 @@ def write_for_ever(folder: Path, first: int, kept: Connection) -> None:
 
 
 def test_a_kill_loses_at_most_the_frame_in_flight(tmp_path):
+    """Two old frames go before a new one comes, so that a kill may leave two; none that is newer is lost."""
     folder, rng = tmp_path / "r", np.random.default_rng(0)
-    last = T0
+    kept = [T0]
     for _ in range(6):
         ours, theirs = multiprocessing.Pipe(duplex=False)
         writer = multiprocessing.get_context("fork").Process(
-            target=write_for_ever, args=(folder, (last - T0) // S + 2, theirs)
+            target=write_for_ever, args=(folder, (kept[-1] - T0) // S + 2, theirs)
         )
         writer.start()
         theirs.close()
-        last = ours.recv()
+        kept.append(ours.recv())
         time.sleep(rng.uniform(0.0, 0.03))
         writer.kill()
         writer.join()
         with contextlib.suppress(EOFError):
             while True:
-                last = ours.recv()
+                kept.append(ours.recv())
         assert sum(path.stat().st_size for path in folder.iterdir()) <= 60_000
-        assert last in check_plays(folder)
+        plays = check_plays(folder)
+        assert kept[-1] in plays and {stamp for stamp in kept if stamp >= min(plays)} <= set(plays)
     with opened(folder) as recording:
         assert recording.frames and not recording.problems
-    assert not read_recording(folder).problems and len(check_plays(folder)) >= 3
+    assert not read_recording(folder).problems and len(check_plays(folder)) >= 2
 
 
 def test_other_folders_are_left_alone(tmp_path):
