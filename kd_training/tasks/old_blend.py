@@ -18,8 +18,8 @@ class OldBlend:
     are held, so that their file may go while the update trains.
     """
 
-    def __init__(self, share: float, model: CameraStudent, weights: Path, anew: Sequence[str]) -> None:
-        """`weights`: the old student's, for the architecture of `model`; `anew`: parts that do not begin as its own.
+    def __init__(self, share: float, model: CameraStudent, weights: Path, reset: Sequence[str]) -> None:
+        """`weights`: the old student's, for the architecture of `model`; `reset`: parts that do not begin as its own.
 
         Raises DataError or ConfigError, as load_weights, where they do not fit.
         """
@@ -27,7 +27,7 @@ class OldBlend:
         for value in start.state_dict().values():
             if value.is_floating_point():
                 value.fill_(torch.nan)  # stays where the old student has nothing
-        load_weights(start, weights, start.added_modules, anew, classes=start.spec.classes)
+        load_weights(start, weights, start.added_modules, reset, classes=start.spec.classes)
         self.old = {name: value for name, value in start.state_dict().items() if value.is_floating_point()}
 
     def blended(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:

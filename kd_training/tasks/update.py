@@ -48,8 +48,8 @@ class UpdateTask(Task):
         self.old.check_takes(spec)
         self.keeping = Keeping(continual, self.old.model.spec, spec)
         check_layers(continual.keep.layers, learns.model.feature_channels)
-        old, share, anew = old_weights(continual.student), continual.blend_share, self.config.schedule.anew
-        self.blend = OldBlend(share, learns.model, old, anew) if share < 1.0 else None
+        old, share, reset = old_weights(continual.student), continual.blend_share, self.config.schedule.anew
+        self.blend = OldBlend(share, learns.model, old, reset) if share < 1.0 else None
 
     @property
     def model(self) -> nn.Module:
