@@ -3,7 +3,8 @@
 They join through the entry-point group `kd.engines`, so kd_perception needs nothing of the packages that bring them.
 """
 
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from kd_perception.engines.fallback import FallbackEngine
 from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOptions, ModelFile
@@ -15,7 +16,13 @@ AUTO_ORDER = ("tensorrt", "onnxruntime-rtx", "onnxruntime-cuda", "openvino", "on
 
 def engine_names() -> list[str]:
     """Names of the engines that installed packages offer."""
-    return sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)})
+    return sorted(_offered())
+
+
+@cache
+def _offered() -> dict[str, EntryPoint]:
+    """Engines of installed packages, by name; read once, since what all packages offer is read for it."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def open_engine(
@@ -31,7 +38,7 @@ def open_engine(
     With 'auto' the next engine takes over when one fails while running; an engine asked for by name is never replaced.
     Raises EngineError naming what was tried and why it failed.
     """
-    offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    offered = _offered()
     if name != "auto" and name not in offered:
         raise EngineError(f"engine '{name}' is not installed; choose one of: auto, {', '.join(sorted(offered))}")
 
