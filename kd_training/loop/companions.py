@@ -26,8 +26,10 @@ def reader_of(configs: Sequence[AnyConfig]) -> int:
 
     Raises ConfigError where the batches are not the same.
     """
+    if len(configs) == 1:
+        return 0
     keys, teachers = {batches_key(config) for config in configs}, {_clouds_of(config) for config in configs} - {""}
-    if len(configs) > 1 and (len(keys) > 1 or "" in keys or len(teachers) > 1):
+    if len(keys) > 1 or "" in keys or len(teachers) > 1:
         raise ConfigError(
             "runs that train together must take the same batches: give them the same model, data, batch and seed, at "
             "most one LiDAR teacher, and no camera teacher"

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from kd_perception.atomic import remove_remains
 from kd_perception.errors import ConfigError
-from kd_training.checkpoints.checkpoint import STATE_ENTRIES, STATE_FILE, WEIGHTS_FILE, save_state, save_weights
+from kd_training.checkpoints.checkpoint import STATE_ENTRIES, STATE_FILE, WEIGHTS_FILE, save_state, write_weights
 from kd_training.config.experiment import AnyConfig, to_yaml
 from kd_training.loop.weight_average import averaged_model, averaged_parameters, set_updates
 from kd_training.tasks.task import Task
@@ -22,6 +22,7 @@ class RunState:
         """`step_samples`: how many samples a step takes over all processes."""
         self.config, self.task, self.optimizer, self.step_samples = config, task, optimizer, step_samples
         self.average = averaged_model(task.model, config.schedule.ema_decay)
+        self._written_config = to_yaml(config)
 
     def update_average(self) -> None:
         """Move the average towards the model."""
@@ -56,7 +57,7 @@ class RunState:
 
     def save_average(self, target: Path) -> None:
         """Write the averaged weights, as the task ships them."""
-        save_weights(self.task.shipped(self.average.module.state_dict()), self.config, target)
+        write_weights(self.task.shipped(self.average.module.state_dict()), self._written_config, target)
 
     def save(self, step: int, out: Path) -> None:
         """Write what ships, and the state from which step `step` follows."""
@@ -64,7 +65,7 @@ class RunState:
         adapters = self.task.adapters
         entries = (
             step,
-            to_yaml(self.config),
+            self._written_config,
             self.task.model.state_dict(),
             averaged_parameters(self.average),
             self.optimizer.state_dict(),
