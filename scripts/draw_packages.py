@@ -8,6 +8,7 @@ through other folders implies.
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from html import escape
 from pathlib import Path
@@ -27,6 +28,7 @@ BOX_HEIGHT, FLOOR_HEIGHT, HEAD = 26, 46, 34
 Imports = Mapping[str, set[str]]
 
 
+@cache
 def imported_modules(path: Path) -> set[str]:
     """Modules of this repository that a file imports, lazily or not."""
     found = set()

@@ -25,10 +25,12 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """The folder of a demo that came to its end."""
+    """The folder of a demo that came to its end, with the middleware's profile that ships."""
     out = tmp_path_factory.mktemp("finished") / "demo"
     student = write_fake_student(out.parent / "fake.onnx")
-    demo(out=out, student=student, engine="onnxruntime", scenes=1, frames=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FASTDDS_DEFAULT_PROFILES_FILE")
+        demo(out=out, student=student, engine="onnxruntime", scenes=1, frames=3)
     return out
 
 
