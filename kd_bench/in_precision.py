@@ -17,8 +17,8 @@ from kd_training.quantise.frames import RecordedFrame
 from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.half import to_half
 from kd_training.quantise.prepare import prepare
-from kd_training.quantise.qdq import insert, last_convolutions
-from kd_training.quantise.quantising import calibrated, rounded_layers
+from kd_training.quantise.qdq import insert
+from kd_training.quantise.quantising import calibrated, rounded_layers, with_gathers
 from kd_training.quantise.ranges import Method
 
 
@@ -54,7 +54,6 @@ def _to_int8(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> onnx.M
     graph = OnnxGraph.of(model)
     prepare(graph)
     _, ranges = calibrated(graph, [RecordedFrame(inputs, {})], lambda _: lambda done, total: None)
-    last = last_convolutions(graph)
-    layers = [node.name for node in graph.convolutions if node.name not in last]
-    insert(graph, rounded_layers(graph, layers, ranges.scales(Method.percentile)))
+    scales, layers = ranges.scales(Method.percentile), [node.name for node in graph.convolutions]
+    insert(graph, with_gathers(graph, rounded_layers(graph, layers, scales), scales))
     return graph.to_model()

@@ -19,7 +19,7 @@ from kd_training.quantise.frames import CalibrationSource, RecordedFrame, sees_s
 from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.macs import convolution_macs
 from kd_training.quantise.prepare import prepare
-from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors, source_of
+from kd_training.quantise.qdq import Quantised, gathered_features, insert, rounded_tensors, source_of
 from kd_training.quantise.ranges import PERCENTILE, Method, Ranges
 from kd_training.quantise.torch_graph import GraphNetwork
 from kd_training.quantise.train import TrainingPlan, train
@@ -85,8 +85,8 @@ def quantise(student: Student, out: Path, source: CalibrationSource, plan: Quant
         found = sensitivities(
             network, judged[:ALONE], lambda layer: of_layers([layer]), layers, lambda done: bar(done, len(layers))
         )
-    kept = layers_kept(macs, found, (*last_convolutions(graph), *plan.keep))
-    quantised = of_layers([layer for layer in macs if layer not in kept])
+    kept = layers_kept(macs, found, plan.keep)
+    quantised = with_gathers(graph, of_layers([layer for layer in macs if layer not in kept]), scales)
     agreements["calibrated"] = agreement(network, judged, quantised)
     if plan.training.steps:
         bar, steps = show("training"), plan.training.steps
@@ -118,6 +118,12 @@ def rounded_layers(graph: OnnxGraph, layers: Collection[str], scales: Mapping[st
     return Quantised(frozenset(layers), {name: scales[name] for name in rounded_tensors(graph, layers)})
 
 
+def with_gathers(graph: OnnxGraph, quantised: Quantised, scales: Mapping[str, float]) -> Quantised:
+    """The same, with the features in int8 that the view transform gathers."""
+    gathered = {name: scales[name] for name in gathered_features(graph)}
+    return replace(quantised, scales={**quantised.scales, **gathered})
+
+
 def some_of(frames: Sequence[RecordedFrame], count: int) -> list[RecordedFrame]:
     """At most `count` of the frames, in order, at random but always the same.
 
@@ -128,8 +134,8 @@ def some_of(frames: Sequence[RecordedFrame], count: int) -> list[RecordedFrame]:
 
 
 def calibrated(graph: OnnxGraph, frames: Sequence[RecordedFrame], show: Show) -> tuple[GraphNetwork, Ranges]:
-    """The network with ranges equalised in the graph, and the ranges of what its convolutions read."""
-    names = {source_of(graph, node.input[0]) for node in graph.convolutions}
+    """The network with ranges equalised in the graph, and the ranges of all that may be rounded."""
+    names = {source_of(graph, node.input[0]) for node in graph.convolutions}.union(gathered_features(graph))
     before = Ranges(GraphNetwork(graph), names)
     bar = show("ranges of channels")
     before.find_greatest(frames, lambda done: bar(done, len(frames)))

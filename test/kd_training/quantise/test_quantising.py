@@ -9,20 +9,21 @@ import onnx
 import pytest
 import torch
 from support.small_file import CAMERAS, small_file
-from support.students import narrow_student, shake
+from support.students import KINDS, narrow_student, shake
 
 from kd_bench.gpu.build_report import build_reports
 from kd_perception.engines.base import open_engine
 from kd_perception.errors import DataError, EngineError, StudentError
 from kd_perception.student.spec import StudentSpec, load_student
 from kd_training.checkpoints.export import example_inputs, write_onnx
+from kd_training.config.sections import ViewConfig
 from kd_training.quantise.agreement import Sensitivity, sensitivities
 from kd_training.quantise.fake import rounded
 from kd_training.quantise.frames import RecordedFrame, check_frames
 from kd_training.quantise.graph import OnnxGraph
 from kd_training.quantise.half import halve
 from kd_training.quantise.prepare import prepare
-from kd_training.quantise.qdq import Quantised, insert, last_convolutions, rounded_tensors
+from kd_training.quantise.qdq import Quantised, gathered_features, insert, rounded_tensors
 from kd_training.quantise.quantising import (
     LEAST_SHARE,
     QuantisingPlan,
@@ -30,7 +31,9 @@ from kd_training.quantise.quantising import (
     faithful,
     layers_kept,
     quantise,
+    rounded_layers,
     some_of,
+    with_gathers,
 )
 from kd_training.quantise.ranges import BINS, Method, Ranges, entropy_bin, percentile_bin, tensors_of
 from kd_training.quantise.torch_graph import GraphNetwork
@@ -99,10 +102,33 @@ def test_the_int8_file_says_what_it_is_and_agrees_with_fp32(small, quantised):
         student.spec, provenance={}, accuracy={}
     )
     assert found.share >= LEAST_SHARE
-    assert {"/fusion/output/Conv", "/motion/displacement/Conv"} <= set(found.kept)
-    assert len([name for name in found.kept if name.startswith("/depth_context/")]) == 1  # before the softmax
-    assert "/enter/enter.0/Conv" not in found.kept
+    assert found.kept == ("/fusion/output/Conv",)
     assert found.agreements["calibrated"] > 0.9 and found.agreements["fp32"] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("kind", "view", "gathers"), [("bevdet", "pull", 2), ("bevdet", "splat", 1), ("bevformer", "", 0)]
+)
+def test_the_view_transform_gathers_features_in_int8_and_probabilities_in_fp32(
+    tmp_path, monkeypatch, kind, view, gathers
+):
+    """`pull` gathers the features of two cameras for every cell, `splat` those of every point; BEVFormer samples."""
+    if view:
+        monkeypatch.setitem(KINDS, kind, (False, 1, ViewConfig(kind=view)))
+    write_onnx(narrow_student(kind), tmp_path / "student.onnx")
+    graph = prepared(tmp_path / "student.onnx")
+    found = gathered_features(graph)
+    insert(graph, with_gathers(graph, Quantised(frozenset(), {}), dict.fromkeys(found, 0.1)))
+    assert len(found) == min(gathers, 1)
+    assert len([node for node in graph.nodes if node.op_type == "Gather" and reads_rounded(graph, node)]) == gathers
+
+
+def reads_rounded(graph: OnnxGraph, gather: onnx.NodeProto) -> bool:
+    """Whether what it gathers was rounded, and then only ordered."""
+    node = graph.producer.get(gather.input[0])
+    while node is not None and node.op_type in ("Reshape", "Transpose"):
+        node = graph.producer.get(node.input[0])
+    return node is not None and node.op_type == "DequantizeLinear"
 
 
 def test_its_q_and_dq_are_symmetric_and_weights_int8(quantised):
@@ -121,10 +147,11 @@ def test_engines_give_what_training_saw(small):
     """The file as OpenVINO and ONNX Runtime run it, against the fake quantisation."""
     student, frames = small
     graph = prepared(student.path)
-    layers = [node.name for node in graph.convolutions if node.name not in last_convolutions(graph)]
-    ranges = Ranges(GraphNetwork(graph), rounded_tensors(graph, layers))
+    layers = [node.name for node in graph.convolutions]
+    ranges = Ranges(GraphNetwork(graph), [*rounded_tensors(graph, layers), *gathered_features(graph)])
     ranges.collect(frames[:2], lambda done: None)
-    chosen = Quantised(frozenset(layers), ranges.scales(Method.percentile))
+    scales = ranges.scales(Method.percentile)
+    chosen = with_gathers(graph, rounded_layers(graph, layers, scales), scales)
     network = GraphNetwork(graph)
     with torch.inference_mode(), rounded(network, chosen):
         wanted = network(tensors_of(frames[0].inputs))
