@@ -1,19 +1,15 @@
-"""Changes that leave a graph's results as they are and make it better to quantise: batch norms folded away,
-convolutions that share an input made one."""
-
-from collections import defaultdict
+"""A change that leaves a graph's results as they are and makes it better to quantise: batch norms are folded away."""
 
 import numpy as np
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from kd_training.quantise.graph import OnnxGraph, attributes
 
 
 def prepare(graph: OnnxGraph) -> None:
-    """Fold every batch norm behind convolutions, or behind the sum of two; merge parallel convolutions."""
+    """Fold every batch norm behind a convolution, or behind the sum of two."""
     for node in [node for node in graph.nodes if node.op_type == "BatchNormalization"]:
         _fold_norm(graph, node)
-    _merge_parallel(graph)
 
 
 def _fold_norm(graph: OnnxGraph, norm: NodeProto) -> None:
@@ -44,43 +40,3 @@ def _fold_norm(graph: OnnxGraph, norm: NodeProto) -> None:
     graph.nodes.remove(norm)
     before.output[0] = norm.output[0]
     graph.changed()
-
-
-def _merge_parallel(graph: OnnxGraph) -> None:
-    """Convolutions, each with an activation, of one input and one kernel: one convolution, its activation, a split."""
-    groups: dict[tuple, list[tuple[NodeProto, NodeProto]]] = defaultdict(list)
-    for node in graph.convolutions:
-        after = graph.only_reader(node.output[0], ["Relu"])
-        settings = attributes(node)
-        if after is None or settings.get("group", 1) != 1 or len(node.input) != 3:
-            continue
-        if node.input[2] in graph.constants:
-            kernel = graph.constants[node.input[1]].shape[1:]
-            key = (node.input[0], kernel, tuple((name, str(value)) for name, value in sorted(settings.items())))
-            groups[key].append((node, after))
-    for members in groups.values():
-        if len(members) > 1:
-            _merge(graph, members)
-    graph.changed()
-
-
-def _merge(graph: OnnxGraph, members: list[tuple[NodeProto, NodeProto]]) -> None:
-    first = members[0][0]
-    name = f"{first.name}/merged_{len(members)}"
-    sizes = [len(graph.constants[node.input[1]]) for node, _ in members]
-    graph.constants[f"{name}/weight"] = np.concatenate([graph.constants[node.input[1]] for node, _ in members])
-    graph.constants[f"{name}/bias"] = np.concatenate([graph.constants[node.input[2]] for node, _ in members])
-    graph.constants[f"{name}/sizes"] = np.array(sizes, np.int64)
-    inputs = [first.input[0], f"{name}/weight", f"{name}/bias"]
-    merged = [
-        helper.make_node("Conv", inputs, [f"{name}/convolved"], name, **attributes(first)),
-        helper.make_node("Relu", [f"{name}/convolved"], [f"{name}/activated"], f"{name}/Relu"),
-        helper.make_node(
-            "Split", [f"{name}/activated", f"{name}/sizes"], [after.output[0] for _, after in members], f"{name}/Split",
-            axis=1,
-        ),
-    ]  # fmt: skip
-    place = next(index for index, node in enumerate(graph.nodes) if node is first)
-    gone = {id(node) for pair in members for node in pair}
-    rest = [node for node in graph.nodes[place:] if id(node) not in gone]
-    graph.nodes[:] = [*graph.nodes[:place], *merged, *rest]

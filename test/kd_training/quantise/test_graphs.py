@@ -1,4 +1,4 @@
-"""Graphs made by hand: what is folded, merged and equalised computes as before, and PyTorch computes as the engine."""
+"""Graphs made by hand: what is folded and equalised computes as before, and PyTorch computes as the engine."""
 
 import numpy as np
 import onnx
@@ -87,13 +87,6 @@ def test_constants_that_are_named_twice_are_constants():
     graph = changed(made)
     assert [entry.op_type for entry in graph.nodes] == ["Conv"]
     same(answers(graph.to_model()), answers(made))
-
-
-def test_merging_asks_for_one_kernel_even_where_nobody_states_it():
-    nodes = [node("Conv", "x w b", "c"), node("Relu", "c", "y"), node("Conv", "x v b", "d"), node("Relu", "d", "z")]
-    constants = {"w": weights(8, 8, 1, 1), "v": weights(8, 8, 3, 3), "b": weights(8)}
-    made = model(nodes, constants, "y z")
-    same(answers(changed(made).to_model()), answers(made))
 
 
 @pytest.mark.parametrize("groups", [1, 2, 8])
