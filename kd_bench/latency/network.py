@@ -9,9 +9,9 @@ import onnx
 
 from kd_bench.dataset_frames import BenchFrame
 from kd_bench.latency.frames import LatencySetup, measure_frames
-from kd_bench.latency.operators import Operator, onnxruntime_operators, openvino_operators
 from kd_bench.latency.peers import EAGER, engine_peers, time_peers, torch_peers
 from kd_bench.latency.report import NetworkReport
+from kd_bench.operators import Operator, onnxruntime_operators, openvino_operators
 from kd_perception.runtime.frame import FrameRecord
 from kd_perception.runtime.pipeline import Pipeline
 from kd_perception.student.spec import Student

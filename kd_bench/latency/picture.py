@@ -10,8 +10,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from kd_bench.latency.limits import MachineLimits
-from kd_bench.latency.operators import Operator
 from kd_bench.latency.stages import share_of_limit
+from kd_bench.operators import Operator
 from kd_perception.atomic import atomic_path
 
 COLOURS = "RdYlGn"

@@ -5,9 +5,9 @@ from statistics import median
 
 from kd_bench.latency.frames import FrameTimes
 from kd_bench.latency.limits import MachineLimits
-from kd_bench.latency.operators import Operator
 from kd_bench.latency.peers import EAGER, PeerTimes
 from kd_bench.latency.stages import HEADINGS, OPERATOR_HEADINGS, slowest_rows, stage_rows, stage_sums
+from kd_bench.operators import Operator
 from kd_bench.tables import markdown_table
 from kd_perception.student.spec import Student
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kd_bench.latency.limits import MachineLimits
-from kd_bench.latency.operators import Operator
+from kd_bench.operators import Operator
 
 HEADINGS = ("stage", "MMAC", "MB", "ms", "of time", "least ms", "of limit")
 OPERATOR_HEADINGS = ("operator", "kind", "MMAC", "MB", "ms", "of limit")

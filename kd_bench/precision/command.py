@@ -11,6 +11,7 @@ from rich.console import Console
 
 from kd_bench.options import DatasetFolder, EngineName, ReportFile, TablesVersion, Threads
 from kd_bench.precision.gate import ALLOWED, Loss, loss_of
+from kd_bench.precision.layers import sentence, time_layers
 from kd_bench.precision.speed import TimedFile, time_files
 from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
@@ -91,6 +92,11 @@ def precision(
             markdown_table(SPEED, speeds),
             f"Whole network of noise images; {turns} turns, threads {threads or 'as the engine chooses'}.",
         ]
+    if "openvino" in (timed or ()):
+        for file in files[1:]:
+            if file.spec.precision == "int8":
+                parts.append(f"{file.model_id}: {sentence(time_layers(files[0], file, turns, threads))}")
+                console.print(parts[-1], soft_wrap=True)
     if report is not None:
         facts = {entry.student.spec.precision: entry.student.model_id for entry in compared}
         facts |= {f"{s.spec.precision} {k}": v for s in files[1:] for k, v in s.spec.provenance.items() if k in SHOWN}

@@ -3,7 +3,8 @@
 import pytest
 
 from kd_bench.latency.limits import MachineLimits
-from kd_bench.latency.operators import (
+from kd_bench.latency.stages import HEADINGS, OPERATOR_HEADINGS, slowest_rows, stage_rows, stage_sums
+from kd_bench.operators import (
     BEV,
     ELSE,
     IMAGE,
@@ -13,7 +14,6 @@ from kd_bench.latency.operators import (
     operators_of_profile,
     with_stages,
 )
-from kd_bench.latency.stages import HEADINGS, OPERATOR_HEADINGS, slowest_rows, stage_rows, stage_sums
 
 LIMITS = MachineLimits(2, fp32_macs=1e9, int8_macs=4e9, cached_bytes=1e9, memory_bytes=1e8)
 
