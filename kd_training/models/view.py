@@ -75,7 +75,6 @@ class PullView(nn.Module):
     def __init__(self, grid: BevGrid, view: ViewSpec) -> None:
         super().__init__()
         self.shape = grid.shape
-        self.heights = len(view.heights)
 
     def forward(
         self, probability: Tensor, context: Tensor, pixel_index: Tensor, depth_index: Tensor, weight: Tensor
@@ -87,11 +86,11 @@ class PullView(nn.Module):
         channels = context.shape[1]
         rows = context.permute(0, 2, 3, 1).reshape(-1, channels)
         flat = probability.reshape(-1)
+        scale = flat.index_select(0, depth_index.reshape(-1)) * weight.reshape(-1)
+        cells = self.shape[0] * self.shape[1]
         bev = 0.0
-        for source in range(2):
-            scale = flat.index_select(0, depth_index[source]) * weight[source]
-            bev = bev + rows.index_select(0, pixel_index[source]) * scale.unsqueeze(1)
-        bev = bev.reshape(self.heights, self.shape[0] * self.shape[1], channels).sum(dim=0)
+        for pixel, of_pixel in zip(pixel_index.reshape(-1).split(cells), scale.split(cells), strict=True):
+            bev = bev + rows.index_select(0, pixel) * of_pixel.unsqueeze(1)  # a layer fits into the caches
         return bev.reshape(1, *self.shape, channels).permute(0, 3, 1, 2)  # channels last in memory
 
 
