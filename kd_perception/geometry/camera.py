@@ -13,7 +13,7 @@ import numpy as np
 
 from kd_perception.errors import CalibrationError
 from kd_perception.geometry.lens import Lens, make_lens
-from kd_perception.geometry.transforms import apply, invert, make_transform
+from kd_perception.geometry.transforms import apply_to_columns, invert, make_transform
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,9 @@ class Camera:
 
         Seen means within the lens model's field of view, inside the image, and not where the robot itself is.
         """
-        local = apply(invert(self.ego_from_camera), np.asarray(points, dtype=np.float64))
-        pixels, visible = self.project_local(local)
-        x, y, z = local.T
+        local = apply_to_columns(invert(self.ego_from_camera), np.asarray(points, dtype=np.float64).T)
+        pixels, visible = self.project_local(local.T)
+        x, y, z = local
         return pixels, np.sqrt(x * x + y * y + z * z), visible & self.shows(pixels)
 
     def shows(self, pixels: np.ndarray) -> np.ndarray:
@@ -124,7 +124,13 @@ class Camera:
         Pixels of points beyond the lens model's field of view mean nothing.
         """
         image, visible = self.lens.image(points)
-        return image @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2], visible
+        return (self.intrinsics[:2, :2] @ image.T + self.intrinsics[:2, 2:]).T, visible
+
+    def angle_within(self, pixels: np.ndarray) -> float:
+        """Radians from the optical axis beyond which no point is shown between these pixels (N, 2): not within the
+        polygon whose corners they are."""
+        image = (pixels - self.intrinsics[:2, 2]) @ np.linalg.inv(self.intrinsics[:2, :2]).T
+        return self.lens.angle_within(float(np.linalg.norm(image, axis=1).max()))
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (N, 2) -> unit rays (N, 3) in the camera frame; ego point = apply(ego_from_camera, range * ray).

@@ -27,6 +27,9 @@ class Lens(Protocol):
     def max_angle(self) -> float:
         """Radians from the optical axis up to which points are visible."""
 
+    def angle_within(self, radius: float) -> float:
+        """Radians from the optical axis beyond which no visible point's image is within `radius` of the centre."""
+
     def image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 3) in the camera frame -> image coordinates (N, 2), and which of them are visible (N,)."""
 
@@ -69,12 +72,20 @@ class PerspectiveLens:
         """Radians from the axis; below a quarter turn."""
         return float(np.arctan(self._max_radius))
 
+    def angle_within(self, radius: float) -> float:
+        """See Lens."""
+        angles, radii = self._least_radii
+        reached = int(np.searchsorted(radii, radius))
+        return float(angles[reached]) if reached < len(angles) else self.max_angle
+
     def image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See Lens."""
-        in_front = points[:, 2] > MIN_DEPTH
-        normalised = points[:, :2] / np.where(in_front, points[:, 2], 1.0)[:, None]
-        visible = in_front & (np.einsum("ni,ni->n", normalised, normalised) < self._max_radius**2)
-        return self._distort(normalised), visible
+        x, y, z = points.T  # column by column: NumPy is slow where rows of two or three are
+        in_front = z > MIN_DEPTH
+        depth = np.where(in_front, z, 1.0)
+        x, y = x / depth, y / depth
+        visible = in_front & (x * x + y * y < self._max_radius**2)
+        return self._distort(np.array([x, y]).T), visible
 
     def rays(self, image: np.ndarray) -> np.ndarray:
         """See Lens."""
@@ -94,6 +105,15 @@ class PerspectiveLens:
         slope = (n + radius * n.deriv()) * d - radius * n * d.deriv() - tangential * d**2  # times D^2
         return min(_first_positive_root(slope), _first_positive_root(d))
 
+    @cached_property
+    def _least_radii(self) -> tuple[np.ndarray, np.ndarray]:
+        """Growing angles from the axis, and how near to the centre their images come on any meridian."""
+        angles = np.linspace(0.0, np.arctan(min(self._max_radius, _WIDEST)), _SAMPLES)
+        radius = np.tan(angles)
+        above, below = self._polynomials()
+        least = radius * above(radius**2) / below(radius**2) - 3.0 * np.hypot(*self.coefficients[2:4]) * radius**2
+        return angles, least
+
     def _polynomials(self) -> tuple[np.polynomial.Polynomial, np.polynomial.Polynomial]:
         """Numerator N and denominator D of the radial part in s = r^2."""
         k1, k2, _, _, k3, k4, k5, k6 = self.coefficients
@@ -108,7 +128,7 @@ class PerspectiveLens:
         radial = (1.0 + s * (k1 + s * (k2 + s * k3))) / (1.0 + s * (k4 + s * (k5 + s * k6)))
         u = x * radial + 2.0 * p1 * x * y + p2 * (s + 2.0 * x * x)
         v = y * radial + p1 * (s + 2.0 * y * y) + 2.0 * p2 * x * y
-        return np.stack([u, v], axis=1)
+        return np.array([u, v]).T
 
     def _jacobian(self, ideal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Derivative of `_distort`, a symmetric matrix: d(u)/dx, d(u)/dy = d(v)/dx, d(v)/dy, each (N,)."""
@@ -164,14 +184,21 @@ class EquidistantLens:
         slope = np.polynomial.Polynomial([1.0, 3.0 * k1, 5.0 * k2, 7.0 * k3, 9.0 * k4])
         return float(min(np.sqrt(_first_positive_root(slope)), np.pi))
 
+    def angle_within(self, radius: float) -> float:
+        """See Lens."""
+        angles = np.linspace(0.0, self.max_angle, _SAMPLES)
+        reached = int(np.searchsorted(self._radius(angles), radius))
+        return float(angles[reached]) if reached < _SAMPLES else self.max_angle
+
     def image(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See Lens."""
-        across = np.linalg.norm(points[:, :2], axis=1)
-        angle = np.arctan2(across, points[:, 2])
+        x, y, z = points.T
+        across = np.sqrt(x * x + y * y)
+        angle = np.arctan2(across, z)
         # On the axis radius / across is 0 / 0; its limit there is 1 / z and `across` is zero: any number will do.
         scale = self._radius(angle) / np.maximum(across, 1e-12)
-        visible = (angle < self.max_angle) & (np.einsum("ni,ni->n", points, points) > MIN_DEPTH**2)
-        return points[:, :2] * scale[:, None], visible
+        visible = (angle < self.max_angle) & (x * x + y * y + z * z > MIN_DEPTH**2)
+        return np.array([x * scale, y * scale]).T, visible
 
     def rays(self, image: np.ndarray) -> np.ndarray:
         """See Lens."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kd_perception.datasets.nuscenes import ego_pose, sensor_transform
-from kd_perception.geometry.transforms import apply, invert
+from kd_perception.geometry.transforms import apply, apply_to_columns, invert
 from kd_training.data.frames import TrainingFrame
 
 
@@ -40,8 +40,9 @@ def project_returns(frame: TrainingFrame, sweeps: Sequence[np.ndarray]) -> tuple
         if image.path is None:
             seen_by.append(CameraReturns(np.zeros((0, 2), np.float32), np.zeros(0, np.float32)))
             continue
-        pixels, ranges, seen = image.camera.project(apply(invert(image.global_from_ego), in_global))
+        pixels, ranges, seen = image.camera.project(apply_to_columns(invert(image.global_from_ego), in_global.T).T)
         last = np.nextafter(np.float32([image.camera.width, image.camera.height]), np.float32(0.0))
-        inside = np.minimum(pixels[seen].astype(np.float32), last)  # rounding could move a pixel beyond the edge
-        seen_by.append(CameraReturns(inside, ranges[seen].astype(np.float32)))
+        there = np.flatnonzero(seen)
+        inside = np.minimum(pixels[there].astype(np.float32), last)  # rounding could move a pixel beyond the edge
+        seen_by.append(CameraReturns(inside, ranges[there].astype(np.float32)))
     return tuple(seen_by)

@@ -14,8 +14,9 @@ from torch import Tensor
 from kd_perception.geometry.camera import Camera
 from kd_perception.student.spec import ATTENTION, StudentSpec
 from kd_perception.student.view_tables import build_tables
+from kd_perception.student.view_tables.depth import pixels_of
 from kd_perception.student.view_tables.sources import SOURCES
-from kd_perception.student.view_tables.splat import splat_cells
+from kd_perception.student.view_tables.splat import in_cell_order, splat_cells
 
 
 @dataclass(frozen=True)
@@ -59,21 +60,19 @@ def view_terms(
     tables = build_tables(spec, cameras, network_from_image)
     if spec.view.kind == ATTENTION:
         return ReferencePoints(*(tables[f"reference_{name}"] for name in ("points", "camera", "seen")))
-    cell, layer = np.nonzero(tables["weight"].reshape(-1, cells).T)  # the tables are (source, height, cell)
-    used = layer * cells + cell
-    pixel, depth, weight = (tables[name].ravel()[used] for name in ("pixel_index", "depth_index", "weight"))
-    return ViewTerms(cell, pixel.astype(np.int64), depth.astype(np.int64), weight)
+    weight = np.ascontiguousarray(tables["weight"].reshape(-1, cells).T)  # the tables are (source, height, cell)
+    at = np.flatnonzero(weight)
+    cell = at // weight.shape[1]
+    used = (at - cell * weight.shape[1]) * cells + cell
+    pixel, depth = (tables[name].reshape(-1)[used].astype(np.int64) for name in ("pixel_index", "depth_index"))
+    return ViewTerms(cell, pixel, depth, weight.reshape(-1)[at])
 
 
 def _splat_terms(spec: StudentSpec, cameras: Sequence[Camera], network_from_image: Sequence[np.ndarray]) -> ViewTerms:
     cell = splat_cells(spec.grid, spec.image_size, spec.view, cameras, network_from_image)
-    depth = np.flatnonzero(cell >= 0)
-    pixels = spec.feature_size[0] * spec.feature_size[1]
-    pixel = depth // (pixels * spec.view.depth.count) * pixels + depth % pixels
-    order = np.argsort(cell[depth], kind="stable")
-    pixel, depth = pixel[order], depth[order]
-    cell, weight = cell[depth], np.ones(len(depth), np.float32)
-    return ViewTerms(cell, pixel.astype(np.int64), depth.astype(np.int64), weight)
+    depth = in_cell_order(cell)
+    pixel = pixels_of(depth, spec.view.depth.count, spec.feature_size[0] * spec.feature_size[1])
+    return ViewTerms(cell[depth], pixel, depth, np.ones(len(depth), np.float32))
 
 
 def join_terms(spec: StudentSpec, placed: Sequence[PlacedTerms], rigs: int) -> dict[str, Tensor]:

@@ -20,6 +20,12 @@ def middle_ranges(depth: DepthBins, camera: Camera, network_from_image: np.ndarr
     return virtual * _range_per_virtual(depth, camera, network_from_image)
 
 
+def pixels_of(depth_index: np.ndarray, bins: int, pixels: int) -> np.ndarray:
+    """Indices into (cameras, pixels) flattened, of indices into (cameras, bins, pixels) flattened."""
+    plane = depth_index // pixels  # of one camera and bin; NumPy is slow with remainders
+    return plane // bins * pixels + (depth_index - plane * pixels)
+
+
 def _range_per_virtual(depth: DepthBins, camera: Camera, network_from_image: np.ndarray) -> float:
     """Focal length in the network image over the one the bins are stated for."""
     if depth.focal == 0.0:

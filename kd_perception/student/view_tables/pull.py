@@ -12,8 +12,8 @@ import numpy as np
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.spec import ViewSpec
-from kd_perception.student.view_tables.depth import bin_of_range
-from kd_perception.student.view_tables.sources import BestSources, seen_points, voxel_centers
+from kd_perception.student.view_tables.depth import bin_of_range, pixels_of
+from kd_perception.student.view_tables.sources import BestSources, grid_voxels, seen_points
 
 
 def pull_tables(
@@ -28,18 +28,19 @@ def pull_tables(
     pixel_index int32 into (cameras, feature rows, feature columns) flattened; depth_index int32 into (cameras, bins,
     feature rows, feature columns) flattened; weight float32, 1 / number of cameras that see the voxel, 0 where unused.
     """
-    voxels = voxel_centers(grid, view.heights)
+    voxels = grid_voxels(grid, view.heights)
     rows, columns = image_size[0] // view.stride, image_size[1] // view.stride
-    best = BestSources.of(len(voxels), np.zeros(0, np.int32), np.zeros(0, np.int32))
+    best = BestSources.of(voxels.points.shape[1], np.zeros(0, np.int32))
     for i, (camera, affine) in enumerate(zip(cameras, network_from_image, strict=True)):
         seen = seen_points(voxels, camera, affine, image_size)
         bins = bin_of_range(view.depth, seen.ranges, camera, affine)
-        within = (bins >= 0) & (bins < view.depth.count)
+        within = np.flatnonzero((bins >= 0) & (bins < view.depth.count))
         seen, bins = seen[within], bins[within]
-        column, row = (seen.pixels // view.stride).astype(np.int64).T
-        pixel = (i * rows + row) * columns + column
-        depth = ((i * view.depth.count + bins) * rows + row) * columns + column
-        best.offer(seen.index, seen.margin(image_size[1]), pixel, depth)
-    pixel_index, depth_index = best.values
-    weight = best.used / np.maximum(best.used.sum(axis=0), 1)
-    return {"pixel_index": pixel_index, "depth_index": depth_index, "weight": weight.astype(np.float32)}
+        column, row = seen.pixels.T.astype(np.int64) // view.stride
+        best.offer(
+            seen.index, seen.margin(image_size[1]), ((i * view.depth.count + bins) * rows + row) * columns + column
+        )
+    (depth_index,) = best.values
+    pixel_index = pixels_of(depth_index, view.depth.count, rows * columns)
+    weight = best.used / np.maximum(best.used.sum(axis=0, dtype=np.float32), 1.0)
+    return {"pixel_index": pixel_index, "depth_index": depth_index, "weight": weight}

@@ -11,7 +11,7 @@ import numpy as np
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
 from kd_perception.student.spec import ViewSpec
-from kd_perception.student.view_tables.sources import SOURCES, BestSources, seen_points, voxel_centers
+from kd_perception.student.view_tables.sources import SOURCES, BestSources, grid_voxels, seen_points
 
 
 def reference_points(
@@ -27,11 +27,11 @@ def reference_points(
     reference_camera int32: which camera; reference_seen float32: 1, or 0 where no camera sees the point.
     `grid` is that of the queries.
     """
-    points = voxel_centers(grid, view.heights)
-    best = BestSources.of(len(points), np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
+    voxels = grid_voxels(grid, view.heights)
+    best = BestSources.of(voxels.points.shape[1], np.zeros((0, 2), np.float32), np.zeros(0, np.int32))
     size = np.array([image_size[1], image_size[0]], np.float64)
     for i, (camera, affine) in enumerate(zip(cameras, network_from_image, strict=True)):
-        seen = seen_points(points, camera, affine, image_size)
+        seen = seen_points(voxels, camera, affine, image_size)
         best.offer(seen.index, seen.margin(image_size[1]), seen.pixels / size, np.full(len(seen.index), i))
     places, camera = best.values
     cells = grid.shape[0] * grid.shape[1]

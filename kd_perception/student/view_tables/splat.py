@@ -14,9 +14,9 @@ import numpy as np
 from kd_perception.errors import CalibrationError
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.grid import BevGrid
-from kd_perception.geometry.transforms import apply
+from kd_perception.geometry.transforms import apply_to_columns
 from kd_perception.student.spec import ViewSpec
-from kd_perception.student.view_tables.depth import middle_ranges
+from kd_perception.student.view_tables.depth import middle_ranges, pixels_of
 
 LEVELS = 10  # of the tree: at most 2^10 points in one cell
 
@@ -36,15 +36,13 @@ def splat_tables(
     cell_index (rows * columns,): the row of level 10 that is a cell's sum. The last row of every level is zero.
     """
     cell = splat_cells(grid, image_size, view, cameras, network_from_image)
-    order = np.argsort(cell, kind="stable")
-    order = order[cell[order] >= 0]
+    order = in_cell_order(cell)
     points = len(cell)
     pixels = (image_size[0] // view.stride) * (image_size[1] // view.stride)
-    per_camera = pixels * view.depth.count
     depth_index = np.full(points + 1, points, dtype=np.int32)
     depth_index[: len(order)] = order
     pixel_index = np.zeros(points + 1, dtype=np.int32)
-    pixel_index[: len(order)] = order // per_camera * pixels + order % pixels
+    pixel_index[: len(order)] = pixels_of(order, view.depth.count, pixels)
     tables = {"pixel_index": pixel_index, "depth_index": depth_index}
 
     row_cell, zero_row = cell[order], points  # the cell of each used row of the level below, and that level's zero row
@@ -75,6 +73,14 @@ def level_rows(level: int, points: int, grid: BevGrid) -> int:
     return min(points, points // 2**level + cells)
 
 
+def in_cell_order(cell: np.ndarray) -> np.ndarray:
+    """Indices of the points whose cell is not -1, by cell; points of one cell keep their order."""
+    points = np.flatnonzero(cell >= 0)
+    cells = cell[points]
+    fewest_bits = np.min_scalar_type(cells.max(initial=0))  # NumPy sorts 16 bits in linear time
+    return points[np.argsort(cells.astype(fewest_bits), kind="stable")]
+
+
 def splat_cells(
     grid: BevGrid,
     image_size: tuple[int, int],
@@ -98,17 +104,12 @@ def splat_cells(
 def _camera_cells(grid: BevGrid, view: ViewSpec, camera: Camera, pixels: np.ndarray, ranges: np.ndarray) -> np.ndarray:
     """Cells (bins * pixels,) of one camera's points; `pixels` (P, 3) homogeneous in the camera's image."""
     inside = camera.shows(pixels[:, :2])
-    rays = camera.unproject(pixels[:, :2])
-    points = apply(camera.ego_from_camera, ranges[:, None, None] * rays[None])
-    valid = (
-        inside[None]
-        & np.isfinite(points).all(axis=-1)
-        & (points[..., 2] >= view.z_range[0])
-        & (points[..., 2] < view.z_range[1])
-    )
-    cells = np.floor(grid.to_cells(np.where(valid[..., None], points, 0.0)[..., :2])).astype(np.int64)
-    valid &= (cells >= 0).all(axis=-1) & (cells[..., 0] < grid.shape[1]) & (cells[..., 1] < grid.shape[0])
-    return np.where(valid, cells[..., 1] * grid.shape[1] + cells[..., 0], -1).ravel()
+    rays = camera.unproject(pixels[:, :2]).T[:, None, :] * ranges[:, None]  # one row a coordinate
+    x, y, z = apply_to_columns(camera.ego_from_camera, rays.reshape(3, -1))
+    column, row = np.floor((x - grid.x_min) / grid.cell_size), np.floor((y - grid.y_min) / grid.cell_size)
+    valid = np.tile(inside, len(ranges)) & (z >= view.z_range[0]) & (z < view.z_range[1])  # rays of NaN are nowhere
+    valid &= (column >= 0) & (column < grid.shape[1]) & (row >= 0) & (row < grid.shape[0])
+    return np.where(valid, row * grid.shape[1] + column, -1.0).astype(np.int64)
 
 
 def _pair_rows(row_cell: np.ndarray, zero_row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -147,3 +147,16 @@ def test_no_lens_is_exactly_the_pinhole():
 def test_unknown_lenses_are_one_sentence(model: str, coefficients: tuple[float, ...], sentence: str):
     with pytest.raises(CalibrationError, match=sentence):
         make_lens(model, coefficients)
+
+
+@every_lens
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+def test_no_point_beyond_the_angle_is_within_the_radius(lens: Lens, share: float):
+    """And the angle is at most a degree wider than need be."""
+    rays = directions(lens, 0.999, 4000)
+    image, visible = lens.image(10.0 * rays)
+    radii = np.linalg.norm(image, axis=1)
+    radius = radii[int(share * len(rays))]
+    widest = np.arccos(rays[visible & (radii <= radius), 2]).max()
+    assert widest <= lens.angle_within(radius) <= widest + np.radians(1.0)
+    assert lens.angle_within(1e9) == lens.max_angle

@@ -11,7 +11,7 @@ from kd_perception.geometry.transforms import make_transform, quaternion_from_ya
 from kd_perception.student.preprocess import fit_image
 from kd_perception.student.spec import DepthBins, ViewSpec
 from kd_perception.student.view_tables.reference_points import reference_points
-from kd_perception.student.view_tables.sources import voxel_centers
+from kd_perception.student.view_tables.sources import grid_voxels
 
 GRID, SIZE = BevGrid.square(16.0, 2.0), (128, 352)
 VIEW = ViewSpec("attention", 8, DepthBins(1.0, 1.0, 1), (0.25, 1.5), (0.0, 0.0))
@@ -36,7 +36,7 @@ def tables(rig: list[Camera]) -> dict[str, np.ndarray]:
 def test_a_point_stands_where_its_camera_shows_it_and_is_masked_where_none_does(name):
     rig, found = RIGS[name], tables(RIGS[name])
     cells, heights = GRID.shape[0] * GRID.shape[1], len(VIEW.heights)
-    points = voxel_centers(GRID, VIEW.heights).reshape(heights, cells, 3)
+    points = grid_voxels(GRID, VIEW.heights).points.T.reshape(heights, cells, 3)
     assert found["reference_points"].shape == (2, cells, heights, 2)
     assert found["reference_camera"].shape == found["reference_seen"].shape == (2, cells, heights)
     for cell in range(0, cells, 5):
