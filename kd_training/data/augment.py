@@ -32,9 +32,15 @@ class Augmentation:
     offset: np.ndarray
     dropped: tuple[int, ...]
 
-    def cameras(self, cameras: list[Camera]) -> list[Camera]:
+    def cameras(self, cameras: Sequence[Camera]) -> list[Camera]:
         """The rig in the augmented ego frame."""
         return [replace(camera, ego_from_camera=self.target_from_ego @ camera.ego_from_camera) for camera in cameras]
+
+    def same_geometry(self, other: "Augmentation") -> bool:
+        """Whether it moves ego and image pixels alike; tints and missing cameras may differ."""
+        return np.array_equal(self.target_from_ego, other.target_from_ego) and np.array_equal(
+            self.network_from_network, other.network_from_network
+        )
 
     def at_scale(self, scale: float) -> "Augmentation":
         """The same for network images that are `scale` times as large: u' = scale u, as pixels have centres at .5."""

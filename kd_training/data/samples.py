@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from kd_perception.student.spec import StudentSpec
 from kd_training.data.augment import Augmentation
 from kd_training.data.frames import TrainingFrame
 from kd_training.data.lidar_source import LidarSource
-from kd_training.data.rig_images import RigImages, rig_images
+from kd_training.data.rig_images import RigGeometries, RigImages, rig_images
 from kd_training.data.targets import NO_DEPTH, DetectionTargets, depth_labels, detection_targets
 
 
@@ -78,7 +79,7 @@ class SampleReader:
 
         Raises DataError naming a file that is missing or damaged.
         """
-        rig, previous = _seen(self.spec, (frame.frame, *earlier), augmentation)
+        rig, previous = _seen(self._geometries, (frame.frame, *earlier), augmentation)
         target_from_ego = augmentation.target_from_ego
         return TrainingSample(
             rig=rig,
@@ -90,11 +91,19 @@ class SampleReader:
             finer=None if self.finer is None else self._finer((frame.frame, *earlier), augmentation),
         )
 
+    @cached_property
+    def _geometries(self) -> RigGeometries:
+        return RigGeometries(self.spec)
+
+    @cached_property
+    def _finer_geometries(self) -> RigGeometries:
+        return RigGeometries(self.finer)
+
     def _finer(self, frames: Sequence[Frame], augmentation: Augmentation) -> SeenSample:
         """A teacher without memory sees no earlier frame."""
         scale = self.finer.image_size[0] / self.spec.image_size[0]
         seen = frames if self.finer.memory is not None else frames[:1]
-        return _seen(self.finer, seen, augmentation.at_scale(scale))
+        return _seen(self._finer_geometries, seen, augmentation.at_scale(scale))
 
     def _targets(self, frame: TrainingFrame, target_from_ego: np.ndarray) -> DetectionTargets:
         grid = self.spec.grid
@@ -109,33 +118,32 @@ class SampleReader:
         depth = np.full((len(rig.images), *self.spec.feature_size), NO_DEPTH, np.int64)
         if self.depth_from is None or not frame.lidars:
             return depth
+        affines = rig.geometry.network_from_image
         for index, returns in enumerate(self.depth_from.returns(frame)):
             if rig.camera_valid[index]:
-                depth[index] = depth_labels(self.spec, frame.cameras[index], returns, rig.network_from_image[index])
+                depth[index] = depth_labels(self.spec, frame.cameras[index], returns, affines[index])
         return depth
 
 
-def _seen(spec: StudentSpec, frames: Sequence[Frame], augmentation: Augmentation) -> SeenSample:
-    """The first of `frames`, and the earlier ones, the latest first, as a student of `spec` sees them."""
-    rig = rig_images(spec, frames[0], augmentation)
-    return SeenSample(rig, _previous(spec, frames, rig, augmentation))
+def _seen(geometries: RigGeometries, frames: Sequence[Frame], augmentation: Augmentation) -> SeenSample:
+    """The first of `frames`, and the earlier ones, the latest first, as a student sees them."""
+    return SeenSample(rig_images(geometries, frames[0], augmentation), _previous(geometries, frames, augmentation))
 
 
-def _previous(
-    spec: StudentSpec, frames: Sequence[Frame], rig: RigImages, augmentation: Augmentation
-) -> PreviousSample | None:
-    """What comes before the first of `frames`, whose images are `rig`: the others, as the sample sees them."""
+def _previous(geometries: RigGeometries, frames: Sequence[Frame], augmentation: Augmentation) -> PreviousSample | None:
+    """What comes before the first of `frames`: the others, as the sample sees them."""
     if len(frames) < 2:
         return None
     frame, previous = frames[:2]
     motion = invert(previous.global_from_ego) @ frame.global_from_ego
     turn = augmentation.target_from_ego
-    earlier = rig_images(spec, previous, augmentation, known=(frame, rig))
     return PreviousSample(
-        rig=earlier,
-        warp=warp_table(spec.grid, turn @ motion @ turn.T),  # orthogonal, maybe a mirror: transpose = inverse
+        rig=rig_images(geometries, previous, augmentation),
+        warp=warp_table(
+            geometries.spec.grid, turn @ motion @ turn.T
+        ),  # orthogonal, maybe a mirror: transpose = inverse
         interval_s=(frame.timestamp_us - previous.timestamp_us) / 1e6,
-        previous=_previous(spec, frames[1:], earlier, augmentation),
+        previous=_previous(geometries, frames[1:], augmentation),
     )
 
 

@@ -59,7 +59,9 @@ def test_a_ramp_looks_the_same_at_places_that_are_as_much_larger(frame, size, se
     apart = torch.where(ramp, seen - coarse, 0.0)
     assert ramp.float().mean() > 0.5 and apart.abs().max() < 3.0
     assert (apart.sum(dim=(2, 3)) / ramp.sum(dim=(2, 3))).abs().max() < 0.15
-    for own, finer in zip(sample.rig.network_from_image, sample.finer.rig.network_from_image, strict=True):
+    for own, finer in zip(
+        sample.rig.geometry.network_from_image, sample.finer.rig.geometry.network_from_image, strict=True
+    ):
         np.testing.assert_allclose(finer[:2], ratio * own[:2], atol=1e-9)
 
 

@@ -78,8 +78,8 @@ def test_samples_without_memory_keep_their_place_in_the_batch(frames):
     assert previous.interval[0] == SPEC.memory.interval_s
     cells = SPEC.grid.shape[0] * SPEC.grid.shape[1]
     assert previous.terms["cell"].min() >= cells  # they belong to the second rig
-    np.testing.assert_array_equal(previous.terms["cell"], with_memory.previous.rig.terms.cell + cells)
-    np.testing.assert_array_equal(previous.terms["pixel"], with_memory.previous.rig.terms.pixel)
+    np.testing.assert_array_equal(previous.terms["cell"], with_memory.previous.rig.geometry.terms.cell + cells)
+    np.testing.assert_array_equal(previous.terms["pixel"], with_memory.previous.rig.geometry.terms.pixel)
     empty = collate([without, without], SPEC).inputs.previous
     assert empty.valid.tolist() == [0.0, 0.0] and not len(empty.cameras.images) and not len(empty.terms["cell"])
 
