@@ -30,15 +30,25 @@ class JsonRows(Sequence[dict]):
 
     def __getitem__(self, number: int) -> dict:
         number = range(len(self))[number]
-        row = self._stored(number)
-        return row if self._complete is None else self._complete(number, row)
+        return self._completed(number, self._stored(number))
 
     def number(self, token: str) -> int:
         """The number of the row of a token; raises KeyError without one. The last counts, as in the devkit."""
-        for number in self.candidates(token)[::-1]:
-            if self._stored(int(number))["token"] == token:
-                return int(number)
+        return self._found(token)[0]
+
+    def of_token(self, token: str) -> dict:
+        """The row of a token; raises KeyError as `number` does."""
+        return self._completed(*self._found(token))
+
+    def _found(self, token: str) -> tuple[int, dict]:
+        for number in self.candidates(token)[::-1].tolist():
+            row = self._stored(number)
+            if row["token"] == token:
+                return number, row
         raise KeyError(token)
+
+    def _completed(self, number: int, row: dict) -> dict:
+        return row if self._complete is None else self._complete(number, row)
 
     def candidates(self, token: str) -> np.ndarray:
         """Numbers (n,) of the rows whose token has the same hash, in table order."""
@@ -60,7 +70,7 @@ class RowsByToken(Mapping[str, dict]):
         self._rows = rows
 
     def __getitem__(self, token: str) -> dict:
-        return self._rows[self._rows.number(token)]
+        return self._rows.of_token(token)
 
     def __contains__(self, token: object) -> bool:
         return isinstance(token, str) and len(self._rows.candidates(token)) > 0

@@ -223,7 +223,7 @@ class Annotations:
 
 def annotations(nusc: "Tables", sample_token: str, classes: ClassList = NUSCENES) -> Annotations:
     """The annotations whose category belongs to one of the classes; the others are left out."""
-    rows = [nusc.get("sample_annotation", token) for token in nusc.get("sample", sample_token)["anns"]]
+    rows = [nusc.sample_annotation[row] for row in nusc.sample_rows("sample_annotation", sample_token).tolist()]
     rows = [row for row in rows if row["category_name"] in classes.label_of_category]
     if not rows:
         return Annotations(Boxes.empty(classes), np.zeros(0, np.int64), ())

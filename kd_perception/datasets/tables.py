@@ -31,8 +31,7 @@ class Tables(NuScenes):
     def get(self, table_name: str, token: str) -> dict:
         """The row of a token; raises KeyError if there is none."""
         if table_name in LARGE:
-            rows = getattr(self, table_name)
-            return rows[rows.number(token)]
+            return getattr(self, table_name).of_token(token)
         return super().get(table_name, token)
 
     def rig_of(self, sample_token: str) -> SceneRig:
