@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
+from support.students import SMALL_SIZES
 
 from kd_bench.options import EngineChoice
 from kd_bench.temporal import Measured, TemporalBench, TemporalCase, planned_cases, temporal
@@ -20,8 +21,8 @@ from kd_training.config.sections import ModelConfig, TemporalConfig, ViewConfig
 from kd_training.models.students import build_student
 
 NARROW = {
-    "neck_channels": 8, "context_channels": 8, "bev_channels": 8, "bev_blocks": 1, "head_shared": 8, "head_hidden": 8,
-    "view": ViewConfig(heights=[0.5]),
+    **SMALL_SIZES, "neck_channels": 8, "context_channels": 8, "bev_channels": 8, "bev_blocks": 1, "head_shared": 8,
+    "head_hidden": 8, "view": ViewConfig(heights=[0.5]),
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from kd_training.config.sections import ModelConfig, QueryAttentionConfig, TemporalConfig, ViewConfig
+from kd_training.config.sections import GridConfig, ModelConfig, QueryAttentionConfig, TemporalConfig, ViewConfig
 from kd_training.models.students import build_student
 from kd_training.models.students.camera_student import CameraStudent
 
@@ -15,10 +15,13 @@ KINDS = {
     "bevdepth4d": (True, 2, PULL),
     "bevformer": (False, 3, ATTENTION),
 }
+# As large as the shipped students', where a test counts cells or boxes.
+SHIPPED_SIZES = {"image_height": 128, "image_width": 352, "grid": GridConfig()}
+SMALL_SIZES = {"image_height": 64, "image_width": 192, "grid": GridConfig(extent=12.8, cell_size=0.8)}
 
 
-def narrow_student(kind: str) -> CameraStudent:
-    """One of KINDS; as it begins."""
+def narrow_student(kind: str, **sizes: int | GridConfig) -> CameraStudent:
+    """One of KINDS; as it begins. `sizes` are SMALL_SIZES unless given."""
     camera_aware, frames, view = KINDS[kind]
     torch.manual_seed(0)
     model = build_student(
@@ -27,6 +30,7 @@ def narrow_student(kind: str) -> CameraStudent:
             head_hidden=16, camera_aware=camera_aware, depth_blocks=1, view=view,
             temporal=TemporalConfig(frames=frames),
             attention=QueryAttentionConfig(layers=1, heads=2, points=2, levels=2, query_stride=4),
+            **{**SMALL_SIZES, **sizes},
         )
     )  # fmt: skip
     return model.eval()

@@ -1,5 +1,7 @@
 """`kd bench` on a narrow student and painted frames: the parts are the whole, and the tables hold what was measured."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import (
     DataConfig,
     DataRoot,
+    GridConfig,
     ModelConfig,
     StudentScheduleConfig,
     TemporalConfig,
@@ -31,11 +34,20 @@ from kd_training.config.sections import (
 
 NARROW = {
     "image_height": 64, "image_width": 96, "neck_channels": 16, "context_channels": 8, "bev_channels": 16,
-    "bev_blocks": 1, "head_shared": 16, "head_hidden": 8,
+    "bev_blocks": 1, "head_shared": 16, "head_hidden": 8, "grid": GridConfig(extent=12.8, cell_size=0.8),
 }  # fmt: skip
 
 
-def write_student(folder: Path, kind: str = "pull", frames: int = 1) -> Student:
+Students = Callable[[str, int], Student]
+
+
+@pytest.fixture(scope="module")
+def students(tmp_path_factory: pytest.TempPathFactory) -> Students:
+    """A student for a view and a number of frames, each exported once."""
+    return cache(lambda kind, frames: write_student(tmp_path_factory.mktemp("student"), kind, frames))
+
+
+def write_student(folder: Path, kind: str, frames: int) -> Student:
     view, temporal = ViewConfig(kind=kind, heights=[0.5, 1.5]), TemporalConfig(frames=frames)
     config = TrainConfig(
         model=ModelConfig(name="narrow", view=view, temporal=temporal, **NARROW),
@@ -46,8 +58,8 @@ def write_student(folder: Path, kind: str = "pull", frames: int = 1) -> Student:
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory: pytest.TempPathFactory) -> Student:
-    return write_student(tmp_path_factory.mktemp("student"))
+def student(students: Students) -> Student:
+    return students("pull", 1)
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +86,9 @@ def test_a_missing_image_file_is_named(tmp_path: Path):
 @pytest.mark.parametrize(("kind", "frames"), [("pull", 1), ("splat", 1), ("pull", 2), ("attention", 2)])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_the_three_parts_one_after_the_other_are_the_whole(
-    tmp_path: Path, dataroot: Path, kind: str, frames: int, engine: str
+    tmp_path: Path, students: Students, dataroot: Path, kind: str, frames: int, engine: str
 ):
-    student = write_student(tmp_path, kind, frames)
+    student = students(kind, frames)
     frame = read_frames(dataroot, VERSION, 1)[0]
     pipeline = Pipeline(student, engine, 6, PipelineOptions(threads=1))
     pipeline.set_rig(frame.cameras)
@@ -101,17 +113,17 @@ def test_a_file_without_a_view_transform_cannot_be_split(tmp_path: Path):
         split_student(fake, 6, tmp_path)
 
 
-def test_engines_are_compared_with_memory_too(tmp_path: Path, dataroot: Path):
-    student = write_student(tmp_path, frames=2)
+def test_engines_are_compared_with_memory_too(students: Students, dataroot: Path):
+    student = students("pull", 2)
     (result,) = measure_parity(student, read_frames(dataroot, VERSION, 2), ["onnxruntime"], 1)
     assert set(result.raw_error) == set(student.spec.outputs)  # random weights have ties, so boxes may differ
     assert max(result.raw_error.values()) <= RAW_TOLERANCE
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-def test_every_stage_is_timed_on_every_frame(tmp_path: Path, dataroot: Path, frames: int):
+def test_every_stage_is_timed_on_every_frame(students: Students, dataroot: Path, frames: int):
     pytest.importorskip("rclpy", reason="the message stage needs the ROS packages")
-    student, calls = write_student(tmp_path, frames=frames), []
+    student, calls = students("pull", frames), []
     times = measure_stages(student, read_frames(dataroot, VERSION, 2), "openvino", 1, lambda *done: calls.append(done))
     assert set(STAGES) <= set(times.engine) and all(len(times.engine[stage]) == 2 for stage in STAGES)
     assert set(times.eager) == set(LAYOUTS) and all(len(part[WHOLE]) == 2 for part in times.eager.values())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.domains import free_domain
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
-from support.students import narrow_student, shake
+from support.students import SHIPPED_SIZES, narrow_student, shake
 
 from kd_perception.bags.nuscenes_bag import write_scene
 from kd_perception.datasets.nuscenes import open_nuscenes
@@ -30,7 +30,7 @@ THRESHOLDS = {"bevdepth4d": 0.9, "bevformer": 0.5}  # what random weights give f
 
 def write_student(path: Path, kind: str) -> Path:
     """Random weights: what it finds means nothing, but depends on every input."""
-    export_student(shake(narrow_student(kind)), path, {}, {}, {})
+    export_student(shake(narrow_student(kind, **SHIPPED_SIZES)), path, {}, {}, {})
     return path
 
 

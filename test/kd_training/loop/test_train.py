@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.interrupts import interrupt_at
 from support.nuscenes_tables import VERSION, write_dataset
+from support.students import SMALL_SIZES
 from support.tiny_runs import teacher_run
 
 from kd_perception.commit import code_commit
@@ -45,6 +46,7 @@ from kd_training.models.students.bevdet import BevDet
 from kd_training.tasks import student as student_task
 
 NARROW = {
+    **SMALL_SIZES,
     "neck_channels": 16,
     "context_channels": 16,
     "bev_channels": 16,

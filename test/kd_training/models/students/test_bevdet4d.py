@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.students import SMALL_SIZES
 
 from kd_perception.engines.onnxruntime import OnnxRuntimeEngine
 from kd_perception.engines.openvino import OpenVinoEngine
@@ -20,8 +21,8 @@ from kd_training.models.students.bevdet import BevDet
 from kd_training.models.students.bevdet4d import BevDet4d
 
 NARROW = {
-    "neck_channels": 16, "context_channels": 16, "bev_channels": 16, "bev_blocks": 1, "head_shared": 16,
-    "head_hidden": 16, "view": ViewConfig(heights=[0.5]),
+    **SMALL_SIZES, "neck_channels": 16, "context_channels": 16, "bev_channels": 16, "bev_blocks": 1,
+    "head_shared": 16, "head_hidden": 16, "view": ViewConfig(heights=[0.5]),
 }  # fmt: skip
 
 
