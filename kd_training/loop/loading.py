@@ -135,5 +135,6 @@ def _unpacked(loaded: Iterator[DeviceBatch | bytes | KdError]) -> Iterator[Devic
         except StopIteration:
             return
         if isinstance(batch, KdError):
+            del loaded  # ends the workers, which whoever keeps the error would keep alive
             raise batch
         yield ForkingPickler.loads(batch) if isinstance(batch, bytes) else batch
