@@ -107,14 +107,14 @@ def test_the_int8_file_says_what_it_is_and_agrees_with_fp32(small, quantised):
 
 
 @pytest.mark.parametrize(
-    ("kind", "view", "gathers"), [("bevdet", "pull", 2), ("bevdet", "splat", 1), ("bevformer", "", 0)]
+    ("kind", "view", "gathers"), [("bevdet", "pull", 4), ("bevdet", "splat", 1), ("bevformer", "", 0)]
 )
 def test_the_view_transform_gathers_features_in_int8_and_probabilities_in_fp32(
     tmp_path, monkeypatch, kind, view, gathers
 ):
-    """`pull` gathers the features of two cameras for every cell, `splat` those of every point; BEVFormer samples."""
+    """`pull` gathers the features of two cameras for every height, `splat` those of every point; BEVFormer samples."""
     if view:
-        monkeypatch.setitem(KINDS, kind, (False, 1, ViewConfig(kind=view)))
+        monkeypatch.setitem(KINDS, kind, (False, 1, ViewConfig(kind=view, heights=[0.5, 1.5])))
     write_onnx(narrow_student(kind), tmp_path / "student.onnx")
     graph = prepared(tmp_path / "student.onnx")
     found = gathered_features(graph)
