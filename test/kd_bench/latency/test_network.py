@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.narrow_model import NARROW
 from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_bench.cut_student import backbone_alone
@@ -19,17 +20,10 @@ from kd_training.config.experiment import TrainConfig, to_yaml
 from kd_training.config.sections import (
     DataConfig,
     DataRoot,
-    GridConfig,
     ModelConfig,
     StudentScheduleConfig,
     TemporalConfig,
 )
-
-NARROW = {
-    "image_height": 64, "image_width": 96, "neck_channels": 16, "context_channels": 8, "bev_channels": 16,
-    "bev_blocks": 1, "head_shared": 16, "head_hidden": 8, "grid": GridConfig(extent=12.8, cell_size=0.8),
-}  # fmt: skip
-
 
 CONFIG = TrainConfig(
     model=ModelConfig(name="narrow", temporal=TemporalConfig(frames=2), **NARROW),

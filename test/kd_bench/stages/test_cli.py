@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.narrow_model import NARROW
 from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_bench.cut_student import split_student
@@ -25,18 +26,11 @@ from kd_training.config.experiment import TrainConfig
 from kd_training.config.sections import (
     DataConfig,
     DataRoot,
-    GridConfig,
     ModelConfig,
     StudentScheduleConfig,
     TemporalConfig,
     ViewConfig,
 )
-
-NARROW = {
-    "image_height": 64, "image_width": 96, "neck_channels": 16, "context_channels": 8, "bev_channels": 16,
-    "bev_blocks": 1, "head_shared": 16, "head_hidden": 8, "grid": GridConfig(extent=12.8, cell_size=0.8),
-}  # fmt: skip
-
 
 Students = Callable[[str, int], Student]
 
