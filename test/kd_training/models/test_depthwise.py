@@ -8,7 +8,7 @@ from kd_training.models.backbones.depthwise import DepthwiseConv2d
 
 
 @pytest.mark.parametrize("biased", [True, False])
-@pytest.mark.parametrize("size", [(6, 24), (1, 16), (3, 1)])
+@pytest.mark.parametrize("size", [(6, 24), (7, 25), (1, 16), (3, 1)])
 @pytest.mark.parametrize(("kernel", "stride"), [(5, 1), (5, 2), (3, 1)])
 def test_gradients_are_those_of_a_grouped_convolution(kernel, stride, size, biased):
     """5x5 kernels on wide maps find their weights' gradient in parts, all others as PyTorch does."""
@@ -27,7 +27,7 @@ def test_gradients_are_those_of_a_grouped_convolution(kernel, stride, size, bias
     )
 
 
-def test_autocast_changes_nothing_but_the_result_type():
+def test_autocast_keeps_float32_where_it_learns():
     """Computed in float32, given back in the input's type."""
     layer = DepthwiseConv2d(16, 16, 5, padding=2, groups=16)
     x = torch.randn(1, 16, 4, 20).bfloat16()
@@ -35,3 +35,13 @@ def test_autocast_changes_nothing_but_the_result_type():
         y = layer(x)
     assert y.dtype == torch.bfloat16
     torch.testing.assert_close(y, layer(x.float()).bfloat16(), rtol=0.0, atol=0.0)
+
+
+def test_autocast_is_followed_where_nothing_learns():
+    """A frozen layer computes as PyTorch's own under autocast: its fast kernels have no slow gradient there."""
+    layer = DepthwiseConv2d(16, 16, 5, padding=2, groups=16).requires_grad_(requires_grad=False)
+    plain = nn.Conv2d(16, 16, 5, padding=2, groups=16)
+    plain.load_state_dict(layer.state_dict())
+    x = torch.randn(1, 16, 4, 20)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        torch.testing.assert_close(layer(x), plain(x), rtol=0.0, atol=0.0)
