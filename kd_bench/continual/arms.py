@@ -12,7 +12,7 @@ from kd_training.config.continual import BufferConfig, ContinualConfig, ReplayCo
 from kd_training.config.old_student import DarkConfig, KeepConfig, OldBoxesConfig, TemperatureConfig
 
 UPDATE_RECIPE = "config/continual/update_demo.yaml"  # whose distill: is the LiDAR teacher's part
-FIRST = "first"  # the student of the first domain, which all arms but joint training begin with
+FIRST = "first"  # the student of the first domain, which arms go on from
 NO_KEEPING = KeepConfig(weight=0.0)
 EVENLY = BufferConfig(reservoir=1.0)  # what is kept, and what is replayed, is drawn evenly
 EVEN_REPLAY = ReplayConfig(importance=False)
@@ -26,8 +26,7 @@ class LearningArm:
     """One way to learn the later domains of a sequence.
 
     `replays`: whether it keeps a buffer; `lidar`: whether the LiDAR teacher distils into it on new data; `human`:
-    whether the labels of later domains are read, or the teacher labels them; `joint`: trained from the start on all
-    domains.
+    whether the labels of later domains are read, or the teacher labels them; `joint`: trained on all domains at once.
     """
 
     name: str
@@ -40,7 +39,7 @@ class LearningArm:
 
 
 FINE_TUNE = LearningArm("fine_tune", "the new domain's labels alone", BARE)
-JOINT = LearningArm("joint", "trained from the start on all domains together", joint=True)
+JOINT = LearningArm("joint", "the labels of all domains together", joint=True)
 REPLAYED = replace(BARE, replay=EVEN_REPLAY, buffer=EVENLY)
 REPLAY = LearningArm("replay", "a reservoir is replayed", REPLAYED, replays=True)
 LWF = LearningArm(

@@ -29,13 +29,14 @@ from kd_bench.ledger.command_options import (
 )
 from kd_bench.ledger.pool import RunContext, execute, missing
 from kd_bench.ledger.shown_splits import TimeUpError, shown_splits
-from kd_bench.ledger.starts import demo_student, start_weights
+from kd_bench.ledger.starts import start_weights
 from kd_perception.errors import ConfigError
 from kd_perception.resources import resource
-from kd_training.config.experiment import load_student_config
+from kd_training.checkpoints.checkpoint import checkpoint_config
+from kd_training.config.experiment import load_student_config, student_config
 
 LEDGER, LOOP_REPORT = Path("docs/benchmarks/continual.jsonl"), "continual_loop.md"
-TEACHER = "models/centerpoint_demo.safetensors"
+TEACHER, KNOWN = "models/centerpoint_demo.safetensors", "models/bevdet_demo.safetensors"
 DEFAULTS = LearningSettings()
 
 
@@ -47,7 +48,9 @@ def continual(
     ] = None,
     arm: Arms = None,
     seeds: Seeds = 0,
-    student: Annotated[str, typer.Option(help="Student: bevdet, or bevdet4d with memory.")] = "bevdet",
+    student: Annotated[
+        Path | None, typer.Option(help="Weights of the student that knows the first domain. Default: shipped.")
+    ] = None,
     start: Start = None,
     teacher: Annotated[Path | None, typer.Option(help="Weights of the LiDAR teacher. Default: shipped.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of the rendered domains.")] = Path("out/continual/data"),
@@ -61,7 +64,7 @@ def continual(
     work: Work = Path("out/bench/continual"),
     ledger: Ledger = LEDGER,
     budget: Budget = 0,
-    steps: Annotated[int, typer.Option(min=3, help="Steps of a first student.")] = DEFAULTS.steps,
+    steps: Annotated[int, typer.Option(min=3, help="Steps of a first student that is trained.")] = DEFAULTS.steps,
     update_steps: Annotated[int, typer.Option(min=3, help="Steps of an update.")] = DEFAULTS.update_steps,
     batch: Batch = DEFAULTS.batch,
     jobs: Jobs = 2,
@@ -97,8 +100,10 @@ def continual(
     if loop:
         raise typer.Exit(show_shipped_loop(splits, teacher, work / "loop", ledger.with_name(LOOP_REPORT), length))
     settings = replace(DEFAULTS, steps=steps, update_steps=update_steps, batch=batch)
-    recipe = replace(demo_student(student), distill=load_student_config(resource(UPDATE_RECIPE)).distill)
-    inputs = LearningInputs(student, splits, recipe, start_weights(start), teacher, work)
+    known = (student or resource(KNOWN)).resolve()
+    recipe = student_config(checkpoint_config(known), str(known))
+    recipe = replace(recipe, distill=load_student_config(resource(UPDATE_RECIPE)).distill)
+    inputs = LearningInputs(recipe.model.name, splits, recipe, known, start_weights(start), teacher, work)
     planner = LearningPlanner(settings, inputs)
     context = RunContext(continual_ledger(ledger), jobs, threads, deadline=deadline, report=console.print)
     done = execute(lambda records: planner.runs(lessons, records), context)

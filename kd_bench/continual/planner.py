@@ -19,7 +19,7 @@ from kd_perception.geometry.classes import CLASSES, NUSCENES, ClassList
 from kd_training.config.continual import ContinualConfig
 from kd_training.config.distill import DistillConfig
 from kd_training.config.experiment import TrainConfig
-from kd_training.config.sections import DataRoot
+from kd_training.config.sections import DataRoot, StudentScheduleConfig
 
 BEV_HALF, MEMORY = ["encoder", "head"], ["fusion", "motion"]  # parts that start from the seed
 CALIBRATION_SCENES = 8  # of the first domain
@@ -46,13 +46,15 @@ class LearningInputs:
     """What is given.
 
     Splits by name; `recipe`: the student's configuration, its `distill:` is the LiDAR teacher's part in an update;
-    `start`: weights whose image half was trained on depth alone; `teacher`: weights; `folder`: holds a folder for each
-    run.
+    `known`: weights of a student of that architecture, which has learnt all classes in other scenes of the first
+    domain; `start`: weights whose image half was trained on depth alone, for sequences of classes; `teacher`: weights;
+    `folder`: holds a folder for each run.
     """
 
     student: str
     splits: Mapping[str, Split]
     recipe: TrainConfig
+    known: Path
     start: Path
     teacher: Path
     folder: Path
@@ -98,18 +100,30 @@ class LearningPlanner:
         return self.made[key]
 
     def _first(self, lesson: Lesson) -> DomainRun:
-        """The student of the first domain."""
-        domain = lesson.sequence.domains[0]
-        config = self._trained_anew(lesson.seed, [domain], self.settings.steps)
-        return self._run(lesson, 0, config, None)
+        """The student of the first domain: the known one, or trained where that knows too many classes."""
+        config = self._trained_anew(lesson.seed, lesson.sequence.domains[:1], self.settings.steps)
+        return replace(self._run(lesson, 0, config, None), is_known=is_known(lesson.sequence))
 
     def _joint(self, lesson: Lesson) -> DomainRun:
-        """All domains at once, each keyframe as often as the first student saw its own."""
-        sequence, splits = lesson.sequence, self.inputs.splits
-        first = sequence.domains[0]
-        times = sequence.keyframes(splits) / first.keyframes(splits[first.world.train_name])
-        config = self._trained_anew(lesson.seed, sequence.domains, round(self.settings.steps * times))
-        return self._run(lesson, len(sequence.domains) - 1, config, None)
+        """All domains at once.
+
+        The known student goes on, and sees each keyframe as often as fine-tuning does; one that is trained sees each as
+        often as the first student saw its own.
+        """
+        sequence, settings = lesson.sequence, self.settings
+        keyframes = [domain.keyframes(self._split(domain.world.train_name)) for domain in sequence.domains]
+        if is_known(sequence):
+            config = self._trained_anew(
+                lesson.seed, sequence.domains, settings.update_steps * sum(keyframes) // keyframes[-1]
+            )
+            config = replace(config, schedule=self._going_on(config.schedule))
+        else:
+            config = self._trained_anew(lesson.seed, sequence.domains, settings.steps * sum(keyframes) // keyframes[0])
+        return self._run(lesson, len(keyframes) - 1, config, None)
+
+    def _going_on(self, schedule: StudentScheduleConfig) -> StudentScheduleConfig:
+        """A schedule for weights that know something already."""
+        return replace(schedule, learning_rate=self.settings.update_rate, anew=[])
 
     def _trained_anew(self, seed: int, domains: Sequence[Domain], steps: int) -> TrainConfig:
         """A student of domains, whose classes it knows."""
@@ -131,7 +145,7 @@ class LearningPlanner:
         sequence, settings, arm = lesson.sequence, self.settings, lesson.arm
         domain, known = sequence.domains[step], sequence.domains[: step + 1]
         config = self._trained_anew(lesson.seed, known, settings.update_steps)
-        schedule = replace(config.schedule, learning_rate=settings.update_rate, anew=[])
+        schedule = self._going_on(config.schedule)
         buffer = replace(arm.update.buffer, keyframes=self.buffer_size(sequence), seed=lesson.seed)
         labelled = [] if domain.classes == CLASSES else list(domain.classes)
         update = replace(arm.update, domain=domain.name, labelled=labelled, buffer=buffer)
@@ -147,7 +161,7 @@ class LearningPlanner:
         return self._run(lesson, step, config, before)
 
     def _run(self, lesson: Lesson, step: int, config: TrainConfig, before: DomainRun | None) -> DomainRun:
-        sequence, start = lesson.sequence, None if before else self.inputs.start
+        sequence, start = lesson.sequence, None if before else self._start(lesson.sequence)
         name = lesson.arm.name if before or lesson.arm.joint else FIRST
         replays = lesson.arm.replays and before is not None
         named = replace(config, continual=replace(config.continual, student=OLD_STUDENT if before else ""))
@@ -166,7 +180,11 @@ class LearningPlanner:
         config = self._trained_anew(0, sequence.domains, self.settings.steps)
         worlds = [self._split(name).identity for world in sequence.worlds for name in world.plans]
         shared = (str(self.settings), content_digest(self.inputs.teacher), *worlds)
-        return training_digest(config, self.inputs.start, self._identities, *shared)
+        return training_digest(config, self._start(sequence), self._identities, *shared)
+
+    def _start(self, sequence: DomainSequence) -> Path:
+        """Weights that a sequence begins with."""
+        return self.inputs.known if is_known(sequence) else self.inputs.start
 
     def buffer_size(self, sequence: DomainSequence) -> int:
         """Keyframes that a buffer may hold."""
@@ -186,6 +204,11 @@ class LearningPlanner:
     @property
     def _identities(self) -> dict[str, str]:
         return {root: name for split in self.inputs.splits.values() for root, name in split.identities.items()}
+
+
+def is_known(sequence: DomainSequence) -> bool:
+    """Whether a student that knows all classes may begin the sequence."""
+    return all(domain.classes == CLASSES for domain in sequence.domains)
 
 
 def class_section(domains: Sequence[Domain]) -> dict[str, Any]:

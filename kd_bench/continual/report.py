@@ -16,10 +16,12 @@ from kd_bench.tables import markdown_table
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError
 
-METHOD = f"""A student learns one domain after another. All arms of a seed begin with the same student of the first
-domain, see the same data and take the same number of steps. Joint training begins again from the start, and sees every
-domain's keyframes as often as the first student saw its own. Scenes to learn from and held-out scenes differ. A buffer
-holds at most {100 * BUFFER_SHARE:g} % of a sequence's keyframes.
+METHOD = f"""A student learns one domain after another. All arms begin with the same student of the first domain, see
+the same data and take the same number of steps. That student is a shipped one, which learnt the first domain's city and
+light from other scenes; in the sequence of classes it is trained. Joint training goes on from it with the labels of all
+domains at once, and sees each keyframe as often as fine-tuning sees the new domain's; in the sequence of classes it
+begins from the start, and sees each as often as the first student saw its own. Scenes to learn from and held-out scenes
+differ. A buffer holds at most {100 * BUFFER_SHARE:g} % of a sequence's keyframes.
 
 Accuracy is the mean AP over a domain's classes on its held-out scenes, times 100. *Forgetting*: mean over the earlier
 domains of (best - last) / best. *Since learnt*: the same against the student that had just learnt the domain.

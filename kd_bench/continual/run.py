@@ -20,7 +20,8 @@ class DomainRun:
     """One training, as kd_bench.ledger.pool wants it.
 
     `config` names no file that lies in a run's folder: `order` does. `weights`: what it starts from, unless it updates
-    the student of the run `before`. `held_out`: data sets to score on, by name; `digest` stands for the training.
+    the student of the run `before`. `held_out`: data sets to score on, by name; `digest` stands for the training;
+    `is_known`: nothing is trained, `weights` are scored as they are.
     """
 
     sequence: str
@@ -38,8 +39,13 @@ class DomainRun:
     home: Path
     needed: bool
     replays: bool = False
-    worker: str = "kd_bench.continual.worker"
+    is_known: bool = False
     batches: str = ""  # an update keeps a buffer of its own
+
+    @property
+    def worker(self) -> str:
+        """The module that carries it out."""
+        return "kd_bench.continual.known_worker" if self.is_known else "kd_bench.continual.worker"
 
     @property
     def key(self) -> str:
@@ -54,7 +60,7 @@ class DomainRun:
     @property
     def steps(self) -> int:
         """Of the optimiser."""
-        return self.config.schedule.steps
+        return 0 if self.is_known else self.config.schedule.steps
 
     @property
     def folder(self) -> Path:

@@ -99,7 +99,7 @@ def note_training(folder: Path, seconds: float, *, done: bool) -> None:
     write_text(folder / TIME_FILE, f"{seconds:.1f}")
     if done:
         write_text(folder / TRAINED_FILE, json.dumps(asdict(Origin(device(), code_commit()))))
-        (folder / STATE_FILE).unlink()  # as large as three times the weights, and no longer needed
+        (folder / STATE_FILE).unlink(missing_ok=True)  # as large as three times the weights, and no longer needed
 
 
 def origin(folder: Path) -> Origin:

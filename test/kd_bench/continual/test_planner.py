@@ -58,11 +58,11 @@ def inputs(tmp_path) -> LearningInputs:
         )
         for name, plan in plans_of(WORLDS).items()
     }  # fmt: skip
-    start, teacher = tmp_path / "start.safetensors", tmp_path / "teacher.safetensors"
-    start.write_bytes(b"start")
-    teacher.write_bytes(b"teacher")
+    known, start, teacher = (tmp_path / f"{name}.safetensors" for name in ("known", "start", "teacher"))
+    for path in (known, start, teacher):
+        path.write_bytes(path.name.encode())
     recipe = replace(student_run(tmp_path), distill=DistillConfig(teacher="shipped"))
-    return LearningInputs("tiny", splits, recipe, start, teacher, tmp_path / "runs")
+    return LearningInputs("tiny", splits, recipe, known, start, teacher, tmp_path / "runs")
 
 
 def chain(inputs: LearningInputs, arm, sequence=CITIES, seed: int = 0) -> list[DomainRun]:
@@ -79,7 +79,8 @@ def test_an_arm_learns_domain_after_domain_from_the_run_before(inputs):
     assert [(run.arm, run.domain) for run in runs] == [
         (FIRST, "city_a_day"), (OURS.name, "city_b_day"), (OURS.name, "night"), (OURS.name, "rain")
     ]  # fmt: skip
-    assert runs[0].weights == inputs.start and not ordered(runs[0]).continual.student
+    assert runs[0].weights == inputs.known and not ordered(runs[0]).continual.student
+    assert (runs[0].is_known, runs[0].steps, runs[1].is_known) == (True, 0, False)
     for before, run in zip(runs, runs[1:], strict=False):
         config = ordered(run)
         assert config.continual.student == str(before.folder / "weights.safetensors") and run.weights is None
@@ -99,10 +100,11 @@ def test_a_buffer_holds_five_percent_of_the_sequence_and_only_of_arms_that_repla
     assert not chain(inputs, LWF)[1].replays and not ordered(chain(inputs, FINE_TUNE)[2]).continual.replay.folder
 
 
-def test_joint_training_sees_all_domains_as_often_as_the_first_student_its_own(inputs):
+def test_joint_training_goes_on_from_the_known_student_and_sees_keyframes_as_often_as_fine_tuning(inputs):
     (run,) = chain(inputs, JOINT)
-    assert (run.step, run.steps, len(run.config.data.roots)) == (3, round(20 * 88 / 40), 4)
-    assert run.weights == inputs.start and not run.needed
+    assert (run.step, run.steps, len(run.config.data.roots)) == (3, round(4 * 88 / 16), 4)
+    assert run.weights == inputs.known and not run.needed and not run.is_known
+    assert (run.config.schedule.anew, run.config.schedule.learning_rate) == ([], SETTINGS.update_rate)
 
 
 def test_arms_differ_in_what_their_names_say(inputs):
@@ -135,8 +137,9 @@ def test_classes_join_and_the_labels_say_only_the_new_ones(inputs):
     assert build_student(update.config.model).spec.classes.names == CLASSES
     assert set(update.config.continual.labelled) == set(NEW_CLASSES)
     assert not set(first.config.data.roots[0].scenes) & set(update.config.data.roots[0].scenes)
+    assert not first.is_known and first.weights == inputs.start and first.config.schedule.anew
     (joint,) = chain(inputs, JOINT, FIVE_FIVE)
-    assert joint.steps == 40 and len(joint.config.data.roots) == 2
+    assert joint.steps == 40 and len(joint.config.data.roots) == 2 and joint.weights == inputs.start
 
 
 def test_what_changes_a_result_changes_the_key_and_paths_do_not(inputs, tmp_path):
@@ -144,9 +147,10 @@ def test_what_changes_a_result_changes_the_key_and_paths_do_not(inputs, tmp_path
     assert chain(replace(inputs, folder=tmp_path / "elsewhere"), OURS)[1].key == run.key
     assert chain(inputs, OURS, DAY_NIGHT)[0].digest == first.digest  # one training for both
     others = [chain(inputs, OURS, seed=1)[1], chain(inputs, FINE_TUNE)[1], chain(inputs, OURS)[2]]
-    inputs.teacher.write_bytes(b"another")
-    others.append(chain(inputs, OURS)[1])
-    assert len({run.digest, *(other.digest for other in others)}) == 5
+    for path in (inputs.teacher, inputs.known):
+        path.write_bytes(b"another")
+        others.append(chain(inputs, OURS)[1])
+    assert len({run.digest, *(other.digest for other in others)}) == 6
     assert others[0].protocol == run.protocol != others[3].protocol
 
 

@@ -4,18 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from support.nuscenes_tables import SCENES, VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
 from kd_bench.continual.arms import OURS, Lesson
 from kd_bench.continual.domains import DAY, NIGHT, Domain, DomainSequence
+from kd_bench.continual.known_worker import take_known
 from kd_bench.continual.planner import LearningInputs, LearningPlanner, LearningSettings
 from kd_bench.continual.records import continual_ledger
 from kd_bench.continual.run import BUFFER_FOLDER
 from kd_bench.continual.worker import bring_buffer, domain_training
 from kd_bench.ledger.splits import open_split
 from kd_bench.ledger.worker import work, write_order
-from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config
+from kd_training.checkpoints.checkpoint import WEIGHTS_FILE, checkpoint_config, read_weights
 from kd_training.config.continual import BufferConfig, ContinualConfig, ReplayConfig
 from kd_training.config.distill import AttentionConfig, DistillConfig, FeatureConfig, ResponseConfig
 from kd_training.config.sections import DataRoot
@@ -40,9 +42,9 @@ def inputs(tmp_path_factory) -> LearningInputs:
     assert train(student_run(data, 1), folder / "student") and train(teacher_run(data, 1), folder / "teacher")
     split = open_split(DataRoot(root=str(data), version=VERSION))
     names = [name for world in (DAY, NIGHT) for name in world.plans]
-    recipe, start = replace(student_run(data), distill=ANSWERS), folder / "student" / WEIGHTS_FILE
+    recipe, known = replace(student_run(data), distill=ANSWERS), folder / "student" / WEIGHTS_FILE
     teacher = folder / "teacher" / WEIGHTS_FILE
-    return LearningInputs("tiny", dict.fromkeys(names, split), recipe, start, teacher, folder / "runs")
+    return LearningInputs("tiny", dict.fromkeys(names, split), recipe, known, known, teacher, folder / "runs")
 
 
 def test_a_chain_fills_the_ledger_and_each_update_leaves_a_grown_buffer(inputs, tmp_path):
@@ -50,10 +52,13 @@ def test_a_chain_fills_the_ledger_and_each_update_leaves_a_grown_buffer(inputs, 
     for run in LearningPlanner(SETTINGS, inputs).chain(Lesson(HALVES, SMALL, 0)):
         run.folder.mkdir(parents=True)
         write_order(run.folder, run.order(1))
-        assert work(run.folder, domain_training) and work(run.folder, domain_training)  # the second time finds it done
+        trainer = take_known if run.is_known else domain_training
+        assert work(run.folder, trainer) and work(run.folder, trainer)  # the second time finds it done
         ledger.append([run.record()])
     first, update = ledger.read().records
     assert (first.arm, update.arm, first.domain, update.domain) == ("first", "ours", "first_half", "second_half")
+    known, taken = (read_weights(path)[0] for path in (inputs.known, run.before.folder / WEIGHTS_FILE))
+    assert first.steps == 0 and all(torch.equal(taken[name], value) for name, value in known.items())
     assert set(update.scores) == {"city_a_day_val", "night_val"} and update.seconds > 0 and update.buffer > 0
     buffer = read_buffer(run.folder / BUFFER_FOLDER)
     assert [domain.name for domain in buffer.state.domains] == ["first_half", "second_half"]
