@@ -40,11 +40,13 @@ class SharedClasses:
 class OldObjects:
     """What is foreground in the old student's heatmap logits (B, K, rows, columns), which have no gradient.
 
-    `least`: the probability from which a cell is; 0 takes every cell.
+    `least`: the probability from which a cell is; 0 takes every cell. `heard` (B, K) bool: the classes of each rig that
+    count; None: all.
     """
 
     logits: Tensor
     least: float
+    heard: Tensor | None = None
 
     @cached_property
     def probability(self) -> Tensor:
@@ -54,13 +56,13 @@ class OldObjects:
     @cached_property
     def foreground(self) -> Tensor:
         """Bool (B, K, rows, columns)."""
-        return self.probability >= self.least
+        return self._heard(self.probability >= self.least)
 
     @cached_property
     def peaks(self) -> Tensor:
         """Bool (B, K, rows, columns): one cell an object, the best of its neighbourhood, as decoding has it."""
         best = functional.max_pool2d(self.probability, 3, stride=1, padding=1)
-        return (self.probability == best) & (self.probability >= (self.least or PEAK))
+        return self._heard((self.probability == best) & (self.probability >= (self.least or PEAK)))
 
     @cached_property
     def counts(self) -> Tensor:
@@ -71,3 +73,6 @@ class OldObjects:
         """Bool (B, rows, columns) of another raster over the same extent: cells with foreground of any class."""
         anywhere = self.foreground.any(dim=1, keepdim=True).float()
         return functional.adaptive_max_pool2d(anywhere, shape)[:, 0] > 0.0
+
+    def _heard(self, cells: Tensor) -> Tensor:
+        return cells if self.heard is None else cells & self.heard[:, :, None, None]

@@ -22,6 +22,8 @@ class Keeping:
         self.config, self.names = config, old.classes.names
         self.shared = SharedClasses.of(old.classes, new.classes)
         self.boxes = KeptBoxes(old.classes, old.coding, new.coding, config.keep.velocity)
+        told = config.labelled or new.classes.names
+        self.told = torch.tensor([name in told for name in old.classes.names])
         self.temperature = ElasticTemperature(config.temperature, len(old.classes))
 
     @property
@@ -38,10 +40,18 @@ class Keeping:
         Shapes of the outputs: see DetectorOutputs; the old ones come without gradient. `replayed` (B,) bool: which rigs
         are of earlier domains.
         """
-        objects = OldObjects(old.heatmap.float(), self.config.keep.foreground)
+        objects = OldObjects(
+            old.heatmap.float(), self.config.keep.foreground, self._heard(replayed, old.heatmap.device)
+        )
         with torch.autocast(new.heatmap.device.type, enabled=False):
             students = ComparedStudents(new, old, self.shared, objects, processes)
             return {**self._kept(students), **self._dark(students, replayed)}
+
+    def _heard(self, replayed: Tensor) -> Tensor | None:
+        """(B, K) bool: where the old student is heard; None: everywhere."""
+        if self.config.keep.where_labelled:
+            return None
+        return replayed[:, None] | ~self.told[None].to(replayed.device)
 
     def _kept(self, students: ComparedStudents) -> dict[str, Tensor]:
         keep, kept = self.config.keep, {}

@@ -68,6 +68,19 @@ def test_cells_outside_the_old_foreground_do_not_count():
     assert everywhere.new.heatmap.grad.all()
 
 
+@pytest.mark.parametrize("name", ["heatmap", "boxes", "features"])
+def test_a_rig_on_which_no_class_is_heard_does_not_count(name):
+    students = compared()
+    heard = torch.zeros(2, 10, dtype=torch.bool)
+    heard[1] = True
+    alone = replace(students, objects=replace(students.objects, heard=heard))
+    LOSSES[name](alone).backward()
+    outputs = (students.new.heatmap, students.new.regression, *students.new.features.values())
+    gradients = [value.grad for value in outputs if value.grad is not None]
+    assert gradients and not any(gradient[0].any() for gradient in gradients)
+    assert any(gradient[1].any() for gradient in gradients)
+
+
 def test_the_heatmap_keeps_its_gradient_at_every_temperature():
     """T^2 KL of softened probabilities: near agreement the gradient is p'(z) dz for any T."""
     logits = torch.zeros(1, 10, 24, 32)
