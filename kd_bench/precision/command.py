@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from kd_bench.options import DatasetFolder, EngineName, ReportFile, TablesVersion, Threads
+from kd_bench.precision.files import check_files, labels_of, origins
 from kd_bench.precision.gate import ALLOWED, Loss, loss_of
 from kd_bench.precision.layers import sentence, time_layers
 from kd_bench.precision.speed import TimedFile, time_files
@@ -18,7 +19,6 @@ from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
-from kd_perception.errors import StudentError
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
@@ -38,8 +38,9 @@ SPEED = ("precision", "engine", "median ms", "least ms", "x fp32")
 
 @dataclass(frozen=True)
 class ComparedPrecision:
-    """A file, its metric, and what it lost against FP32; None of FP32 itself."""
+    """A file, what tables call it, its metric, and what it lost against FP32; None of FP32 itself."""
 
+    label: str
     student: Student
     metrics: Metrics
     loss: Loss | None = None
@@ -76,12 +77,12 @@ def precision(
     chosen = scenes or scene_names(nusc)
     compared: list[ComparedPrecision] = []
     with progress_bars(Console(stderr=True)) as bar:
-        for file in files:
-            name = f"{file.spec.name} {file.spec.precision}"
-            metrics = Scored(nusc, chosen, engine).metrics(file, out / file.sha256[:12], bar(name))
-            compared.append(
-                ComparedPrecision(file, metrics, loss_of(compared[0].metrics, metrics) if compared else None)
+        for label, file in zip(labels_of(files), files, strict=True):
+            metrics = Scored(nusc, chosen, engine).metrics(
+                file, out / file.sha256[:12], bar(f"{file.spec.name} {label}")
             )
+            loss = loss_of(compared[0].metrics, metrics) if compared else None
+            compared.append(ComparedPrecision(label, file, metrics, loss))
     rows = [accuracy_row(entry) for entry in compared]
     console.print(terminal_table(f"{files[0].spec.name}, {len(chosen)} scenes", ACCURACY, rows))
     parts = [markdown_table(ACCURACY, rows), "What was lost is in points (hundredths) below FP32; negative is gained."]
@@ -98,34 +99,11 @@ def precision(
                 parts.append(f"{file.model_id}: {sentence(time_layers(files[0], file, turns, threads))}")
                 console.print(parts[-1], soft_wrap=True)
     if report is not None:
-        facts = {entry.student.spec.precision: entry.student.model_id for entry in compared}
-        facts |= {f"{s.spec.precision} {k}": v for s in files[1:] for k, v in s.spec.provenance.items() if k in SHOWN}
+        facts = origins(files)
         facts["data"] = f"{dataroot.name}, {len(chosen)} scenes, score threshold {SCORE_THRESHOLD}, engine {engine}"
         write_report(report, f"Precisions of {files[0].spec.name}", facts, "\n\n".join(parts))
     if not all(entry.passes for entry in compared):
         raise typer.Exit(1)
-
-
-MADE_OF = ("quantised from", "halved from")  # of a file's origin
-SHOWN = ("calibration", "quantisation-aware training", "int8")  # of a file's origin, in the report
-
-
-def check_files(files: Sequence[Student]) -> None:
-    """Raise StudentError unless the first file is FP32 and the others are the same student in another precision."""
-    full = files[0]
-    if full.spec.precision != "fp32":
-        raise StudentError(f"{full.path} is in {full.spec.precision}; give the FP32 file with --student")
-    for file in files[1:]:
-        if file.spec.precision not in ALLOWED:
-            raise StudentError(f"{file.path} is in {file.spec.precision}; there are gates for {', '.join(ALLOWED)}")
-        same = ("grid", "view", "image_size", "classes", "heading", "memory")
-        if any(getattr(file.spec, name) != getattr(full.spec, name) for name in same):
-            raise StudentError(f"{file.path} is another student than {full.path}; compare precisions of one")
-        made_of = next((file.spec.provenance[key] for key in MADE_OF if key in file.spec.provenance), full.model_id)
-        if made_of != full.model_id:
-            raise StudentError(
-                f"{file.path} was made of {made_of}, not of {full.model_id}; give that file or make it of this one"
-            )
 
 
 @dataclass(frozen=True)
@@ -154,7 +132,7 @@ class Scored:
 
 def accuracy_row(entry: ComparedPrecision) -> tuple[str, ...]:
     """A line of the table, as ACCURACY names it."""
-    first = (entry.student.spec.precision, f"{entry.metrics.mean_ap:.4f}", f"{entry.metrics.nds:.4f}")
+    first = (entry.label, f"{entry.metrics.mean_ap:.4f}", f"{entry.metrics.nds:.4f}")
     loss = entry.loss
     if loss is None:
         return (*first, "", "", "", "")
@@ -164,7 +142,5 @@ def accuracy_row(entry: ComparedPrecision) -> tuple[str, ...]:
 
 def speed_rows(timed: Sequence[TimedFile]) -> list[tuple[str, ...]]:
     """Lines of the table, as SPEED names it."""
-    full = {entry.engine: entry.median for entry in timed if entry.precision == "fp32"}
-    return [
-        (e.precision, e.engine, f"{e.median:.1f}", f"{e.least:.1f}", f"{full[e.engine] / e.median:.2f}") for e in timed
-    ]
+    full = {entry.engine: entry.median for entry in timed if entry.label == "fp32"}
+    return [(e.label, e.engine, f"{e.median:.1f}", f"{e.least:.1f}", f"{full[e.engine] / e.median:.2f}") for e in timed]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kd_bench.precision.files import labels_of
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.geometry.camera import ring_rig
@@ -18,9 +19,9 @@ WARM_UP, SEED = 3, 0
 
 @dataclass(frozen=True)
 class TimedFile:
-    """Milliseconds of one file on one engine: the median and the least of the turns."""
+    """Milliseconds of one file, as tables call it, on one engine: the median and the least of the turns."""
 
-    precision: str
+    label: str
     engine: str
     median: float
     least: float
@@ -30,6 +31,7 @@ def time_files(files: Sequence[Student], engines: Sequence[str], turns: int, thr
     """The whole network of every file on every engine, `turns` times in turn."""
     inputs = noise_inputs(files[0].spec)
     pairs = [(student, engine) for engine in engines for student in files]
+    labels = labels_of(files) * len(engines)
     opened = [
         open_engine(engine, student, files[0].spec.trained_cameras, EngineOptions(threads=threads))
         for student, engine in pairs
@@ -42,8 +44,8 @@ def time_files(files: Sequence[Student], engines: Sequence[str], turns: int, thr
             if turn >= WARM_UP:
                 times.append(1e3 * (time.perf_counter() - start))
     return [
-        TimedFile(student.spec.precision, engine, float(np.median(times)), min(times))
-        for (student, engine), times in zip(pairs, spent, strict=True)
+        TimedFile(label, engine, float(np.median(times)), min(times))
+        for label, (_, engine), times in zip(labels, pairs, spent, strict=True)
     ]
 
 

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from support.fake_student import write_fake_student
 
-from kd_bench.precision.command import ACCURACY, ComparedPrecision, accuracy_row, check_files, speed_rows
+from kd_bench.precision.command import ACCURACY, ComparedPrecision, accuracy_row, speed_rows
+from kd_bench.precision.files import check_files, labels_of, origins
 from kd_bench.precision.gate import ALLOWED, loss_of
 from kd_bench.precision.speed import TimedFile
 from kd_perception.errors import StudentError
 from kd_perception.evaluation.center_distance import TruePositiveErrors
 from kd_perception.evaluation.metric import ClassMetrics, Metrics
-from kd_perception.student.spec import load_student
+from kd_perception.student.spec import Student, load_student
 
 ERRORS = TruePositiveErrors(0.5, 0.5, 0.5, 0.5, 0.5)
 
@@ -19,6 +20,10 @@ ERRORS = TruePositiveErrors(0.5, 0.5, 0.5, 0.5, 0.5)
 def metrics(car: float, bus: float, nds: float) -> Metrics:
     classes = {name: ClassMetrics(10, 10, ap, ERRORS) for name, ap in (("car", car), ("bus", bus))}
     return Metrics((car + bus) / 2, nds, ERRORS, classes, {})
+
+
+def in_int8(student: Student, **provenance: str) -> Student:
+    return replace(student, spec=replace(student.spec, precision="int8", provenance=provenance))
 
 
 @pytest.fixture
@@ -39,9 +44,7 @@ def student(tmp_path):
 def test_int8_may_lose_little(student, car, bus, nds, passes):
     loss = loss_of(metrics(0.5, 0.3, 0.4), metrics(car, bus, nds))
     assert loss.within(ALLOWED["int8"]) == passes
-    entry = ComparedPrecision(
-        replace(student, spec=replace(student.spec, precision="int8")), metrics(car, bus, nds), loss
-    )
+    entry = ComparedPrecision("int8", in_int8(student), metrics(car, bus, nds), loss)
     row = dict(zip(ACCURACY, accuracy_row(entry), strict=True))
     assert row["precision"] == "int8" and row["gate"] == ("passes" if passes else "fails")
 
@@ -53,7 +56,7 @@ def test_fp16_may_lose_almost_nothing():
 
 
 def test_only_precisions_of_one_student_are_compared(student):
-    int8 = replace(student, spec=replace(student.spec, precision="int8"))
+    int8 = in_int8(student)
     check_files([student, int8])
     with pytest.raises(StudentError, match="give the FP32 file"):
         check_files([int8, student])
@@ -66,6 +69,14 @@ def test_only_precisions_of_one_student_are_compared(student):
         check_files([student, replace(int8, spec=replace(int8.spec, provenance=provenance))])
     with pytest.raises(StudentError, match="gates for int8, fp16"):
         check_files([student, student])
+
+
+def test_files_of_one_precision_are_numbered_and_keep_their_origins_apart(student):
+    files = [student, in_int8(student, calibration="a day"), in_int8(student, calibration="a night", int8="99 %")]
+    assert labels_of(files[:2]) == ["fp32", "int8"] and labels_of(files) == ["fp32", "int8 1", "int8 2"]
+    facts = origins(files)
+    assert facts["fp32"] == student.model_id and facts["int8 2, share"] == "99 %"
+    assert (facts["int8 1, calibration"], facts["int8 2, calibration"]) == ("a day", "a night")
 
 
 def test_speed_is_told_against_fp32_on_the_same_engine():
