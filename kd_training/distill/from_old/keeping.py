@@ -40,9 +40,8 @@ class Keeping:
         Shapes of the outputs: see DetectorOutputs; the old ones come without gradient. `replayed` (B,) bool: which rigs
         are of earlier domains.
         """
-        objects = OldObjects(
-            old.heatmap.float(), self.config.keep.foreground, self._heard(replayed, old.heatmap.device)
-        )
+        heard = self._heard(replayed.to(old.heatmap.device))
+        objects = OldObjects(old.heatmap.float(), self.config.keep.foreground, heard)
         with torch.autocast(new.heatmap.device.type, enabled=False):
             students = ComparedStudents(new, old, self.shared, objects, processes)
             return {**self._kept(students), **self._dark(students, replayed)}
