@@ -19,8 +19,8 @@ def accuracy(metrics: Metrics) -> dict[str, float | None | dict[str, float] | di
         **{name: round(getattr(metrics.errors, error), DECIMALS) for name, error in ERRORS.items()},
         "axis": _known(metrics.headings.axis),
         "turned": _known(metrics.headings.turned),
-        "axes": {name: round(entry.axis, DECIMALS) for name, entry in headings.items()},
-        "turns": {name: round(entry.turned, DECIMALS) for name, entry in headings.items()},
+        "axes": {name: _known(entry.axis) for name, entry in headings.items()},
+        "turns": {name: _known(entry.turned) for name, entry in headings.items()},
         "AP": {name: round(entry.ap, DECIMALS) for name, entry in metrics.classes.items()},
         "truths": {name: entry.ground_truths for name, entry in metrics.classes.items()},
     }
