@@ -44,7 +44,7 @@ REPLAYED = replace(BARE, replay=EVEN_REPLAY, buffer=EVENLY)
 REPLAY = LearningArm("replay", "a reservoir is replayed", REPLAYED, replays=True)
 LWF = LearningArm(
     "lwf", "distillation from the old student, everywhere, no replay",
-    replace(BARE, keep=KeepConfig(foreground=0.0, boxes=0.0, features=0.0)),
+    replace(BARE, keep=KeepConfig(foreground=0.0, boxes=0.0, features=0.0, where_labelled=True)),
 )  # fmt: skip
 DERPP = replace(
     REPLAY, name="derpp", about="DER++: a reservoir with the old logits",

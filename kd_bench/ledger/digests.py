@@ -32,7 +32,6 @@ YOUNGER_KEYS: tuple[YoungerKey, ...] = (
     YoungerKey("distill", "channel_groups", asdict(ChannelGroupsConfig())),
     YoungerKey("distill", "volume_attention", asdict(VolumeAttentionConfig())),
     YoungerKey("distill", "object_weights", asdict(ObjectWeightsConfig())),
-    YoungerKey("continual", "blend_share", 1.0),
     YoungerKey("loss", "smooth", 0.0),
     YoungerKey("loss", "overlap", 0.0),
 )

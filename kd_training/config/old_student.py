@@ -18,7 +18,7 @@ class KeepConfig:
     features: float = 10.0
     layers: list[str] = field(default_factory=lambda: ["pre_head"])  # whose features are compared
     foreground: float = 0.1  # least probability of the old student's foreground; 0: every cell
-    where_labelled: bool = True  # also where the new domain's labels, or a teacher's, say a class; off: they alone do
+    where_labelled: bool = False  # also of classes that the new domain's labels, or a teacher's, have
 
 
 @dataclass
