@@ -11,7 +11,8 @@ from kd_bench.ledger.splits import Split, SplitPlan
 from kd_perception.geometry.classes import CLASSES
 from kd_training.config.sections import DataRoot
 
-TRAIN_SCENES, FIRST_SCENES, HELD_OUT_SCENES = 16, 40, 6
+TRAIN_SCENES, HELD_OUT_SCENES = 16, 6
+CLASSES_SCENES = 40  # where a student is trained from the start
 LEAST_BOXES = 60  # of each class, counted in the held-out scenes of each condition
 BUFFER_SHARE = 0.05  # of all keyframes of a sequence
 OLD_CLASSES = ("car", "truck", "bus", "motorcycle", "pedestrian")
@@ -49,11 +50,13 @@ def _world(name: str, seed: int, scenes: int = TRAIN_SCENES, **conditions: str) 
 
 
 HELD_OUT_SEED = 500  # from a set's seed to that of its held-out one
-DAY = _world("city_a_day", 21000, FIRST_SCENES)
+DAY = _world("city_a_day", 21000)
 CITY_B = _world("city_b_day", 22000, city="B")
 NIGHT = _world("night", 23000, light="night")
 RAIN = _world("rain", 24000, weather="rain")
-WORLDS = (DAY, CITY_B, NIGHT, RAIN)
+LONG_DAY = _world("city_a_long_day", 25000, CLASSES_SCENES)
+CONDITIONS = (DAY, CITY_B, NIGHT, RAIN)
+WORLDS = (*CONDITIONS, LONG_DAY)
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,13 @@ def _of_worlds(name: str, title: str, worlds: Sequence[RenderedWorld]) -> Domain
     return DomainSequence(name, title, tuple(Domain(world.name, world) for world in worlds))
 
 
-CITIES = _of_worlds("cities", "City A by day, city B by day, night, rain", WORLDS)
+CITIES = _of_worlds("cities", "City A by day, city B by day, night, rain", CONDITIONS)
 DAY_NIGHT = _of_worlds("night", "Day, then night", (DAY, NIGHT))
 FIVE_FIVE = DomainSequence(
     "classes", "Five classes, then five more",
     (
-        Domain("five_classes", DAY, OLD_CLASSES, (0.0, 0.5)),
-        Domain("five_more", DAY, NEW_CLASSES, (0.5, 1.0)),
+        Domain("five_classes", LONG_DAY, OLD_CLASSES, (0.0, 0.5)),
+        Domain("five_more", LONG_DAY, NEW_CLASSES, (0.5, 1.0)),
     ),
 )  # fmt: skip
 SEQUENCES = (CITIES, DAY_NIGHT, FIVE_FIVE)

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kd_bench.continual.arms import UPDATE_RECIPE
-from kd_bench.continual.domains import BUFFER_SHARE, DAY, NIGHT, plans_of
+from kd_bench.continual.domains import DAY, NIGHT, plans_of
 from kd_bench.continual.loop import LoopInputs, LoopResult, LoopSettings, run_loop
 from kd_bench.ledger.splits import Split, SplitPlan
 from kd_bench.tables import markdown_table, terminal_table, write_report
@@ -16,7 +16,8 @@ from kd_training.config.continual import BufferConfig
 from kd_training.config.experiment import load_student_config
 from kd_training.continual.gate_command import COLUMNS, gate_rows
 
-DAY_SCENES, NIGHT_SCENES = 16, 8  # of the buffer and the calibration; that the robot drives through
+NIGHT_SCENES = 8  # that the robot drives through
+BUFFER_KEYFRAMES = 40  # of the day
 METHOD = """A robot's graph (detector, LiDAR teacher, recorder) runs while bags of the night are replayed into it. What
 the recorder kept is imported and labelled by the teacher; no label of the night is read. The update replays a buffer of
 the day. The gate compares both students on held-out scenes. Then the running detector takes the new file while the
@@ -34,14 +35,14 @@ class LoopLength:
 
 def loop_plans(length: LoopLength) -> dict[str, SplitPlan]:
     """The sets that it needs: parts of the ledger's domains, so that either finds what the other rendered."""
-    scenes = {DAY.train_name: DAY_SCENES, NIGHT.train_name: length.scenes}
+    scenes = {NIGHT.train_name: length.scenes}
     plans = plans_of((DAY, NIGHT))
     return {name: replace(plan, scenes=scenes.get(name, plan.scenes)) for name, plan in plans.items()}
 
 
 def show_shipped_loop(splits: Mapping[str, Split], teacher: Path, work: Path, report: Path, length: LoopLength) -> int:
     """Run the loop of the shipped student, and write its report; 1 where the gate refused, else 0."""
-    buffer = BufferConfig(keyframes=round(BUFFER_SHARE * DAY.train.scenes * DAY.train.frames))  # as in the ledger
+    buffer = BufferConfig(keyframes=BUFFER_KEYFRAMES)
     inputs = shipped_loop(splits, teacher, work, length)
     result = show_loop(inputs, LoopSettings(rate=length.rate, buffer=buffer), report, Console())
     return 1 if result.gate.refused else 0
@@ -56,7 +57,7 @@ def shipped_loop(splits: Mapping[str, Split], teacher: Path, work: Path, length:
         config,
         continual=continual,
         distill=replace(config.distill, teacher=str(teacher)),
-        data=replace(config.data, roots=[replace(day.source, scenes=list(day.scenes[:DAY_SCENES]))]),
+        data=replace(config.data, roots=[day.source]),
         schedule=replace(config.schedule, steps=length.steps),
     )
     held_out = {world.name: splits[world.held_out_name].source for world in (DAY, NIGHT)}

@@ -19,7 +19,7 @@ def run(*arguments: str | Path) -> str:
 
 def test_the_commands_that_render_are_printed_and_nothing_is_rendered(tmp_path):
     lines = run("--commands", "--data", tmp_path / "data").splitlines()
-    assert len(lines) == 8 and all(line.startswith("kd synth --scenes ") for line in lines)
+    assert len(lines) == 10 and all(line.startswith("kd synth --scenes ") for line in lines)
     assert not list(tmp_path.iterdir())
 
 

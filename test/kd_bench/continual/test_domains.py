@@ -36,7 +36,7 @@ def test_no_seed_is_used_twice():
 def test_worlds_are_what_their_names_say_and_24_scenes_are_held_out():
     looks = [str(world.train.config(Path("x"), 1).conditions(0)) for world in WORLDS]
     assert looks == [str(world.held_out.config(Path("x"), 1).conditions(0)) for world in WORLDS]
-    assert len(set(looks)) == len(WORLDS) and CITIES.names == ("city_a_day", "city_b_day", "night", "rain")
+    assert len(set(looks)) == len(CITIES.worlds) == 4 and CITIES.names == ("city_a_day", "city_b_day", "night", "rain")
     assert sum(world.held_out.scenes for world in CITIES.worlds) == 24
 
 
@@ -53,7 +53,7 @@ def test_classes_come_five_by_five_from_different_scenes_of_one_world():
 
 def test_the_commands_render_the_plans_and_night_comes_last():
     commands = synth_commands(Path("out/data"), 2)
-    assert len(commands) == 8 and all("--light night" in command for command in commands[-2:])
+    assert len(commands) == 10 and all("--light night" in command for command in commands[-2:])
     words = shlex.split(next(command for command in commands if "city_b_day_val" in command))
     given = dict(zip(words, words[1:], strict=False))
     assert (given["--city"], given["--seed"], given["--scenes"]) == ("B", "22500", str(HELD_OUT_SCENES))

@@ -46,8 +46,8 @@ def test_classes_are_scored_on_their_own_and_unknown_ones_count_nothing():
     old, new = (domain.classes for domain in FIVE_FIVE.domains)
     first, last = learnt(FIVE_FIVE, FIRST, 0, [0.4, 0.4]), learnt(FIVE_FIVE, OURS.name, 1, [0.3, 0.3])
     for name in new:
-        del first.scores["city_a_day_val"]["AP"][name]
-    last.scores["city_a_day_val"]["AP"].update(dict.fromkeys(old, 0.38))
+        del first.scores["city_a_long_day_val"]["AP"][name]
+    last.scores["city_a_long_day_val"]["AP"].update(dict.fromkeys(old, 0.38))
     matrix = main_results([first, last])[FIVE_FIVE.name].matrix(OURS.name, 0)
     assert matrix == pytest.approx(np.array([[0.4, 0.0], [0.38, 0.3]]))
 
