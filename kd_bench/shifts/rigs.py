@@ -4,12 +4,11 @@ The rigs have fewer cameras, moved ones, other lenses, or cameras that fire apar
 a folder, so a run that was stopped continues where it was.
 """
 
-import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -19,7 +18,6 @@ from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, 
 from kd_bench.progress import Show, progress_bars
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
-from kd_perception.datasets.devkit import NuScenes
 from kd_perception.datasets.nuscenes import CAMERA_CHANNELS, load_frame, open_nuscenes, scene_names, scene_samples
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.evaluation.metric import evaluate_results
@@ -28,6 +26,9 @@ from kd_perception.evaluation.result_folder import RESULTS_FILE
 from kd_perception.evaluation.results import Results, read_results, write_results
 from kd_perception.geometry.camera import Camera
 from kd_perception.geometry.transforms import apply, invert
+
+if TYPE_CHECKING:
+    from kd_perception.datasets.tables import Tables
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_perception.runtime.pipeline import PipelineOptions
@@ -106,7 +107,7 @@ class RigBench:
         """Where a case's results are kept: other weights have another folder."""
         return self.out / "results" / self.student.sha256[:12] / case.name.replace(", ", "_").replace(" ", "_")
 
-    def detections(self, case: RigCase, nusc: NuScenes, progress: Show) -> Results:
+    def detections(self, case: RigCase, nusc: "Tables", progress: Show) -> Results:
         """The student's detections on every keyframe, read from the case's folder where an earlier run left them."""
         path = self.folder_of(case) / RESULTS_FILE
         tokens = {token for scene in scene_names(nusc) for token in scene_samples(nusc, scene)}
@@ -185,7 +186,7 @@ def _measured_rows(bench: RigBench, roots: Mapping[str, Path]) -> list[tuple[str
     return rows
 
 
-def score_of(case: RigCase, nusc: NuScenes, results: Results, folder: Path, *, only_seen: bool) -> Score:
+def score_of(case: RigCase, nusc: "Tables", results: Results, folder: Path, *, only_seen: bool) -> Score:
     """The metric of a case, kept in `folder`; `only_seen`: over the boxes that its cameras see."""
     kept = folder / ("score_seen.json" if only_seen else "score.json")
     path = folder / RESULTS_FILE
@@ -217,7 +218,7 @@ def _score_cells(score: Score) -> tuple[str, ...]:
     return f"{score.mean_ap:.3f}", f"{score.nds:.3f}", f"{score.translation:.2f}", f"{score.orientation:.2f}"
 
 
-def _rigs(nusc: NuScenes) -> dict[str, tuple[np.ndarray, list[Camera]]]:
+def _rigs(nusc: "Tables") -> dict[str, tuple[np.ndarray, list[Camera]]]:
     """sample token -> global_from_ego and the cameras."""
     frames = {row["token"]: load_frame(nusc, row["token"]) for row in nusc.sample}
     return {token: (frame.global_from_ego, [image.camera for image in frame.images]) for token, frame in frames.items()}
@@ -230,17 +231,11 @@ def _seen(rig: tuple[np.ndarray, list[Camera]], names: Sequence[str] | None, in_
     return np.any([camera.project(points)[2] for camera in cameras if names is None or camera.name in names], axis=0)
 
 
-def _with_seen_boxes(nusc: NuScenes, seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> NuScenes:
+def _with_seen_boxes(nusc: "Tables", seen: dict[str, Callable[[np.ndarray], np.ndarray]]) -> "Tables":
     """The tables with only those annotations of each sample whose centre is seen."""
-    reduced = copy.copy(nusc)
-    reduced.sample = []
-    for sample in nusc.sample:
-        rows = [nusc.get("sample_annotation", token) for token in sample["anns"]]
-        keep = seen[sample["token"]](_centers(rows))
-        reduced.sample.append(
-            {**sample, "anns": [row["token"] for row, is_seen in zip(rows, keep, strict=True) if is_seen]}
-        )
-    return reduced
+    return nusc.with_annotations(
+        lambda token, numbers: seen[token](_centers([nusc.sample_annotation[int(number)] for number in numbers]))
+    )
 
 
 def _centers(rows: Sequence[dict]) -> np.ndarray:

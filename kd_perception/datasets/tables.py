@@ -4,6 +4,8 @@ The large tables stay in their files (JsonRows); what is looked up all over them
 processes share. Imports the devkit, so it is imported on use (`open_nuscenes`).
 """
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,20 @@ class Tables(NuScenes):
     def samples_of(self, scene_token: str) -> list[str]:
         """Tokens of a scene's samples, in table order."""
         return self._samples.get(scene_token, [])
+
+    def with_annotations(self, keeps: Callable[[str, np.ndarray], np.ndarray]) -> "Tables":
+        """A copy whose samples have some of their annotations only.
+
+        keeps(sample token, numbers (n,) of its rows in sample_annotation) -> bool (n,).
+        """
+        copied = copy.copy(self)
+        rows = [self.sample_rows("sample_annotation", row["token"]) for row in self.sample]
+        kept = [numbers[keeps(row["token"], numbers)] for row, numbers in zip(self.sample, rows, strict=True)]
+        starts = np.cumsum([0, *(len(numbers) for numbers in kept)])
+        of_samples = {"by_sample": np.concatenate(kept), "sample_start": starts}
+        copied.index = {**self.index, **{f"sample_annotation.{name}": array for name, array in of_samples.items()}}
+        copied.sample = [_Sample(copied, row) for row in self.sample]
+        return copied
 
     def first_rows(self) -> dict[str, dict[str, dict]]:
         """Each scene's first sample_data row of each channel, by scene token and channel."""

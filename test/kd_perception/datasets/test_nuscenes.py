@@ -12,6 +12,7 @@ from support.real_data import real_data
 
 from kd_perception.datasets.nuscenes import (
     CAMERA_CHANNELS,
+    annotations,
     ego_pose,
     ground_truth_boxes,
     load_frame,
@@ -86,6 +87,19 @@ def assert_same_as_devkit(nusc, sample_token: str, global_from_ego: np.ndarray) 
         box.orientation = Quaternion(axis=[0, 0, 1], angle=expected_yaw)
         apart = np.linalg.norm(in_global.corners()[i][:, None] - box.corners().T[None], axis=-1)
         assert sorted(apart.argmin(axis=1)) == list(range(8)) and apart.min(axis=1).max() < 0.03
+
+
+def test_a_copy_of_the_tables_with_some_annotations(nusc):
+    """The devkit's list of tokens and our index of rows say the same; the tables themselves stay."""
+    first, *others = [token for scene in SCENES for token in scene_samples(nusc, scene)]
+    whole = {token: list(nusc.get("sample", token)["anns"]) for token in (first, *others)}
+    some = nusc.with_annotations(
+        lambda token, numbers: np.arange(len(numbers)) % 2 == 1 if token == first else np.ones(len(numbers), bool)
+    )
+    assert some.get("sample", first)["anns"] == whole[first][1::2] and whole[first][1::2]
+    assert all(some.get("sample", token)["anns"] == whole[token] for token in others)
+    assert len(annotations(some, first).boxes) == len(whole[first][1::2]) < len(annotations(nusc, first).boxes)
+    assert nusc.get("sample", first)["anns"] == whole[first]
 
 
 def test_lidar_points_and_their_mounting(nusc):
