@@ -175,8 +175,11 @@ def ring_rig(cameras: int, width: int, height: int, field_of_view: float = np.ra
 def seen_from_anchor(camera: Camera, odom_from_ego_at_anchor: np.ndarray, odom_from_ego: np.ndarray) -> Camera:
     """The camera with `ego_at_anchor_from_camera` for its mounting; `odom_from_ego` is the pose at its own exposure.
 
-    Both poses (4, 4) are in any frame that does not move with the robot.
+    Both poses (4, 4) are in any frame that does not move with the robot. Where they are the same, so is the camera: the
+    product's rounding would ask for new geometry tables.
     """
+    if np.array_equal(odom_from_ego_at_anchor, odom_from_ego):
+        return camera
     return moved(camera, invert(odom_from_ego_at_anchor) @ odom_from_ego)
 
 

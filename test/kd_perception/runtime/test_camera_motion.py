@@ -33,6 +33,11 @@ def test_a_still_point_falls_on_the_pixel_where_the_late_camera_saw_it():
     np.testing.assert_allclose(ranges_again, ranges)
 
 
+def test_a_camera_that_fired_with_the_anchor_is_the_same_object():
+    camera = ring_rig(6, 704, 256)[1]
+    assert seen_from_anchor(camera, odom_from_base(10**9), odom_from_base(10**9)) is camera
+
+
 def test_a_running_robot_moves_cameras_and_leaves_the_anchor():
     rig = ring_rig(3, 704, 256)
     cameras, problem = CameraMotion(odom_from_base).at_anchor(rig, 10**9, [0, 50_000_000, None])
