@@ -45,6 +45,7 @@ def write_graph(
     """Trace a network with its example; `dynamic`: names of sizes that stay open, by input and axis."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter writes the plainest graph of the two
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes that steer the network are fixed in a file
         torch.onnx.export(
             network, example.tensors(), str(target), input_names=list(example.names), output_names=list(outputs),
             dynamic_axes=dict(dynamic), opset_version=OPSET, dynamo=False,
