@@ -62,7 +62,7 @@ def _night(nights: Learned | None) -> Aim:
     gain, labelled = (night_gain(nights, arm) if nights else None for arm in (NO_HUMAN.name, OURS.name))
     if gain is None:
         return Aim(wish)
-    figures = f"{points_text(gain, signed=True)} ({gain.count} seeds)"
+    figures = f"{points_text(gain, signed=True)} ({_seeds(gain)})"
     if labelled is not None:
         figures += f"; with labels {points_text(labelled, signed=True)}"
     enough = gain.mean >= LEAST_GAIN or (labelled is not None and gain.mean >= LEAST_SHARE * labelled.mean > 0)
@@ -94,4 +94,8 @@ def few_boxes(records: Sequence[DomainRecord]) -> list[str]:
 
 
 def _counted(value: Estimate) -> str:
-    return f"{percent_text(value)} ({value.count} seed{'s' if value.count > 1 else ''})"
+    return f"{percent_text(value)} ({_seeds(value)})"
+
+
+def _seeds(value: Estimate) -> str:
+    return f"{value.count} seed{'s' if value.count > 1 else ''}"
