@@ -9,7 +9,7 @@ from kd_bench.continual.domains import BUFFER_SHARE, CITIES, DAY_NIGHT, FIVE_FIV
 from kd_bench.continual.metrics import learning_gains
 from kd_bench.continual.records import DomainRecord
 from kd_bench.ledger.gates import Aim
-from kd_bench.ledger.intervals import Estimate
+from kd_bench.ledger.intervals import Estimate, seeds_text
 
 MOST_FORGETTING, LEAST_ACCURACY, MOST_TIME = 0.04, 0.95, 0.25
 LEAST_GAIN, LEAST_SHARE, MOST_DAY_LOSS = 0.10, 0.5, 0.02
@@ -62,7 +62,7 @@ def _night(nights: Learned | None) -> Aim:
     gain, labelled = (night_gain(nights, arm) if nights else None for arm in (NO_HUMAN.name, OURS.name))
     if gain is None:
         return Aim(wish)
-    figures = f"{points_text(gain, signed=True)} ({_seeds(gain)})"
+    figures = f"{points_text(gain, signed=True)} ({seeds_text(gain.count)})"
     if labelled is not None:
         figures += f"; with labels {points_text(labelled, signed=True)}"
     enough = gain.mean >= LEAST_GAIN or (labelled is not None and gain.mean >= LEAST_SHARE * labelled.mean > 0)
@@ -94,8 +94,4 @@ def few_boxes(records: Sequence[DomainRecord]) -> list[str]:
 
 
 def _counted(value: Estimate) -> str:
-    return f"{percent_text(value)} ({_seeds(value)})"
-
-
-def _seeds(value: Estimate) -> str:
-    return f"{value.count} seed{'s' if value.count > 1 else ''}"
+    return f"{percent_text(value)} ({seeds_text(value.count)})"

@@ -14,7 +14,7 @@ from kd_bench.distill.ledger import Record
 from kd_bench.distill.scale_arms import CROSS, HIGH, SCALE
 from kd_bench.ledger.cells import gain_text
 from kd_bench.ledger.gates import Aim
-from kd_bench.ledger.intervals import CONFIDENCE, Estimate
+from kd_bench.ledger.intervals import CONFIDENCE, Estimate, seeds_text
 from kd_bench.tables import markdown_table
 
 LEAST_GAP = 0.03  # mAP; what is less cannot be shared out
@@ -32,7 +32,7 @@ class Share:
     count: int
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.0f} % [{100 * self.low:.0f}, {100 * self.high:.0f}] ({self.count} seeds)"
+        return f"{100 * self.mean:.0f} % [{100 * self.low:.0f}, {100 * self.high:.0f}] ({seeds_text(self.count)})"
 
 
 def gap(compared: Comparison, figure: str) -> Estimate | None:

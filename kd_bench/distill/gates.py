@@ -14,7 +14,7 @@ from kd_bench.distill.terms_suite import FEATURES, TERMS
 from kd_bench.distill.tuning import tuning_aims
 from kd_bench.ledger.cells import gain_text
 from kd_bench.ledger.gates import GATE_HEADINGS, Aim, gate_rows
-from kd_bench.ledger.intervals import Estimate
+from kd_bench.ledger.intervals import Estimate, seeds_text
 from kd_bench.tables import markdown_table
 
 LEAST_GAIN, LEAST_LABEL_GAIN, LEAST_SHARE, LEAST_ROOM = 0.02, 0.05, 0.8, 0.08
@@ -69,7 +69,7 @@ def _few_labels(records: Sequence[Record]) -> Iterable[Aim]:
         yield Aim(wish)
         return
     spread = f" ± {100 * share.half_width:.0f}" if math.isfinite(share.half_width) else ""
-    yield Aim(wish, f"{best} {100 * share.mean:.0f}{spread} % ({share.count} seeds)", share.mean >= LEAST_SHARE)
+    yield Aim(wish, f"{best} {100 * share.mean:.0f}{spread} % ({seeds_text(share.count)})", share.mean >= LEAST_SHARE)
 
 
 def _features(records: Sequence[Record]) -> Aim:
@@ -96,4 +96,4 @@ def _first(suite: Suite, records: Sequence[Record], figure: Callable[[Comparison
 
 
 def _text(gain: Estimate) -> str:
-    return f"{gain_text(gain, 'mAP')} ({gain.count} seed{'s' if gain.count > 1 else ''})"
+    return f"{gain_text(gain, 'mAP')} ({seeds_text(gain.count)})"

@@ -29,6 +29,11 @@ class Estimate:
         return abs(self.mean) > self.half_width
 
 
+def seeds_text(count: int) -> str:
+    """1 seed, 3 seeds."""
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
 def estimate(values: Mapping[int, float]) -> Estimate:
     """Mean and interval of one figure by seed; ValueError without any."""
     if not values:
