@@ -101,7 +101,7 @@ class LearningPlanner:
 
     def _first(self, lesson: Lesson) -> DomainRun:
         """The student of the first domain: the known one, or trained where that knows too many classes."""
-        config = self._trained_anew(lesson.seed, lesson.sequence.domains[:1], self.settings.steps)
+        config = self._plain_training(lesson.seed, lesson.sequence.domains[:1], self.settings.steps)
         return replace(self._run(lesson, 0, config, None), is_known=is_known(lesson.sequence))
 
     def _joint(self, lesson: Lesson) -> DomainRun:
@@ -113,19 +113,19 @@ class LearningPlanner:
         sequence, settings = lesson.sequence, self.settings
         keyframes = [domain.keyframes(self._split(domain.world.train_name)) for domain in sequence.domains]
         if is_known(sequence):
-            config = self._trained_anew(
+            config = self._plain_training(
                 lesson.seed, sequence.domains, settings.update_steps * sum(keyframes) // keyframes[-1]
             )
             config = replace(config, schedule=self._going_on(config.schedule))
         else:
-            config = self._trained_anew(lesson.seed, sequence.domains, settings.steps * sum(keyframes) // keyframes[0])
+            config = self._plain_training(lesson.seed, sequence.domains, settings.steps * sum(keyframes) // keyframes[0])
         return self._run(lesson, len(keyframes) - 1, config, None)
 
     def _going_on(self, schedule: StudentScheduleConfig) -> StudentScheduleConfig:
         """A schedule for weights that know something already."""
         return replace(schedule, learning_rate=self.settings.update_rate, anew=[])
 
-    def _trained_anew(self, seed: int, domains: Sequence[Domain], steps: int) -> TrainConfig:
+    def _plain_training(self, seed: int, domains: Sequence[Domain], steps: int) -> TrainConfig:
         """A student of domains, whose classes it knows."""
         recipe, settings = self.inputs.recipe, self.settings
         anew = [*BEV_HALF, *(MEMORY if recipe.model.temporal.frames > 1 else ())]
@@ -144,7 +144,7 @@ class LearningPlanner:
         """A student that learns one more domain."""
         sequence, settings, arm = lesson.sequence, self.settings, lesson.arm
         domain, known = sequence.domains[step], sequence.domains[: step + 1]
-        config = self._trained_anew(lesson.seed, known, settings.update_steps)
+        config = self._plain_training(lesson.seed, known, settings.update_steps)
         schedule = self._going_on(config.schedule)
         buffer = replace(arm.update.buffer, keyframes=self.buffer_size(sequence), seed=lesson.seed)
         labelled = [] if domain.classes == CLASSES else list(domain.classes)
@@ -177,7 +177,7 @@ class LearningPlanner:
 
     def protocol(self, sequence: DomainSequence) -> str:
         """A digest of what the arms of a sequence share: data, start, teacher, steps and rates."""
-        config = self._trained_anew(0, sequence.domains, self.settings.steps)
+        config = self._plain_training(0, sequence.domains, self.settings.steps)
         worlds = [self._split(name).identity for world in sequence.worlds for name in world.plans]
         shared = (str(self.settings), content_digest(self.inputs.teacher), *worlds)
         return training_digest(config, self._start(sequence), self._identities, *shared)
