@@ -112,13 +112,11 @@ class LearningPlanner:
         """
         sequence, settings = lesson.sequence, self.settings
         keyframes = [domain.keyframes(self._split(domain.world.train_name)) for domain in sequence.domains]
-        if is_known(sequence):
-            config = self._plain_training(
-                lesson.seed, sequence.domains, settings.update_steps * sum(keyframes) // keyframes[-1]
-            )
+        known = is_known(sequence)
+        steps = settings.update_steps / keyframes[-1] if known else settings.steps / keyframes[0]
+        config = self._plain_training(lesson.seed, sequence.domains, round(steps * sum(keyframes)))
+        if known:
             config = replace(config, schedule=self._going_on(config.schedule))
-        else:
-            config = self._plain_training(lesson.seed, sequence.domains, settings.steps * sum(keyframes) // keyframes[0])
         return self._run(lesson, len(keyframes) - 1, config, None)
 
     def _going_on(self, schedule: StudentScheduleConfig) -> StudentScheduleConfig:
