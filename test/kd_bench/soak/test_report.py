@@ -47,14 +47,23 @@ def test_each_aim_that_is_missed_is_named(load, missed):
     assert found == missed
 
 
+def test_memory_is_not_judged_by_a_few_seconds():
+    warming_up = replace(run([50.0] * 600, growth_mb=20.0), seconds=6.0)
+    assert "not judged: memory: 6 s are too short to see a leak, 60 s are not" in verdicts(warming_up, ALONE)
+
+
 @pytest.mark.parametrize("answered, start", [(570, "met"), (500, "MISSED")])
 def test_teacher_and_recorder_may_cost_a_tenth(answered, start):
-    learning = replace(run([50.0] * answered), recorded={"frames_compared": "20", "frames_kept": "7"})
+    learning = replace(
+        run([50.0] * answered), recorded={"frames_compared": "20", "frames_kept": "7", "teacher_late": "1"}
+    )
     learning = replace(learning, taught={"frames_answered": "21", "frames_dropped": "2"})
     overload = run([50.0] * 600)
     sentence = continual_verdict(overload, learning)
     assert sentence.startswith(f"{start}: continual: with teacher and recorder {answered / 60:.1f} instead of 10.0")
-    assert "the teacher answered 21 of 23 frames, 20 were compared and 7 kept" in sentence
+    assert (
+        "the teacher answered 21 of 23 frames, 20 were compared and 7 kept (not compared: teacher_late 1)" in sentence
+    )
     text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning)
     assert f"- {sentence}\n" in text and f"| the same with teacher and recorder | {answered / 60:.1f} |" in text
 
