@@ -31,12 +31,13 @@ from kd_bench.ledger.pool import RunContext, execute, missing
 from kd_bench.ledger.shown_splits import TimeUpError, shown_splits
 from kd_bench.ledger.starts import start_weights
 from kd_perception.errors import ConfigError
-from kd_perception.resources import resource
+from kd_perception.resources import SHIPPED_SINGLE_FRAME_STUDENT, resource
 from kd_training.checkpoints.checkpoint import checkpoint_config
 from kd_training.config.experiment import load_student_config, student_config
 
 LEDGER, LOOP_REPORT = Path("docs/benchmarks/continual.jsonl"), "continual_loop.md"
-TEACHER, KNOWN = "models/centerpoint_demo.safetensors", "models/bevdet_demo.safetensors"
+TEACHER = "models/centerpoint_demo.safetensors"
+KNOWN = str(Path(SHIPPED_SINGLE_FRAME_STUDENT).with_suffix(".safetensors"))
 DEFAULTS = LearningSettings()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DPI = 90
+TITLE_WIDTH = 20  # characters, of a matrix's title
 SHOWN = ("fine_tune", "replay", "ours", "ours_without_human_labels")  # whose matrices are drawn
 
 
@@ -24,11 +26,11 @@ def draw_learned(found: Sequence[Learned], path: Path) -> None:
     grid = figure.subplots(len(found), 1 + len(SHOWN), squeeze=False, width_ratios=[1.8, *(1.0 for _ in SHOWN)])
     for row, entry in zip(grid, found, strict=True):
         _curves(row[0], entry)
-        for axes, arm in zip(row[1:], SHOWN, strict=True):
-            if arm in entry.arms:
-                _heatmap(axes, entry, arm)
-            else:
-                axes.set_axis_off()
+        arms = [arm for arm in SHOWN if arm in entry.arms]
+        for axes, arm in zip(row[1:], arms, strict=False):
+            _heatmap(axes, entry, arm)
+        for axes in row[1 + len(arms) :]:
+            axes.set_axis_off()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=DPI)
 
@@ -55,4 +57,4 @@ def _heatmap(axes: "Axes", found: Learned, arm: str) -> None:
     places = range(len(names))
     axes.set_xticks(places, names, rotation=30, fontsize=6)
     axes.set_yticks(places, names, fontsize=6)
-    axes.set(title=arm)
+    axes.set_title(fill(arm.replace("_", " "), TITLE_WIDTH), fontsize=10)
