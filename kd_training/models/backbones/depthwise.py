@@ -1,63 +1,41 @@
-"""Depthwise convolutions, whose gradients PyTorch is slow to find on a CPU."""
+"""Gradients of depthwise convolutions, which PyTorch is slow to find on a CPU.
+
+Those of the bfloat16 kernels are up to 30 times slower than in float32. There the gradient of a 5x5 kernel's weights is
+two to four times as slow as in parts: oneDNN has fast ones for at most three columns.
+"""
+
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
+from torch import Tensor
 from torch.nn import functional
 
 MIN_COLUMNS = 16  # of a map whose gradient is found in parts; below that channels_last is faster
 
 
-class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that stays in float32 under CPU autocast where gradients are wanted.
+class Gradients(NamedTuple):
+    """Of a convolution's input, weights and bias; None where none is wanted."""
 
-    The backward pass of the bfloat16 kernels is up to 30 times slower; their forward pass is two to six times faster.
-    In float32 the gradient of a 5x5 kernel's weights is two to four times as slow as in parts.
+    of_x: Tensor | None
+    of_weight: Tensor | None
+    of_bias: Tensor | None
+
+
+def depthwise_gradients(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, wanted: list[bool]) -> Gradients:
+    """In float32, of x (N, C, h, w), weight (C, 1, k, k) and bias (C,), those that are `wanted`.
+
+    `gradient` (N, C, h / stride, w / stride) is that of the answer; the padding is k // 2.
     """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h / stride, w / stride), as nn.Conv2d; the result has the input's type."""
-        if x.device.type != "cpu" or not self._learns(x):
-            return super().forward(x)
-        with torch.autocast("cpu", enabled=False):
-            wide = x.to(self.weight.dtype)
-            if self._is_slow():
-                return _WideKernel.apply(wide, self.weight, self.bias, self.stride[0]).to(x.dtype)
-            return super().forward(wide).to(x.dtype)
-
-    def _learns(self, x: Tensor) -> bool:
-        """Whether a gradient will be wanted of x or the weights."""
-        return torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
-
-    def _is_slow(self) -> bool:
-        """Whether the gradient of the weights will be wanted, and is found here faster than by PyTorch."""
-        if not self.weight.requires_grad or torch.jit.is_tracing():
-            return False
-        return self.kernel_size == (5, 5) and self.stride in {(1, 1), (2, 2)}
+    x, weight, gradient = x.float(), weight.float(), gradient.float()
+    if weight.shape[3] != 5 or stride > 2 or not wanted[1]:
+        return gradients(x, weight, gradient, (stride, stride), wanted)
+    of_x, _, of_bias = gradients(x, weight, gradient, (stride, stride), [wanted[0], False, False])
+    if wanted[2]:
+        of_bias = gradient.sum(dim=(0, 2, 3))
+    return Gradients(of_x, _of_wide_weight(x, gradient, stride), of_bias)
 
 
-class _WideKernel(torch.autograd.Function):
-    """A depthwise convolution with a 5x5 kernel: oneDNN has fast gradients of weights for at most three columns."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-        """x (N, C, h, w), weight (C, 1, 5, 5), bias (C,) or None -> (N, C, h / stride, w / stride)."""
-        ctx.save_for_backward(x, weight)
-        ctx.biased, ctx.stride = bias is not None, stride
-        return functional.conv2d(x, weight, bias, stride=stride, padding=2, groups=weight.shape[0])
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None, None]:
-        """The gradient of the answer -> those of x, weight and bias."""
-        x, weight = ctx.saved_tensors
-        of_x = None
-        if ctx.needs_input_grad[0]:
-            of_x, _, _ = _backward(x, weight, gradient, (ctx.stride, ctx.stride), [True, False, False])
-        of_weight = _of_weight(x, gradient, ctx.stride)
-        return of_x, of_weight, gradient.sum(dim=(0, 2, 3)) if ctx.biased else None, None
-
-
-def _of_weight(x: Tensor, gradient: Tensor, stride: int) -> Tensor:
+def _of_wide_weight(x: Tensor, gradient: Tensor, stride: int) -> Tensor:
     """The weights' gradient (C, 1, 5, 5)."""
     if x.shape[3] < MIN_COLUMNS:
         x, gradient = (map_.contiguous(memory_format=torch.channels_last) for map_ in (x, gradient))
@@ -83,19 +61,17 @@ def _by_parity(x: Tensor, gradient: Tensor) -> Tensor:
 def _weight_gradient(x: Tensor, gradient: Tensor, *, columns: int, stride: tuple[int, int] = (1, 1)) -> Tensor:
     """(C, 1, 5, columns) of a depthwise convolution whose kernel is five rows high."""
     weight = x.new_empty(x.shape[1], 1, 5, columns)  # only its shape is read
-    _, of_weight, _ = _backward(x, weight, gradient, stride, [False, True, False])
-    return of_weight
+    return gradients(x, weight, gradient, stride, [False, True, False]).of_weight
 
 
-def _backward(
-    x: Tensor, weight: Tensor, gradient: Tensor, stride: tuple[int, int], wanted: list[bool]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Those gradients of (x, weight, bias) that are `wanted`.
+def gradients(x: Tensor, weight: Tensor, gradient: Tensor, stride: tuple[int, int], wanted: list[bool]) -> Gradients:
+    """PyTorch's own, of a convolution of all channels or of each, padded by half a kernel; see `depthwise_gradients`.
 
     torch.nn.grad calls the same with an expanded tensor of x's size, which is then written out for nothing.
     """
-    padding = [2, weight.shape[3] // 2]
-    return torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, dilation=[1, 1],
-        transposed=False, output_padding=[0, 0], groups=weight.shape[0], output_mask=wanted,
+    padding = [weight.shape[2] // 2, weight.shape[3] // 2]
+    found = torch.ops.aten.convolution_backward(
+        gradient, x, weight, [len(weight)], stride, padding, dilation=[1, 1],
+        transposed=False, output_padding=[0, 0], groups=x.shape[1] // weight.shape[1], output_mask=wanted,
     )  # fmt: skip
+    return Gradients(*found)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_perception.errors import ConfigError
-from kd_training.models.backbones.depthwise import DepthwiseConv2d
+from kd_training.models.backbones.rectified import RectifiedSequential
 
 NORM_EPSILON = 1e-3  # of the batch norms that are folded into the ImageNet weights
 
@@ -44,7 +44,7 @@ class EfficientNetLite(nn.Module):
         self.version = version
         width, depth = SCALES[version]
         self.channels = tuple(_scaled_width(LITE0_STAGES[level][3], width) for level in LEVELS)
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, padding=1), nn.ReLU6(inplace=True))
+        self.stem = RectifiedSequential(nn.Conv2d(3, 32, 3, 2, padding=1), nn.ReLU6(inplace=True))
         stages, incoming = [], 32
         for place, (expansion, kernel, stride, channels, blocks) in enumerate(LITE0_STAGES):
             stage, outgoing = [], _scaled_width(channels, width)
@@ -116,11 +116,11 @@ class InvertedResidual(nn.Module):
         if expansion != 1:
             layers += [nn.Conv2d(incoming, hidden, 1), nn.ReLU6(inplace=True)]
         layers += [
-            DepthwiseConv2d(hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden),
+            nn.Conv2d(hidden, hidden, kernel, stride, padding=kernel // 2, groups=hidden),
             nn.ReLU6(inplace=True),
         ]
         layers += [nn.Conv2d(hidden, outgoing, 1)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = RectifiedSequential(*layers)
         self.residual = stride == 1 and incoming == outgoing
 
     def forward(self, x: Tensor) -> Tensor:
