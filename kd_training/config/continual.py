@@ -1,5 +1,6 @@
 """Section `continual:` of a student's configuration: how it learns a new domain without forgetting earlier ones."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kd_training.config.old_student import DarkConfig, KeepConfig, OldBoxesConfig, TemperatureConfig
@@ -44,3 +45,7 @@ class ContinualConfig:
     temperature: TemperatureConfig = field(default_factory=TemperatureConfig)
     dark: DarkConfig = field(default_factory=DarkConfig)
     lacking: OldBoxesConfig = field(default_factory=OldBoxesConfig)
+
+    def hears_replayed_alone(self, classes: Sequence[str]) -> bool:
+        """Whether the old student says nothing of new keyframes: their labels have all `classes` of the student."""
+        return not self.keep.where_labelled and set(classes) <= set(self.labelled or classes)

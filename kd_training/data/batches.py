@@ -29,6 +29,7 @@ class Batch:
     """Of B rigs: what a student takes, depth labels (N, h, w) of its cameras, ground truth, and what teachers take.
 
     `shown`, on the host, says which keyframes the rigs show; `points` is a LiDAR teacher's, `finer` a camera teacher's.
+    `replayed` has the replayed rigs alone, where an old student is asked of no others; None: of all.
     A plain class: Fabric takes dataclasses apart, and refuses frozen ones.
     """
 
@@ -41,9 +42,10 @@ class Batch:
         *,
         points: PointBatch | None = None,
         finer: StudentInputs | None = None,
+        replayed: StudentInputs | None = None,
     ) -> None:
         self.inputs, self.depth, self.ground_truth = inputs, depth, ground_truth
-        self.shown, self.points, self.finer = shown, points, finer
+        self.shown, self.points, self.finer, self.replayed = shown, points, finer, replayed
 
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
@@ -54,11 +56,19 @@ class Batch:
             self.shown,
             points=None if self.points is None else self.points.to(device),
             finer=None if self.finer is None else self.finer.to(device),
+            replayed=None if self.replayed is None else self.replayed.to(device),
         )
 
 
-def collate(samples: Sequence[TrainingSample], spec: StudentSpec, finer: StudentSpec | None = None) -> Batch:
-    """Join samples: images behind each other, indices moved by what stands before; `finer` is a camera teacher's."""
+def collate(
+    samples: Sequence[TrainingSample],
+    spec: StudentSpec,
+    finer: StudentSpec | None = None,
+    apart: frozenset[str] = frozenset(),
+) -> Batch:
+    """Join samples: images behind each other, indices moved by what stands before; `finer` is a camera teacher's, and
+    `apart` are the keys of what goes into `replayed`."""
+    replayed = [sample for sample in samples if sample.shown.key in apart]
     return Batch(
         _join_seen(spec, samples),
         torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
@@ -66,6 +76,7 @@ def collate(samples: Sequence[TrainingSample], spec: StudentSpec, finer: Student
         tuple(sample.shown for sample in samples),
         points=None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
         finer=None if finer is None else _join_seen(finer, [sample.finer for sample in samples]),
+        replayed=_join_seen(spec, replayed) if replayed else None,
     )
 
 
@@ -88,6 +99,11 @@ def _join_previous(spec: StudentSpec, previous: Sequence[PreviousSample | None])
         interval=torch.tensor(intervals, dtype=torch.float32),
         previous=_join_previous(spec, before) if any(before) else None,
     )
+
+
+def replayed_keys(frames: Sequence[TrainingFrame]) -> frozenset[str]:
+    """Which keyframes are of earlier domains."""
+    return frozenset(facts.key for facts in facts_of(frames) if facts.drawn is not None)
 
 
 def build_sampler(frames: Sequence[TrainingFrame], config: TrainConfig) -> Sampler:
@@ -132,10 +148,12 @@ class StepBatches(torch.utils.data.Dataset):
         depth_from, cloud_from = lidar if config.loss.depth > 0 else None, lidar if with_clouds else None
         self.reader = SampleReader(spec, depth_from, cloud_from, config.data.pseudo.weight, finer)
         self.sampler = build_sampler(frames, config)
+        alone = config.continual.hears_replayed_alone(spec.classes.names)
+        self.apart = replayed_keys(frames) if alone else frozenset()
 
     def __getitem__(self, index: int) -> Batch:
         positions = self.plan.positions(index, self.config.schedule.batch)
-        return collate([self._sample(position) for position in positions], self.spec, self.finer)
+        return collate([self._sample(position) for position in positions], self.spec, self.finer, self.apart)
 
     def _sample(self, position: int) -> TrainingSample:
         rng = np.random.default_rng([self.config.schedule.seed, position])

@@ -12,10 +12,9 @@ from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.backbone_weights import load_backbone
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
-from kd_training.data.batches import Batch, StepBatches
+from kd_training.data.batches import Batch, StepBatches, replayed_keys
 from kd_training.data.first_look import check_first_clouds
 from kd_training.data.frame_checks import check_depth_labels, check_intervals
-from kd_training.data.frames import facts_of
 from kd_training.data.lidar_source import LidarSource
 from kd_training.data.unlabelled_sets import open_student_frames
 from kd_training.losses.detection import student_losses
@@ -35,7 +34,7 @@ class StudentTask(Task):
         self.model.backbone.freeze(config.schedule.freeze_stages)
         self.model.to(memory_format=torch.channels_last)
         self.frames = open_student_frames(config.data, self.model.spec.classes, config.continual)
-        self.replayed = frozenset(facts.key for facts in facts_of(self.frames) if facts.drawn is not None)
+        self.replayed = replayed_keys(self.frames)
         if config.loss.depth > 0:
             if not self.model.predicts_depth:
                 raise ConfigError(f"model {self.name} has no depth network, so it cannot learn depth; set loss.depth=0")

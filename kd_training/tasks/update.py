@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from kd_perception.errors import ConfigError
 from kd_perception.geometry.grid import BevGrid
+from kd_training.batches.detector_outputs import DetectorOutputs
 from kd_training.batches.run_plan import RunPlan
 from kd_training.checkpoints.checkpoint import load_weights
 from kd_training.config.experiment import TrainConfig
@@ -86,10 +87,17 @@ class UpdateTask(Task):
         outputs = self.model.train_forward(batch.inputs)
         losses = self.learns.losses_of(outputs, batch, now)
         if self.keeping.is_needed:
-            replayed = torch.tensor([shown.key in self.learns.replayed for shown in batch.shown])
-            old = self.old.outputs(batch.inputs)
-            losses.task.update(self.keeping.losses(outputs, old, replayed, now.processes))
+            losses.task.update(self._kept(outputs, batch, now))
         return losses
+
+    def _kept(self, outputs: DetectorOutputs, batch: Batch, now: MicroStep) -> dict[str, Tensor]:
+        """The losses against the old student, which answers for all rigs or for the replayed ones alone."""
+        replayed = torch.tensor([shown.key in self.learns.replayed for shown in batch.shown])
+        if batch.replayed is None:
+            return self.keeping.losses(outputs, self.old.outputs(batch.inputs), replayed, now.processes)
+        rigs = replayed.nonzero().squeeze(1)
+        compared, old = outputs.of_rigs(rigs.to(outputs.heatmap.device)), self.old.outputs(batch.replayed)
+        return self.keeping.losses(compared, old, replayed[rigs], now.processes)
 
     def total(self, losses: Losses, now: MicroStep) -> Tensor:
         """The student's losses with those against the old student; terms of a LiDAR teacher are blended in."""

@@ -55,6 +55,30 @@ def replaying(config: TrainConfig, buffer: Path) -> TrainConfig:
     return config
 
 
+def test_an_old_student_asked_of_replayed_rigs_alone_gives_the_losses_of_one_asked_of_all(data, old, buffer):
+    """Unless the new labels lack one of its classes: then all rigs are asked."""
+    config = replaying(update_run(data, old), buffer)
+    config.schedule.batch, config.continual.keep.foreground = 4, 0.02
+    config.continual.temperature.elastic = False  # it would take in the first answer
+    task = build_task(config)
+    task.begin(None)
+    task.eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for value in task.model.parameters():
+            value += 0.1 * value.abs().mean() * torch.randn_like(value)
+    batch = task.batches(RunPlan(steps=1))[0]
+    assert 0 < batch.replayed.rigs < batch.inputs.rigs
+    few = task(batch, NOW).task
+    batch.replayed = None
+    everywhere = task(batch, NOW).task
+    assert few.keys() == everywhere.keys() and few["kept/heatmap"] > 0.0
+    for name, value in few.items():
+        torch.testing.assert_close(value, everywhere[name], rtol=1e-4, atol=1e-6)
+    config.continual.labelled = ["car"]
+    assert not config.continual.hears_replayed_alone(NUSCENES.names)
+
+
 def groups(*numbers: int) -> ClassList:
     """nuScenes' head groups of these numbers."""
     return ClassList(tuple(NUSCENES.groups[number] for number in numbers))
