@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from kd_perception.geometry.classes import ClassList
 from kd_perception.student.box_codes import BoxCoding
+from kd_training.models.joint_blocks import side_by_side
 from kd_training.models.necks import ConvNormRelu
 
 PRE_HEAD, SHARED = "pre_head", "shared"  # the features before the head, and those that its task heads read
@@ -49,9 +50,11 @@ class CenterHead(nn.Module):
     def predict(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """As `forward`, from the features PRE_HEAD; adds SHARED to `features`."""
         shared = features[SHARED] = self.shared(features[PRE_HEAD])
-        heatmap = torch.cat([branch(shared) for branch in self.heatmap], dim=1)
-        regression = torch.stack([branch(shared) for branch in self.regression], dim=1)
-        return heatmap, regression
+        branches = [*self.heatmap, *self.regression]
+        hidden = side_by_side([branch[0] for branch in branches], shared)
+        outputs = [branch[1](part) for branch, part in zip(branches, hidden, strict=True)]
+        groups = len(self.heatmap)
+        return torch.cat(outputs[:groups], dim=1), torch.stack(outputs[groups:], dim=1)
 
 
 def _branch(shared: int, hidden: int, outputs: int) -> nn.Sequential:
