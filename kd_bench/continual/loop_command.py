@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from kd_bench.continual.arms import UPDATE_RECIPE
-from kd_bench.continual.domains import DAY, NIGHT, plans_of
+from kd_bench.continual.domains import BUFFER_SHARE, DAY, NIGHT, plans_of
 from kd_bench.continual.loop import LoopInputs, LoopResult, LoopSettings, run_loop
 from kd_bench.ledger.splits import Split, SplitPlan
 from kd_bench.tables import markdown_table, terminal_table, write_report
@@ -17,11 +17,11 @@ from kd_training.config.experiment import load_student_config
 from kd_training.continual.gate_command import COLUMNS, gate_rows
 
 NIGHT_SCENES = 8  # that the robot drives through
-BUFFER_KEYFRAMES = 40  # of the day
-METHOD = """A robot's graph (detector, LiDAR teacher, recorder) runs while bags of the night are replayed into it. What
+METHOD = f"""A robot's graph (detector, LiDAR teacher, recorder) runs while bags of the night are replayed into it. What
 the recorder kept is imported and labelled by the teacher; no label of the night is read. The update replays a buffer of
-the day. The gate compares both students on held-out scenes. Then the running detector takes the new file while the
-same bags are replayed again. *Lost*: frames of a bag without detections."""
+the day, which holds {BUFFER_SHARE:.0%} of the keyframes of both domains. The gate compares both students on held-out
+scenes. Then the running detector takes the new file while the same bags are replayed again. *Lost*: frames of a bag
+without detections."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ def loop_plans(length: LoopLength) -> dict[str, SplitPlan]:
 
 def show_shipped_loop(splits: Mapping[str, Split], teacher: Path, work: Path, report: Path, length: LoopLength) -> int:
     """Run the loop of the shipped student, and write its report; 1 where the gate refused, else 0."""
-    buffer = BufferConfig(keyframes=BUFFER_KEYFRAMES)
+    day, night = splits[DAY.train_name], splits[NIGHT.train_name]
+    seen = day.keyframes + night.keyframes * length.scenes // len(night.scenes)
+    buffer = BufferConfig(keyframes=round(BUFFER_SHARE * seen))
     inputs = shipped_loop(splits, teacher, work, length)
     result = show_loop(inputs, LoopSettings(rate=length.rate, buffer=buffer), report, Console())
     return 1 if result.gate.refused else 0
