@@ -38,7 +38,8 @@ def _can_take(layer: nn.Module, x: Tensor) -> bool:
     plain = layer.groups in {1, layer.in_channels} and layer.padding == (side // 2, side // 2)
     if not plain or layer.dilation != (1, 1) or not torch.backends.mkldnn.is_available():
         return False
-    return _type_of(x) == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    kind = _type_of(x)
+    return kind == torch.float32 or (kind == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _type_of(x: Tensor) -> torch.dtype:

@@ -78,11 +78,13 @@ def test_frozen_layers_get_no_gradient_and_pass_it_on():
 
 
 def test_other_layers_stay_as_they_are():
-    """Grouped and dilated convolutions, other paddings, and activations behind none."""
+    """Grouped and dilated convolutions, other paddings, activations behind none, and other types."""
     parts = [nn.ReLU6(), nn.Conv2d(4, 4, 3, groups=2, padding=1), nn.ReLU6(), nn.Conv2d(4, 4, 3), nn.ReLU6()]
     parts += [nn.Conv2d(4, 4, 3, padding=2, dilation=2), nn.ReLU6(), nn.BatchNorm2d(4).eval(), nn.ReLU6()]
     x = picture(4, (9, 9))
-    torch.testing.assert_close(RectifiedSequential(*parts)(x), nn.Sequential(*parts)(x), rtol=0.0, atol=0.0)
+    ours, plain = RectifiedSequential(*parts), nn.Sequential(*parts)
+    torch.testing.assert_close(ours(x), plain(x), rtol=0.0, atol=0.0)
+    torch.testing.assert_close(ours.double()(x.double()), plain(x.double()), rtol=0.0, atol=0.0)
 
 
 def test_an_export_traces_the_plain_layers():
