@@ -9,9 +9,8 @@ _NEVER, _PAD_BYTES = -1, 2**26
 def tune_malloc() -> bool:
     """Let glibc keep freed blocks: CPU training asks for the same sizes every step, and fresh pages cost much of it.
 
-    No block is mapped on its own, and the heap is never cut. M_MMAP_THRESHOLD would not do: glibc refuses values above
-    32 MB, and once it or M_TRIM_THRESHOLD is set, the threshold no longer grows from 128 kB by itself. Returns whether
-    the C library took the setting.
+    No block is mapped on its own, and the heap is never cut. M_MMAP_THRESHOLD would do the same, but many versions of
+    glibc refuse values above 32 MB. Returns whether the C library took the setting.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
