@@ -1,10 +1,12 @@
 """A convolution and the ReLU6 behind it in one pass, on a CPU.
 
 PyTorch writes the convolution's map and then clamps it in place, which takes longer than the convolution in bfloat16.
-oneDNN clamps what it has just computed, with the same values.
+oneDNN clamps what it has just computed, with the same values. Depthwise convolutions stay in float32 under autocast
+where they learn.
 """
 
 from itertools import zip_longest
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,20 +51,31 @@ def _type_of(x: Tensor) -> torch.dtype:
 
 def _rectified(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """ReLU6 of what the layer makes of x."""
-    return _RectifiedConvolution.apply(x.to(_type_of(x)), layer.weight, layer.bias, layer.stride[0])
+    x = x.to(_type_of(x))
+    learns = torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
+    kind = torch.float32 if layer.groups > 1 and learns else x.dtype
+    return _RectifiedConvolution.apply(x, layer.weight, layer.bias, _Manner(layer.stride[0], kind))
+
+
+class _Manner(NamedTuple):
+    """A convolution's stride, and what it computes in."""
+
+    stride: int
+    kind: torch.dtype
 
 
 class _RectifiedConvolution(torch.autograd.Function):
-    """Computed in x's type. Weights stay in their own, so that gradients of depthwise ones keep float32."""
+    """Gives x's type. Weights come in their own."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, manner: _Manner) -> Tensor:
         """x (N, C, h, w), weight (D, C or 1, k, k), bias (D,) or None -> (N, D, h / stride, w / stride)."""
-        padding, groups, kind = weight.shape[2] // 2, x.shape[1] // weight.shape[1], x.dtype
+        padding, groups = weight.shape[2] // 2, x.shape[1] // weight.shape[1]
+        stride, kind = manner
         y = torch.ops.mkldnn._convolution_pointwise(
-            x, weight.to(kind), None if bias is None else bias.to(kind), [padding] * 2, [stride] * 2, [1, 1], groups,
-            "hardtanh", [0.0, HIGHEST], "",
-        )  # fmt: skip
+            x.to(kind), weight.to(kind), None if bias is None else bias.to(kind), [padding] * 2, [stride] * 2, [1, 1],
+            groups, "hardtanh", [0.0, HIGHEST], "",
+        ).to(x.dtype)  # fmt: skip
         ctx.save_for_backward(x, weight, y)
         ctx.stride = stride
         return y
