@@ -1,7 +1,6 @@
 """Blocks of convolution, batch norm and ReLU that read the same features, computed as one.
 
-A dozen small task heads cost a CPU twice as much one after the other: each reads the features, and each adds its
-gradient to theirs.
+A dozen small task heads cost more one after the other: each reads the features, and each adds its gradient to theirs.
 """
 
 from collections.abc import Sequence
