@@ -46,6 +46,12 @@ class ContinualConfig:
     dark: DarkConfig = field(default_factory=DarkConfig)
     lacking: OldBoxesConfig = field(default_factory=OldBoxesConfig)
 
+    @property
+    def hears_old(self) -> bool:
+        """Whether a part has a weight, so that the old student must answer."""
+        keep = self.keep
+        return self.dark.logits > 0 or keep.weight * (keep.heatmap + keep.boxes + keep.features) > 0
+
     def hears_replayed_alone(self, classes: Sequence[str]) -> bool:
-        """Whether the old student says nothing of new keyframes: their labels have all `classes` of the student."""
-        return not self.keep.where_labelled and set(classes) <= set(self.labelled or classes)
+        """Whether the old student answers for no new keyframe: their labels have all `classes` of the student."""
+        return self.hears_old and not self.keep.where_labelled and set(classes) <= set(self.labelled or classes)

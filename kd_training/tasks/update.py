@@ -86,7 +86,7 @@ class UpdateTask(Task):
         kept/heatmap, kept/boxes, kept/LAYER and dark with a weight."""
         outputs = self.model.train_forward(batch.inputs)
         losses = self.learns.losses_of(outputs, batch, now)
-        if self.keeping.is_needed:
+        if self.config.continual.hears_old:
             losses.task.update(self._kept(outputs, batch, now))
         return losses
 

@@ -26,12 +26,6 @@ class Keeping:
         self.told = torch.tensor([name in told for name in old.classes.names])
         self.temperature = ElasticTemperature(config.temperature, len(old.classes))
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether a part has a weight, so that the old student must answer."""
-        keep = self.config.keep
-        return self.config.dark.logits > 0 or keep.weight * (keep.heatmap + keep.boxes + keep.features) > 0
-
     def losses(
         self, new: DetectorOutputs, old: DetectorOutputs, replayed: Tensor, processes: TrainingProcesses
     ) -> dict[str, Tensor]:
