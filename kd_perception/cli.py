@@ -69,6 +69,20 @@ def main() -> None:
     """Entry point of the `kd` script."""
     raise_on_all()
     try:
+        try:
+            _run()
+        finally:
+            ignore_all()
+    except KeyboardInterrupt:  # perhaps of a signal that came just before all were ignored
+        ignore_all()
+        with suppress(OSError):  # the terminal may have been closed
+            Console(stderr=True).print("interrupted", style="yellow")
+        sys.exit(130)
+
+
+def _run() -> None:
+    """Run the command; an error that a user can fix is told in one sentence and ends with status 1."""
+    try:
         app()
     except (KdError, OSError) as error:
         sentence = disk_refusal(error) if isinstance(error, OSError) else str(error)
@@ -77,12 +91,6 @@ def main() -> None:
         sentence = escape(printable(sentence))
         Console(stderr=True).print(f"[bold red]error:[/bold red] {sentence}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        with suppress(OSError):  # the terminal may have been closed
-            Console(stderr=True).print("interrupted", style="yellow")
-        sys.exit(130)
-    finally:
-        ignore_all()
 
 
 if __name__ == "__main__":
