@@ -6,6 +6,7 @@ the numbers of a point (KITTI has four), and `column_type`, float32 or float64. 
 themselves.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,13 +25,13 @@ COLUMN_TYPES = ("float32", "float64")
 FARTHEST = 2000.0  # metres; no LiDAR of a vehicle measures further
 _MOST_RINGS = 65535
 _TOLD = 0.01  # share of points that may be nonsense: drivers mark lost returns in their own ways
-_FOREIGN = {
-    b"ply": "a PLY file",
-    b"LASF": "a LAS or LAZ file",
-    b"\x93NUMPY": "a NumPy array (.npy)",
-    b"PK\x03\x04": "a NumPy archive (.npz) or another ZIP file",
-    b"\x1f\x8b": "a gzip file",
-    b"version https://git-lfs": "a pointer of Git LFS (fetch the file itself)",
+_FOREIGN = {  # as long as needed: read as a coordinate, the first four bytes are none that a LiDAR measures
+    rb"ply\r?\n": "a PLY file",
+    rb"LASF": "a LAS or LAZ file",
+    rb"\x93NUMPY": "a NumPy array (.npy)",
+    rb"PK\x03\x04": "a NumPy archive (.npz) or another ZIP file",
+    rb"\x1f\x8b\x08[\x00-\x1f]": "a gzip file",
+    rb"version https://git-lfs": "a pointer of Git LFS (fetch the file itself)",
 }
 _TEXT = 200  # printable bytes at the beginning: no numbers look like that
 _FEWEST = 20  # points from which their numbers say what a file is
@@ -74,7 +75,7 @@ def _foreign(data: bytes) -> str:
     """What other kind of file it is, by its head; empty of rows of numbers."""
     if len(data) > _TEXT and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data[:_TEXT]):
         return "a text"
-    return next((what for head, what in _FOREIGN.items() if data.startswith(head)), "")
+    return next((what for head, what in _FOREIGN.items() if re.match(head, data)), "")
 
 
 def _read_rows(path: Path, data: bytes, columns: Sequence[str], column_type: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Files of point clouds: what the tables declare is read, a .pcd by its head, anything else is told by its looks."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,26 @@ def written(folder: Path, data: bytes, name: str = "cloud.pcd.bin") -> Path:
 
 def test_rows_as_nuscenes_has_them(points, tmp_path):
     np.testing.assert_array_equal(read_cloud(written(tmp_path, points.tobytes())), points)
+
+
+@pytest.mark.parametrize("first", [b"\x1f\x8b\x42\x40", b"\x1f\x8b\x08\x41", b"ply\x41", b"ply\xc0"])
+def test_a_coordinate_that_looks_like_the_head_of_another_file(points, tmp_path, first):
+    """In a large data set some first x begins with every two bytes there are."""
+    data = first + points.tobytes()[4:]
+    np.testing.assert_array_equal(read_cloud(written(tmp_path, data))[0, 0], np.frombuffer(first, np.float32)[0])
+
+
+@pytest.mark.parametrize(
+    "what, head",
+    [
+        ("a gzip file", gzip.compress(b"")), ("a PLY file", b"ply\nformat"), ("a PLY file", b"ply\r\nformat"),
+        ("a LAS or LAZ file", b"LASF"), ("another ZIP file", b"PK\x03\x04"), ("a NumPy array", b"\x93NUMPY"),
+        ("Git LFS", b"version https://git-lfs"),
+    ],
+)  # fmt: skip
+def test_files_of_other_kinds_are_told_by_their_heads(points, tmp_path, what, head):
+    with pytest.raises(DataError, match=rf"cloud.pcd.bin is .*{what}"):
+        read_cloud(written(tmp_path, head + points.tobytes()))
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
