@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import rclpy
 from rclpy.client import Client
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.node import Node
@@ -49,8 +49,12 @@ class ProcessNode(LifecycleNode):
         """Release threads and files; called once when the process ends, in whatever state the node is."""
 
 
-def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = None, threads: int = 1) -> int:
-    """Run a node, with callbacks in `threads`; exit status: 0 if interrupted, its own, or 1 if it fails."""
+def run(
+    create: Callable[[], ProcessNode],
+    arguments: Sequence[str] | None = None,
+    executor: Callable[[], Executor] = SingleThreadedExecutor,
+) -> int:
+    """Run a node by such an executor; exit status: 0 if interrupted, its own, or 1 if it fails."""
     listen_to_signals()
     use_middleware_profile()
     remove_orphaned_segments()
@@ -64,7 +68,7 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
         why = unreadable_parameters(sys.argv if arguments is None else arguments) or str(error)
         get_logger("start").error(f"the node cannot run: {why}; check its arguments and parameter files")
     try:
-        code = 1 if node is None else _spin(node, threads)
+        code = 1 if node is None else _spin(node, executor())
     finally:
         if node is not None:
             node.close()
@@ -73,9 +77,8 @@ def run(create: Callable[[], ProcessNode], arguments: Sequence[str] | None = Non
     return code
 
 
-def _spin(node: ProcessNode, threads: int) -> int:
+def _spin(node: ProcessNode, executor: Executor) -> int:
     """Run callbacks until the node ends or is interrupted; returns the exit status, 1 if a callback has a bug."""
-    executor = SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
     try:
         executor.add_node(node)
         while not node.interrupted.is_set() and node.exit_code is None:

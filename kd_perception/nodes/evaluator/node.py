@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.serialization import serialize_message
 from std_srvs.srv import Trigger
 
@@ -271,7 +272,7 @@ def _status_row(stamp_ns: int, message: FrameStatus) -> StatusRow:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    sys.exit(run(Evaluator, arguments, threads=2))
+    sys.exit(run(Evaluator, arguments, partial(MultiThreadedExecutor, num_threads=2)))
 
 
 if __name__ == "__main__":

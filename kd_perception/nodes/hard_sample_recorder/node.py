@@ -11,6 +11,7 @@ from functools import partial
 
 from kd_perception.continual.held_messages import HeldMessages
 from kd_perception.errors import ConfigError
+from kd_perception.nodes.common.executors import executor_of_many_messages
 from kd_perception.nodes.common.health import Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run
@@ -82,7 +83,7 @@ class HardSampleRecorder(ManagedNode[RecorderOptions]):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    sys.exit(run(HardSampleRecorder, arguments))
+    sys.exit(run(HardSampleRecorder, arguments, executor_of_many_messages))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from functools import partial
 
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import DataError
+from kd_perception.nodes.common.executors import executor_of_many_messages
 from kd_perception.nodes.common.health import DelayMonitor, Health
 from kd_perception.nodes.common.managed_node import ManagedNode
 from kd_perception.nodes.common.node import run, wait_for_subscribers
@@ -107,7 +108,7 @@ def _delay_monitor(p: TeacherOptions) -> DelayMonitor:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the node as a process."""
-    sys.exit(run(LidarTeacher, arguments))
+    sys.exit(run(LidarTeacher, arguments, executor_of_many_messages))
 
 
 if __name__ == "__main__":
