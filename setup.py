@@ -109,6 +109,7 @@ setup(
             "onnxruntime-rtx = kd_perception.engines.onnxruntime_gpu:TensorRtRtxEngine",
             "onnxruntime-cuda = kd_perception.engines.onnxruntime_gpu:CudaEngine",
             "openvino = kd_perception.engines.openvino:OpenVinoEngine",
+            "openvino-bf16 = kd_perception.engines.openvino_bf16:OpenVinoBfloat16Engine",
             "onnxruntime = kd_perception.engines.onnxruntime:OnnxRuntimeEngine",
             "torch = kd_training.evaluation.torch_engine:TorchEngine",
         ],

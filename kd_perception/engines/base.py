@@ -11,7 +11,9 @@ from kd_perception.engines.protocol import ENGINE_DEFAULTS, Engine, EngineOption
 from kd_perception.errors import EngineError, EngineNotInstalledError
 
 ENTRY_POINT_GROUP = "kd.engines"
-AUTO_ORDER = ("tensorrt", "onnxruntime-rtx", "onnxruntime-cuda", "openvino", "onnxruntime")  # GPUs first
+ON_GPUS = ("tensorrt", "onnxruntime-rtx", "onnxruntime-cuda")
+AUTO_ORDER = (*ON_GPUS, "openvino", "onnxruntime")
+AUTO_ORDERS = {"auto": AUTO_ORDER, "auto-bf16": (*ON_GPUS, "openvino-bf16", "openvino", "onnxruntime")}
 
 
 def engine_names() -> list[str]:
@@ -31,16 +33,17 @@ def open_engine(
     cameras: int = 0,
     options: EngineOptions = ENGINE_DEFAULTS,
 ) -> FallbackEngine:
-    """Open a model's file with the named engine, or with 'auto' the first of AUTO_ORDER that works.
+    """Open a model's file with the named engine, or with a name of AUTO_ORDERS the first of its order that works.
 
     `cameras`: how many, of a file that has a camera axis.
 
-    With 'auto' the next engine takes over when one fails while running; an engine asked for by name is never replaced.
-    Raises EngineError naming what was tried and why it failed.
+    In an order the next engine takes over when one fails while running; an engine asked for by its own name is never
+    replaced. Raises EngineError naming what was tried and why it failed.
     """
     offered = _offered()
-    if name != "auto" and name not in offered:
-        raise EngineError(f"engine '{name}' is not installed; choose one of: auto, {', '.join(sorted(offered))}")
+    if name not in AUTO_ORDERS and name not in offered:
+        known = ", ".join((*AUTO_ORDERS, *sorted(offered)))
+        raise EngineError(f"engine '{name}' is not installed; choose one of: {known}")
 
     def open_one(candidate: str) -> Engine:
         if candidate not in offered:
@@ -48,6 +51,6 @@ def open_engine(
         return offered[candidate].load()(model, cameras, options)
 
     try:
-        return FallbackEngine(AUTO_ORDER if name == "auto" else (name,), open_one, options.report)
+        return FallbackEngine(AUTO_ORDERS.get(name, (name,)), open_one, options.report)
     except EngineError as error:
         raise EngineError(f"no engine could open {model.path}: {error}") from error

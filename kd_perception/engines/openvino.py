@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import openvino
@@ -66,10 +67,12 @@ class OpenVinoEngine:
 
     name = "openvino"
     not_kept = ""
+    settings: ClassVar[Mapping[str, str]] = {}  # of OpenVINO, on top of this project's
 
     def __init__(self, model: ModelFile, cameras: int, options: EngineOptions) -> None:
         """Read, reshape and compile. Raises EngineError if OpenVINO refuses the file."""
-        compiled = compile_for(model, cameras, {THREADS: options.threads} if options.threads else {})
+        threads = {THREADS: options.threads} if options.threads else {}
+        compiled = compile_for(model, cameras, {**self.settings, **threads})
         self._shapes, self._outputs = compiled.inputs, compiled.outputs
         self._request = compiled.model.create_infer_request()
         self._constants: dict[str, np.ndarray] = {}  # read-only inputs that the request holds a copy of

@@ -23,7 +23,8 @@ class DetectorOptions:
         live=True,
     )
     engine: str = option(
-        "Engine: tensorrt, onnxruntime-rtx, onnxruntime-cuda, openvino, onnxruntime; auto takes the first that works.",
+        "Engine: tensorrt, onnxruntime-rtx, onnxruntime-cuda, openvino, onnxruntime; auto takes the first that works; "
+        "openvino-bf16 computes files in FP32 in bfloat16, and auto-bf16 is auto with it.",
         default="auto",
     )
     camera_names: tuple[str, ...] = option(

@@ -22,7 +22,7 @@ class TeacherOptions:
         argument="teacher",
         required=True,
     )
-    engine: str = same_as(DetectorOptions, "engine")
+    engine: str = same_as(DetectorOptions, "engine", default="auto-bf16")  # leaves the processor to the cameras
     lidar_topics: tuple[str, ...] = option(
         "Topics of the LiDARs' clouds; those of the first give frames their time.", default=("~/input/points",)
     )

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from support.fake_student import SPEC, paint, write_fake_student
 
 from kd_perception.engines.base import Engine, engine_names, open_engine
+from kd_perception.engines.openvino import shared_core
 from kd_perception.engines.protocol import EngineOptions
 from kd_perception.errors import EngineError
 from kd_perception.geometry.camera import ring_rig
@@ -144,6 +146,47 @@ def test_auto_takes_openvino_and_falls_back(student: Student, monkeypatch: pytes
     )  # as if OpenVINO did not import
     engine: Engine = open_engine("auto", student, 6)
     assert engine.name == "onnxruntime"
+
+
+def write_convolution(path: Path) -> Student:
+    """A file with a convolution of 32 channels; who opens it needs no more of a student than its file."""
+    shape, rng = [1, 32, 12, 12], np.random.default_rng(0)
+    weights = numpy_helper.from_array(rng.normal(size=(32, 32, 3, 3)).astype(np.float32), "weights")
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["features", "weights"], ["made"], pads=[1, 1, 1, 1])], "convolution",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("made", TensorProto.FLOAT, shape)], [weights],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return with_content(Student(path, SPEC, ""), path, model.SerializeToString())
+
+
+def test_bfloat16_gives_nearly_the_same_or_says_that_the_processor_lacks_it(tmp_path: Path):
+    file, one = write_convolution(tmp_path / "convolution.onnx"), EngineOptions(threads=1)
+    inputs = {"features": np.random.default_rng(1).normal(size=(1, 32, 12, 12)).astype(np.float32)}
+    exact = copied(open_engine("openvino", file, options=one).run(inputs))["made"]
+    if "BF16" not in shared_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        with pytest.raises(EngineError, match="this processor has no bfloat16 .*; use engine openvino"):
+            open_engine("openvino-bf16", file, options=one)
+        return
+    engine = open_engine("auto-bf16", file, options=one)
+    error = np.abs(engine.run(inputs)["made"] - exact).max() / np.abs(exact).max()
+    assert engine.name == "openvino-bf16" and 1e-5 < error < 1e-2
+
+
+def test_a_processor_without_bfloat16_computes_in_float32(student: Student, monkeypatch: pytest.MonkeyPatch):
+    class Older:
+        """A core whose processor has no bfloat16."""
+
+        def get_property(self, device: str, name: str) -> list[str]:
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr("kd_perception.engines.openvino_bf16.shared_core", Older)
+    with pytest.raises(EngineError, match="this processor has no bfloat16 .*; use engine openvino"):
+        open_engine("openvino-bf16", student, 6)
+    reports = []
+    assert open_engine("auto-bf16", student, 6, EngineOptions(report=reports.append)).name == "openvino"
+    assert any("openvino-bf16" in report and "no bfloat16" in report for report in reports)
 
 
 DROP_ELSEWHERE = """
