@@ -66,7 +66,7 @@ def mcap_bytes(messages: Sequence[RecordedMessage]) -> bytes:
                 message.topic,
                 "cdr",
                 schemas[message.type_name],
-                {"offered_qos_profiles": yaml.safe_dump(qos_profiles(latched=message.latched), sort_keys=False)},
+                {"offered_qos_profiles": _qos_text(latched=message.latched)},
             )
         at_ns = message.received_ns
         writer.add_message(channels[message.topic], at_ns, message.cdr, at_ns)
@@ -108,6 +108,11 @@ def read_part(path: Path) -> FilePart:
 def qos_profiles(*, latched: bool) -> list:
     """A topic's QoS as metadata.yaml states it since version 9."""
     return dump_qos_v9([recorded_qos(latched=latched)])
+
+
+@cache
+def _qos_text(*, latched: bool) -> str:
+    return yaml.safe_dump(qos_profiles(latched=latched), sort_keys=False)
 
 
 @cache

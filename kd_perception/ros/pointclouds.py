@@ -61,7 +61,7 @@ def finite_points(message: PointCloud2, optional: Sequence[str] = ()) -> tuple[n
             "publish it with one (PointField.count 1)"
         )
     rows = np.stack([points[name].astype(np.float32) for name in columns], axis=1)
-    return rows[np.isfinite(rows[:, :3]).all(axis=1)], columns
+    return rows[np.logical_and.reduce([np.isfinite(rows[:, axis]) for axis in range(3)])], columns
 
 
 def check_cloud(message: PointCloud2) -> np.dtype:

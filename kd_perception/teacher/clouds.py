@@ -71,11 +71,16 @@ def _at_the_moment(sweep: Sweep, spec: PointsSpec) -> np.ndarray:
 def _thinned(points: np.ndarray, spec: PointsSpec, cell_size: float, rng: np.random.Generator) -> np.ndarray:
     """About `per_pillar` points of each crowded pillar, and at most `most` in all, drawn at random."""
     if spec.per_pillar:
-        cells = np.floor(points[:, :2] / np.float32(cell_size)).astype(np.int64)
-        cells -= cells.min(axis=0, initial=0)
-        index = cells[:, 0] * (cells[:, 1].max(initial=0) + 1) + cells[:, 1]
+        column, row = (_counted_from_0(points[:, axis] / np.float32(cell_size)) for axis in range(2))
+        index = column * (row.max(initial=0) + 1) + row
         crowd = np.bincount(index)[index]
         points = points[rng.random(len(points), np.float32) * crowd < spec.per_pillar]
     if spec.most and len(points) > spec.most:
         points = points[rng.choice(len(points), spec.most, replace=False, shuffle=False)]
     return points
+
+
+def _counted_from_0(places: np.ndarray) -> np.ndarray:
+    """Whole numbers of cells (P,) int64, the lowest being 0."""
+    cells = np.floor(places).astype(np.int64)
+    return cells - cells.min(initial=0)
