@@ -15,9 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from kd_bench.dataset_frames import render_moments
 from kd_bench.options import EngineChoice, EngineName, ReportFile, StudentFile, Threads
 from kd_bench.soak.bag import CAMERA_HZ, write_soak_bag
-from kd_bench.soak.load import LoadTarget, run_load
+from kd_bench.soak.load import Load, LoadTarget, run_load
 from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
-from kd_bench.soak.report import STAGE_HEADINGS, continual_verdict, draw_soak, soak_markdown, stage_rows, verdicts
+from kd_bench.soak.report import (
+    STAGE_HEADINGS,
+    LearningRun,
+    continual_verdict,
+    draw_soak,
+    soak_markdown,
+    stage_rows,
+    verdicts,
+)
 from kd_bench.tables import terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.options.detector import DetectorOptions
@@ -61,21 +69,27 @@ def soak(
         before = measure_alone(opened, frames, engine, threads, ALONE_S / 2.0)
     target = LoadTarget(bag, opened.path, frames.names, EngineChoice(engine, threads))
     rate = OVERLOAD * before.overlapped_hz / CAMERA_HZ
-    with _bar("measuring the graph's capacity", CAPACITY_S, console) as progress:
-        overload = run_load(target, rate=rate, seconds=CAPACITY_S, progress=progress)
+
+    def overloaded(text: str, target: LoadTarget) -> Load:
+        with _bar(text, CAPACITY_S, console) as progress:
+            return run_load(target, rate=rate, seconds=CAPACITY_S, progress=progress)
+
+    overload = overloaded("measuring the graph's capacity", target)
     capacity_hz = overload.answered_hz
     learning = None
     if teacher is not None:
-        with recording_folder(work) as kept, _bar("with teacher and recorder", CAPACITY_S, console) as progress:
+        with recording_folder(work) as kept:
             with_teacher = replace(target, teacher=teacher, recording=kept, niceness=niceness)
-            learning = run_load(with_teacher, rate=rate, seconds=CAPACITY_S, progress=progress)
+            learnt = overloaded("with teacher and recorder", with_teacher)
+        after = overloaded("without them again", target)
+        learning = LearningRun(learnt, (capacity_hz, after.answered_hz))
     rate = SHARE * capacity_hz / CAMERA_HZ
     with _bar(f"{SHARE:.0%} of {capacity_hz:.1f} frames/s", 60.0 * minutes, console) as progress:
         load = run_load(target, rate=rate, seconds=60.0 * minutes, progress=progress)
     with console.status("timing the pipeline alone again"):
         alone = before.joined(measure_alone(opened, frames, engine, threads, ALONE_S / 2.0))
     console.print(terminal_table("stages", STAGE_HEADINGS, stage_rows(load, alone)))
-    costs = [] if learning is None else [continual_verdict(overload, learning)]
+    costs = [] if learning is None else [continual_verdict(learning)]
     for sentence in (*verdicts(load, alone), *costs):
         console.print(sentence)
     if out is not None:

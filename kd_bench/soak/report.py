@@ -1,6 +1,7 @@
 """The report of `kd bench soak`: a table of stages, a sentence for each aim, and a plot."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,22 +98,34 @@ def _memory_verdict(load: Load) -> str:
     )
 
 
-def continual_verdict(overload: Load, learning: Load) -> str:
-    """What teacher and recorder cost the student's rate, by two runs that offer more than it can process."""
-    cost = 1.0 - learning.answered_hz / overload.answered_hz
+@dataclass(frozen=True)
+class LearningRun:
+    """A run with teacher and recorder that offers more than the student can process; without_hz: frames per second
+    without the two, right before and right after, since a machine's own speed may drift."""
+
+    load: Load
+    without_hz: tuple[float, float]
+
+
+def continual_verdict(run: LearningRun) -> str:
+    """What teacher and recorder cost the student's rate."""
+    learning, (before_hz, after_hz) = run.load, run.without_hz
+    without_hz = (before_hz + after_hz) / 2.0
+    cost = 1.0 - learning.answered_hz / without_hz
     compared, kept = (int(learning.recorded.get(name, "0")) for name in ("frames_compared", "frames_kept"))
     answered, *others = (int(learning.taught.get(f"frames_{name}", "0")) for name in TEACHERS_OUTCOMES)
     not_compared = ", ".join(f"{kind} {learning.recorded[kind]}" for kind in NOT_COMPARED if kind in learning.recorded)
     return (
         f"{_mark('continual', met=cost <= MAX_COST)} with teacher and recorder {learning.answered_hz:.1f} instead of "
-        f"{overload.answered_hz:.1f} frames/s, {cost:.1%} less (aim: at most {MAX_COST:.0%}); from start to end the "
-        f"teacher answered {answered} of {answered + sum(others)} frames, {compared} were compared and {kept} kept"
+        f"{without_hz:.1f} frames/s ({before_hz:.1f} before, {after_hz:.1f} after), {cost:.1%} less (aim: at most "
+        f"{MAX_COST:.0%}); from start to end the teacher answered {answered} of {answered + sum(others)} frames, "
+        f"{compared} were compared and {kept} kept"
         + (f" (not compared: {not_compared})" if not_compared else "")
     )
 
 
-def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str, learning: Load | None = None) -> str:
-    """The report's body; `learning`: a run as `overload` with teacher and recorder."""
+def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str, learning: LearningRun | None = None) -> str:
+    """The report's body; `learning`: of a run as `overload` with teacher and recorder."""
     gain = alone.overlapped_hz / alone.sequential_hz
     reasons: dict[str, int] = {}
     for frame in load.frames:
@@ -127,8 +140,8 @@ def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str, learni
     ]
     costs = []
     if learning is not None:
-        costs = [continual_verdict(overload, learning)]
-        throughput.append(("the same with teacher and recorder", f"{learning.answered_hz:.1f}"))
+        costs = [continual_verdict(learning)]
+        throughput.append(("the same with teacher and recorder", f"{learning.load.answered_hz:.1f}"))
     parts = [
         "".join(f"- {sentence}\n" for sentence in (*verdicts(load, alone), *costs)),
         not_answered,

@@ -11,7 +11,15 @@ from kd_bench.soak.bag import CAMERA_HZ, FRAMES, write_soak_bag
 from kd_bench.soak.load import Load, LoadFrame
 from kd_bench.soak.pipeline_without_ros import Alone, read_bag_frames
 from kd_bench.soak.process_watch import Usage
-from kd_bench.soak.report import continual_verdict, draw_soak, slope_mb_per_minute, soak_markdown, stage_rows, verdicts
+from kd_bench.soak.report import (
+    LearningRun,
+    continual_verdict,
+    draw_soak,
+    slope_mb_per_minute,
+    soak_markdown,
+    stage_rows,
+    verdicts,
+)
 from kd_perception.bags.reader import BagReader
 
 ANSWERED, DROPPED = 0, 1
@@ -58,13 +66,16 @@ def test_teacher_and_recorder_may_cost_a_tenth(answered, start):
         run([50.0] * answered), recorded={"frames_compared": "20", "frames_kept": "7", "teacher_late": "1"}
     )
     learning = replace(learning, taught={"frames_answered": "21", "frames_dropped": "2"})
-    overload = run([50.0] * 600)
-    sentence = continual_verdict(overload, learning)
-    assert sentence.startswith(f"{start}: continual: with teacher and recorder {answered / 60:.1f} instead of 10.0")
+    overload, learning_run = run([50.0] * 600), LearningRun(learning, (9.0, 11.0))
+    sentence = continual_verdict(learning_run)
+    expected = (
+        f"{start}: continual: with teacher and recorder {answered / 60:.1f} instead of 10.0 frames/s (9.0 before,"
+    )
+    assert sentence.startswith(expected)
     assert (
         "the teacher answered 21 of 23 frames, 20 were compared and 7 kept (not compared: teacher_late 1)" in sentence
     )
-    text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning)
+    text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning_run)
     assert f"- {sentence}\n" in text and f"| the same with teacher and recorder | {answered / 60:.1f} |" in text
 
 
