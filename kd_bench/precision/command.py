@@ -19,6 +19,7 @@ from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.atomic import write_text
 from kd_perception.datasets.nuscenes import open_nuscenes, scene_names
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
+from kd_perception.engines.openvino_bf16 import OpenVinoBfloat16Engine
 from kd_perception.evaluation.metric import Metrics, evaluate_results
 from kd_perception.evaluation.predictions import detect_scenes
 from kd_perception.evaluation.result_folder import RESULTS_FILE, SUMMARY_FILE
@@ -32,31 +33,33 @@ if TYPE_CHECKING:
 
 SCORE_THRESHOLD = 0.02
 ANSWERED_FILE = "answered.json"
+BF16, BF16_ENGINE = "bf16", OpenVinoBfloat16Engine.name  # no file is in bfloat16: an engine computes FP32's in it
 ACCURACY = ("precision", "mAP", "NDS", "lost mAP", "lost NDS", "worst class", "gate")
 SPEED = ("precision", "engine", "median ms", "least ms", "x fp32")
 
 
 @dataclass(frozen=True)
 class ComparedPrecision:
-    """A file, what tables call it, its metric, and what it lost against FP32; None of FP32 itself."""
+    """What tables call a file, in which precision it ran, its metric, and its loss against FP32; None of FP32."""
 
     label: str
-    student: Student
+    precision: str
     metrics: Metrics
     loss: Loss | None = None
 
     @property
     def passes(self) -> bool:
         """Whether the gate of its precision lets it through."""
-        return self.loss is None or self.loss.within(ALLOWED[self.student.spec.precision])
+        return self.loss is None or self.loss.within(ALLOWED[self.precision])
 
 
 def precision(
     *,
     student: Annotated[Path, typer.Option(help="FP32 student file, or the name of a shipped one.")],
-    other: Annotated[list[Path], typer.Option(help="The same student in another precision; repeatable.")],
     out: Annotated[Path, typer.Option(help="Folder of the results of each file, kept between runs.")],
     dataroot: DatasetFolder,
+    other: Annotated[list[Path] | None, typer.Option(help="The same student in another precision; repeatable.")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help=f"Also score the FP32 file on {BF16_ENGINE}.")] = False,
     version: TablesVersion = SYNTHETIC_VERSION,
     scenes: Annotated[list[str] | None, typer.Option(help="Scene to use; repeat for more. Default: all.")] = None,
     engine: EngineName = "openvino",
@@ -67,22 +70,24 @@ def precision(
 ) -> None:
     """Score a student's precisions on held-out scenes, and time them in one run.
 
-    Exit status 1 if one loses more than its gate allows: int8 0.3 points of mAP and NDS and 1.5 of any class, fp16
-    0.05. A run that was stopped continues where it was.
+    Exit status 1 if one loses more than its gate allows: int8 and bf16 0.3 points of mAP and NDS and 1.5 of any class,
+    fp16 0.05. A run that was stopped continues where it was.
     """
     console = Console()
-    files = [load_student(student), *(load_student(path) for path in other)]
+    files = [load_student(student), *(load_student(path) for path in other or ())]
     check_files(files)
     nusc = open_nuscenes(dataroot, version)
     chosen = scenes or scene_names(nusc)
+    entries = [(label, file, engine) for label, file in zip(labels_of(files), files, strict=True)]
+    if bf16:
+        entries.append((BF16, files[0], BF16_ENGINE))
     compared: list[ComparedPrecision] = []
     with progress_bars(Console(stderr=True)) as bar:
-        for label, file in zip(labels_of(files), files, strict=True):
-            metrics = Scored(nusc, chosen, engine).metrics(
-                file, out / file.sha256[:12], bar(f"{file.spec.name} {label}")
-            )
+        for label, file, on in entries:
+            folder = out / (file.sha256[:12] + (f"_{BF16}" if on == BF16_ENGINE else ""))
+            metrics = Scored(nusc, chosen, on).metrics(file, folder, bar(f"{file.spec.name} {label}"))
             loss = loss_of(compared[0].metrics, metrics) if compared else None
-            compared.append(ComparedPrecision(label, file, metrics, loss))
+            compared.append(ComparedPrecision(label, BF16 if label == BF16 else file.spec.precision, metrics, loss))
     rows = [accuracy_row(entry) for entry in compared]
     console.print(terminal_table(f"{files[0].spec.name}, {len(chosen)} scenes", ACCURACY, rows))
     parts = [markdown_table(ACCURACY, rows), "What was lost is in points (hundredths) below FP32; negative is gained."]
@@ -143,4 +148,7 @@ def accuracy_row(entry: ComparedPrecision) -> tuple[str, ...]:
 def speed_rows(timed: Sequence[TimedFile]) -> list[tuple[str, ...]]:
     """Lines of the table, as SPEED names it."""
     full = {entry.engine: entry.median for entry in timed if entry.label == "fp32"}
-    return [(e.label, e.engine, f"{e.median:.1f}", f"{e.least:.1f}", f"{full[e.engine] / e.median:.2f}") for e in timed]
+    exact = {engine: full.get(engine.removesuffix(f"-{BF16}"), full[engine]) for engine in full}
+    return [
+        (e.label, e.engine, f"{e.median:.1f}", f"{e.least:.1f}", f"{exact[e.engine] / e.median:.2f}") for e in timed
+    ]

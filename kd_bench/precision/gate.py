@@ -13,7 +13,7 @@ class Allowed:
     worst_class: float
 
 
-ALLOWED = {"int8": Allowed(0.3, 1.5), "fp16": Allowed(0.05, 1.5)}
+ALLOWED = {"int8": Allowed(0.3, 1.5), "fp16": Allowed(0.05, 1.5), "bf16": Allowed(0.3, 1.5)}
 
 
 @dataclass(frozen=True)

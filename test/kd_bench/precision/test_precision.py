@@ -41,10 +41,10 @@ def student(tmp_path):
         (0.550, 0.350, 0.450, True),
     ],
 )
-def test_int8_may_lose_little(student, car, bus, nds, passes):
+def test_int8_may_lose_little(car, bus, nds, passes):
     loss = loss_of(metrics(0.5, 0.3, 0.4), metrics(car, bus, nds))
     assert loss.within(ALLOWED["int8"]) == passes
-    entry = ComparedPrecision("int8", in_int8(student), metrics(car, bus, nds), loss)
+    entry = ComparedPrecision("int8", "int8", metrics(car, bus, nds), loss)
     row = dict(zip(ACCURACY, accuracy_row(entry), strict=True))
     assert row["precision"] == "int8" and row["gate"] == ("passes" if passes else "fails")
 
@@ -82,3 +82,9 @@ def test_files_of_one_precision_are_numbered_and_keep_their_origins_apart(studen
 def test_speed_is_told_against_fp32_on_the_same_engine():
     timed = [TimedFile("fp32", "a", 30.0, 29.0), TimedFile("int8", "a", 10.0, 9.0), TimedFile("fp32", "b", 20.0, 19.0)]
     assert [row[-1] for row in speed_rows(timed)] == ["1.00", "3.00", "1.00"]
+
+
+def test_bfloat16_is_told_against_fp32_on_the_exact_engine():
+    timed = [TimedFile("fp32", "a", 30.0, 29.0), TimedFile("fp32", "a-bf16", 10.0, 9.0)]
+    assert [row[-1] for row in speed_rows(timed)] == ["1.00", "3.00"]
+    assert [row[-1] for row in speed_rows(timed[1:])] == ["1.00"]
