@@ -119,8 +119,7 @@ def continual_verdict(run: LearningRun) -> str:
         f"{_mark('continual', met=cost <= MAX_COST)} with teacher and recorder {learning.answered_hz:.1f} instead of "
         f"{without_hz:.1f} frames/s ({before_hz:.1f} before, {after_hz:.1f} after), {cost:.1%} less (aim: at most "
         f"{MAX_COST:.0%}); from start to end the teacher answered {answered} of {answered + sum(others)} frames, "
-        f"{compared} were compared and {kept} kept"
-        + (f" (not compared: {not_compared})" if not_compared else "")
+        f"{compared} were compared and {kept} kept" + (f" (not compared: {not_compared})" if not_compared else "")
     )
 
 
