@@ -17,6 +17,7 @@ from kd_bench.stages.measure import measure_stages
 from kd_bench.stages.parity import (
     MATCHED_SHARE,
     REFERENCE,
+    ROUNDING,
     measure_parity,
     parity_markdown,
     parity_table,
@@ -175,10 +176,11 @@ def _comparable_engines(bench: StageBench, threads: int, console: Console) -> tu
     """Names of the engines that open the student, and of those that do not; raises EngineError if none does."""
     others, refused = [], []
     for name in engine_names():
+        if name in (REFERENCE, *ROUNDING):
+            continue
         try:
-            if name != REFERENCE:
-                open_engine(name, bench.student, bench.cameras, EngineOptions(threads=threads))
-                others.append(name)
+            open_engine(name, bench.student, bench.cameras, EngineOptions(threads=threads))
+            others.append(name)
         except EngineError as error:
             refused.append(name)
             console.print(f"[yellow]not compared:[/yellow] {error}")

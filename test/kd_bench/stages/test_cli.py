@@ -11,9 +11,10 @@ from support.nuscenes_tables import VERSION, write_dataset
 
 from kd_bench.cut_student import split_student
 from kd_bench.dataset_frames import count_missing, read_frames
+from kd_bench.stages import cli
 from kd_bench.stages.cli import pipeline as bench_pipeline
 from kd_bench.stages.measure import LAYOUTS, STAGES, WHOLE, measure_stages
-from kd_bench.stages.parity import RAW_TOLERANCE, measure_parity
+from kd_bench.stages.parity import RAW_TOLERANCE, Parity, measure_parity
 from kd_bench.untrained import untrained_student
 from kd_perception.engines.base import open_engine
 from kd_perception.engines.protocol import EngineOptions
@@ -112,6 +113,18 @@ def test_engines_are_compared_with_memory_too(students: Students, dataroot: Path
     (result,) = measure_parity(student, read_frames(dataroot, VERSION, 2), ["onnxruntime"], 1)
     assert set(result.raw_error) == set(student.spec.outputs)  # random weights have ties, so boxes may differ
     assert max(result.raw_error.values()) <= RAW_TOLERANCE
+
+
+def test_an_engine_that_rounds_is_not_held_to_pytorch(students: Students, dataroot: Path, monkeypatch):
+    compared = []
+
+    def agreeing(student: Student, frames: object, engines: list[str], *_: object) -> list[Parity]:
+        compared.extend(engines)
+        return [Parity(name, 1, {"heatmap": 0.0}, 0, 0) for name in engines]
+
+    monkeypatch.setattr(cli, "measure_parity", agreeing)
+    cli.parity(student=students("pull", 1).path, dataroot=dataroot, version=VERSION, frames=1, threads=1)
+    assert {"openvino", "onnxruntime"} <= set(compared) and not {"openvino-bf16", "torch"} & set(compared)
 
 
 @pytest.mark.parametrize("frames", [1, 2])
