@@ -1,6 +1,5 @@
 """`kd bench soak`: the running detector under load for minutes: lost frames, memory, latency, processor time."""
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,22 +17,22 @@ from kd_bench.soak.bag import CAMERA_HZ, write_soak_bag
 from kd_bench.soak.load import Load, LoadTarget, run_load
 from kd_bench.soak.pipeline_without_ros import measure_alone, read_bag_frames
 from kd_bench.soak.report import (
+    SHARE,
     STAGE_HEADINGS,
     LearningRun,
+    Soaked,
     continual_verdict,
-    draw_soak,
-    soak_markdown,
     stage_rows,
     verdicts,
+    write_soak_report,
 )
-from kd_bench.tables import terminal_table, write_report
+from kd_bench.tables import terminal_table
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_perception.options.detector import DetectorOptions
 from kd_perception.options.teacher import TeacherOptions
 from kd_perception.resources import SHIPPED_STUDENT, resource
 from kd_perception.student.spec import load_student
 
-SHARE = 0.8  # of the measured capacity
 ALONE_S = 20.0  # before and after the load together
 CAPACITY_S = 20.0
 OVERLOAD = 1.2  # of the pipeline's own rate; offered to find the graph's capacity
@@ -93,18 +92,7 @@ def soak(
     for sentence in (*verdicts(load, alone), *costs):
         console.print(sentence)
     if out is not None:
-        facts = {
-            "student": f"{opened.model_id} on {load.engine}",
-            "cores": str(len(os.sched_getaffinity(0))),
-            "load": f"{load.offered_hz:.1f} frames/s, {SHARE:.0%} of the capacity ({capacity_hz:.1f} frames/s), "
-            f"for {minutes:g} minutes",
-        }
-        picture = out.with_suffix(".png")
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_soak(load, alone, picture)
-        write_report(
-            out, "The node graph under load", facts, soak_markdown(load, alone, overload, picture.name, learning)
-        )
+        write_soak_report(out, opened.model_id, Soaked(load, alone, overload, learning))
         console.print(f"wrote [bold]{out}[/bold]")
 
 

@@ -1,5 +1,6 @@
 """The report of `kd bench soak`: a table of stages, a sentence for each aim, and a plot."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ import numpy as np
 from kd_bench.soak.load import Load
 from kd_bench.soak.pipeline_without_ros import Alone
 from kd_bench.soak.process_watch import Usage
-from kd_bench.tables import markdown_table
+from kd_bench.tables import markdown_table, write_report
 from kd_perception.atomic import atomic_path
 
 STAGE_HEADINGS = ("stage", "alone p50 ms", "graph p50 ms", "p95", "p99", "p99 / p50")
 GRAPH_LATENCY = "end_to_end"
 FLAT_MB_PER_MINUTE = 1.0
 MAX_TAIL, MAX_OVERHEAD = 1.5, 1.2
+SHARE = 0.8  # of the measured capacity, is the load
 LEAST_MEMORY_S = 60.0  # in less, a process that warms up looks like one that leaks
 TEACHERS_OUTCOMES = ("answered", "dropped", "rejected", "blind")
 NOT_COMPARED = (
@@ -123,8 +125,35 @@ def continual_verdict(run: LearningRun) -> str:
     )
 
 
-def soak_markdown(load: Load, alone: Alone, overload: Load, picture: str, learning: LearningRun | None = None) -> str:
-    """The report's body; `learning`: of a run as `overload` with teacher and recorder."""
+@dataclass(frozen=True)
+class Soaked:
+    """What was measured: a load, the pipeline alone, the overload that gave the capacity, and, where there was a
+    teacher, what it and the recorder cost."""
+
+    load: Load
+    alone: Alone
+    overload: Load
+    learning: LearningRun | None = None
+
+
+def write_soak_report(out: Path, model_id: str, soaked: Soaked) -> None:
+    """Write the report as Markdown, and its picture next to it."""
+    load, capacity_hz = soaked.load, soaked.overload.answered_hz
+    facts = {
+        "student": f"{model_id} on {load.engine}",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load": f"{load.offered_hz:.1f} frames/s, {SHARE:.0%} of the capacity ({capacity_hz:.1f} frames/s), "
+        f"for {load.seconds / 60.0:.3g} minutes",
+    }
+    picture = out.with_suffix(".png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    draw_soak(load, soaked.alone, picture)
+    write_report(out, "The node graph under load", facts, soak_markdown(soaked, picture.name))
+
+
+def soak_markdown(soaked: Soaked, picture: str) -> str:
+    """The report's body."""
+    load, alone, overload, learning = soaked.load, soaked.alone, soaked.overload, soaked.learning
     gain = alone.overlapped_hz / alone.sequential_hz
     reasons: dict[str, int] = {}
     for frame in load.frames:

@@ -13,6 +13,7 @@ from kd_bench.soak.pipeline_without_ros import Alone, read_bag_frames
 from kd_bench.soak.process_watch import Usage
 from kd_bench.soak.report import (
     LearningRun,
+    Soaked,
     continual_verdict,
     draw_soak,
     slope_mb_per_minute,
@@ -75,7 +76,7 @@ def test_teacher_and_recorder_may_cost_a_tenth(answered, start):
     assert (
         "the teacher answered 21 of 23 frames, 20 were compared and 7 kept (not compared: teacher_late 1)" in sentence
     )
-    text = soak_markdown(run([50.0] * 600), ALONE, overload, "soak.png", learning_run)
+    text = soak_markdown(Soaked(run([50.0] * 600), ALONE, overload, learning_run), "soak.png")
     assert f"- {sentence}\n" in text and f"| the same with teacher and recorder | {answered / 60:.1f} |" in text
 
 
@@ -86,7 +87,7 @@ def test_the_slope_leaves_out_how_a_process_warms_up():
 
 def test_the_report_holds_what_was_measured(tmp_path):
     load = run([40.0, 60.0] * 50, dropped=2)
-    text = soak_markdown(load, ALONE, run([50.0] * 10, dropped=10), "soak.png")
+    text = soak_markdown(Soaked(load, ALONE, run([50.0] * 10, dropped=10)), "soak.png")
     assert "2 frames: busy" in text and "25.0 (1.25 x)" in text and "10 of 20 frames were dropped" in text
     rows = {row[0]: row for row in stage_rows(load, ALONE)}
     assert rows["end to end"][1:3] == ("50.0", "50.0") and rows["inference"][1:3] == ("45.0", "45.0")
