@@ -63,13 +63,19 @@ class Learned:
         return known_estimate({seed: FIGURES[name](self.matrix(arm, seed)) for seed in self.seeds(arm)})
 
     def last_seconds(self, arm: str) -> dict[int, float]:
-        """Seconds of the training that learnt the last domain, by seed."""
+        """Seconds of the training that learnt the last domain, by seed; of those that may be compared."""
         last = len(self.sequence.domains) - 1
-        return {record.seed: record.seconds for record in self.records if (record.arm, record.step) == (arm, last)}
+        found = [record for record in self.records if (record.arm, record.step) == (arm, last)]
+        return {record.seed: record.seconds for record in found if record.spent.comparable}
 
     def all_seconds(self, arm: str) -> dict[int, float]:
-        """Seconds of all trainings behind the first domain's, by seed."""
-        return {seed: sum(r.seconds for r in self._of(arm, seed) if r.step) for seed in self.seeds(arm)}
+        """Seconds of all trainings behind the first domain's, by seed; of those that may be compared."""
+        found = {seed: [record for record in self._of(arm, seed) if record.step] for seed in self.seeds(arm)}
+        return {
+            seed: sum(record.seconds for record in trained)
+            for seed, trained in found.items()
+            if all(record.spent.comparable for record in trained)
+        }
 
     def share_of_joint(self, values: Mapping[int, float], joint: Mapping[int, float]) -> Estimate | None:
         """A figure divided by joint training's, seed by seed."""

@@ -26,7 +26,8 @@ differ. A buffer holds at most {100 * BUFFER_SHARE:g} % of a sequence's keyframe
 Accuracy is the mean AP over a domain's classes on its held-out scenes, times 100. *Forgetting*: mean over the earlier
 domains of (best - last) / best. *Since learnt*: the same against the student that had just learnt the domain.
 *Backward transfer*: mean change on earlier domains since they were learnt. *Forward transfer*: mean accuracy on
-domains that are yet to be learnt. After ± stands half the 95 % interval over seeds (Student's t; none with one)."""
+domains that are yet to be learnt. After ± stands half the 95 % interval over seeds (Student's t; none with one). *Time*
+is the processor's, on a GPU wall time; runs that were timed by the wall clock next to other programs have none."""
 
 
 def write_continual_report(records: Sequence[DomainRecord], path: Path) -> list[Path]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Optional
 
 from kd_bench.continual.records import DomainRecord
-from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file, training_seconds
+from kd_bench.ledger.clock import read_spent
+from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file
 from kd_bench.tables import command_line
 from kd_training.checkpoints.checkpoint import WEIGHTS_FILE
 from kd_training.config.experiment import TrainConfig, to_yaml
@@ -94,8 +95,8 @@ class DomainRun:
             domain=self.domain, steps=self.steps, batch=self.config.schedule.batch,
             buffer=self.config.continual.buffer.keyframes if self.replays else 0,
             scores={name: json.loads(score_file(self.folder, name).read_text()) for name in self.held_out},
-            seconds=training_seconds(self.folder), command=command_line(), protocol=self.protocol, key=self.key,
-            **asdict(origin(self.folder)),
+            command=command_line(), protocol=self.protocol, key=self.key,
+            **asdict(origin(self.folder)), **asdict(read_spent(self.folder)),
         )  # fmt: skip
 
     def outcome(self) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kd_bench.distill.ledger import Record
 from kd_bench.ledger import worker
-from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file, training_seconds
+from kd_bench.ledger.clock import read_spent
+from kd_bench.ledger.worker import Order, ScoredSet, origin, score_file
 from kd_bench.tables import command_line
 from kd_training.config.experiment import AnyConfig, to_yaml
 from kd_training.config.sections import DataRoot
@@ -79,9 +80,10 @@ class Run:
         """What the finished run tells the ledger."""
         return Record(
             suite=self.suite, student=self.student, teacher=self.teacher, arm=self.arm, seed=self.seed,
-            split=self.split, steps=self.steps, batch=self.batch, seconds=training_seconds(self.folder),
+            split=self.split, steps=self.steps, batch=self.batch,
             command=command_line(), start=self.start, protocol=self.protocol, key=self.key,
-            **asdict(origin(self.folder)), **json.loads(score_file(self.folder, self.split).read_text()),
+            **asdict(origin(self.folder)), **asdict(read_spent(self.folder)),
+            **json.loads(score_file(self.folder, self.split).read_text()),
         )  # fmt: skip
 
     def outcome(self) -> str:

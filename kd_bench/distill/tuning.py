@@ -41,8 +41,8 @@ class Tuned:
         Tuning is the time beyond one plain run: the run that would do if the weights were known. Its time is the mean
         over the fixed weights, so that the grid's tuning is all of its runs but one.
         """
-        taken = self.compared.by_seed(method.value, "seconds")
-        grid = [self.compared.by_seed(name, "seconds") for name in GRID]
+        taken = self.compared.by_seed(method.value, "comparable_seconds")
+        grid = [self.compared.by_seed(name, "comparable_seconds") for name in GRID]
         shares = []
         for seed, seconds in taken.items():
             if all(seed in entry for entry in grid):

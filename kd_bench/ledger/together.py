@@ -3,11 +3,11 @@
 `python -m kd_bench.ledger.together FOLDER...`, as kd_bench.ledger.worker.
 """
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from kd_bench.ledger.worker import carry_out, note_training, read_order, seconds_so_far, start_of
+from kd_bench.ledger.clock import Watch
+from kd_bench.ledger.worker import carry_out, note_training, read_order, spent_so_far, start_of
 
 
 def train_folders(folders: Sequence[Path]) -> bool:
@@ -18,13 +18,13 @@ def train_folders(folders: Sequence[Path]) -> bool:
 
     orders = [read_order(folder) for folder in folders]
     torch.set_num_threads(orders[0].threads)
-    began, before = time.monotonic(), [seconds_so_far(folder) for folder in folders]
+    watch, before = Watch(), [spent_so_far(folder) for folder in folders]
     done = train_together(
         [start_of(order, folder) for order, folder in zip(orders, folders, strict=True)], orders[0].readers
     )
-    share = (time.monotonic() - began) / len(folders)
-    for folder, seconds in zip(folders, before, strict=True):
-        note_training(folder, seconds + share, done=done)
+    share = watch.seconds() / len(folders)
+    for folder, spent in zip(folders, before, strict=True):
+        note_training(folder, spent.plus(share, watch.clock), done=done)
     return done
 
 

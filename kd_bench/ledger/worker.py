@@ -16,13 +16,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kd_bench.ledger.clock import NOTHING, Spent, Watch, read_spent, write_spent
 from kd_perception.atomic import write_text
 from kd_perception.errors import DataError, KdError
 
 if TYPE_CHECKING:
     from kd_training.loop.train import RunStart
 
-ORDER_FILE, TIME_FILE = "order.json", "training_seconds"
+ORDER_FILE = "order.json"
 TRAINED_FILE = "trained"  # exists once training has ended, and says where
 WATCH_S = 1.0
 INTERRUPTED = 75  # exit status (sysexits.h: try again): the state is saved, the same order continues
@@ -77,26 +78,20 @@ def score_file(folder: Path, name: str) -> Path:
     return folder / f"score_{name}.json"
 
 
-def training_seconds(folder: Path) -> float:
-    """Seconds that the folder's training took, over all its sessions."""
-    path = folder / TIME_FILE
-    return float(path.read_text()) if path.is_file() else 0.0
-
-
-def seconds_so_far(folder: Path) -> float:
-    """Of a training that goes on from its saved state; 0 of one that begins."""
+def spent_so_far(folder: Path) -> Spent:
+    """By a training that goes on from its saved state; nothing by one that begins."""
     from kd_training.checkpoints.checkpoint import STATE_FILE
 
-    return training_seconds(folder) if (folder / STATE_FILE).is_file() else 0.0
+    return read_spent(folder) if (folder / STATE_FILE).is_file() else NOTHING
 
 
-def note_training(folder: Path, seconds: float, *, done: bool) -> None:
+def note_training(folder: Path, spent: Spent, *, done: bool) -> None:
     """Write how long a folder's training took so far, and, once it is `done`, where it was trained."""
     from kd_perception.commit import code_commit
     from kd_training.checkpoints.checkpoint import STATE_FILE
     from kd_training.machine import device
 
-    write_text(folder / TIME_FILE, f"{seconds:.1f}")
+    write_spent(folder, spent)
     if done:
         write_text(folder / TRAINED_FILE, json.dumps(asdict(Origin(device(), code_commit()))))
         (folder / STATE_FILE).unlink(missing_ok=True)  # as large as three times the weights, and no longer needed
@@ -146,9 +141,9 @@ def work(folder: Path, trainer: Trainer = plain_training) -> bool:
         score(Path(order.weights), order, folder)
         return True
     if not (folder / TRAINED_FILE).is_file():
-        began, before = time.monotonic(), seconds_so_far(folder)
+        watch, before = Watch(), spent_so_far(folder)
         done = trainer(order, folder)
-        note_training(folder, before + time.monotonic() - began, done=done)
+        note_training(folder, before.plus(watch.seconds(), watch.clock), done=done)
         if not done:
             return False
     score(folder / WEIGHTS_FILE, order, folder)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kd_bench.continual.domains import DomainSequence
 from kd_bench.continual.records import DomainRecord
+from kd_bench.ledger.clock import PROCESSOR
 from kd_perception.geometry.classes import CLASSES
 
 
@@ -19,7 +20,7 @@ def learnt(
     }  # fmt: skip
     given = {
         "steps": 100, "batch": 8, "buffer": 0, "seconds": 100.0, "device": "2 cores",
-        "command": "kd bench continual --data /far/away", "commit": "abc", "protocol": "p",
+        "command": "kd bench continual --data /far/away", "commit": "abc", "protocol": "p", "clock": PROCESSOR,
     } | changes  # fmt: skip
     return DomainRecord(
         sequence=sequence.name, student="bevdet", arm=arm, seed=seed, step=step, domain=sequence.names[step],

@@ -9,6 +9,7 @@ from kd_bench.continual.comparison import AVERAGE, FORGETTING, main_results
 from kd_bench.continual.domains import CITIES, DAY_NIGHT, FIVE_FIVE
 from kd_bench.continual.gates import few_boxes, gates
 from kd_bench.continual.report import write_continual_report
+from kd_bench.ledger.clock import WALL
 from kd_perception.errors import DataError
 
 OURS_ROWS = ([0.30, 0.10, 0.05, 0.20], [0.30, 0.25, 0.06, 0.18], [0.29, 0.25, 0.20, 0.20], [0.294, 0.245, 0.196, 0.28])
@@ -59,6 +60,15 @@ def test_joint_training_has_its_last_row_and_the_others_are_measured_by_it():
     assert found.accuracy_share(OURS.name).mean == pytest.approx(np.mean(OURS_ROWS[-1]) / 0.25)
     assert found.time_share(OURS.name).mean == pytest.approx(0.1)
     assert found.all_seconds(OURS.name) == {0: 300.0}
+
+
+def test_time_that_other_programs_had_a_part_in_is_not_compared():
+    joint = learnt(CITIES, JOINT.name, 3, [0.3, 0.25, 0.2, 0.25], seconds=1000.0, clock=WALL)
+    found = main_results([*ours_on_cities(), joint])[CITIES.name]
+    assert found.time_share(OURS.name) is None and found.last_seconds(JOINT.name) == {}
+    assert found.accuracy_share(OURS.name) is not None
+    aims = gates([*ours_on_cities(), joint])
+    assert next(aim for aim in aims if "training's time" in aim.wish).verdict == "open"
 
 
 def test_gates_open_without_runs_and_are_reached_or_not_with_them():

@@ -22,6 +22,7 @@ from kd_bench.distill.splits import REPORTED, TRAIN, TUNED
 from kd_bench.distill.suite import Arm, Start, Suite, whole
 from kd_bench.distill.suite_runs import ENCODER, Given, Planner, Settings
 from kd_bench.ledger.accuracy import accuracy
+from kd_bench.ledger.clock import PROCESSOR, read_spent
 from kd_bench.ledger.digests import YoungerKey, hashed_yaml
 from kd_bench.ledger.pool import Planned, RunContext, RunError, execute, missing
 from kd_bench.ledger.splits import SplitPlan, open_split, open_splits, render_missing
@@ -32,7 +33,6 @@ from kd_bench.ledger.worker import (
     Order,
     held,
     score_file,
-    training_seconds,
     work,
     write_order,
 )
@@ -142,9 +142,11 @@ def test_an_interrupted_worker_goes_on_and_ends_with_the_same_weights(given, tmp
         interrupt_at(patch, 2)
         assert not work(stopped)
     assert (stopped / STATE_FILE).is_file() and not score_file(stopped, REPORTED).exists()
-    first_session = training_seconds(stopped)
+    first_session = read_spent(stopped)
     assert work(stopped)
-    assert training_seconds(stopped) > first_session > 0 and not (stopped / STATE_FILE).exists()
+    both_sessions = read_spent(stopped)
+    assert both_sessions.seconds > first_session.seconds > 0 and both_sessions.clock == PROCESSOR
+    assert not (stopped / STATE_FILE).exists()
     expected, found = load_file(straight / WEIGHTS_FILE), load_file(stopped / WEIGHTS_FILE)
     assert all(torch.equal(expected[key], found[key]) for key in expected)
     assert score_file(straight, REPORTED).read_text() == score_file(stopped, REPORTED).read_text()
