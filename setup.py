@@ -96,6 +96,7 @@ setup(
             "robustness = kd_bench.shifts.conditions:robustness",
             "rigcheck = kd_bench.rig_check.cli:rigcheck",
             "steps = kd_bench.steps:steps",
+            "update = kd_bench.update_steps:update",
             "gpu = kd_bench.gpu.session:gpu",
             "tensorrt = kd_bench.gpu.matrix:tensorrt",
             "tables = kd_bench.large_tables.command:tables",

@@ -11,7 +11,7 @@ import torch
 
 from kd_training.data import rig_images
 
-PARTS = ("reading", "tables", "teacher", "forward", "blending", "backward", "optimiser")
+PARTS = ("reading", "tables", "teacher", "old student", "forward", "blending", "backward", "optimiser")
 Given, Made = ParamSpec("Given"), TypeVar("Made")
 PARTS_HEADINGS = ("part", "ms", "share")
 
@@ -56,12 +56,15 @@ class PartTimes:
 
     @contextmanager
     def within(self, task: torch.nn.Module) -> Iterator[None]:
-        """Count the geometry tables of samples, and a distilled task's teachers, as parts of their own in the block."""
+        """Count the geometry tables of samples, a distilled task's teachers and an update's old student as parts of
+        their own in the block."""
         with patch.object(rig_images, "view_terms", self.watched("tables", rig_images.view_terms)):
             with ExitStack() as watched:
-                for lesson in getattr(task, "lessons", ()):
+                for lesson in getattr(getattr(task, "learns", task), "lessons", ()):
                     answers = self.watched("teacher", lesson.teacher_outputs)
                     watched.enter_context(patch.object(lesson, "teacher_outputs", answers))
+                if (old := getattr(task, "old", None)) is not None:
+                    watched.enter_context(patch.object(old, "outputs", self.watched("old student", old.outputs)))
                 yield
 
     def rows(self) -> list[tuple[str, ...]]:

@@ -128,10 +128,11 @@ def begin(config: TrainConfig, teacher: Path, source: DataRoot) -> dict[str, Cou
     plain = replace(config, data=data, distill=replace(config.distill, teacher=""))
     taught = replace(plain, distill=replace(config.distill, teacher=str(teacher), cache_bytes=0))
     kept = replace(taught, distill=replace(taught.distill, cache_bytes=CACHE_BYTES))
-    return {name: _course(each) for name, each in {PLAIN: plain, TAUGHT: taught, KEPT: kept}.items()}
+    return {name: course_of(each) for name, each in {PLAIN: plain, TAUGHT: taught, KEPT: kept}.items()}
 
 
-def _course(config: TrainConfig) -> Course:
+def course_of(config: TrainConfig) -> Course:
+    """A training of a configuration, at its first step."""
     fabric = Fabric(accelerator="auto", devices=1, precision=config.schedule.precision)
     fabric.seed_everything(config.schedule.seed, verbose=False)
     task = build_task(config)
