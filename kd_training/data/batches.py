@@ -74,10 +74,16 @@ def collate(
         torch.from_numpy(np.concatenate([sample.depth for sample in samples])),
         join_ground_truth([sample.targets for sample in samples]),
         tuple(sample.shown for sample in samples),
-        points=None if samples[0].cloud is None else collate_points([sample.cloud for sample in samples]),
+        points=_join_clouds([sample.cloud for sample in samples]),
         finer=None if finer is None else _join_seen(finer, [sample.finer for sample in samples]),
         replayed=_join_seen(spec, replayed) if replayed else None,
     )
+
+
+def _join_clouds(clouds: Sequence[np.ndarray | None]) -> PointBatch | None:
+    """Of all rigs, without points for those that have no cloud; None if none has one."""
+    known = [cloud for cloud in clouds if cloud is not None]
+    return collate_points([known[0][:0] if cloud is None else cloud for cloud in clouds]) if known else None
 
 
 def _join_seen(spec: StudentSpec, seen: Sequence[TrainingSample | SeenSample]) -> StudentInputs:
@@ -129,8 +135,9 @@ class StepBatches(torch.utils.data.Dataset):
     """Maps a micro-batch's index to this process's batch; use with a DataLoader of batch_size None and the indices as
     sampler.
 
-    Batches have depth labels where the configuration gives them a weight, and clouds where a teacher sees each batch;
-    `finer` is the specification of a camera teacher, whose images they have, too.
+    Batches have depth labels where the configuration gives them a weight, and clouds where a teacher sees each batch.
+    No teacher looks at replayed keyframes, so that these have none, unless all of a batch are replayed. `finer` is the
+    specification of a camera teacher, whose images they have, too.
     """
 
     def __init__(
@@ -148,21 +155,28 @@ class StepBatches(torch.utils.data.Dataset):
         depth_from, cloud_from = lidar if config.loss.depth > 0 else None, lidar if with_clouds else None
         self.reader = SampleReader(spec, depth_from, cloud_from, config.data.pseudo.weight, finer)
         self.sampler = build_sampler(frames, config)
+        self.replayed = replayed_keys(frames)
         alone = config.continual.hears_replayed_alone(spec.classes.names)
-        self.apart = replayed_keys(frames) if alone else frozenset()
+        self.apart = self.replayed if alone else frozenset()
 
     def __getitem__(self, index: int) -> Batch:
         positions = self.plan.positions(index, self.config.schedule.batch)
-        return collate([self._sample(position) for position in positions], self.spec, self.finer, self.apart)
+        drawn = [self._drawn(position) for position in positions]
+        new = [frame.key not in self.replayed for frame, _ in drawn]
+        taught = new if any(new) else [True] * len(new)
+        samples = [self._read(frame, rng, taught=each) for (frame, rng), each in zip(drawn, taught, strict=True)]
+        return collate(samples, self.spec, self.finer, self.apart)
 
-    def _sample(self, position: int) -> TrainingSample:
+    def _drawn(self, position: int) -> tuple[TrainingFrame, np.random.Generator]:
         rng = np.random.default_rng([self.config.schedule.seed, position])
-        frame = self.sampler.at(position, rng)
+        return self.sampler.at(position, rng), rng
+
+    def _read(self, frame: TrainingFrame, rng: np.random.Generator, *, taught: bool) -> TrainingSample:
         there = [index for index, image in enumerate(frame.frame.images) if image.path is not None]
         augmentation = draw_augmentation(
             rng, self.config.data.augment, len(frame.frame.images), self.spec.image_size, there=there
         )
-        return self.reader.read(frame, augmentation, self._earlier_than(frame, rng))
+        return self.reader.read(frame, augmentation, self._earlier_than(frame, rng), clouded=taught)
 
     def _earlier_than(self, frame: TrainingFrame, rng: np.random.Generator) -> list[Frame]:
         """Earlier moments at random intervals, the latest first, as many as a sequence has at most; none for students

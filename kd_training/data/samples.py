@@ -73,9 +73,11 @@ class SampleReader:
     unlabelled_weight: float = 1.0
     finer: StudentSpec | None = None
 
-    def read(self, frame: TrainingFrame, augmentation: Augmentation, earlier: Sequence[Frame] = ()) -> TrainingSample:
+    def read(
+        self, frame: TrainingFrame, augmentation: Augmentation, earlier: Sequence[Frame] = (), *, clouded: bool = True
+    ) -> TrainingSample:
         """A frame's files as arrays; `earlier` are earlier moments of the same scene, the latest first, under the same
-        augmentation.
+        augmentation; `clouded`: with a cloud, if samples have one.
 
         Raises DataError naming a file that is missing or damaged.
         """
@@ -87,7 +89,7 @@ class SampleReader:
             targets=self._targets(frame, target_from_ego),
             shown=ShownFrame(frame.key, target_from_ego, _seeing(frame, rig, augmentation)),
             previous=previous,
-            cloud=None if self.cloud_from is None else self.cloud_from.augmented(frame, target_from_ego),
+            cloud=self.cloud_from.augmented(frame, target_from_ego) if clouded and self.cloud_from else None,
             finer=None if self.finer is None else self._finer((frame.frame, *earlier), augmentation),
         )
 

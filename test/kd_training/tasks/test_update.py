@@ -194,6 +194,7 @@ def test_the_lidar_teacher_looks_at_new_keyframes_alone(data, old, buffer, tmp_p
     task = build_task(config).learns
     batch = task.batches(RunPlan(steps=1))[0]
     (new,) = [number for number, shown in enumerate(batch.shown) if shown.key not in task.replayed]
+    assert set(batch.points.rig.tolist()) == {new}  # clouds of the others are not read at all
     with torch.no_grad():
         outputs = task.model.eval().train_forward(batch.inputs)
 
@@ -213,6 +214,15 @@ def test_the_lidar_teacher_looks_at_new_keyframes_alone(data, old, buffer, tmp_p
     assert {name: float(value.detach()) for name, value in undoubled.terms.items()} == alone
     task.replayed = frozenset(shown.key for shown in batch.shown)  # a batch without anything new
     assert not any(terms(new).values()) and undoubled.task.keys() == task.losses_of(outputs, batch, NOW).task.keys()
+
+
+def test_a_batch_of_replayed_keyframes_has_their_clouds(data, old, buffer, tmp_path):
+    config = replaying(update_run(data, old, batch=1), buffer)
+    config.distill.teacher = str(write_teacher(tmp_path / "teacher.safetensors"))
+    task = build_task(config).learns
+    batches = [task.batches(RunPlan(steps=4))[step] for step in range(4)]
+    assert {batch.shown[0].key in task.replayed for batch in batches} == {True, False}
+    assert all(len(batch.points.points) for batch in batches)
 
 
 def test_new_classes_join_and_old_labels_say_nothing_of_them(data, tmp_path):
