@@ -16,7 +16,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kd_bench.options import DatasetFolder, ReportFile, TablesVersion, TeacherWeights
-from kd_bench.step_parts import PARTS_HEADINGS, PartTimes
+from kd_bench.steps.parts import PARTS_HEADINGS, PartTimes
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.datasets.versions import SYNTHETIC_VERSION
 from kd_training.batches.processes import ALONE

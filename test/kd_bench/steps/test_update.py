@@ -6,8 +6,8 @@ from support.nuscenes_tables import write_dataset
 from support.tiny_runs import student_run, teacher_run
 from support.updates import update_run, write_buffer, write_old_student
 
-from kd_bench.steps import PLAIN, measure, rows_of
-from kd_bench.update_steps import FORGETTING, UNTAUGHT, UPDATE, begin_update
+from kd_bench.steps.command import PLAIN, measure, rows_of
+from kd_bench.steps.update import FORGETTING, UNTAUGHT, UPDATE, begin_update
 from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import save_weights
 from kd_training.models.teachers import build_teacher

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from kd_bench.options import ReportFile
-from kd_bench.step_parts import PARTS_HEADINGS
-from kd_bench.steps import HEADINGS, PARTS_METHOD, PLAIN, Course, course_of, measure, rows_of
+from kd_bench.steps.command import HEADINGS, PARTS_METHOD, PLAIN, Course, course_of, measure, rows_of
+from kd_bench.steps.parts import PARTS_HEADINGS
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import checkpoint_config

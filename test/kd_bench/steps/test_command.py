@@ -4,7 +4,7 @@ import torch
 from support.nuscenes_tables import VERSION, write_dataset
 from support.tiny_runs import student_run, teacher_run
 
-from kd_bench.steps import KEPT, PLAIN, TAUGHT, begin, measure, rows_of
+from kd_bench.steps.command import KEPT, PLAIN, TAUGHT, begin, measure, rows_of
 from kd_training.checkpoints.checkpoint import save_weights
 from kd_training.config.sections import DataRoot
 from kd_training.data import rig_images
