@@ -17,7 +17,7 @@ from kd_perception import __version__
 from kd_perception.atomic import disk_refusal
 from kd_perception.commands.group import CommandGroup
 from kd_perception.errors import KdError
-from kd_perception.interrupts import ignore_all, raise_on_all
+from kd_perception.interrupts import forget_unhandled, ignore_all, raise_on_all
 from kd_perception.printable import printable
 
 
@@ -73,8 +73,10 @@ def main() -> None:
             _run()
         finally:
             ignore_all()
+            forget_unhandled()  # typer catches most of them, and exits with 130, too
     except KeyboardInterrupt:  # perhaps of a signal that came just before all were ignored
         ignore_all()
+        forget_unhandled()
         with suppress(OSError):  # the terminal may have been closed
             Console(stderr=True).print("interrupted", style="yellow")
         sys.exit(130)

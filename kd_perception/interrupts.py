@@ -31,6 +31,15 @@ def ignore_all() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def forget_unhandled() -> None:
+    """Let the process end with its own exit status after a KeyboardInterrupt.
+
+    CPython notes one that leaves source text which is being run (dataclasses and message types are made of such), and
+    `python -m` then ends by SIGINT, although it was caught further up. Running any other text clears the note.
+    """
+    exec("")  # noqa: S102 - nothing is run
+
+
 class Interrupts:
     """A signal raises KeyboardInterrupt once. Later ones are only counted: they would interrupt the clean-up."""
 

@@ -44,3 +44,21 @@ def test_a_signal_at_the_very_end(app, number):
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 130, ended.stderr
     assert "Traceback" not in ended.stderr and "interrupted" in ended.stderr
+
+
+MADE_OF_TEXT = """
+from kd_perception import cli
+
+def app():
+    exec("import os, signal; os.kill(os.getpid(), signal.SIGHUP); late = True")
+
+cli.app = app
+cli.main()
+"""
+
+
+def test_a_signal_while_a_class_is_made_of_text(tmp_path):
+    """Dataclasses and message types are; `python -m` would end by SIGINT."""
+    (tmp_path / "made_of_text.py").write_text(MADE_OF_TEXT)
+    ended = subprocess.run([sys.executable, "-m", "made_of_text"], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 130 and "Traceback" not in ended.stderr, ended.stderr
