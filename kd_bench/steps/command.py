@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -106,9 +106,7 @@ def steps(
     rows = rows_of(courses)
     console = Console()
     console.print(terminal_table(f"{config.stem}, a training step", HEADINGS, rows))
-    parts = {name: courses[name].parts.rows() for name in (PLAIN, TAUGHT)}
-    for name, lines in parts.items():
-        console.print(terminal_table(f"parts of a step, {name}", PARTS_HEADINGS, lines))
+    parts = shown_parts(courses, (PLAIN, TAUGHT), console)
     if report is not None:
         facts = {
             "student": config.stem,
@@ -116,8 +114,7 @@ def steps(
             "steps": f"{count} each, of {courses[PLAIN].task.config.schedule.batch} samples",
             "terms": ", ".join(courses[TAUGHT].task.term_names),
         }
-        tables = [f"## Parts, {name}\n\n{markdown_table(PARTS_HEADINGS, lines)}" for name, lines in parts.items()]
-        body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *tables, PARTS_METHOD])
+        body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *parts, PARTS_METHOD])
         write_report(report, "A training step, and its parts", facts, body)
 
 
@@ -151,6 +148,16 @@ def measure(courses: Mapping[str, Course], warm: int, count: int) -> None:
             if 0 < step == warm:
                 course.forget()
             course.step(step)
+
+
+def shown_parts(courses: Mapping[str, Course], names: Iterable[str], console: Console) -> list[str]:
+    """Print the parts of these courses' steps; the same as sections in Markdown."""
+    sections = []
+    for name in names:
+        lines = courses[name].parts.rows()
+        console.print(terminal_table(f"parts of a step, {name}", PARTS_HEADINGS, lines))
+        sections.append(f"## Parts, {name}\n\n{markdown_table(PARTS_HEADINGS, lines)}")
+    return sections
 
 
 def rows_of(courses: Mapping[str, Course]) -> list[tuple[str, ...]]:

@@ -9,8 +9,7 @@ import typer
 from rich.console import Console
 
 from kd_bench.options import ReportFile
-from kd_bench.steps.command import HEADINGS, PARTS_METHOD, PLAIN, Course, course_of, measure, rows_of
-from kd_bench.steps.parts import PARTS_HEADINGS
+from kd_bench.steps.command import HEADINGS, PARTS_METHOD, PLAIN, Course, course_of, measure, rows_of, shown_parts
 from kd_bench.tables import markdown_table, terminal_table, write_report
 from kd_perception.errors import ConfigError
 from kd_training.checkpoints.checkpoint import checkpoint_config
@@ -39,17 +38,14 @@ def update(
     rows = rows_of(courses)
     console = Console()
     console.print(terminal_table("a step of an update", HEADINGS, rows))
-    parts = {name: courses[name].parts.rows() for name in (PLAIN, UPDATE)}
-    for name, lines in parts.items():
-        console.print(terminal_table(f"parts of a step, {name}", PARTS_HEADINGS, lines))
+    parts = shown_parts(courses, (PLAIN, UPDATE), console)
     if report is not None:
         config = courses[UPDATE].task.config
         facts = {
             "student": f"{config.model.name}, which learns {config.continual.domain}",
             "steps": f"{count} each, of {config.schedule.batch} samples, {config.continual.replay.share:.0%} replayed",
         }
-        tables = [f"## Parts, {name}\n\n{markdown_table(PARTS_HEADINGS, lines)}" for name, lines in parts.items()]
-        body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *tables, PARTS_METHOD])
+        body = "\n\n".join([markdown_table(HEADINGS, rows), METHOD, *parts, PARTS_METHOD])
         write_report(report, "A training step of an update, and its parts", facts, body)
 
 
